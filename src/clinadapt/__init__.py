@@ -1,0 +1,64 @@
+"""Which classifier for these clinical notes, within this memory and time, and how sure are we?
+
+The way of the data::
+
+    notes table ─► Notes ─► patient-disjoint Split ─► tokens
+                                                        │
+            ┌───────────────────────────────────────────┤
+            ▼                                           ▼
+      frozen prefix of an encoder                 from-scratch encoder        TF-IDF
+      (computed once, cached by content)          (transformer, moe)            │
+            ▼                                           │                        │
+      tuned suffix (0, k or all layers)                 │                        │
+            ▼                                           │                        │
+      adapter structure                                 │                        │
+            ▼                                           ▼                        ▼
+      pooling + head ────────────────────────────► class probabilities ◄── sparse classifier
+                                                        │
+                          threshold chosen on validation only ─► metrics with intervals, costs
+                                                        │
+                           result.json + predictions.parquet per cell ─► leaderboard, report, best
+
+Names are imported when they are first used, so that ``import clinadapt`` is instant.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clinadapt.bundle import load as load
+    from clinadapt.classifier import NoteClassifier as NoteClassifier
+    from clinadapt.families.autoencoder import TfidfAutoencoder as TfidfAutoencoder
+    from clinadapt.families.logistic import TfidfLogistic as TfidfLogistic
+    from clinadapt.families.mlp import TfidfMLP as TfidfMLP
+    from clinadapt.families.pretrained import PretrainedModel as PretrainedModel
+    from clinadapt.families.scratch import ScratchModel as ScratchModel
+    from clinadapt.notes import Columns as Columns
+    from clinadapt.notes import Notes as Notes
+    from clinadapt.notes import read_notes as read_notes
+    from clinadapt.study import Study as Study
+
+_HOMES = {
+    "Columns": "clinadapt.notes",
+    "NoteClassifier": "clinadapt.classifier",
+    "Notes": "clinadapt.notes",
+    "PretrainedModel": "clinadapt.families.pretrained",
+    "ScratchModel": "clinadapt.families.scratch",
+    "Study": "clinadapt.study",
+    "TfidfAutoencoder": "clinadapt.families.autoencoder",
+    "TfidfLogistic": "clinadapt.families.logistic",
+    "TfidfMLP": "clinadapt.families.mlp",
+    "load": "clinadapt.bundle",
+    "read_notes": "clinadapt.notes",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605 (the names are those of _HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'clinadapt' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

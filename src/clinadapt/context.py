@@ -1,0 +1,64 @@
+"""Where and how a model is fitted, as opposed to which model it is (its settings)."""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Say nothing."""
+
+
+@dataclass
+class Ledger:
+    """What was spent on frozen states.
+
+    Attributes
+    ----------
+    encode_seconds : float
+        What the states in use took to compute, whoever computed them first.
+    encoded, reused : int
+        Sequences computed here, and found in the cache.
+    cut_notes : int
+        Notes longer than allowed, summed over all calls.
+    """
+
+    encode_seconds: float = 0.0
+    encoded: int = 0
+    reused: int = 0
+    cut_notes: int = 0
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a fit keeps its things and whom it tells how far it is.
+
+    Attributes
+    ----------
+    cache : Path, optional
+        Folder of frozen states. They reflect patient text: keep it where the notes are kept.
+    checkpoint : Path, optional
+        File that lets a killed fit go on from its last epoch.
+    progress : callable
+        Called with a stage's name, steps done and steps in all.
+    ledger : Ledger
+    """
+
+    cache: Path | None = None
+    checkpoint: Path | None = None
+    progress: Progress = no_progress
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@cache
+def session_cache() -> Path:
+    """Folder of frozen states of this process, deleted when it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="clinadapt-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,1 @@
+"""Encoders: pretrained ones (named, pinned, local first) and those trained from scratch."""

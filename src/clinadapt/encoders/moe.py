@@ -1,0 +1,115 @@
+r"""A small Mixture-of-Experts Transformer, trained from scratch.
+
+As the small Transformer, but each token goes through one of several feed-forward experts, chosen
+by a router: Le et al. 2023 (arXiv 2303.12892) on the same notes, after the Switch Transformer
+(Fedus et al. 2022, arXiv 2101.03961). A balance loss keeps the router from sending all tokens to
+one expert:
+
+$$ \alpha\, N \sum_i f_i P_i $$
+
+with $f_i$ the share of tokens sent to expert $i$ of $N$ and $P_i$ the router's mean probability
+for it. Its weight $\alpha$ is 0.01 in the Switch paper (the default) and 1.0 in the Keras example.
+No token is dropped for want of capacity: on one machine there is no reason to.
+"""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Interval
+from torch import Tensor, nn
+
+from clinadapt.encoders.attention import Block, Embedding
+from clinadapt.encoders.transformer import FeedForward
+from clinadapt.network import Batch
+
+
+class Experts(nn.Module):
+    """Feed-forward experts behind a top-1 router.
+
+    Parameters
+    ----------
+    width, inner, experts : int
+    """
+
+    def __init__(self, width: int, inner: int, experts: int) -> None:
+        super().__init__()
+        self.router = nn.Linear(width, experts)
+        self.experts = nn.ModuleList(FeedForward(width, inner) for _ in range(experts))
+        # Tokens sent to each expert since the count was last taken; not a weight.
+        self.register_buffer("routed", torch.zeros(experts), persistent=False)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Map states to states [sequence, token, width], and the balance loss (unweighted)."""
+        tokens = hidden[mask]
+        probabilities = self.router(tokens).float().softmax(dim=-1)
+        confidence, choice = probabilities.max(dim=-1)
+        sent = torch.bincount(choice, minlength=len(self.experts)).to(probabilities.dtype)
+        balance = len(self.experts) * (sent / len(tokens) * probabilities.mean(dim=0)).sum()
+        if self.training:
+            self.routed += sent.detach()
+        mixed = torch.zeros_like(tokens)
+        for number, expert in enumerate(self.experts):
+            rows = (choice == number).nonzero().squeeze(1)
+            transformed, _ = expert(tokens[rows], mask)
+            weighted = confidence[rows, None] * transformed
+            mixed = mixed.index_copy(0, rows, weighted.to(mixed.dtype))
+        return torch.zeros_like(hidden).masked_scatter(mask[..., None], mixed), balance
+
+
+class MoETransformer(nn.Module):
+    """Embedding and post-norm blocks whose feed-forward part is a mixture of experts.
+
+    Parameters
+    ----------
+    vocabulary : int
+        Number of token ids.
+    max_tokens : int
+        Longest sequence.
+    width, blocks, heads, feed_forward, experts : int
+    balance_weight : float
+        Weight of the balance loss.
+    dropout : float
+    """
+
+    def __init__(
+        self,
+        vocabulary: Annotated[int, Ge(1)],
+        max_tokens: Annotated[int, Ge(1)],
+        width: Annotated[int, Ge(1)] = 32,
+        blocks: Annotated[int, Ge(1)] = 1,
+        heads: Annotated[int, Ge(1)] = 2,
+        feed_forward: Annotated[int, Ge(1)] = 32,
+        experts: Annotated[int, Ge(2)] = 10,
+        balance_weight: Annotated[float, Ge(0)] = 0.01,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.balance_weight = balance_weight
+        self.embedding = Embedding(vocabulary, max_tokens, width)
+        self.blocks = nn.ModuleList(
+            Block(width, heads, Experts(width, feed_forward, experts), dropout)
+            for _ in range(blocks)
+        )
+        self.register_buffer("balance", torch.zeros(()), persistent=False)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return hidden [sequence, token, width], mask, and the weighted balance loss."""
+        hidden = self.embedding(batch.inputs)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        for block in self.blocks:
+            hidden, balance = block(hidden, batch.mask)
+            total = total + balance
+        self.balance = total.detach()
+        return hidden, batch.mask, self.balance_weight * total
+
+    def take_report(self) -> dict[str, object]:
+        """Share of tokens that each expert got since the last call, and the last balance loss.
+
+        With several blocks the share is over all of them. A balance loss of 1 a block is perfect.
+        """
+        counts = torch.stack([block.feed_forward.routed for block in self.blocks]).sum(dim=0)
+        for block in self.blocks:
+            block.feed_forward.routed.zero_()
+        share = counts / counts.sum().clamp(min=1)
+        return {"router_load": share.tolist(), "balance_loss": float(self.balance)}

@@ -1,0 +1,33 @@
+"""Errors that a user can mend: they say what was expected, what came, and what to do."""
+
+from collections.abc import Sequence
+
+
+class ClinadaptError(Exception):
+    """Base of every error that clinadapt raises on purpose; the command line shows no traceback."""
+
+
+class InputError(ClinadaptError, ValueError):
+    """Something in the user's input is wrong; all problems are told at once.
+
+    Parameters
+    ----------
+    problems : sequence of str
+        One sentence a problem. Never any note text.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class EncoderNotFoundError(ClinadaptError):
+    """An encoder is not on this machine (and may not, or cannot, be fetched)."""
+
+
+class MissingExtraError(ClinadaptError, ImportError):
+    """An optional dependency is needed and absent; the message names the command that adds it."""
+
+
+class NetworkForbiddenError(ClinadaptError, OSError):
+    """Something tried to reach the network in offline mode."""

@@ -1,0 +1,237 @@
+"""TF-IDF, an autoencoder, a classifier on its codes (Le et al. 2022, arXiv 2209.12831).
+
+The same laboratory reports 0.92 accuracy for it on the paper's notes, above the best adapter's
+0.88. The autoencoder learns from the training notes without their labels.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from annotated_types import Ge, Gt, Interval
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from clinadapt import settings
+from clinadapt.context import Context
+from clinadapt.families import neural
+from clinadapt.families.mlp import dense_network
+from clinadapt.families.tfidf import TfidfFeatures
+from clinadapt.labels import Labels, Task
+from clinadapt.machine import pick_device
+from clinadapt.network import Batch
+from clinadapt.objective import ClassWeight, Reconstruction
+from clinadapt.sources import SparseSource, VectorSource
+from clinadapt.structures import count_parameters
+from clinadapt.train import Recipe, local_randomness, run, train
+
+
+class Autoencoder(nn.Module):
+    """Vector to code and back, one hidden layer each way.
+
+    Parameters
+    ----------
+    features, inner, code : int
+        Width of the vector, of the hidden layers, of the code.
+    """
+
+    def __init__(self, features: int, inner: int, code: int) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(nn.Linear(features, inner), nn.ReLU(), nn.Linear(inner, code))
+        self.decode = nn.Sequential(nn.Linear(code, inner), nn.ReLU(), nn.Linear(inner, features))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Reconstruct vectors [note, feature]; the auxiliary loss is zero."""
+        rebuilt = self.decode(self.encode(batch.inputs[:, 0]))
+        return rebuilt, rebuilt.new_zeros(())
+
+
+class Encode(nn.Module):
+    """The way to the code alone, as a network that `run` accepts.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+    """
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.encode = autoencoder.encode
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Codes [note, code]; the auxiliary loss is zero."""
+        codes = self.encode(batch.inputs[:, 0])
+        return codes, codes.new_zeros(())
+
+
+class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
+    """A small classifier on the codes of an autoencoder of TF-IDF.
+
+    Parameters
+    ----------
+    words : int
+        Longest word n-gram.
+    max_features : int
+        Most frequent terms kept.
+    inner, code : int
+        Width of the autoencoder's hidden layers and of its code.
+    classifier_inner : int
+        Units of the classifier's hidden layer; 0 for a linear one.
+    dropout : float
+        Of the classifier.
+    pretrain_epochs, epochs, batch_size, patience : int
+    learning_rate : float
+    class_weight : {"balanced", "none"}
+    device : str
+    seed : int
+    """
+
+    def __init__(
+        self,
+        words: Annotated[int, Ge(1)] = 1,
+        max_features: Annotated[int, Ge(1)] = 10_000,
+        inner: Annotated[int, Ge(1)] = 256,
+        code: Annotated[int, Ge(1)] = 128,
+        classifier_inner: Annotated[int, Ge(0)] = 64,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.3,
+        pretrain_epochs: Annotated[int, Ge(1)] = 15,
+        epochs: Annotated[int, Ge(1)] = 30,
+        batch_size: Annotated[int, Ge(1)] = 64,
+        learning_rate: Annotated[float, Gt(0)] = 1e-3,
+        patience: Annotated[int, Ge(1)] = 5,
+        class_weight: ClassWeight = "balanced",
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        self.words = words
+        self.max_features = max_features
+        self.inner = inner
+        self.code = code
+        self.classifier_inner = classifier_inner
+        self.dropout = dropout
+        self.pretrain_epochs = pretrain_epochs
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.patience = patience
+        self.class_weight: ClassWeight = class_weight
+        self.device = device
+        self.seed = seed
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        validation: tuple[Sequence[str], Labels] | None = None,
+        metric: str | None = None,
+        context: Context | None = None,
+    ) -> Self:
+        """Fit the autoencoder on training notes, then the classifier on their codes."""
+        settings.check(self)
+        context = context or Context()
+        device = pick_device(self.device)
+        self.features_ = self._features().fit(texts)
+        self._build(labels.task, len(labels.classes))
+        matrix = self.features_.transform(texts)
+        recipe = Recipe(
+            epochs=self.pretrain_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=0.0,
+            seed=self.seed,
+        )
+        # No checkpoint: this takes seconds, and the file belongs to the classifier's training.
+        train(
+            self.autoencoder_,
+            SparseSource(matrix),
+            Reconstruction(),
+            recipe,
+            device,
+            progress=context.progress,
+        )
+        codes = self._codes(matrix)
+        self._center = codes.vectors.mean(dim=0)
+        self._scale = codes.vectors.std(dim=0).clamp(min=1e-6)
+        held = None
+        if validation is not None:
+            held = (self._standard(validation[0]), validation[1])
+        self.history_ = neural.fit_classifier(
+            self.classifier_,
+            VectorSource((codes.vectors - self._center) / self._scale),
+            labels,
+            held,
+            metric,
+            self.class_weight,
+            Recipe(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                patience=self.patience,
+                seed=self.seed,
+            ),
+            device,
+            context,
+        )
+        return self
+
+    def _features(self) -> TfidfFeatures:
+        return TfidfFeatures(self.words, max_features=self.max_features)
+
+    def _build(self, task: Task, classes: int) -> None:
+        self.task_: Task = task
+        with local_randomness(self.seed, stream=2**32):
+            self.autoencoder_ = Autoencoder(len(self.features_), self.inner, self.code)
+            self.classifier_ = dense_network(
+                self.code, classes, self.classifier_inner, self.dropout
+            )
+        self.history_: list[dict[str, Any]] = []
+        self.trainable_parameters_ = count_parameters(self.autoencoder_) + count_parameters(
+            self.classifier_
+        )
+        self.total_parameters_ = self.trainable_parameters_ + len(self.features_)
+
+    def _codes(self, matrix: sparse.csr_matrix) -> VectorSource:
+        encode = Encode(self.autoencoder_)
+        return VectorSource(
+            run(encode, SparseSource(matrix), pick_device(self.device), Recipe.dtype)
+        )
+
+    def _standard(self, texts: Sequence[str]) -> VectorSource:
+        """Codes of notes, centred and scaled as on the training notes."""
+        codes = self._codes(self.features_.transform(texts))
+        return VectorSource((codes.vectors - self._center) / self._scale)
+
+    def predict_proba(
+        self, texts: Sequence[str], context: Context | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [note, class]."""
+        source = self._standard(texts)
+        outputs = run(self.classifier_, source, pick_device(self.device), Recipe.dtype)
+        return neural.probabilities(self.task_, outputs)
+
+    def save(self, folder: Path) -> None:
+        """Write terms, their weights, both networks and the codes' scale."""
+        self.features_.save(folder)
+        neural.save_weights(self._weights(), folder)
+
+    def _weights(self) -> dict[str, Tensor]:
+        networks = {"autoencoder": self.autoencoder_, "classifier": self.classifier_}
+        weights = {
+            f"{name}.{key}": tensor
+            for name, network in networks.items()
+            for key, tensor in network.state_dict().items()
+        }
+        return weights | {"center": self._center, "scale": self._scale}
+
+    def load(self, folder: Path, task: Task, classes: int) -> Self:
+        """Read what `save` wrote."""
+        self.features_ = self._features().load(folder)
+        self._build(task, classes)
+        saved = neural.read_weights(folder)
+        self._center, self._scale = saved.pop("center"), saved.pop("scale")
+        both = nn.ModuleDict({"autoencoder": self.autoencoder_, "classifier": self.classifier_})
+        neural.fill(both, saved, folder)
+        return self

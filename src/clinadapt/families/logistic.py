@@ -1,0 +1,122 @@
+"""TF-IDF and logistic regression: the row that every other must beat."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from annotated_types import Ge, Gt
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
+
+from clinadapt import settings
+from clinadapt.context import Context
+from clinadapt.families.tfidf import TfidfFeatures
+from clinadapt.labels import Labels, Task
+from clinadapt.objective import ClassWeight
+
+LINEAR_FILE = "linear.safetensors"
+
+
+class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
+    """Logistic regression on TF-IDF; one regression a label in a multi-label task.
+
+    Parameters
+    ----------
+    words : int
+        Longest word n-gram.
+    characters : bool
+        Add character n-grams.
+    C : float
+        Inverse strength of the L2 penalty.
+    class_weight : {"balanced", "none"}
+    max_features : int, optional
+    seed : int
+        Has no effect: the fit is deterministic.
+    """
+
+    def __init__(
+        self,
+        words: Annotated[int, Ge(1)] = 2,
+        characters: bool = False,
+        C: Annotated[float, Gt(0)] = 10.0,
+        class_weight: ClassWeight = "balanced",
+        max_features: Annotated[int, Ge(1)] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.words = words
+        self.characters = characters
+        self.C = C
+        self.class_weight = class_weight
+        self.max_features = max_features
+        self.seed = seed
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        validation: tuple[Sequence[str], Labels] | None = None,
+        metric: str | None = None,
+        context: Context | None = None,
+    ) -> Self:
+        """Fit on training notes; validation notes are not needed."""
+        settings.check(self)
+        self.features_ = self._features().fit(texts)
+        matrix = self.features_.transform(texts)
+        self.task_ = labels.task
+        columns = [labels.target] if labels.task != "multilabel" else list(labels.target.T)
+        fitted = [self._fit_one(matrix, column) for column in columns]
+        self.coefficients_ = np.vstack([coefficients for coefficients, _ in fitted])
+        self.intercepts_ = np.concatenate([intercepts for _, intercepts in fitted])
+        self._finish()
+        return self
+
+    def _features(self) -> TfidfFeatures:
+        return TfidfFeatures(self.words, self.characters, self.max_features)
+
+    def _fit_one(self, matrix: Any, target: NDArray[np.int64]) -> tuple[Any, Any]:
+        if len(np.unique(target)) == 1:  # a label that no, or every, training note carries
+            rate = np.clip(target.mean(), 0.5 / len(target), 1 - 0.5 / len(target))
+            return np.zeros((1, matrix.shape[1])), np.array([np.log(rate / (1 - rate))])
+        weight = None if self.class_weight == "none" else self.class_weight
+        regression = LogisticRegression(C=self.C, class_weight=weight, max_iter=2000)
+        regression.fit(matrix, target)
+        return regression.coef_, regression.intercept_
+
+    def _finish(self) -> None:
+        self.history_: list[dict[str, Any]] = []
+        self.trainable_parameters_ = self.coefficients_.size + self.intercepts_.size
+        self.total_parameters_ = self.trainable_parameters_ + len(self.features_)
+
+    def predict_proba(
+        self, texts: Sequence[str], context: Context | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [note, class]."""
+        scores = self.features_.transform(texts) @ self.coefficients_.T + self.intercepts_
+        if self.task_ == "multiclass":
+            return softmax(scores, axis=1)
+        odds = expit(scores)
+        return np.column_stack([1 - odds, odds]) if self.task_ == "binary" else odds
+
+    def save(self, folder: Path) -> None:
+        """Write terms, their weights and the coefficients."""
+        self.features_.save(folder)
+        save_file(
+            {
+                "coefficients": np.ascontiguousarray(self.coefficients_),
+                "intercepts": self.intercepts_,
+            },
+            folder / LINEAR_FILE,
+        )
+
+    def load(self, folder: Path, task: Task, classes: int) -> Self:
+        """Read what `save` wrote."""
+        self.features_ = self._features().load(folder)
+        saved = load_file(folder / LINEAR_FILE)
+        self.coefficients_, self.intercepts_ = saved["coefficients"], saved["intercepts"]
+        self.task_ = task
+        self._finish()
+        return self

@@ -1,0 +1,142 @@
+"""TF-IDF and a multi-layer perceptron (Le et al. 2021, arXiv 2104.03969, on the paper's notes)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from annotated_types import Ge, Gt, Interval
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from clinadapt import settings
+from clinadapt.context import Context
+from clinadapt.families import neural
+from clinadapt.families.tfidf import TfidfFeatures
+from clinadapt.head import Head
+from clinadapt.labels import Labels, Task
+from clinadapt.machine import pick_device
+from clinadapt.network import NoteNetwork, StatesAsTheyAre
+from clinadapt.objective import ClassWeight
+from clinadapt.sources import SparseSource
+from clinadapt.structures import count_parameters
+from clinadapt.structures.identity import Identity
+from clinadapt.train import Recipe, local_randomness, run
+
+
+def dense_network(width: int, classes: int, inner: int, dropout: float) -> nn.Module:
+    """Head over one vector a note, with a hidden layer."""
+    head = Head(width, classes, inner, dropout)
+    return NoteNetwork(StatesAsTheyAre(), Identity(width), head, "mean")
+
+
+class TfidfMLP(BaseEstimator):  # type: ignore[misc]
+    """One hidden layer on TF-IDF.
+
+    Parameters
+    ----------
+    words : int
+        Longest word n-gram.
+    max_features : int
+        Most frequent terms kept.
+    inner : int
+        Units of the hidden layer.
+    dropout : float
+    epochs, batch_size, patience : int
+    learning_rate : float
+    class_weight : {"balanced", "none"}
+    device : str
+    seed : int
+    """
+
+    def __init__(
+        self,
+        words: Annotated[int, Ge(1)] = 2,
+        max_features: Annotated[int, Ge(1)] = 20_000,
+        inner: Annotated[int, Ge(1)] = 64,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5,
+        epochs: Annotated[int, Ge(1)] = 20,
+        batch_size: Annotated[int, Ge(1)] = 64,
+        learning_rate: Annotated[float, Gt(0)] = 1e-3,
+        patience: Annotated[int, Ge(1)] = 3,
+        class_weight: ClassWeight = "balanced",
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        self.words = words
+        self.max_features = max_features
+        self.inner = inner
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.patience = patience
+        self.class_weight: ClassWeight = class_weight
+        self.device = device
+        self.seed = seed
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        validation: tuple[Sequence[str], Labels] | None = None,
+        metric: str | None = None,
+        context: Context | None = None,
+    ) -> Self:
+        """Fit on training notes, stopping early on validation notes."""
+        settings.check(self)
+        self.features_ = self._features().fit(texts)
+        self._build(labels.task, len(labels.classes))
+        held = None
+        if validation is not None:
+            held = (SparseSource(self.features_.transform(validation[0])), validation[1])
+        self.history_ = neural.fit_classifier(
+            self.network_,
+            SparseSource(self.features_.transform(texts)),
+            labels,
+            held,
+            metric,
+            self.class_weight,
+            Recipe(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                patience=self.patience,
+                seed=self.seed,
+            ),
+            pick_device(self.device),
+            context or Context(),
+        )
+        return self
+
+    def _features(self) -> TfidfFeatures:
+        return TfidfFeatures(self.words, max_features=self.max_features)
+
+    def _build(self, task: Task, classes: int) -> None:
+        self.task_: Task = task
+        with local_randomness(self.seed, stream=2**32):
+            self.network_ = dense_network(len(self.features_), classes, self.inner, self.dropout)
+        self.history_: list[dict[str, Any]] = []
+        self.trainable_parameters_ = count_parameters(self.network_)
+        self.total_parameters_ = self.trainable_parameters_ + len(self.features_)
+
+    def predict_proba(
+        self, texts: Sequence[str], context: Context | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [note, class]."""
+        source = SparseSource(self.features_.transform(texts))
+        outputs = run(self.network_, source, pick_device(self.device), Recipe.dtype)
+        return neural.probabilities(self.task_, outputs)
+
+    def save(self, folder: Path) -> None:
+        """Write terms, their weights and the network."""
+        self.features_.save(folder)
+        neural.save_weights(self.network_.state_dict(), folder)
+
+    def load(self, folder: Path, task: Task, classes: int) -> Self:
+        """Read what `save` wrote."""
+        self.features_ = self._features().load(folder)
+        self._build(task, classes)
+        neural.fill(self.network_, neural.read_weights(folder), folder)
+        return self

@@ -1,0 +1,147 @@
+"""What every neural family does alike: fit a network, turn its outputs into probabilities."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from clinadapt import metrics
+from clinadapt.context import Context
+from clinadapt.errors import InputError
+from clinadapt.labels import Labels, Task
+from clinadapt.objective import ClassLoss, ClassWeight
+from clinadapt.sources import Source
+from clinadapt.threshold import best_score
+from clinadapt.tokens import Cut, Tokens, tokenize
+from clinadapt.train import Recipe, Validation, train
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+def probabilities(task: Task, outputs: Tensor) -> NDArray[np.float64]:
+    """Softmax over classes, or a sigmoid of each label in a multi-label task; [note, class]."""
+    scores = outputs.double()
+    return (scores.sigmoid() if task == "multilabel" else scores.softmax(dim=1)).numpy()
+
+
+def fit_classifier(
+    network: nn.Module,
+    source: Source,
+    labels: Labels,
+    validation: tuple[Source, Labels] | None,
+    metric: str | None,
+    class_weight: ClassWeight,
+    recipe: Recipe,
+    device: torch.device,
+    context: Context,
+    pretrained: Callable[[str], bool] = lambda name: False,
+    report: Callable[[], dict[str, Any]] = dict,
+) -> list[dict[str, Any]]:
+    """Train a network to classify notes, stopping early by the metric on validation notes.
+
+    Parameters
+    ----------
+    network : nn.Module
+    source : Source
+        Training notes, in the order of `labels`.
+    labels : Labels
+    validation : (Source, Labels), optional
+    metric : str, optional
+        Default: the task's primary metric.
+    class_weight : {"balanced", "none"}
+    recipe : Recipe
+    device : torch.device
+    context : Context
+    pretrained, report : callable
+        See `clinadapt.train.train`.
+
+    Returns
+    -------
+    list of dict
+        The history, an entry an epoch.
+    """
+    objective = ClassLoss(labels.target, len(labels.classes), class_weight)
+    judged = None
+    if validation is not None:
+        held_source, held = validation
+        # Weighted as in training, so that the two losses compare.
+        held_loss = ClassLoss(held.target, len(held.classes), "none")
+        held_loss.present, held_loss.absent = objective.present, objective.absent
+        name = metric or metrics.PRIMARY[held.task]
+        judged = Validation(
+            held_source,
+            held_loss,
+            lambda outputs: best_score(held, probabilities(held.task, outputs), name),
+        )
+    return train(
+        network,
+        source,
+        objective,
+        recipe,
+        device,
+        judged,
+        pretrained,
+        context.checkpoint,
+        context.progress,
+        report,
+    )
+
+
+def tokenize_notes(
+    tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, cut: Cut, context: Context
+) -> Tokens:
+    """Token ids of notes; how many were cut is entered in the ledger."""
+    tokens = tokenize(tokenizer, texts, max_tokens, cut)
+    context.ledger.cut_notes += tokens.cut
+    return tokens
+
+
+def save_weights(weights: dict[str, Tensor], folder: Path) -> None:
+    """Write tensors as safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    save_file(plain, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the tensors that `save_weights` wrote."""
+    return load_file(folder / WEIGHTS_FILE)
+
+
+def fill(
+    network: nn.Module, saved: dict[str, Tensor], folder: Path, needed: set[str] | None = None
+) -> None:
+    """Put saved tensors into a network, which must have just these.
+
+    Parameters
+    ----------
+    network : nn.Module
+    saved : dict of str to Tensor
+    folder : Path
+        Named in the error.
+    needed : set of str, optional
+        Names that must be there; default all of the network's.
+
+    Raises
+    ------
+    InputError
+        A tensor is missing or left over: nothing may stay random after a reload.
+    """
+    needed = set(network.state_dict()) if needed is None else needed
+    if odd := sorted(needed ^ set(saved)):
+        raise InputError(
+            f"{folder}: {len(odd)} weights do not fit this model (first: {odd[0]}): the bundle "
+            "is damaged or was made by another version"
+        )
+    network.load_state_dict(saved, strict=False)
+
+
+def trainable(network: nn.Module) -> dict[str, Tensor]:
+    """Weights that training changes, by name."""
+    return {name: w for name, w in network.named_parameters() if w.requires_grad}

@@ -1,0 +1,424 @@
+"""A pretrained encoder with an adapter structure: frozen, tuned at the top, or tuned throughout.
+
+``tuned_layers`` runs from 0 (the paper's frozen set-up) to all (its fine-tuned one). States at the
+boundary of what is frozen are computed once and cached; only what lies above is run in training.
+"""
+
+import shutil
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Interval
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from clinadapt import settings, structures
+from clinadapt.context import Context, session_cache
+from clinadapt.encoders.catalog import CATALOG, resolve
+from clinadapt.encoders.pretrained import (
+    Prefix,
+    PretrainedEncoder,
+    Suffix,
+    save_encoder_files,
+)
+from clinadapt.errors import InputError
+from clinadapt.families import neural
+from clinadapt.features import FeatureStore, States, live_states
+from clinadapt.head import Head, Pooling
+from clinadapt.labels import Labels, Task
+from clinadapt.machine import Precision, compute_dtype, pick_device
+from clinadapt.network import NoteNetwork, StatesAsTheyAre
+from clinadapt.objective import ClassWeight
+from clinadapt.sources import Source, StateSource, TokenSource
+from clinadapt.structures import low_rank
+from clinadapt.structures.identity import Identity
+from clinadapt.tokens import Cut, Tokens
+from clinadapt.train import Recipe, local_randomness, run
+
+ENCODER_FOLDER = "encoder"
+FROZEN_EPOCHS, TUNED_EPOCHS = 20, 5
+NOTES_AT_ONCE = 2_048
+WIDTH_OF_CHECKS = 8
+
+
+@lru_cache(maxsize=8)
+def open_encoder(name: str) -> PretrainedEncoder:
+    """Encoder of a name; opened once a process (its weights are not kept in memory)."""
+    entry = CATALOG.get(name)
+    encoder = PretrainedEncoder(resolve(name), entry.lower_case if entry else None)
+    encoder.require_weights()
+    return encoder
+
+
+class PretrainedModel(BaseEstimator):  # type: ignore[misc]
+    """Encoder, structure, pooling and head.
+
+    Parameters
+    ----------
+    encoder : str
+        Known name, hub id or folder.
+    structure : str
+        A structure of the registry, or "lora", "dora", "ia3".
+    structure_options : dict, optional
+        Settings of the structure: inner, dropout, norm, heads; rank, alpha, targets.
+    match_parameters : int, optional
+        Choose the structure's inner width so that it has about so many weights.
+    placement : {"final", "pooled", "layers"}
+        After the last layer, on token states (the paper); on the pooled state; or after each of
+        the top `adapted_layers` layers. Low-rank methods live in layers.
+    adapted_layers : int or "all"
+        With ``placement="layers"``.
+    tuned_layers : int or "all"
+        Top layers of the encoder that are tuned: 0 is frozen, all includes the embeddings.
+    pooling : {"auto", "mean", "first", "last", "max"}
+        "auto" is the mean, or the last token for a decoder.
+    max_tokens : int
+    cut : {"head", "tail", "head+tail", "windows"}
+        What is kept of longer notes.
+    inner : int
+        Units of the head's hidden layer; 0 for a linear head.
+    dropout : float
+        Of the head.
+    epochs : int, optional
+        Default 20 if the encoder is frozen, 5 if any of it is tuned.
+    batch_size, patience : int
+    learning_rate : float
+        Of structure and head.
+    encoder_learning_rate : float
+        Of tuned layers.
+    class_weight : {"balanced", "none"}
+    precision : {"auto", "fp32", "bf16"}
+        "auto" is bf16 where the machine is fast at it.
+    device : str
+    seed : int
+    """
+
+    def __init__(
+        self,
+        encoder: str = "camembert-bio",
+        structure: str = "none",
+        structure_options: dict[str, Any] | None = None,
+        match_parameters: Annotated[int, Ge(1)] | None = None,
+        placement: Literal["final", "pooled", "layers"] = "final",
+        adapted_layers: Annotated[int, Ge(1)] | Literal["all"] = "all",
+        tuned_layers: Annotated[int, Ge(0)] | Literal["all"] = 0,
+        pooling: Pooling | Literal["auto"] = "auto",
+        max_tokens: Annotated[int, Ge(4)] = 256,
+        cut: Cut = "head",
+        inner: Annotated[int, Ge(0)] = 0,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
+        epochs: Annotated[int, Ge(1)] | None = None,
+        batch_size: Annotated[int, Ge(1)] = 16,
+        learning_rate: Annotated[float, Gt(0)] = 1e-3,
+        encoder_learning_rate: Annotated[float, Gt(0)] = 5e-5,
+        patience: Annotated[int, Ge(1)] = 3,
+        class_weight: ClassWeight = "balanced",
+        precision: Precision = "auto",
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.structure = structure
+        self.structure_options = structure_options
+        self.match_parameters = match_parameters
+        self.placement = placement
+        self.adapted_layers = adapted_layers
+        self.tuned_layers = tuned_layers
+        self.pooling = pooling
+        self.max_tokens = max_tokens
+        self.cut: Cut = cut
+        self.inner = inner
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.encoder_learning_rate = encoder_learning_rate
+        self.patience = patience
+        self.class_weight: ClassWeight = class_weight
+        self.precision: Precision = precision
+        self.device = device
+        self.seed = seed
+
+    def setting_problems(self) -> list[str]:
+        """Say what is wrong with the structure, its options and its place."""
+        options = self.structure_options or {}
+        if self.structure in low_rank.LOW_RANK:
+            found = low_rank.option_problems(self.structure, options)
+            if self.placement != "layers":
+                found.append(f"{self.structure} lives inside layers: say placement = 'layers'")
+            if self.match_parameters is not None:
+                found.append(f"{self.structure} has no inner width to match: set its rank instead")
+            return found
+        if self.structure not in structures.STRUCTURES:
+            known = ", ".join([*structures.STRUCTURES, *low_rank.LOW_RANK])
+            return [f"unknown structure {self.structure!r}; known: {known}"]
+        found = structures.option_problems(self.structure, options)
+        if self.structure == "tiny_attention" and self.placement == "pooled":
+            found.append("tiny_attention on one pooled state has nothing to attend to")
+        if self.match_parameters is not None and self.structure == "none":
+            found.append("structure 'none' has no weights to match")
+        if self.match_parameters is not None and "inner" in options:
+            found.append("give either match_parameters or inner, not both")
+        return found
+
+    # ------------------------------------------------------------------ what is frozen, what not
+
+    def _layers(self, value: int | str, name: str) -> int:
+        total = self.encoder_.layers
+        if value == "all":
+            return total
+        if int(value) > total:
+            raise InputError(f"{name}={value}, but {self.encoder} has {total} layers")
+        return int(value)
+
+    def _resolve(self) -> None:
+        """Work out boundary and regime for the encoder at hand."""
+        settings.check(self)
+        settings.raise_if(self.setting_problems())
+        encoder = self.encoder_
+        if self.max_tokens > encoder.max_tokens:
+            raise InputError(
+                f"max_tokens={self.max_tokens}, but {self.encoder} reads at most "
+                f"{encoder.max_tokens} tokens; use cut='windows' for longer notes"
+            )
+        self.tuned_ = self._layers(self.tuned_layers, "tuned_layers")
+        in_layers = self.placement == "layers" and self.structure != "none"
+        self.adapted_ = self._layers(self.adapted_layers, "adapted_layers") if in_layers else 0
+        # States below the lowest layer that changes; 0: nothing is worth caching, ids go in.
+        self.boundary_ = encoder.layers - max(self.tuned_, self.adapted_)
+        self.suffix_ = self.boundary_ < encoder.layers
+        causal_or_mean: Pooling = "last" if self.pooling == "auto" and encoder.causal else "mean"
+        self.pooling_: Pooling = causal_or_mean if self.pooling == "auto" else self.pooling
+
+    @property
+    def _after_pooling(self) -> bool:
+        """Whether nothing that trains looks at single tokens."""
+        no_tokens = self.placement == "pooled" or self.structure == "none"
+        return no_tokens and not self.suffix_
+
+    def _make_structure(self) -> nn.Module:
+        width = self.encoder_.width
+        options = dict(self.structure_options or {})
+        if self.match_parameters is not None:
+            options["inner"] = structures.match_inner(
+                self.structure, width, self.match_parameters, **options
+            )
+        return structures.STRUCTURES[self.structure](width, **options)
+
+    def _build(self, task: Task, classes: int, model: nn.Module | None) -> None:
+        """Put the network together around a whole encoder model (None if all is frozen)."""
+        self.task_: Task = task
+        width = self.encoder_.width
+        self.suffix_module_: Suffix | None = None
+        with local_randomness(self.seed, stream=2**32):
+            encoder: nn.Module = StatesAsTheyAre()
+            final: nn.Module = Identity(width)
+            if model is not None:
+                model.requires_grad_(False)
+                self.suffix_module_ = Suffix(model, self.encoder_.layers, self.boundary_)
+                encoder = self._adapt(self.suffix_module_)
+            if self.placement != "layers":
+                final = self._make_structure()
+            head = Head(width, classes, self.inner, self.dropout)
+        pooling: Pooling = "mean" if self._after_pooling else self.pooling_
+        self.network_ = NoteNetwork(encoder, final, head, pooling)
+        trained = neural.trainable(self.network_)
+        self.history_: list[dict[str, Any]] = []
+        self.trainable_parameters_ = sum(weight.numel() for weight in trained.values())
+
+    def _adapt(self, suffix: Suffix) -> Suffix:
+        if self.structure in low_rank.LOW_RANK:
+            top = nn.ModuleList(list(suffix.stack)[len(suffix.stack) - self.adapted_ :])
+            options = self.structure_options or {}
+            suffix.tune(self.tuned_)
+            tuned = neural.trainable(suffix)
+            low_rank.insert(self.structure, suffix.model, top, options)
+            for weight in tuned.values():  # the library froze them
+                weight.requires_grad_(True)
+            return suffix
+        if self.adapted_:
+            suffix.adapt([self._make_structure() for _ in range(self.adapted_)])
+        suffix.tune(self.tuned_)
+        return suffix
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        validation: tuple[Sequence[str], Labels] | None = None,
+        metric: str | None = None,
+        context: Context | None = None,
+    ) -> Self:
+        """Train what is not frozen on training notes, stopping early on validation notes.
+
+        Raises
+        ------
+        EncoderNotFoundError
+            The encoder is not on this machine.
+        InputError
+            Settings that do not fit each other or the encoder.
+        """
+        settings.check(self)
+        self.encoder_ = open_encoder(self.encoder)
+        self._resolve()
+        context = context or Context()
+        device = pick_device(self.device)
+        self._build(
+            labels.task, len(labels.classes), self.encoder_.load() if self.suffix_ else None
+        )
+        self.total_parameters_ = self._count_total()
+        held_texts = list(validation[0]) if validation is not None else []
+        # One call for both parts: one pass over the encoder.
+        sources = self._cached_sources([list(texts), held_texts], context, device)
+        self.history_ = neural.fit_classifier(
+            self.network_,
+            sources[0],
+            labels,
+            (sources[1], validation[1]) if validation is not None else None,
+            metric,
+            self.class_weight,
+            Recipe(
+                epochs=self.epochs or (TUNED_EPOCHS if self.suffix_ else FROZEN_EPOCHS),
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                encoder_learning_rate=self.encoder_learning_rate,
+                patience=self.patience,
+                seed=self.seed,
+                dtype=compute_dtype(self.precision, device),
+            ),
+            device,
+            context,
+            pretrained=self._is_pretrained_weight,
+        )
+        return self
+
+    def _count_total(self) -> int:
+        if self.suffix_module_ is not None and not self.boundary_:
+            return structures.count_parameters(self.network_)
+        with torch.device("meta"):
+            whole = structures.count_parameters(self.encoder_.empty())
+        new = [
+            weight
+            for name, weight in self.network_.named_parameters()
+            if not self._is_pretrained_weight(name)
+        ]
+        return whole + sum(weight.numel() for weight in new)
+
+    def _is_pretrained_weight(self, name: str) -> bool:
+        """Whether a weight of the network, by name, came with the encoder."""
+        inserted = (".structure.", "lora_", "ia3_")
+        return name.startswith("encoder.") and not any(mark in name for mark in inserted)
+
+    def _tokens(self, texts: Sequence[str], context: Context) -> Tokens:
+        return neural.tokenize_notes(
+            self.encoder_.tokenizer, texts, self.max_tokens, self.cut, context
+        )
+
+    def _cached_sources(
+        self, parts: list[list[str]], context: Context, device: torch.device
+    ) -> list[Source]:
+        """One source a part, through the cache of frozen states if there is a frozen prefix."""
+        if not self.boundary_:
+            return [TokenSource(self._tokens(part, context)) for part in parts if part]
+        tokens = self._tokens([text for part in parts for text in part], context)
+        store = FeatureStore(context.cache or session_cache())
+        states = store.states(
+            self.encoder_,
+            self.boundary_,
+            tokens,
+            device,
+            self.precision,
+            lambda done, total: context.progress("encode", done, total),
+        )
+        context.ledger.encode_seconds += states.encode_seconds
+        context.ledger.encoded += states.encoded
+        context.ledger.reused += states.reused
+        ends = np.cumsum([0, *(len(part) for part in parts)])
+        return [
+            self._source(_part(states, tokens, int(start), int(end)))
+            for start, end in zip(ends[:-1], ends[1:], strict=True)
+            if end > start
+        ]
+
+    def _source(self, source: StateSource) -> Source:
+        return source.pooled(self.pooling_) if self._after_pooling else source
+
+    # ------------------------------------------------------------------ prediction
+
+    def predict_proba(
+        self, texts: Sequence[str], context: Context | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [note, class]; memory does not grow with the number of notes."""
+        context = context or Context()
+        device = pick_device(self.device)
+        dtype = compute_dtype(self.precision, device)
+        prefix = None
+        found = []
+        for start in range(0, len(texts), NOTES_AT_ONCE):
+            chunk = list(texts[start : start + NOTES_AT_ONCE])
+            if context.cache is not None or not self.boundary_:
+                (source,) = self._cached_sources([chunk], context, device)
+            else:
+                prefix = prefix or self._prefix(device, dtype)
+                tokens = self._tokens(chunk, context)
+                states = live_states(prefix, tokens, device)
+                source = self._source(StateSource(states, tokens.first))
+            outputs = run(self.network_, source, device, dtype)
+            found.append(neural.probabilities(self.task_, outputs))
+        return np.concatenate(found)
+
+    def _prefix(self, device: torch.device, dtype: torch.dtype) -> Prefix:
+        encoder = self.encoder_
+        return Prefix(encoder.load(), encoder.layers, self.boundary_).to(device=device, dtype=dtype)
+
+    # ------------------------------------------------------------------ bundle
+
+    def save(self, folder: Path) -> None:
+        """Write the trained weights, and the encoder unless all of it is among them."""
+        neural.save_weights(neural.trainable(self.network_), folder)
+        target = folder / ENCODER_FOLDER
+        save_encoder_files(self.encoder_, target)
+        if not self._encoder_is_trained:
+            for path in self.encoder_.folder.glob("*.safetensors*"):
+                shutil.copyfile(path, target / path.name)
+
+    @property
+    def _encoder_is_trained(self) -> bool:
+        return self.tuned_ == self.encoder_.layers
+
+    def load(self, folder: Path, task: Task, classes: int) -> Self:
+        """Read what `save` wrote; the encoder's own folder is not needed."""
+        self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
+        self._resolve()
+        model = None
+        if self.suffix_:
+            trained = self._encoder_is_trained
+            model = self.encoder_.empty() if trained else self.encoder_.load()
+        self._build(task, classes, model)
+        self.total_parameters_ = self._count_total()
+        needed = set(neural.trainable(self.network_))
+        neural.fill(self.network_, neural.read_weights(folder), folder, needed)
+        return self
+
+
+def _part(states: States, tokens: Tokens, start: int, end: int) -> StateSource:
+    """Notes `start` to `end` of a list, over the same shards."""
+    first = tokens.first[start : end + 1]
+    rows = slice(int(first[0]), int(first[-1]))
+    part = States(
+        states.shards,
+        states.shard[rows],
+        states.start[rows],
+        states.length[rows],
+        encode_seconds=0.0,
+        encoded=0,
+        reused=0,
+    )
+    return StateSource(part, first - first[0])

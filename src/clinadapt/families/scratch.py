@@ -1,0 +1,178 @@
+"""A Transformer, or a Mixture-of-Experts Transformer, trained from scratch on the notes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from annotated_types import Ge, Gt
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from tokenizers import Tokenizer
+
+from clinadapt import settings
+from clinadapt.context import Context
+from clinadapt.encoders.moe import MoETransformer
+from clinadapt.encoders.transformer import Transformer
+from clinadapt.families import neural
+from clinadapt.head import Head, Pooling
+from clinadapt.labels import Labels, Task
+from clinadapt.machine import Precision, compute_dtype, pick_device
+from clinadapt.network import NoteNetwork
+from clinadapt.objective import ClassWeight
+from clinadapt.sources import TokenSource
+from clinadapt.structures import count_parameters
+from clinadapt.structures.identity import Identity
+from clinadapt.tokens import Cut, learn_tokenizer
+from clinadapt.train import Recipe, local_randomness, run
+
+ENCODERS = {"transformer": Transformer, "moe": MoETransformer}
+TOKENIZER_FILE = "tokenizer.json"
+
+
+class ScratchModel(BaseEstimator):  # type: ignore[misc]
+    """An encoder with random first weights and a tokenizer learned on the training notes.
+
+    Parameters
+    ----------
+    encoder : {"transformer", "moe"}
+    encoder_options : dict, optional
+        Settings of the encoder's class: width, blocks, heads, experts, balance_weight, …
+    vocabulary : int
+        Largest number of sub-words.
+    max_tokens : int
+    cut : {"head", "tail", "head+tail", "windows"}
+        What is kept of longer notes.
+    pooling : {"mean", "first", "last", "max"}
+    inner : int
+        Units of the head's hidden layer.
+    dropout : float
+        Of the head.
+    epochs, batch_size, patience : int
+    learning_rate : float
+    class_weight : {"balanced", "none"}
+    precision : {"auto", "fp32", "bf16"}
+        "fp32" by default: at so small a width, conversions cost more than bf16 saves.
+    device : str
+    seed : int
+    """
+
+    def __init__(
+        self,
+        encoder: Literal["transformer", "moe"] = "transformer",
+        encoder_options: dict[str, Any] | None = None,
+        vocabulary: Annotated[int, Ge(10)] = 8192,
+        max_tokens: Annotated[int, Ge(4)] = 256,
+        cut: Cut = "head",
+        pooling: Pooling = "mean",
+        inner: Annotated[int, Ge(0)] = 20,
+        dropout: float = 0.1,
+        epochs: Annotated[int, Ge(1)] = 20,
+        batch_size: Annotated[int, Ge(1)] = 32,
+        learning_rate: Annotated[float, Gt(0)] = 2e-3,
+        patience: Annotated[int, Ge(1)] = 3,
+        class_weight: ClassWeight = "balanced",
+        precision: Precision = "fp32",
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.encoder_options = encoder_options
+        self.vocabulary = vocabulary
+        self.max_tokens = max_tokens
+        self.cut: Cut = cut
+        self.pooling: Pooling = pooling
+        self.inner = inner
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.patience = patience
+        self.class_weight: ClassWeight = class_weight
+        self.precision: Precision = precision
+        self.device = device
+        self.seed = seed
+
+    def setting_problems(self) -> list[str]:
+        """Say what is wrong with `encoder_options`."""
+        options = {"vocabulary": 10, "max_tokens": 4, **(self.encoder_options or {})}
+        return settings.problems(ENCODERS[self.encoder], options)
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        validation: tuple[Sequence[str], Labels] | None = None,
+        metric: str | None = None,
+        context: Context | None = None,
+    ) -> Self:
+        """Learn tokenizer and network on training notes, stopping early on validation notes."""
+        settings.check(self)
+        settings.raise_if(self.setting_problems())
+        context = context or Context()
+        self.tokenizer_ = learn_tokenizer(texts, self.vocabulary)
+        self._build(labels.task, len(labels.classes))
+        source = self._source(texts, context)
+        held = None
+        if validation is not None:
+            held = (self._source(validation[0], context), validation[1])
+        device = pick_device(self.device)
+        encoder = self.network_.encoder
+        self.history_ = neural.fit_classifier(
+            self.network_,
+            source,
+            labels,
+            held,
+            metric,
+            self.class_weight,
+            Recipe(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                patience=self.patience,
+                seed=self.seed,
+                dtype=compute_dtype(self.precision, device),
+            ),
+            device,
+            context,
+            report=getattr(encoder, "take_report", dict),
+        )
+        return self
+
+    def _source(self, texts: Sequence[str], context: Context) -> TokenSource:
+        return TokenSource(
+            neural.tokenize_notes(self.tokenizer_, texts, self.max_tokens, self.cut, context)
+        )
+
+    def _build(self, task: Task, classes: int) -> None:
+        self.task_: Task = task
+        with local_randomness(self.seed, stream=2**32):
+            encoder = ENCODERS[self.encoder](
+                self.tokenizer_.get_vocab_size(), self.max_tokens, **(self.encoder_options or {})
+            )
+            head = Head(encoder.width, classes, self.inner, self.dropout)
+        self.network_ = NoteNetwork(encoder, Identity(encoder.width), head, self.pooling)
+        self.history_: list[dict[str, Any]] = []
+        self.trainable_parameters_ = count_parameters(self.network_)
+        self.total_parameters_ = self.trainable_parameters_
+
+    def predict_proba(
+        self, texts: Sequence[str], context: Context | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [note, class]."""
+        device = pick_device(self.device)
+        source = self._source(texts, context or Context())
+        outputs = run(self.network_, source, device, compute_dtype(self.precision, device))
+        return neural.probabilities(self.task_, outputs)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer and network."""
+        neural.save_weights(self.network_.state_dict(), folder)
+        self.tokenizer_.save(str(folder / TOKENIZER_FILE))
+
+    def load(self, folder: Path, task: Task, classes: int) -> Self:
+        """Read what `save` wrote."""
+        self.tokenizer_ = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        self._build(task, classes)
+        neural.fill(self.network_, neural.read_weights(folder), folder)
+        return self

@@ -1,0 +1,135 @@
+"""Labels as an indicator matrix: one representation for binary, multi-class and multi-label."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinadapt.errors import InputError
+
+Task = Literal["binary", "multiclass", "multilabel"]
+POSITIVE_NAMES = ("1", "true", "yes", "positive", "pos", "oui", "positif", "case", "present")
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of a set of notes.
+
+    Attributes
+    ----------
+    task : {"binary", "multiclass", "multilabel"}
+    classes : ndarray of shape [class]
+        In a binary task the second class is the positive one.
+    matrix : ndarray of bool, shape [note, class]
+        True where the note carries the class; single-label tasks have one True a row.
+    """
+
+    task: Task
+    classes: NDArray[Any]
+    matrix: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def take(self, rows: NDArray[np.int64]) -> "Labels":
+        """Labels of some notes, with the same task and classes."""
+        return Labels(self.task, self.classes, self.matrix[rows])
+
+    @property
+    def target(self) -> NDArray[np.int64]:
+        """scikit-learn's form: class codes [note], or an indicator [note, class] if multi-label."""
+        if self.task == "multilabel":
+            return self.matrix.astype(np.int64)
+        return self.matrix.argmax(axis=1)
+
+    def decode(self) -> NDArray[Any]:
+        """Class of each note [note]; an object array of tuples if multi-label."""
+        return decode(self.task, self.classes, self.matrix)
+
+
+def decode(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) -> NDArray[Any]:
+    """Turn an indicator matrix [note, class] back into classes [note]."""
+    if task != "multilabel":
+        return classes[matrix.argmax(axis=1)]
+    decoded = np.empty(len(matrix), dtype=object)
+    for row, carried in enumerate(matrix):
+        decoded[row] = tuple(classes[carried].tolist())
+    return decoded
+
+
+def positive_last(classes: Sequence[Any], positive: Any | None = None) -> list[Any]:
+    """Order the two classes of a binary task so that the positive one is second.
+
+    The positive class is the one named, else the one whose name says so (1, yes, positive, …),
+    else the second in sorted order.
+
+    Raises
+    ------
+    InputError
+        If `positive` is not one of the classes.
+    """
+    ordered = list(classes)
+    if positive is not None:
+        if positive not in ordered:
+            raise InputError(
+                f"the positive class {positive!r} is not among the labels {ordered}: name one"
+            )
+        return sorted(ordered, key=lambda name: name == positive)
+    return sorted(ordered, key=lambda name: str(name).lower() in POSITIVE_NAMES)
+
+
+def from_single(values: Sequence[Any], positive: Any | None = None) -> Labels:
+    """Labels from one class a note; two classes make a binary task, more a multi-class one."""
+    classes = sorted(set(values))
+    if len(classes) < 2:
+        raise InputError(
+            f"expected at least two classes, got {len(classes)} ({classes}): "
+            "there is nothing to tell apart"
+        )
+    task: Task = "binary" if len(classes) == 2 else "multiclass"
+    if task == "binary":
+        classes = positive_last(classes, positive)
+    code = {name: column for column, name in enumerate(classes)}
+    codes = np.fromiter((code[value] for value in values), dtype=np.int64, count=len(values))
+    matrix = np.zeros((len(values), len(classes)), dtype=np.bool_)
+    matrix[np.arange(len(values)), codes] = True
+    return Labels(task, np.array(classes), matrix)
+
+
+def from_sets(values: Sequence[Iterable[Any]]) -> Labels:
+    """Multi-label labels from a collection of classes a note (possibly empty)."""
+    sets = [set(value) for value in values]
+    classes = sorted(set().union(*sets))
+    if len(classes) < 2:
+        raise InputError(f"expected at least two labels in a multi-label task, got {classes}")
+    code = {name: column for column, name in enumerate(classes)}
+    matrix = np.zeros((len(sets), len(classes)), dtype=np.bool_)
+    for row, carried in enumerate(sets):
+        matrix[row, [code[name] for name in carried]] = True
+    return Labels("multilabel", np.array(classes), matrix)
+
+
+def from_target(y: Any, positive: Any | None = None) -> Labels:
+    """Labels from what scikit-learn users pass as `y`.
+
+    Parameters
+    ----------
+    y : array-like
+        Classes [note]; or collections of classes [note] (multi-label); or a 0/1 indicator matrix
+        [note, class] (multi-label).
+    positive : optional
+        The positive class of a binary task.
+    """
+    rows = y.tolist() if hasattr(y, "tolist") else list(y)
+    if not rows:
+        raise InputError("expected at least one label, got none")
+    if np.ndim(y) == 2:
+        matrix = np.asarray(y)
+        if not np.isin(matrix, (0, 1)).all():
+            raise InputError("expected an indicator matrix of zeros and ones as a 2-D y")
+        return Labels("multilabel", np.arange(matrix.shape[1]), matrix.astype(np.bool_))
+    if all(isinstance(row, list | tuple | set | frozenset) for row in rows):
+        return from_sets(rows)
+    return from_single(rows, positive)

@@ -1,0 +1,64 @@
+"""Offline mode: any attempt to reach the network becomes an error that says what to do."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from clinadapt.errors import NetworkForbiddenError
+
+MESSAGE = (
+    "offline mode: something tried to reach {address}. Encoders must be on this machine: "
+    "`clinadapt encoders` says which are, which folder to fill, and how to fetch them on a "
+    "machine that has internet"
+)
+
+
+@contextmanager
+def no_network() -> Iterator[None]:
+    """Forbid connections to other machines, and name look-ups, within a `with` block.
+
+    The hub libraries are told too (``HF_HUB_OFFLINE``), so that they look in folders at once
+    instead of trying. Local sockets (Unix, loopback) stay allowed.
+    """
+    names = ("CLINADAPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    before = {name: os.environ.get(name) for name in names}
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+    getaddrinfo = socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        _refuse(self.family, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        _refuse(self.family, address)
+        return connect_ex(self, address)
+
+    def guarded_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse(socket.AF_INET, (host,))
+        return getaddrinfo(host, *args, **kwargs)
+
+    os.environ.update(dict.fromkeys(names, "1"))
+    socket.socket.connect = guarded_connect  # type: ignore[method-assign]
+    socket.socket.connect_ex = guarded_connect_ex  # type: ignore[method-assign]
+    socket.getaddrinfo = guarded_getaddrinfo
+    try:
+        yield
+    finally:
+        socket.socket.connect = connect  # type: ignore[method-assign]
+        socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]
+        socket.getaddrinfo = getaddrinfo
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _refuse(family: int, address: Any) -> None:
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    host = str(address[0])
+    if host not in ("localhost", "::1", "None") and not host.startswith("127."):
+        raise NetworkForbiddenError(MESSAGE.format(address=host))

@@ -1,0 +1,46 @@
+"""The report: a study folder told as one HTML page that opens from disk, without a network.
+
+    load     the study folder, read back into plain values
+    words    numbers as people read them
+    tables   what the page counts and lays out itself
+    charts   what plotly draws, as the JSON that it takes
+    page     the template, its style and its script
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["render"]
+
+
+def render(study_dir: Path) -> Path:
+    """Write a study's report.
+
+    Parameters
+    ----------
+    study_dir : Path
+        A study folder: ``study.json``, ``leaderboard.csv`` and ``cells/``.
+
+    Returns
+    -------
+    Path
+        ``study_dir / "report.html"``, replaced in one step: a reader sees the old page or the new.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no study.
+    ValueError
+        If the study was written in a format that this version does not read.
+    """
+    from clinadapt.report.load import load
+    from clinadapt.report.page import page
+
+    html = page(load(study_dir))
+    target = study_dir / "report.html"
+    partial = study_dir / f".report.{os.getpid()}.html"
+    partial.write_text(html, encoding="utf-8")
+    os.replace(partial, target)
+    return target

@@ -1,0 +1,96 @@
+"""The page: template, style, script, figures and the drawing library, put into one text."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from clinadapt.report import charts, tables, words
+from clinadapt.report.load import Study
+
+
+def page(study: Study) -> str:
+    """Write a study as one HTML page.
+
+    Parameters
+    ----------
+    study : Study
+        A study, as :func:`clinadapt.report.load.load` reads it.
+
+    Returns
+    -------
+    str
+        The page. It asks the network for nothing and holds no text of any note.
+    """
+    environment = Environment(
+        loader=PackageLoader("clinadapt.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "score": words.score,
+        "seconds": words.seconds,
+        "size": words.size,
+        "parameters": words.parameters,
+        "count": words.count,
+        "share": words.share,
+        "metric": words.metric,
+        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+    }
+    source = environment.loader
+    assert source is not None
+    style, script = (
+        Markup(source.get_source(environment, name)[0]) for name in ("page.css", "page.js")
+    )
+    return environment.get_template("page.html.jinja").render(
+        study=study,
+        style=style,
+        script=script,
+        library=_library(),
+        figures=_figures(study),
+        **_tables(study),
+    )
+
+
+@cache
+def _library() -> str:
+    """Give plotly's script, packed to two fifths; the page unpacks it."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+
+
+def _figures(study: Study) -> dict[str, charts.Figure]:
+    figures: dict[str, charts.Figure | None] = {
+        f"cost-{cost.key}": charts.accuracy_against_cost(study, cost) for cost in charts.COSTS
+    }
+    figures |= {
+        "roc": charts.roc(study),
+        "precision-recall": charts.precision_recall(study),
+        "training": charts.training(study),
+        "router": charts.router_load(study),
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _tables(study: Study) -> dict[str, Any]:
+    cell, classes = study.best_cell, study.about["classes"]
+    multilabel = study.about["task"] == "multilabel"
+    return {
+        "axis": tables.score_axis(study.done),
+        "overlapping": tables.overlapping(study.best, study.done) if study.best else [],
+        "unranked": tables.unranked(study),
+        "fronts": [(cost, charts.front(study.done, cost)) for cost in charts.COSTS],
+        "confusion": tables.confusion(cell, classes) if cell and not multilabel else None,
+        "per_label": tables.per_label(cell, classes) if cell and multilabel else None,
+        "metric_names": tables.metric_names(study),
+        "left_out": tables.left_out(study),
+        "cuts": tables.cuts(study),
+    }

@@ -1,0 +1,90 @@
+"use strict";
+
+// Tables: a button in each heading sorts, and a text field filters.
+
+const valueOf = (row, column) => {
+  const cell = row.cells[column];
+  return cell.dataset.value ?? cell.textContent.trim();
+};
+
+function sort(table, column, descending) {
+  const body = table.tBodies[0];
+  const sign = descending ? -1 : 1;
+  const rows = [...body.rows].sort((a, b) => {
+    const [x, y] = [valueOf(a, column), valueOf(b, column)];
+    if (x === "" || y === "") return (x === "") - (y === ""); // what is missing stays last
+    return sign * (isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y);
+  });
+  body.append(...rows);
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const headings = [...table.tHead.rows[0].cells];
+  headings.forEach((heading, column) => {
+    if ("unsorted" in heading.dataset) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => {
+      const descending = heading.ariaSort === "ascending";
+      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      sort(table, column, descending);
+    });
+  });
+}
+
+for (const field of document.querySelectorAll("[data-filters]")) {
+  const rows = [...document.getElementById(field.dataset.filters).tBodies[0].rows];
+  const wordsOf = (row) => (row.textContent + " " + row.dataset.words).toLowerCase();
+  field.addEventListener("input", () => {
+    const wanted = field.value.toLowerCase().split(/\s+/);
+    for (const row of rows) row.hidden = !wanted.every((word) => wordsOf(row).includes(word));
+    const shown = rows.filter((row) => !row.hidden).length;
+    field.parentElement.querySelector("output").value = `${shown} of ${rows.length} rows`;
+  });
+}
+
+// Charts: the drawing library is in the page, packed; figures are drawn when they are visible.
+
+const figures = JSON.parse(document.getElementById("figures").textContent);
+const config = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "resetScale2d", "toImage"]] };
+const charts = [...document.querySelectorAll(".chart")];
+
+async function loadLibrary() {
+  const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (c) => c.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(unpacked).text();
+  document.head.append(script);
+}
+
+function draw(chart) {
+  if (chart.dataset.drawn || chart.offsetParent === null) return;
+  chart.dataset.drawn = "true";
+  const { data, layout } = figures[chart.dataset.figure];
+  return Plotly.newPlot(chart, data, layout, config);
+}
+
+async function drawAll() {
+  try {
+    await loadLibrary();
+    for (const chart of charts) await draw(chart);
+  } catch (error) {
+    for (const chart of charts) chart.textContent = `This browser cannot draw the chart (${error}). The tables are complete.`;
+  }
+}
+
+const costAxis = document.getElementById("cost-axis");
+costAxis.addEventListener("change", () => {
+  for (const option of costAxis.options) document.getElementById(option.value).hidden = !option.selected;
+  charts.forEach(draw);
+});
+
+// Paper is narrower than the screen: charts take the width of a page and get theirs back.
+const drawn = () => charts.filter((chart) => chart.querySelector("svg"));
+addEventListener("beforeprint", () => drawn().forEach((chart) => Plotly.relayout(chart, { width: 640 })));
+addEventListener("afterprint", () => drawn().forEach((chart) => Plotly.relayout(chart, { width: null, autosize: true })));
+
+drawAll();

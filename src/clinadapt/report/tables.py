@@ -1,0 +1,111 @@
+"""What the page counts and lays out itself, without a drawing library."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sklearn.metrics import precision_recall_fscore_support
+
+from clinadapt.report.load import Cell, Row, Study
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The score axis that the leaderboard's whiskers share; positions are in percent of it."""
+
+    low: float
+    high: float
+    ticks: list[float]
+
+    def at(self, value: float) -> float:
+        """Say where a score lies between the two ends."""
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+
+def score_axis(rows: Sequence[Row]) -> Axis:
+    """Span every interval, with round ticks and a little air at both ends."""
+    ends = [v for row in rows for v in (row.test, row.test_low, row.test_high) if v is not None]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    span = max(high - low, 0.02)
+    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if span / s <= 4 or s == 1.0)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    air = 0.06 * span
+    return Axis(low - air, high + air, [tick * step for tick in range(first, last + 1)])
+
+
+def overlapping(best: Row, rows: Sequence[Row]) -> list[Row]:
+    """Name the other rows whose test interval meets the best row's."""
+    if best.test_low is None or best.test_high is None:
+        return []
+    return [
+        row
+        for row in rows
+        if row is not best
+        and row.test_low is not None
+        and row.test_high is not None
+        and row.test_low <= best.test_high
+        and row.test_high >= best.test_low
+    ]
+
+
+def unranked(study: Study) -> list[tuple[str, str, str | None]]:
+    """List what has no score and why: whole rows, then single seeds of rows that have one."""
+    done = {row.row_id for row in study.done}
+    return [(row.row, row.status, row.reason) for row in study.rows if row.row_id not in done] + [
+        (f"{cell.row}, seed {cell.seed}", cell.status, cell.reason)
+        for cell in study.cells
+        if cell.status != "done" and cell.row_id in done
+    ]
+
+
+def metric_names(study: Study) -> list[str]:
+    """List every metric of any cell, the primary one first."""
+    names = dict.fromkeys(name for cell in study.finished for name in cell.metrics)
+    return sorted(names, key=lambda name: name != study.about["metric"])
+
+
+def confusion(cell: Cell, classes: Sequence[str]) -> list[list[int]]:
+    """Count test notes by true class (down) and predicted class (across)."""
+    pairs = Counter(cell.test_predictions().select("label", "prediction").iter_rows())
+    return [[pairs[true, predicted] for predicted in classes] for true in classes]
+
+
+def per_label(cell: Cell, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Give precision, recall, F1 and support of each label; None where undefined."""
+    table = cell.test_predictions()
+    true, predicted = (
+        table.select(pl.col(column).list.contains(c).alias(c) for c in classes).to_numpy()
+        for column in ("label", "prediction")
+    )
+    columns = precision_recall_fscore_support(true, predicted, zero_division=np.nan)
+    return [
+        {
+            "label": label,
+            "precision": None if np.isnan(precision) else float(precision),
+            "recall": None if np.isnan(recall) else float(recall),
+            "f1": None if np.isnan(f1) else float(f1),
+            "support": int(support),
+        }
+        for label, precision, recall, f1, support in zip(classes, *columns, strict=True)
+    ]
+
+
+def left_out(study: Study) -> list[tuple[str, int]]:
+    """Count the left-out rows of the notes table by reason, the commonest first."""
+    return Counter(row["reason"] for row in study.about["data"]["left_out"]).most_common()
+
+
+def cuts(study: Study) -> list[dict[str, Any]]:
+    """Count the notes that were cut, once per reader: the structures on an encoder share it."""
+    lines = {
+        (cell.model["encoder"] or cell.model["family"], *sorted(cell.cut.items())): cell.cut
+        for cell in study.finished
+        if any(cell.cut.values())
+    }
+    return [{"reader": reader, **cut} for (reader, *_), cut in lines.items()]

@@ -1,0 +1,62 @@
+"""Numbers as people read them; what is missing is a dash."""
+
+from __future__ import annotations
+
+MISSING = "–"
+_ABBREVIATIONS = {"f1", "roc", "auc", "mcc", "pr", "ppv", "npv", "ece"}
+
+
+def score(value: float | None) -> str:
+    """Three digits after the point."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds up to a minute, then minutes, then hours."""
+    if value is None:
+        return MISSING
+    if value < 0.005:
+        return "0 s" if value == 0 else "< 0.01 s"
+    if value < 9.995:
+        return f"{value:.2f} s"
+    if value < 59.95:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours:,} h {minutes:02d} min"
+
+
+def size(value: float | None) -> str:
+    """Bytes in decimal units."""
+    return MISSING if value is None else _scaled(value, ("B", "kB", "MB", "GB", "TB"))
+
+
+def parameters(value: float | None) -> str:
+    """A number of parameters in thousands, millions or billions."""
+    return MISSING if value is None else _scaled(value, ("", "k", "M", "bn", "trn")).rstrip()
+
+
+def count(value: float | None) -> str:
+    """A whole number with its thousands apart."""
+    return MISSING if value is None else f"{value:,.0f}"
+
+
+def share(value: float | None) -> str:
+    """A fraction in percent."""
+    return MISSING if value is None else f"{value:.1%}"
+
+
+def metric(name: str) -> str:
+    """Spell a metric's name: ``f1_macro`` is "F1 macro"."""
+    return " ".join(w.upper() if w in _ABBREVIATIONS else w for w in name.split("_"))
+
+
+def _scaled(value: float, units: tuple[str, ...]) -> str:
+    unit, *larger = units
+    for next_unit in larger:
+        if value < 999.5:
+            break
+        value, unit = value / 1000, next_unit
+    return f"{value:.3g} {unit}"

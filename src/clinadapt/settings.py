@@ -1,0 +1,87 @@
+"""Check a class's settings against the annotations of its constructor.
+
+The annotations are the one place where a setting's type, bounds and default stand. Estimators
+follow scikit-learn (the constructor only stores), so values are checked by `fit` and, before
+hours are spent, when a study file is read. Unknown keys are errors: a misspelt setting must not be
+silently ignored.
+"""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from clinadapt.errors import InputError
+
+
+@cache
+def _schema(cls: type) -> type[BaseModel]:
+    """Pydantic model with one field for each constructor parameter of `cls`."""
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(cls).parameters.items():
+        required = parameter.default is inspect.Parameter.empty
+        fields[name] = (hints[name], ... if required else parameter.default)
+    config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    return create_model(cls.__name__, __config__=config, **fields)
+
+
+def setting_names(cls: type) -> list[str]:
+    """Names of the constructor parameters of `cls`, in order."""
+    return list(_schema(cls).model_fields)
+
+
+def problems(cls: type, values: Mapping[str, Any]) -> list[str]:
+    """Say everything that is wrong with `values` as settings of `cls`.
+
+    Parameters
+    ----------
+    cls : type
+        A class whose constructor parameters are all annotated.
+    values : mapping
+        Settings by name.
+
+    Returns
+    -------
+    list of str
+        Empty if the settings are valid.
+    """
+    try:
+        _schema(cls).model_validate(dict(values))
+    except ValidationError as error:
+        return [_sentence(cls, dict(detail)) for detail in error.errors()]
+    return []
+
+
+def _sentence(cls: type, detail: dict[str, Any]) -> str:
+    name = str(detail["loc"][0])
+    if detail["type"] == "extra_forbidden":
+        known = setting_names(cls)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(known)}"
+        return f"{cls.__name__} has no setting {name!r}{hint}"
+    if detail["type"] == "missing":
+        return f"{cls.__name__} needs a value for {name!r}"
+    return f"{cls.__name__}: {name} = {detail['input']!r}: {detail['msg']}"
+
+
+def check(instance: object) -> None:
+    """Raise `InputError` naming every wrong setting of an estimator.
+
+    Parameters
+    ----------
+    instance : object
+        An estimator that stores each constructor parameter under its own name.
+    """
+    cls = type(instance)
+    found = problems(cls, {name: getattr(instance, name) for name in setting_names(cls)})
+    raise_if(list(dict.fromkeys(found)))
+
+
+def raise_if(found: list[str]) -> None:
+    """Raise `InputError` if there are problems."""
+    if found:
+        raise InputError(found)

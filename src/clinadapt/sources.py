@@ -1,0 +1,141 @@
+"""Where a network's batches come from: token ids, cached states, or one vector a note.
+
+A source knows the length of each note, for batching, and makes a `Batch` of any of its notes
+without Python work for each note.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from clinadapt.features import States, pad
+from clinadapt.head import Pooling, merge_windows, pool
+from clinadapt.network import Batch
+from clinadapt.tokens import Tokens
+
+NOTES_AT_ONCE = 256
+
+
+class Source(Protocol):
+    """Notes that can be batched."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each note [note]."""
+        ...
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return some notes as a batch, in the given order."""
+        ...
+
+
+def _sequences(
+    first: NDArray[np.int64], notes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Tensor]:
+    """Sequences of some notes, and the position of each one's note in `notes`."""
+    counts = first[notes + 1] - first[notes]
+    owner = np.repeat(np.arange(len(notes)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return first[notes][owner] + within, torch.from_numpy(owner)
+
+
+def _note_lengths(lengths: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.add.reduceat(lengths, first[:-1])
+
+
+class TokenSource:
+    """Notes as token ids.
+
+    Parameters
+    ----------
+    tokens : Tokens
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self.lengths = _note_lengths(tokens.lengths, tokens.first)
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return notes as padded ids [sequence, token]."""
+        sequences, owner = _sequences(self.tokens.first, notes)
+        ids, mask = pad(self.tokens, sequences)
+        return Batch(ids, mask, owner, len(notes))
+
+
+class StateSource:
+    """Notes as cached states.
+
+    Parameters
+    ----------
+    states : States
+        Of all sequences.
+    first : ndarray of int64, shape [note + 1]
+        First sequence of each note.
+    """
+
+    def __init__(self, states: States, first: NDArray[np.int64]) -> None:
+        self.states = states
+        self.first = first
+        self.lengths = _note_lengths(states.length.numpy(), first)
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return notes as padded states [sequence, token, width]."""
+        sequences, owner = _sequences(self.first, notes)
+        hidden, mask = self.states.gather(torch.from_numpy(sequences))
+        return Batch(hidden, mask, owner, len(notes))
+
+    def pooled(self, how: Pooling) -> "VectorSource":
+        """One vector a note, for what acts after pooling and need not read tokens again."""
+        order = np.argsort(self.lengths, kind="stable")
+        vectors = torch.empty(len(order), self.states.width)
+        for start in range(0, len(order), NOTES_AT_ONCE):
+            notes = order[start : start + NOTES_AT_ONCE]
+            batch = self.batch(notes)
+            pooled = pool(batch.inputs.float(), batch.mask, how)
+            vectors[notes] = merge_windows(pooled, batch.note, batch.notes)
+        return VectorSource(vectors)
+
+
+class VectorSource:
+    """Notes as one vector each, seen by a network as notes of one token.
+
+    Parameters
+    ----------
+    vectors : Tensor, shape [note, width]
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        self.vectors = vectors
+        self.lengths = np.ones(len(vectors), dtype=np.int64)
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return notes as states [note, 1, width]."""
+        return _one_token_each(self.vectors[torch.from_numpy(notes)])
+
+
+class SparseSource:
+    """Notes as rows of a sparse matrix, made dense a batch at a time.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse.csr_matrix, shape [note, feature]
+    """
+
+    def __init__(self, matrix: sparse.csr_matrix) -> None:
+        self.matrix = matrix
+        self.lengths = np.ones(matrix.shape[0], dtype=np.int64)
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return notes as states [note, 1, feature]."""
+        dense = self.matrix[notes].toarray().astype(np.float32, copy=False)
+        return _one_token_each(torch.from_numpy(dense))
+
+
+def _one_token_each(vectors: Tensor) -> Batch:
+    notes = len(vectors)
+    mask = torch.ones(notes, 1, dtype=torch.bool)
+    return Batch(vectors[:, None], mask, torch.arange(notes), notes)

@@ -1,0 +1,205 @@
+"""Cut notes into training, validation and test parts: patient-disjoint and stratified.
+
+The assignment is iterative stratification (Sechidis, Tsoumakas & Vlahavas, ECML-PKDD 2011) over
+patients instead of notes: patients are dealt out one by one, those with the rarest classes and
+the most notes first, each to the part that is furthest below its share. It serves binary,
+multi-class and multi-label tasks and any fractions, which scikit-learn's splitters do not.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinadapt.errors import InputError
+from clinadapt.notes import Notes
+
+PARTS = ("train", "validation", "test")
+SYNONYMS = {
+    "train": "train",
+    "training": "train",
+    "dev": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+SHOWN_GROUPS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Row numbers of each part.
+
+    Attributes
+    ----------
+    train, validation, test : ndarray of int64
+        Ascending row numbers; disjoint.
+    """
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """Row numbers by the name of the part."""
+        return {name: getattr(self, name) for name in PARTS}
+
+
+def partition(
+    matrix: NDArray[np.bool_],
+    clusters: NDArray[np.int64],
+    fractions: Sequence[float],
+    seed: int,
+) -> NDArray[np.int64]:
+    """Deal clusters of notes into parts of given size, each with its share of every class.
+
+    Parameters
+    ----------
+    matrix : ndarray of bool, shape [note, class]
+    clusters : ndarray of int64, shape [note]
+        Notes of one cluster stay together.
+    fractions : sequence of float
+        Share of the notes that each part should get; they sum to 1.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int64, shape [note]
+        Number of the part of each note.
+    """
+    generator = np.random.default_rng(seed)
+    names, cluster_of = np.unique(clusters, return_inverse=True)
+    # A last column counts the notes themselves, so that sizes are balanced like a class.
+    counted = np.column_stack([matrix, np.ones(len(matrix), dtype=np.bool_)]).astype(np.float64)
+    counts = np.zeros((len(names), counted.shape[1]))
+    np.add.at(counts, cluster_of, counted)
+
+    totals = counts.sum(axis=0)
+    # Rare classes weigh more: missing one of ten is worse than missing one of a thousand.
+    weights = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
+    wanted = np.outer(fractions, totals)
+    difficulty = (counts * weights).max(axis=1)
+    order = generator.permutation(len(names))
+    order = order[np.argsort(-difficulty[order], kind="stable")]
+
+    part_of_cluster = np.empty(len(names), dtype=np.int64)
+    for cluster in order:
+        carried = counts[cluster] > 0
+        need = (wanted[:, carried] * weights[carried] * counts[cluster, carried]).sum(axis=1)
+        # Relative to the part's size, so that small parts get their share of the first patients.
+        part = int(np.argmax(need / np.maximum(fractions, 1e-12)))
+        part_of_cluster[cluster] = part
+        wanted[part] -= counts[cluster]
+    return part_of_cluster[cluster_of]
+
+
+def make_split(
+    notes: Notes, test_fraction: float = 0.3, validation_fraction: float = 0.15, seed: int = 0
+) -> Split:
+    """Split notes: by their official parts if they have any, else at random by patient.
+
+    Parameters
+    ----------
+    notes : Notes
+    test_fraction : float
+        Share of all notes for the test part (the paper: 30 %).
+    validation_fraction : float
+        Share of the rest for validation.
+    seed : int
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    InputError
+        A group in two parts, unknown part names, a part that lacks a class or is empty.
+    """
+    if notes.parts is not None:
+        part_of = _official(notes, validation_fraction, seed)
+    else:
+        rest = 1.0 - test_fraction
+        fractions = (rest * (1 - validation_fraction), rest * validation_fraction, test_fraction)
+        part_of = partition(notes.labels.matrix, notes.clusters, fractions, seed)
+    split = Split(*(np.flatnonzero(part_of == number) for number in range(len(PARTS))))
+    problems = _problems(notes, split)
+    if problems:
+        raise InputError(problems)
+    return split
+
+
+def carve_validation(
+    matrix: NDArray[np.bool_], clusters: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Mark the notes that leave the training part for validation [note]."""
+    return partition(matrix, clusters, (1.0 - fraction, fraction), seed) == 1
+
+
+def _official(notes: Notes, validation_fraction: float, seed: int) -> NDArray[np.int64]:
+    """Part of each note by the split column; validation is carved out where there is none."""
+    assert notes.parts is not None
+    found = list(dict.fromkeys(notes.parts))
+    unknown = [name for name in found if name.lower() not in SYNONYMS]
+    names = {SYNONYMS[name.lower()] for name in found if name.lower() in SYNONYMS}
+    if unknown or "train" not in names or len(names) < 2:
+        raise InputError(
+            f"the split column must name the parts train, dev/valid/validation and test "
+            f"(or two of them, train among them); it has: {', '.join(map(repr, found))}"
+        )
+    meaning = dict(SYNONYMS)
+    if "test" not in names:  # two parts only: the second is the test
+        meaning |= {name: "test" for name, part in SYNONYMS.items() if part == "validation"}
+    parts = np.array([PARTS.index(meaning[name.lower()]) for name in notes.parts])
+
+    shared = _groups_in_two_parts(notes, parts)
+    if shared:
+        shown = ", ".join(map(repr, shared[:SHOWN_GROUPS]))
+        more = f" and {len(shared) - SHOWN_GROUPS} more" if len(shared) > SHOWN_GROUPS else ""
+        raise InputError(
+            f"{len(shared)} group(s) are in two parts of the split column: {shown}{more}. "
+            "Move each to one part, or drop --split to let clinadapt make a disjoint split"
+        )
+    if not (parts == PARTS.index("validation")).any():
+        train = np.flatnonzero(parts == PARTS.index("train"))
+        carved = carve_validation(
+            notes.labels.matrix[train], notes.clusters[train], validation_fraction, seed
+        )
+        parts[train[carved]] = PARTS.index("validation")
+    return parts
+
+
+def _groups_in_two_parts(notes: Notes, parts: NDArray[np.int64]) -> list[str]:
+    if notes.groups is None:
+        return []
+    seen: dict[str, set[int]] = {}
+    for group, part in zip(notes.groups, parts.tolist(), strict=True):
+        seen.setdefault(group, set()).add(part)
+    return sorted(group for group, where in seen.items() if len(where) > 1)
+
+
+def _problems(notes: Notes, split: Split) -> list[str]:
+    problems = []
+    for name, rows in split.parts().items():
+        if not len(rows):
+            problems.append(f"the {name} part is empty: more notes or patients are needed")
+            continue
+        absent = notes.labels.classes[~notes.labels.matrix[rows].any(axis=0)]
+        # A rare class may be missing from an official test part, but it must be learnable.
+        if len(absent) and (name == "train" or notes.labels.task == "binary"):
+            listed = ", ".join(map(str, absent))
+            problems.append(f"class(es) with no note in the {name} part: {listed}")
+    return problems
+
+
+def save_split(split: Split, ids: Sequence[str], path: Path) -> None:
+    """Write the ids of each part as JSON, atomically."""
+    listing = {name: [ids[row] for row in rows] for name, rows in split.parts().items()}
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(listing, ensure_ascii=False, indent=0), encoding="utf-8")
+    os.replace(partial, path)

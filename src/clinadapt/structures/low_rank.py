@@ -1,0 +1,109 @@
+"""LoRA, DoRA and IA3 inside an encoder's layers, through the library `peft`.
+
+LoRA: Hu et al. 2021 (arXiv 2106.09685); DoRA: Liu et al. 2024 (arXiv 2402.09353); IA3: Liu et al.
+2022 (arXiv 2205.05638). They change the layers' own matrices, so they have no place after the
+last layer, and they are not structures of the registry.
+"""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
+from torch import nn
+
+from clinadapt import settings
+from clinadapt.errors import InputError
+
+LOW_RANK = ("lora", "dora", "ia3")
+KEYS_AND_VALUES = ("key", "value", "k_proj", "v_proj", "k_lin", "v_lin")
+FEED_FORWARD_OUT = ("output.dense", "down_proj", "fc2", "lin2", "mlp.Wo", "ffn.lin2")
+
+
+class LowRankOptions:
+    """Options of LoRA and DoRA (IA3 has none).
+
+    Parameters
+    ----------
+    rank : int
+    alpha : float, optional
+        Scale of the update is ``alpha / rank``; default twice the rank.
+    dropout : float
+    targets : {"all", "attention"}
+        Which matrices of each layer: every linear one, or queries and values only.
+    """
+
+    def __init__(
+        self,
+        rank: Annotated[int, Ge(1)] = 8,
+        alpha: float | None = None,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.05,
+        targets: Literal["all", "attention"] = "all",
+    ) -> None:
+        self.rank = rank
+        self.alpha = 2.0 * rank if alpha is None else alpha
+        self.dropout = dropout
+        self.targets = targets
+
+
+def option_problems(name: str, options: dict[str, object]) -> list[str]:
+    """Say what is wrong with the options of a low-rank method."""
+    if name == "ia3":
+        return ["ia3 has no options; leave structure_options out"] if options else []
+    return settings.problems(LowRankOptions, options)
+
+
+def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str, object]) -> None:
+    """Put low-rank weights into the linear modules of some layers, in place.
+
+    Parameters
+    ----------
+    name : {"lora", "dora", "ia3"}
+    model : nn.Module
+        The encoder; every weight it has is frozen, the inserted ones are trainable.
+    layers : nn.ModuleList
+        The layers that are adapted; a part of `model`.
+    options : dict
+        See `LowRankOptions`.
+
+    Raises
+    ------
+    InputError
+        The layers have no matrices that the method can adapt.
+    """
+    import peft
+
+    inside = {id(module) for layer in layers for module in layer.modules()}
+    linear = [
+        path
+        for path, module in model.named_modules()
+        if id(module) in inside and (isinstance(module, nn.Linear) or _is_conv1d(module))
+    ]
+    config: peft.PeftConfig
+    if name == "ia3":
+        feed_forward = [
+            path
+            for path in linear
+            if path.endswith(FEED_FORWARD_OUT) and "attention" not in path
+        ]
+        targets = [path for path in linear if path.endswith(KEYS_AND_VALUES)] + feed_forward
+        config = peft.IA3Config(target_modules=targets, feedforward_modules=feed_forward)
+    else:
+        chosen = LowRankOptions(**options)  # type: ignore[arg-type]
+        narrow = ("query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "Wqkv", "c_attn")
+        targets = linear if chosen.targets == "all" else [p for p in linear if p.endswith(narrow)]
+        config = peft.LoraConfig(
+            r=chosen.rank,
+            lora_alpha=chosen.alpha,
+            lora_dropout=chosen.dropout,
+            target_modules=targets,
+            use_dora=name == "dora",
+        )
+    if not targets:
+        raise InputError(
+            f"{name} found no matrices that it knows in this encoder's layers; "
+            "use lora with targets='all', or another structure"
+        )
+    peft.inject_adapter_in_model(config, model)
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    return type(module).__name__ == "Conv1D"  # GPT-2's linear layer

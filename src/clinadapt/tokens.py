@@ -1,0 +1,141 @@
+"""Notes as token ids: cut to a length, with what was cut counted.
+
+Pretrained and learned tokenizers alike are `tokenizers.Tokenizer`, which is fast, parallel, and
+one JSON file on disk.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+Cut = Literal["head", "tail", "head+tail", "windows"]
+UNKNOWN, PAD = "[UNK]", "[PAD]"
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Token ids of a list of notes, without padding.
+
+    A note is one sequence, or several with `cut="windows"`.
+
+    Attributes
+    ----------
+    ids : ndarray of int32, shape [token]
+        All sequences, end to end.
+    starts : ndarray of int64, shape [sequence + 1]
+        Sequence i is ``ids[starts[i]:starts[i + 1]]``.
+    first : ndarray of int64, shape [note + 1]
+        Note i is the sequences ``first[i]`` to ``first[i + 1] - 1``.
+    cut : int
+        Notes that were longer than allowed (with windows: split, nothing lost).
+    """
+
+    ids: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    first: NDArray[np.int64]
+    cut: int
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each sequence."""
+        return np.diff(self.starts)
+
+    def sequence(self, number: int) -> NDArray[np.int32]:
+        """Token ids of one sequence."""
+        return self.ids[self.starts[number] : self.starts[number + 1]]
+
+
+def tokenize(
+    tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int = 256, cut: Cut = "head"
+) -> Tokens:
+    """Token ids of notes, at most `max_tokens` a sequence, special tokens included.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+    texts : sequence of str
+    max_tokens : int
+        The paper: 256.
+    cut : {"head", "tail", "head+tail", "windows"}
+        What is kept of a longer note: its start, its end, half of each, or all of it in windows
+        that overlap by a quarter.
+    """
+    before, after = special_ids(tokenizer)
+    room = max_tokens - len(before) - len(after)
+    if room < 1:
+        raise ValueError(f"max_tokens={max_tokens} leaves no room beside the special tokens")
+    encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    sequences: list[list[int]] = []
+    first = [0]
+    shortened = 0
+    for encoding in encoded:
+        bare = encoding.ids
+        shortened += len(bare) > room
+        sequences += [before + piece + after for piece in _pieces(bare, room, cut)]
+        first.append(len(sequences))
+    lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
+    return Tokens(
+        ids=np.fromiter(chain.from_iterable(sequences), dtype=np.int32, count=lengths.sum()),
+        starts=np.r_[0, np.cumsum(lengths)],
+        first=np.array(first, dtype=np.int64),
+        cut=shortened,
+    )
+
+
+def _pieces(ids: list[int], room: int, cut: Cut) -> list[list[int]]:
+    if len(ids) <= room:
+        return [ids]
+    if cut == "head":
+        return [ids[:room]]
+    if cut == "tail":
+        return [ids[-room:]]
+    if cut == "head+tail":
+        head = (room + 1) // 2
+        return [ids[:head] + ids[len(ids) - (room - head) :]]
+    step = max(1, room - room // 4)
+    starts = range(0, len(ids) - room + step, step)
+    return [ids[start : start + room] for start in starts]
+
+
+def special_ids(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Ids that the tokenizer puts before and after every text."""
+    bare = tokenizer.encode("a", add_special_tokens=False).ids
+    full = tokenizer.encode("a", add_special_tokens=True).ids
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return full[:start], full[start + len(bare) :]
+    raise ValueError("the tokenizer's special tokens do not surround the text")
+
+
+def learn_tokenizer(texts: Sequence[str], vocabulary: int = 8192) -> Tokenizer:
+    """Learn a sub-word tokenizer (WordPiece, lower case, accents kept) on training texts.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Of the training part only.
+    vocabulary : int
+        Largest number of sub-words.
+
+    Returns
+    -------
+    tokenizers.Tokenizer
+        ``[PAD]`` is 0 and ``[UNK]`` is 1; no special tokens around a text.
+    """
+    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        special_tokens=[PAD, UNKNOWN],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer

@@ -1,0 +1,429 @@
+"""The report says what the study folder says, and asks nobody for anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+import pytest
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
+
+from clinadapt.report import charts, render, tables, words
+from clinadapt.report.load import load
+
+CLASSES = {
+    "binary": ["negative", "positive"],
+    "multiclass": ["cardiology", "neurology", "oncology", "paediatrics", "surgery"],
+    "multilabel": ["anaemia", "diabetes", "hypertension", "sepsis"],
+}
+METRIC = {"binary": "f1", "multiclass": "f1_macro", "multilabel": "f1_weighted"}
+FAMILIES = ["pretrained", "tfidf-logistic", "moe", "transformer"]
+
+
+def fabricate(
+    folder: Path,
+    task: str,
+    *,
+    rows: int = 4,
+    seeds: int = 2,
+    notes: int = 120,
+    synthetic: bool = False,
+    name: str = "row",
+    unfinished: tuple[str, ...] = ("failed", "skipped"),
+) -> Path:
+    """Write a study folder with made-up results, in the format of the study's own."""
+    random = np.random.default_rng(0)
+    classes, metric = CLASSES[task], METRIC[task]
+    statuses = ["done"] * rows + list(unfinished)
+    lines = []
+    for number, status in enumerate(statuses):
+        family = FAMILIES[number % len(FAMILIES)]
+        row = {"row": f"{name} {number}: {family}", "row_id": f"row{number}", "status": status}
+        reason = None if status == "done" else f"{status} because of <reason> {number}"
+        model = {
+            "family": family,
+            "encoder": "almanach/camembert-bio-base" if family == "pretrained" else None,
+            "structure": "bottleneck" if family == "pretrained" else None,
+            "placement": "token" if family == "pretrained" else None,
+            "tuned_layers": 0 if family == "pretrained" else None,
+        }
+        results = []
+        for seed in range(seeds):
+            cell = folder / "cells" / f"{row['row_id']}-{seed}"
+            cell.mkdir(parents=True)
+            result: dict[str, Any] = {
+                **row,
+                "format": 1,
+                "id": cell.name,
+                "reason": reason,
+                "model": model,
+                "settings": {"epochs": 3, "learning_rate": 1e-3},
+                "seed": seed,
+                "data": {"cut": {"train": 3 * number, "validation": number, "test": number}},
+                "environment": {},
+            }
+            if status == "done":
+                predictions = _predictions(random, task, classes, notes, 1.2 - number / rows)
+                predictions.write_parquet(cell / "predictions.parquet")
+                result |= _outcome(random, metric, family, 0.88 - 0.05 * number / rows)
+            (cell / "result.json").write_text(json.dumps(result), encoding="utf-8")
+            results.append(result)
+        lines.append(_line(number, results, metric))
+    pl.DataFrame(lines, infer_schema_length=None).write_csv(folder / "leaderboard.csv")
+    part = {"notes": notes, "groups": notes // 4, "labels": {c: notes // 3 for c in classes}}
+    about = {
+        "format": 1,
+        "name": f"{task} study",
+        "task": task,
+        "classes": classes,
+        "positive": "positive" if task == "binary" else None,
+        "metric": metric,
+        "best": {"cell": "row0-0", "row": lines[0]["row"]} if rows else None,
+        "data": {
+            "source": "notes.csv",
+            "synthetic": synthetic,
+            "notes": 3 * notes,
+            "groups": None,
+            "parts": {"train": part, "validation": part, "test": part},
+            "left_out": [
+                {"row": 7, "id": "n7", "reason": "the text is empty"},
+                {"row": 9, "id": None, "reason": "the text is empty"},
+                {"row": 11, "id": "n11", "reason": "the label is missing"},
+            ],
+            "duplicates": {"exact_across_parts": 2, "near_across_parts": 1, "pairs": []},
+            "warnings": ["class sepsis has only 3 notes in the test part"],
+        },
+        "environment": {
+            "machine": {"cpu": "a processor", "cores": 2, "memory_bytes": 8e9, "gpu": None},
+            "versions": {"clinadapt": "0.1.0", "python": "3.11.7"},
+            "commit": "0123abc",
+            "started": "2025-01-31T12:00:00+00:00",
+        },
+    }
+    (folder / "study.json").write_text(json.dumps(about), encoding="utf-8")
+    return folder
+
+
+def _predictions(
+    random: np.random.Generator, task: str, classes: list[str], notes: int, skill: float
+) -> pl.DataFrame:
+    names = np.array(classes)
+    if task == "multilabel":
+        truth = random.random((notes, len(classes))) < 0.3
+        scores = 1 / (1 + np.exp(-random.normal(3 * skill * (truth - 0.5))))
+        label: Any = [list(names[line]) for line in truth]
+        prediction: Any = [list(names[line]) for line in scores > 0.5]
+    else:
+        true = random.integers(len(classes), size=notes)
+        logits = random.normal(size=(notes, len(classes)))
+        logits[np.arange(notes), true] += 2 * skill
+        scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        label, prediction = names[true], names[scores.argmax(axis=1)]
+    return pl.DataFrame(
+        {
+            "id": [f"n{i}" for i in range(notes)],
+            "part": ["validation" if i % 3 == 0 else "test" for i in range(notes)],
+            "label": label,
+            "prediction": prediction,
+            **{f"prob_{c}": scores[:, i] for i, c in enumerate(classes)},
+        }
+    )
+
+
+def _outcome(
+    random: np.random.Generator, metric: str, family: str, centre: float
+) -> dict[str, Any]:
+    value = centre + random.normal(scale=0.005)
+    estimate = {"value": value, "low": value - 0.021, "high": value + 0.019}
+    undefined = {"value": None, "low": None, "high": None, "reason": "no <positive> note"}
+    metrics = {"accuracy": {**estimate, "value": value + 0.01}, metric: estimate, "mcc": undefined}
+    epochs = [
+        {
+            "epoch": epoch,
+            "loss": 0.7 / epoch,
+            "validation_loss": 0.8 / epoch,
+            "validation_score": value - 0.2 / epoch,
+            **({"router_load": [0.4, 0.3, 0.2, 0.1]} if family == "moe" else {}),
+        }
+        for epoch in range(1, 9)
+    ]
+    pretrained = family == "pretrained"
+    return {
+        "threshold": {"value": 0.42, "chosen_on": "validation", "metric": metric},
+        "metrics": metrics,
+        "validation_metrics": metrics,
+        "cost": {
+            "encode_seconds": 400.0 * random.random() if pretrained else 0.0,
+            "fit_seconds": 0.4 + 60 * random.random(),
+            "predict_seconds": 0.02,
+            "peak_memory_bytes": int(10 ** random.uniform(8, 9.4)),
+            "trainable_parameters": int(10 ** random.uniform(4, 6.5)),
+            "total_parameters": 110_000_000 if pretrained else 90_000,
+            "disk_bytes": 400_000,
+        },
+        "training": [] if family.startswith("tfidf") else epochs,
+    }
+
+
+def _line(number: int, results: list[dict[str, Any]], metric: str) -> dict[str, Any]:
+    first = results[0]
+    done = first["status"] == "done"
+    estimate = first["metrics"][metric] if done else {"value": None, "low": None, "high": None}
+    costs = first["cost"] if done else {}
+    return {
+        "rank": number + 1 if done else None,
+        "row": first["row"],
+        "row_id": first["row_id"],
+        "status": first["status"],
+        "reason": first["reason"],
+        **first["model"],
+        "seeds": len(results),
+        "best": number == 0 and done,
+        "validation": estimate["value"],
+        "test": estimate["value"],
+        "test_low": estimate["low"],
+        "test_high": estimate["high"],
+        **{
+            cost: costs.get(cost)
+            for cost in (
+                "encode_seconds",
+                "fit_seconds",
+                "predict_seconds",
+                "peak_memory_bytes",
+                "trainable_parameters",
+                "total_parameters",
+            )
+        },
+    }
+
+
+class Page(HTMLParser):
+    """A page's tags, and its text without scripts and styles."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open = ""
+        self.feed(file.read_text(encoding="utf-8"))
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open = tag
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open not in ("script", "style"):
+            self.text += data
+
+
+@pytest.fixture(params=list(CLASSES))
+def study(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return fabricate(tmp_path, request.param)
+
+
+def _results(study: Path) -> list[dict[str, Any]]:
+    files = study.glob("cells/*/result.json")
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _check_numbers(study: Path) -> None:
+    file = render(study)
+    html = file.read_text(encoding="utf-8")
+    lines = dict(re.findall(r'<tr id="([^"]+)">(.*?)</tr>', html, re.DOTALL))
+    done = [result for result in _results(study) if result["status"] == "done"]
+    assert set(lines) == {result["id"] for result in done}
+    for result in done:
+        shown = dict(
+            re.findall(r'data-metric="(\w+)" data-value="([^"]*)"', lines[result["id"]])
+        )
+        for name, metric in result["metrics"].items():
+            if metric["value"] is None:
+                assert shown[name] == ""
+            else:
+                assert float(shown[name]) == metric["value"]
+                assert f"{metric['value']:.3f}" in lines[result["id"]]
+    board = pl.read_csv(study / "leaderboard.csv").filter(pl.col("status") == "done")
+    for test in board["test"].drop_nulls():
+        assert f'<td data-value="{test}"><strong>{test:.3f}</strong></td>' in html
+
+
+def test_numbers_of_every_task_are_those_of_the_study(study: Path) -> None:
+    _check_numbers(study)
+
+
+def test_numbers_of_a_real_study_are_its_own(finished_study: Path) -> None:
+    _check_numbers(finished_study)
+
+
+def test_the_page_is_one_file(study: Path) -> None:
+    file = render(study)
+    assert file == study / "report.html"
+    assert sorted(p.name for p in study.iterdir()) == [
+        "cells",
+        "leaderboard.csv",
+        "report.html",
+        "study.json",
+    ]
+    page = Page(file)
+    references = [
+        value
+        for _, attributes in page.tags
+        for name in ("src", "href", "action", "data", "poster", "srcset")
+        if (value := attributes.get(name)) is not None
+    ]
+    assert all(reference.startswith("#") for reference in references)
+    assert "url(" not in (Path(charts.__file__).parent / "page" / "page.css").read_text()
+
+
+def test_what_has_no_score_is_shown_with_its_reason(study: Path) -> None:
+    text = Page(render(study)).text
+    assert "failed because of <reason> 4" in text
+    assert "skipped because of <reason> 5" in text
+    assert "undefined: no <positive> note" in text
+
+
+def test_the_data_are_told(study: Path) -> None:
+    text = Page(render(study)).text
+    assert "3 rows of the table were left out" in text
+    assert "2 × the text is empty" in text
+    assert "2 pairs of equal notes and 1 of nearly equal notes" in text
+    assert "class sepsis has only 3 notes in the test part" in text
+
+
+def test_plotly_knows_every_property_of_every_figure(study: Path) -> None:
+    read = load(study)
+    figures = [charts.accuracy_against_cost(read, cost) for cost in charts.COSTS]
+    drawn = [charts.roc, charts.precision_recall, charts.training, charts.router_load]
+    for figure in [*figures, *(draw(read) for draw in drawn)]:
+        assert figure is not None
+        go.Figure(figure)  # raises on what it does not know
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    hostile = "</script><script>alert(1)</script><a href='https://example.org'>"
+    fabricate(tmp_path, "binary", name=hostile)
+    about = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    about["name"] = hostile
+    about["data"]["warnings"] = [hostile]
+    (tmp_path / "study.json").write_text(json.dumps(about), encoding="utf-8")
+    file = render(tmp_path)
+    assert "<script>alert" not in file.read_text(encoding="utf-8")
+    page = Page(file)
+    assert sum(tag == "script" for tag, _ in page.tags) == 3
+    assert not any((a.get("href") or "").startswith("http") for _, a in page.tags)
+    names = [trace["name"] for trace in charts.roc(load(tmp_path))["data"]]
+    assert not any("<" in name for name in names)  # plotly, too, reads tags
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_synthetic_notes_are_announced(tmp_path: Path, synthetic: bool) -> None:
+    text = Page(render(fabricate(tmp_path, "binary", synthetic=synthetic))).text
+    assert ("Synthetic notes." in text) == synthetic
+
+
+def test_the_summary_counts_overlaps_by_hand_arithmetic(tmp_path: Path) -> None:
+    fabricate(tmp_path, "binary", unfinished=())
+    board = pl.read_csv(tmp_path / "leaderboard.csv").with_columns(
+        test=pl.Series([0.90, 0.89, 0.80, 0.95]),
+        test_low=pl.Series([0.88, 0.86, 0.78, 0.90]),
+        test_high=pl.Series([0.92, 0.88, 0.82, 0.99]),
+    )
+    board.write_csv(tmp_path / "leaderboard.csv")
+    text = Page(render(tmp_path)).text
+    assert "The intervals of 2 other rows overlap this one" in text
+
+
+def test_a_study_without_a_finished_row_has_a_report(tmp_path: Path) -> None:
+    text = Page(render(fabricate(tmp_path, "multiclass", rows=0))).text
+    assert "No row finished" in text
+    assert "failed because of <reason> 0" in text
+
+
+def test_a_hundred_cells_of_five_thousand_notes_stay_small(tmp_path: Path) -> None:
+    fabricate(tmp_path, "binary", rows=100, seeds=1, notes=5000)
+    assert render(tmp_path).stat().st_size < 5_000_000
+
+
+def test_thinned_curves_keep_their_area(tmp_path: Path) -> None:
+    fabricate(tmp_path, "binary", rows=1, seeds=1, notes=5000)
+    read = load(tmp_path)
+    table = read.finished[0].test_predictions()
+    truth, score = table["label"] == "positive", table["prob_positive"]
+    assert len(roc_curve(truth, score)[0]) > charts.POINTS
+    line = charts.roc(read)["data"][0]
+    assert len(line["x"]) <= charts.POINTS
+    assert np.trapezoid(line["y"], line["x"]) == pytest.approx(roc_auc_score(truth, score), abs=1e-3)
+
+
+def test_the_confusion_matrix_is_scikit_learns(tmp_path: Path) -> None:
+    read = load(fabricate(tmp_path, "multiclass"))
+    cell, classes = read.finished[0], CLASSES["multiclass"]
+    table = cell.test_predictions()
+    expected = confusion_matrix(table["label"], table["prediction"], labels=classes)
+    assert tables.confusion(cell, classes) == expected.tolist()
+
+
+def test_the_front_leaves_out_what_a_cheaper_row_equals(tmp_path: Path) -> None:
+    fabricate(tmp_path, "binary", unfinished=())
+    board = pl.read_csv(tmp_path / "leaderboard.csv").with_columns(
+        test=pl.Series([0.90, 0.90, 0.80, 0.70]),
+        peak_memory_bytes=pl.Series([300, 200, 100, 150]),
+    )
+    board.write_csv(tmp_path / "leaderboard.csv")
+    memory = next(cost for cost in charts.COSTS if cost.key == "memory")
+    assert [row.row_id for row in charts.front(load(tmp_path).done, memory)] == ["row2", "row1"]
+
+
+def test_cells_that_the_leaderboard_does_not_know_stay_out(tmp_path: Path) -> None:
+    fabricate(tmp_path, "binary")
+    board = pl.read_csv(tmp_path / "leaderboard.csv")
+    board.filter(pl.col("row_id") != "row1").write_csv(tmp_path / "leaderboard.csv")
+    assert "row1" not in {cell.row_id for cell in load(tmp_path).cells}
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is not a study folder"):
+        render(tmp_path)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"format": 2}', encoding="utf-8")
+    with pytest.raises(ValueError, match="this version reads format 1"):
+        render(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (words.score(0.8814), "0.881"),
+        (words.score(None), "–"),
+        (words.seconds(0.0), "0 s"),
+        (words.seconds(0.001), "< 0.01 s"),
+        (words.seconds(9.996), "10.0 s"),
+        (words.seconds(59.96), "1 min 00 s"),
+        (words.seconds(245), "4 min 05 s"),
+        (words.seconds(3599.7), "1 h 00 min"),
+        (words.seconds(7980), "2 h 13 min"),
+        (words.size(999), "999 B"),
+        (words.size(999_600), "1 MB"),
+        (words.size(1_240_000_000), "1.24 GB"),
+        (words.parameters(99_072), "99.1 k"),
+        (words.parameters(12), "12"),
+        (words.count(5444), "5,444"),
+        (words.share(0.1234), "12.3%"),
+        (words.metric("f1_macro"), "F1 macro"),
+        (words.metric("roc_auc"), "ROC AUC"),
+    ],
+)
+def test_numbers_are_written_for_people(said: str, expected: str) -> None:
+    assert said == expected
