@@ -243,9 +243,7 @@ def _check_numbers(study: Path) -> None:
     done = [result for result in _results(study) if result["status"] == "done"]
     assert set(lines) == {result["id"] for result in done}
     for result in done:
-        shown = dict(
-            re.findall(r'data-metric="(\w+)" data-value="([^"]*)"', lines[result["id"]])
-        )
+        shown = dict(re.findall(r'data-metric="(\w+)" data-value="([^"]*)"', lines[result["id"]]))
         for name, metric in result["metrics"].items():
             if metric["value"] is None:
                 assert shown[name] == ""
@@ -362,7 +360,9 @@ def test_thinned_curves_keep_their_area(tmp_path: Path) -> None:
     assert len(roc_curve(truth, score)[0]) > charts.POINTS
     line = charts.roc(read)["data"][0]
     assert len(line["x"]) <= charts.POINTS
-    assert np.trapezoid(line["y"], line["x"]) == pytest.approx(roc_auc_score(truth, score), abs=1e-3)
+    assert np.trapezoid(line["y"], line["x"]) == pytest.approx(
+        roc_auc_score(truth, score), abs=1e-3
+    )
 
 
 def test_the_confusion_matrix_is_scikit_learns(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ _HOMES = {
     "load": "clinadapt.bundle",
     "read_notes": "clinadapt.notes",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605 (the names are those of _HOMES)
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

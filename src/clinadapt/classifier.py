@@ -47,6 +47,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     task_ : {"binary", "multiclass", "multilabel"}
     threshold_ : Threshold
     model_ : fitted model
+    validation_probabilities_ : ndarray of shape [validation note, class]
+    cut_ : dict
+        Notes of the training and the validation part that were longer than allowed.
 
     Examples
     --------
@@ -108,7 +111,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{len(texts)} notes are too few to carve out {self.validation_fraction:.0%} "
                 "for validation"
             )
-        self.indicator_ = np.ndim(y) == 2
+        self.indicator_ = labelling.is_indicator(y)
         return self.fit_parts(
             [texts[row] for row in train],
             found.take(train),
@@ -133,14 +136,32 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = labels.classes
         self.task_ = labels.task
         self.metric_ = name
+        ledger = context.ledger
+        cut_before = ledger.cut_notes
         self.model_ = self._new_model().fit(
             texts, labels, (validation_texts, validation_labels), name, context
         )
+        cut_in_fit = ledger.cut_notes - cut_before
         probabilities = self.model_.predict_proba(validation_texts, context)
+        cut_in_validation = ledger.cut_notes - cut_before - cut_in_fit
+        self.cut_ = {
+            "train": cut_in_fit - cut_in_validation,
+            "validation": cut_in_validation,
+        }
+        self.validation_probabilities_ = probabilities
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
         return self
+
+    def prepare(self, texts: Sequence[str], context: Context) -> None:
+        """Compute whatever is frozen for these notes into the context's cache.
+
+        Only families with a frozen encoder have anything to prepare.
+        """
+        prepare = getattr(self._new_model(), "prepare", None)
+        if prepare is not None:
+            prepare(texts, context)
 
     def _new_model(self) -> Any:
         if self.model is None:

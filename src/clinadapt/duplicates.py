@@ -1,5 +1,6 @@
 """Exact and near duplicates across parts: text that a model could have learned by heart."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from clinadapt.notes import Notes
 from clinadapt.split import PARTS, Split
 
 SHINGLE_WORDS = 5
+WORD = r"(?u)\b\w+\b"
 NEAR = 0.5
 ROWS_AT_ONCE = 1024
 
@@ -52,7 +54,7 @@ def across_parts(notes: Notes, split: Split, near: float = NEAR) -> list[Duplica
         norm=None,
         alternate_sign=False,
         n_features=2**22,
-        token_pattern=r"(?u)\b\w+\b",
+        token_pattern=WORD,
     )
     matrix = shingles.transform([_padded(text) for text in notes.texts]).tocsr()
     sizes = np.asarray(matrix.sum(axis=1)).ravel()
@@ -82,7 +84,7 @@ def across_parts(notes: Notes, split: Split, near: float = NEAR) -> list[Duplica
 
 def _padded(text: str) -> str:
     """Text with enough words for one shingle."""
-    missing = SHINGLE_WORDS - len(text.split())
+    missing = SHINGLE_WORDS - len(re.findall(WORD, text))
     return text + " short" * missing if missing > 0 else text
 
 

@@ -15,7 +15,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from clinadapt.encoders.pretrained import PretrainedEncoder, Prefix
+from clinadapt.encoders.pretrained import Prefix, PretrainedEncoder
 from clinadapt.machine import compute_dtype
 from clinadapt.tokens import Tokens
 
@@ -81,7 +81,7 @@ class States:
         # Padding repeats the last token: any content will do, and no row is out of bounds.
         rows = self.start[sequences][:, None] + torch.minimum(steps, lengths[:, None] - 1)
         home = self.shard[sequences]
-        present = home.unique().tolist()
+        present = np.unique(home.numpy()).tolist()
         if len(present) == 1:
             return self.shards[present[0]][rows], mask
         hidden = self.shards[present[0]].new_empty((*rows.shape, self.width))
@@ -130,31 +130,15 @@ class FeatureStore:
         """
         dtype = compute_dtype(precision, device)  # type: ignore[arg-type]
         folder = self._folder(encoder, boundary, dtype, device)
-        hashes = [_hash(tokens.sequence(number)) for number in range(len(tokens.lengths))]
+        hashes = _hashes(tokens)
         shards = self._valid_shards(folder)
         index = _index(shards)
-        missing = sorted(
-            {name: number for number, name in enumerate(hashes) if name not in index}.items(),
-            key=lambda item: (int(tokens.lengths[item[1]]), item[0]),
-        )
+        missing = _distinct(tokens, hashes, without=index)
         if missing:
-            numbers = [number for _, number in missing]
-            self._compute(encoder, boundary, tokens, numbers, folder, dtype, device, progress)
+            self._compute(encoder, boundary, tokens, missing, folder, dtype, device, progress)
             shards = self._valid_shards(folder)
             index = _index(shards)
-        places = [index[name] for name in hashes]
-        return States(
-            shards=[shard.states for shard in shards],
-            shard=torch.tensor([place.shard for place in places]),
-            start=torch.tensor([place.start for place in places]),
-            length=torch.tensor([place.length for place in places]),
-            encode_seconds=sum(
-                shards[place.shard].seconds * place.length / len(shards[place.shard].states)
-                for place in {name: index[name] for name in hashes}.values()
-            ),
-            encoded=len(missing),
-            reused=len(set(hashes)) - len(missing),
-        )
+        return _collect(shards, hashes, encoded=len(missing))
 
     def _folder(
         self, encoder: PretrainedEncoder, boundary: int, dtype: torch.dtype, device: torch.device
@@ -240,17 +224,18 @@ def live_states(prefix: Prefix, tokens: Tokens, device: torch.device) -> States:
 
     The batches are those that a `FeatureStore` would cut, so the states are the same.
     """
-    order = np.argsort(tokens.lengths, kind="stable").tolist()
-    runs = _runs(order, tokens.lengths, SHARD_TOKENS)
-    shards = [encode(prefix, tokens, run, device) for run in runs]
-    home = torch.empty(len(order), dtype=torch.int64)
-    start = torch.empty(len(order), dtype=torch.int64)
-    for number, run in enumerate(runs):
-        lengths = tokens.lengths[run]
-        home[run] = number
-        start[run] = torch.from_numpy(np.cumsum(lengths) - lengths)
-    lengths = torch.from_numpy(tokens.lengths)
-    return States(shards, home, start, lengths, encode_seconds=0.0, encoded=len(order), reused=0)
+    hashes = _hashes(tokens)
+    runs = _runs(_distinct(tokens, hashes), tokens.lengths, SHARD_TOKENS)
+    shards = [
+        _Shard(
+            encode(prefix, tokens, run, device),
+            [hashes[number] for number in run],
+            [int(tokens.lengths[number]) for number in run],
+            seconds=0.0,
+        )
+        for run in runs
+    ]
+    return _collect(shards, hashes, encoded=sum(map(len, runs)))
 
 
 def pad(tokens: Tokens, sequences: list[int] | NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -274,6 +259,40 @@ class _Shard:
 
 def _hash(ids: NDArray[np.int32]) -> bytes:
     return hashlib.blake2b(ids.tobytes(), digest_size=HASH_BYTES).digest()
+
+
+def _hashes(tokens: Tokens) -> list[bytes]:
+    return [_hash(tokens.sequence(number)) for number in range(len(tokens.lengths))]
+
+
+def _distinct(
+    tokens: Tokens, hashes: list[bytes], without: Container[bytes] = frozenset()
+) -> list[int]:
+    """One sequence of each content that is not among `without`, shortest first.
+
+    Among equals the hash decides, so that the order is of the contents, not of the list.
+    """
+    numbers = {name: number for number, name in enumerate(hashes) if name not in without}
+    return sorted(numbers.values(), key=lambda n: (int(tokens.lengths[n]), hashes[n]))
+
+
+def _collect(shards: list[_Shard], hashes: list[bytes], encoded: int) -> States:
+    """States of sequences by their hashes."""
+    index = _index(shards)
+    places = [index[name] for name in hashes]
+    used = {name: index[name] for name in hashes}
+    return States(
+        shards=[shard.states for shard in shards],
+        shard=torch.tensor([place.shard for place in places]),
+        start=torch.tensor([place.start for place in places]),
+        length=torch.tensor([place.length for place in places]),
+        encode_seconds=sum(
+            shards[place.shard].seconds * place.length / len(shards[place.shard].states)
+            for place in used.values()
+        ),
+        encoded=encoded,
+        reused=len(used) - encoded,
+    )
 
 
 def _runs(numbers: list[int], lengths: NDArray[np.int64], budget: int) -> list[list[int]]:

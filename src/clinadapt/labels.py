@@ -111,6 +111,20 @@ def from_sets(values: Sequence[Iterable[Any]]) -> Labels:
     return Labels("multilabel", np.array(classes), matrix)
 
 
+def is_indicator(y: Any) -> bool:
+    """Say whether `y` is a table [note, class], not one class or collection a note."""
+    if hasattr(y, "shape"):
+        return len(y.shape) == 2
+    rows = list(y)
+    return (
+        all(isinstance(row, list | tuple | np.ndarray) for row in rows)
+        and len({len(row) for row in rows}) == 1
+        and all(
+            isinstance(cell, int | float | np.number | np.bool_) for row in rows for cell in row
+        )
+    )
+
+
 def from_target(y: Any, positive: Any | None = None) -> Labels:
     """Labels from what scikit-learn users pass as `y`.
 
@@ -125,7 +139,7 @@ def from_target(y: Any, positive: Any | None = None) -> Labels:
     rows = y.tolist() if hasattr(y, "tolist") else list(y)
     if not rows:
         raise InputError("expected at least one label, got none")
-    if np.ndim(y) == 2:
+    if is_indicator(y):
         matrix = np.asarray(y)
         if not np.isin(matrix, (0, 1)).all():
             raise InputError("expected an indicator matrix of zeros and ones as a 2-D y")

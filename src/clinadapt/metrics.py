@@ -85,7 +85,15 @@ def metric_names(task: Task) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Counts:
-    """Weighted counts, each [..., class]: true positives, predicted and actual notes; [...] total."""
+    """Weighted counts of notes.
+
+    Attributes
+    ----------
+    hit, predicted, actual : ndarray, shape [..., class]
+        True positives; notes predicted to be of the class; notes of it.
+    total, exact : ndarray, shape [...]
+        Notes; notes with every class right.
+    """
 
     hit: Floats
     predicted: Floats
@@ -113,10 +121,10 @@ def thresholded(name: str, task: Task, counts: Counts) -> Floats:
     if kind == "mcc":
         return _mcc(task, counts)
     per_class = {
-        "precision": lambda: (counts.hit, counts.predicted),
-        "recall": lambda: (counts.hit, counts.actual),
-        "f1": lambda: (2 * counts.hit, counts.predicted + counts.actual),
-    }[kind]()
+        "precision": (counts.hit, counts.predicted),
+        "recall": (counts.hit, counts.actual),
+        "f1": (2 * counts.hit, counts.predicted + counts.actual),
+    }[kind]
     if not average:  # the positive class of a binary task
         return _divide(per_class[0][..., 1], per_class[1][..., 1])
     if average == "micro":
@@ -133,9 +141,7 @@ def _mcc(task: Task, counts: Counts) -> Floats:
     if task == "multilabel":  # mean over labels of each label's own coefficient
         n = counts.total[..., None]
         covariance = counts.hit * n - counts.predicted * counts.actual
-        spread = (
-            counts.predicted * (n - counts.predicted) * counts.actual * (n - counts.actual)
-        )
+        spread = counts.predicted * (n - counts.predicted) * counts.actual * (n - counts.actual)
         per_label = _divide(covariance, np.sqrt(spread))
         return _mean_defined(per_label)
     # Gorodkin 2004, from marginal counts alone.
@@ -195,10 +201,10 @@ def brier(task: Task, labels: NDArray[np.bool_], probabilities: Floats, weights:
     """
     squared = (probabilities - labels) ** 2
     per_note = {
-        "binary": lambda: squared[:, 1],
-        "multiclass": lambda: squared.sum(axis=1),
-        "multilabel": lambda: squared.mean(axis=1),
-    }[task]()
+        "binary": squared[:, -1],
+        "multiclass": squared.sum(axis=1),
+        "multilabel": squared.mean(axis=1),
+    }[task]
     return _divide(weights @ per_note, weights.sum(axis=1))
 
 

@@ -147,7 +147,9 @@ def read_notes(
 
     Returns
     -------
+
     Notes
+    -----
 
     Raises
     ------
@@ -222,7 +224,7 @@ def _as_text(column: pl.Series) -> list[str | None]:
     if column.dtype.is_float():
         column = column.fill_nan(None)
         known = column.drop_nulls()
-        if (known == known.round()).all():
+        if known.is_finite().all() and (known == known.round()).all():
             column = column.cast(pl.Int64)
     cells = column.cast(pl.String).to_list()
     return [cell if cell is not None and cell.strip() else None for cell in cells]
@@ -243,7 +245,9 @@ def _label_values(
     column = table[columns.label[0]]
     if isinstance(column.dtype, pl.List | pl.Array):
         lists = column.cast(pl.List(pl.String)).to_list()
-        return [None if cell is None else tuple(dict.fromkeys(cell)) for cell in lists], []
+        return [
+            None if cell is None or None in cell else tuple(dict.fromkeys(cell)) for cell in lists
+        ], []
     cells = _as_text(column)
     if columns.separator is None:
         return [None if cell is None else (cell.strip(),) for cell in cells], []

@@ -64,9 +64,7 @@ class ClassLoss:
         target = self.target[notes].to(output.device)
         present = self.present.to(output.device)
         if not self.multilabel:
-            return functional.cross_entropy(
-                output.float(), target, weight=present, reduction="sum"
-            )
+            return functional.cross_entropy(output.float(), target, weight=present, reduction="sum")
         weight = torch.where(target > 0, present, self.absent.to(output.device))
         loss = functional.binary_cross_entropy_with_logits(
             output.float(), target.float(), weight=weight, reduction="none"

@@ -40,8 +40,8 @@ def no_network() -> Iterator[None]:
         return getaddrinfo(host, *args, **kwargs)
 
     os.environ.update(dict.fromkeys(names, "1"))
-    socket.socket.connect = guarded_connect  # type: ignore[method-assign]
-    socket.socket.connect_ex = guarded_connect_ex  # type: ignore[method-assign]
+    socket.socket.connect = guarded_connect  # type: ignore[assignment,method-assign]
+    socket.socket.connect_ex = guarded_connect_ex  # type: ignore[assignment,method-assign]
     socket.getaddrinfo = guarded_getaddrinfo
     try:
         yield

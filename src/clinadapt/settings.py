@@ -20,7 +20,7 @@ from clinadapt.errors import InputError
 @cache
 def _schema(cls: type) -> type[BaseModel]:
     """Pydantic model with one field for each constructor parameter of `cls`."""
-    hints = get_type_hints(cls.__init__, include_extras=True)
+    hints = get_type_hints(vars(cls)["__init__"], include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         required = parameter.default is inspect.Parameter.empty

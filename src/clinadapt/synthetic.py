@@ -108,7 +108,7 @@ def generate(
     ]
     return pl.DataFrame(
         {
-            "id": [f"note-{note:05d}" for note in range(1, n_notes + 1)],
+            "id": [f"synthetic-{note:05d}" for note in range(1, n_notes + 1)],
             "patient": [f"patient-{owner + 1:04d}" for owner in owners],
             "text": texts,
             "label": ["positive" if positive else "negative" for positive in labels],

@@ -158,9 +158,7 @@ def train(
     return state.history
 
 
-def run(
-    network: nn.Module, source: Source, device: torch.device, dtype: torch.dtype
-) -> Tensor:
+def run(network: nn.Module, source: Source, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Outputs of a network for all notes of a source, in its order, fp32 on the CPU.
 
     Parameters
@@ -318,9 +316,7 @@ def _autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
 class _State:
     """Everything that a fit must remember between epochs."""
 
-    def __init__(
-        self, weights: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> None:
+    def __init__(self, weights: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
         self.weights = weights
         self.optimizer = optimizer
         self.history: list[dict[str, Any]] = []

@@ -36,6 +36,7 @@ class Experts(nn.Module):
         self.router = nn.Linear(width, experts)
         self.experts = nn.ModuleList(FeedForward(width, inner) for _ in range(experts))
         # Tokens sent to each expert since the count was last taken; not a weight.
+        self.routed: Tensor
         self.register_buffer("routed", torch.zeros(experts), persistent=False)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,9 +88,9 @@ class MoETransformer(nn.Module):
         self.width = width
         self.balance_weight = balance_weight
         self.embedding = Embedding(vocabulary, max_tokens, width)
+        self.mixtures = [Experts(width, feed_forward, experts) for _ in range(blocks)]
         self.blocks = nn.ModuleList(
-            Block(width, heads, Experts(width, feed_forward, experts), dropout)
-            for _ in range(blocks)
+            Block(width, heads, mixture, dropout) for mixture in self.mixtures
         )
         self.register_buffer("balance", torch.zeros(()), persistent=False)
 
@@ -108,8 +109,8 @@ class MoETransformer(nn.Module):
 
         With several blocks the share is over all of them. A balance loss of 1 a block is perfect.
         """
-        counts = torch.stack([block.feed_forward.routed for block in self.blocks]).sum(dim=0)
-        for block in self.blocks:
-            block.feed_forward.routed.zero_()
+        counts = torch.stack([mixture.routed for mixture in self.mixtures]).sum(dim=0)
+        for mixture in self.mixtures:
+            mixture.routed.zero_()
         share = counts / counts.sum().clamp(min=1)
         return {"router_load": share.tolist(), "balance_loss": float(self.balance)}

@@ -243,7 +243,7 @@ class PretrainedEncoder:
 
     @cached_property
     def causal(self) -> bool:
-        """Whether a token sees only what stands before it, as in decoders; measured, not guessed."""
+        """Whether a token sees only what stands before it, as in decoders; measured."""
         model = self.load() if self.has_weights else self.empty()
         vocabulary = int(self.config.get_text_config().vocab_size)
         ids = torch.tensor([[5, 6, 7], [5, 6, 8]]) % vocabulary
@@ -255,7 +255,7 @@ class PretrainedEncoder:
 def _without_pooler(model: Any) -> nn.Module:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
-    return model.eval()  # type: ignore[no-any-return]
+    return model.eval()
 
 
 @contextmanager
@@ -319,7 +319,7 @@ class Prefix(nn.Module):
         """States [sequence, token, width] at the boundary, for ids and mask [sequence, token]."""
         output = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         if self.recorder is None:
-            return output  # type: ignore[no-any-return]
+            return output
         assert self.recorder.seen is not None
         return self.recorder.seen
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from clinadapt import settings
 from clinadapt.context import Context
 from clinadapt.families import neural
-from clinadapt.families.mlp import dense_network
+from clinadapt.families.mlp import DenseNetwork
 from clinadapt.families.tfidf import TfidfFeatures
 from clinadapt.labels import Labels, Task
 from clinadapt.machine import pick_device
@@ -158,7 +158,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         held = None
         if validation is not None:
             held = (self._standard(validation[0]), validation[1])
-        self.history_ = neural.fit_classifier(
+        self.history_: list[dict[str, Any]] = neural.fit_classifier(
             self.classifier_,
             VectorSource((codes.vectors - self._center) / self._scale),
             labels,
@@ -184,10 +184,8 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         self.task_: Task = task
         with local_randomness(self.seed, stream=2**32):
             self.autoencoder_ = Autoencoder(len(self.features_), self.inner, self.code)
-            self.classifier_ = dense_network(
-                self.code, classes, self.classifier_inner, self.dropout
-            )
-        self.history_: list[dict[str, Any]] = []
+            self.classifier_ = DenseNetwork(self.code, classes, self.classifier_inner, self.dropout)
+        self.history_ = []
         self.trainable_parameters_ = count_parameters(self.autoencoder_) + count_parameters(
             self.classifier_
         )

@@ -34,8 +34,6 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         Inverse strength of the L2 penalty.
     class_weight : {"balanced", "none"}
     max_features : int, optional
-    seed : int
-        Has no effect: the fit is deterministic.
     """
 
     def __init__(
@@ -45,14 +43,12 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         C: Annotated[float, Gt(0)] = 10.0,
         class_weight: ClassWeight = "balanced",
         max_features: Annotated[int, Ge(1)] | None = None,
-        seed: int = 0,
     ) -> None:
         self.words = words
         self.characters = characters
         self.C = C
         self.class_weight = class_weight
         self.max_features = max_features
-        self.seed = seed
 
     def fit(
         self,

@@ -8,27 +8,42 @@ import numpy as np
 from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from torch import nn
+from torch import Tensor, nn
 
 from clinadapt import settings
 from clinadapt.context import Context
 from clinadapt.families import neural
 from clinadapt.families.tfidf import TfidfFeatures
-from clinadapt.head import Head
 from clinadapt.labels import Labels, Task
 from clinadapt.machine import pick_device
-from clinadapt.network import NoteNetwork, StatesAsTheyAre
+from clinadapt.network import Batch
 from clinadapt.objective import ClassWeight
 from clinadapt.sources import SparseSource
 from clinadapt.structures import count_parameters
-from clinadapt.structures.identity import Identity
 from clinadapt.train import Recipe, local_randomness, run
 
 
-def dense_network(width: int, classes: int, inner: int, dropout: float) -> nn.Module:
-    """Head over one vector a note, with a hidden layer."""
-    head = Head(width, classes, inner, dropout)
-    return NoteNetwork(StatesAsTheyAre(), Identity(width), head, "mean")
+class DenseNetwork(nn.Module):
+    """Dense, ReLU, dropout, dense, over one vector a note.
+
+    Parameters
+    ----------
+    width, classes : int
+    inner : int
+        Units of the hidden layer; 0 for none.
+    dropout : float
+        Not on the input: a TF-IDF row is wide and mostly zero.
+    """
+
+    def __init__(self, width: int, classes: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        hidden = [nn.Linear(width, inner), nn.ReLU(), nn.Dropout(dropout)] if inner else []
+        self.layers = nn.Sequential(*hidden, nn.Linear(inner or width, classes))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Class scores [note, class] of vectors [note, 1, width]; the auxiliary loss is zero."""
+        scores = self.layers(batch.inputs[:, 0])
+        return scores, scores.new_zeros(())
 
 
 class TfidfMLP(BaseEstimator):  # type: ignore[misc]
@@ -91,7 +106,7 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         held = None
         if validation is not None:
             held = (SparseSource(self.features_.transform(validation[0])), validation[1])
-        self.history_ = neural.fit_classifier(
+        self.history_: list[dict[str, Any]] = neural.fit_classifier(
             self.network_,
             SparseSource(self.features_.transform(texts)),
             labels,
@@ -116,8 +131,8 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
     def _build(self, task: Task, classes: int) -> None:
         self.task_: Task = task
         with local_randomness(self.seed, stream=2**32):
-            self.network_ = dense_network(len(self.features_), classes, self.inner, self.dropout)
-        self.history_: list[dict[str, Any]] = []
+            self.network_ = DenseNetwork(len(self.features_), classes, self.inner, self.dropout)
+        self.history_ = []
         self.trainable_parameters_ = count_parameters(self.network_)
         self.total_parameters_ = self.trainable_parameters_ + len(self.features_)
 

@@ -7,6 +7,7 @@ boundary of what is frozen are computed once and cached; only what lies above is
 import shutil
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -178,7 +179,6 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
 
     def _resolve(self) -> None:
         """Work out boundary and regime for the encoder at hand."""
-        settings.check(self)
         settings.raise_if(self.setting_problems())
         encoder = self.encoder_
         if self.max_tokens > encoder.max_tokens:
@@ -265,9 +265,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         InputError
             Settings that do not fit each other or the encoder.
         """
-        settings.check(self)
-        self.encoder_ = open_encoder(self.encoder)
-        self._resolve()
+        self._open()
         context = context or Context()
         device = pick_device(self.device)
         self._build(
@@ -299,6 +297,17 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         )
         return self
 
+    def prepare(self, texts: Sequence[str], context: Context) -> None:
+        """Compute the frozen states of notes into the cache, if there is a frozen prefix."""
+        self._open()
+        if self.boundary_:
+            self._states(self._tokens(texts, context), context, pick_device(self.device))
+
+    def _open(self) -> None:
+        settings.check(self)
+        self.encoder_ = open_encoder(self.encoder)
+        self._resolve()
+
     def _count_total(self) -> int:
         if self.suffix_module_ is not None and not self.boundary_:
             return structures.count_parameters(self.network_)
@@ -328,8 +337,16 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         if not self.boundary_:
             return [TokenSource(self._tokens(part, context)) for part in parts if part]
         tokens = self._tokens([text for part in parts for text in part], context)
-        store = FeatureStore(context.cache or session_cache())
-        states = store.states(
+        states = self._states(tokens, context, device)
+        ends = np.cumsum([0, *(len(part) for part in parts)])
+        return [
+            self._source(_part(states, tokens, int(start), int(end)))
+            for start, end in pairwise(ends)
+            if end > start
+        ]
+
+    def _states(self, tokens: Tokens, context: Context, device: torch.device) -> States:
+        states = FeatureStore(context.cache or session_cache()).states(
             self.encoder_,
             self.boundary_,
             tokens,
@@ -340,12 +357,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         context.ledger.encode_seconds += states.encode_seconds
         context.ledger.encoded += states.encoded
         context.ledger.reused += states.reused
-        ends = np.cumsum([0, *(len(part) for part in parts)])
-        return [
-            self._source(_part(states, tokens, int(start), int(end)))
-            for start, end in zip(ends[:-1], ends[1:], strict=True)
-            if end > start
-        ]
+        return states
 
     def _source(self, source: StateSource) -> Source:
         return source.pooled(self.pooling_) if self._after_pooling else source

@@ -118,7 +118,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
             held = (self._source(validation[0], context), validation[1])
         device = pick_device(self.device)
         encoder = self.network_.encoder
-        self.history_ = neural.fit_classifier(
+        self.history_: list[dict[str, Any]] = neural.fit_classifier(
             self.network_,
             source,
             labels,
@@ -152,7 +152,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
             )
             head = Head(encoder.width, classes, self.inner, self.dropout)
         self.network_ = NoteNetwork(encoder, Identity(encoder.width), head, self.pooling)
-        self.history_: list[dict[str, Any]] = []
+        self.history_ = []
         self.trainable_parameters_ = count_parameters(self.network_)
         self.total_parameters_ = self.trainable_parameters_
 

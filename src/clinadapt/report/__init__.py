@@ -1,10 +1,10 @@
 """The report: a study folder told as one HTML page that opens from disk, without a network.
 
-    load     the study folder, read back into plain values
-    words    numbers as people read them
-    tables   what the page counts and lays out itself
-    charts   what plotly draws, as the JSON that it takes
-    page     the template, its style and its script
+load     the study folder, read back into plain values
+words    numbers as people read them
+tables   what the page counts and lays out itself
+charts   what plotly draws, as the JSON that it takes
+page     the template, its style and its script
 """
 
 from __future__ import annotations

@@ -105,8 +105,12 @@ def accuracy_against_cost(study: Study, cost: Cost) -> Figure:
                 "name": "best on validation",
                 "x": [cost.of(study.best)],
                 "y": [study.best.test],
-                "marker": {"symbol": "circle-open", "size": 19, "color": "#D55E00",
-                           "line": {"width": 2}},
+                "marker": {
+                    "symbol": "circle-open",
+                    "size": 19,
+                    "color": "#D55E00",
+                    "line": {"width": 2},
+                },
                 "hoverinfo": "skip",
             }
         )

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 
 class GatedResidual(nn.Module):
-    """Dense, ELU, dense, dropout, gated linear unit, residual, layer norm.
+    r"""Dense, ELU, dense, dropout, gated linear unit, residual, layer norm.
 
     Parameters
     ----------
     width : int
         Width $d$ of the states.
     inner : int, optional
-        Width of $\\eta_1$ and of the hidden layer; default `width`, as in the source.
+        Width of $\eta_1$ and of the hidden layer; default `width`, as in the source.
     dropout : float
         Applied before the gate.
     """

@@ -80,9 +80,7 @@ def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str
     config: peft.PeftConfig
     if name == "ia3":
         feed_forward = [
-            path
-            for path in linear
-            if path.endswith(FEED_FORWARD_OUT) and "attention" not in path
+            path for path in linear if path.endswith(FEED_FORWARD_OUT) and "attention" not in path
         ]
         targets = [path for path in linear if path.endswith(KEYS_AND_VALUES)] + feed_forward
         config = peft.IA3Config(target_modules=targets, feedforward_modules=feed_forward)
@@ -96,6 +94,8 @@ def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str
             lora_dropout=chosen.dropout,
             target_modules=targets,
             use_dora=name == "dora",
+            # GPT-2 stores its matrices the other way round.
+            fan_in_fan_out=any(_is_conv1d(module) for module in layers.modules()),
         )
     if not targets:
         raise InputError(

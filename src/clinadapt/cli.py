@@ -1,0 +1,238 @@
+"""The command line. Heavy imports stand inside the commands, so that ``--help`` is instant."""
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clinadapt.errors import ClinadaptError
+
+if TYPE_CHECKING:
+    from clinadapt.notes import Notes
+
+app = typer.Typer(
+    name="clinadapt",
+    help="Which classifier for these clinical notes, within this memory and time, and how sure "
+    "are we? Runs offline: notes never leave the machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+NotesArgument = Annotated[
+    Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet; default: built-in notes.")
+]
+TextOption = Annotated[str, typer.Option(help="Column of the text.")]
+LabelOption = Annotated[
+    list[str], typer.Option(help="Column of the label; give several 0/1 columns for multi-label.")
+]
+SeparatorOption = Annotated[
+    str | None, typer.Option(help="Splits a multi-label column, such as '|'.")
+]
+IdOption = Annotated[str | None, typer.Option("--id", help="Column of the identifier.")]
+GroupOption = Annotated[
+    str | None, typer.Option(help="Column of the patient: no patient in two parts.")
+]
+SplitOption = Annotated[
+    str | None, typer.Option(help="Column of the official part: train, dev, test.")
+]
+PositiveOption = Annotated[str | None, typer.Option(help="Positive class of a binary task.")]
+EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and JSONL.")]
+LeaveOutOption = Annotated[
+    bool,
+    typer.Option("--leave-out-bad", help="Leave out rows without text or label, and list them."),
+]
+OfflineOption = Annotated[
+    bool,
+    typer.Option(
+        "--offline", envvar="CLINADAPT_OFFLINE", help="Make any network attempt an error."
+    ),
+]
+
+
+def _read(
+    notes: Path | None,
+    text: str,
+    label: list[str],
+    separator: str | None,
+    id: str | None,
+    group: str | None,
+    split: str | None,
+    positive: str | None,
+    encoding: str,
+    leave_out_bad: bool,
+) -> "Notes":
+    from dataclasses import replace
+
+    from clinadapt.notes import Columns, read_notes
+
+    if notes is None:
+        from clinadapt.synthetic import generate
+
+        _say("No notes given: using the built-in [bold]synthetic[/] notes.")
+        columns = Columns(id="id", group="patient")
+        return replace(read_notes(generate(), columns), source="built-in", synthetic=True)
+    columns = Columns(text, tuple(label), separator, id, group, split, positive)
+    return read_notes(notes, columns, encoding=encoding, leave_out_bad=leave_out_bad)
+
+
+@app.command()
+def study(
+    notes: NotesArgument = None,
+    text: TextOption = "text",
+    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
+    separator: SeparatorOption = None,
+    id: IdOption = None,
+    group: GroupOption = None,
+    split: SplitOption = None,
+    positive: PositiveOption = None,
+    encoding: EncodingOption = "utf-8",
+    leave_out_bad: LeaveOutOption = False,
+    study: Annotated[str, typer.Option(help="quick, paper, or a TOML file.")] = "quick",
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="Name, hub id or folder; instead of the study's own.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("study"),
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens read of each note.")] = None,
+    cut: Annotated[
+        str | None, typer.Option(help="head, tail, head+tail or windows, for longer notes.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What to rank by.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of frozen states (patient data); default OUT/cache.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
+    offline: OfflineOption = False,
+) -> None:
+    """Compare every row of a study on a table of notes; go on if it was interrupted."""
+    table = _read(
+        notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad
+    )
+    with ExitStack() as stack:
+        _go_offline(stack, offline)
+        from clinadapt.study import Study
+        from clinadapt.terminal import StudyDisplay, print_leaderboard, print_notes
+
+        wanted = {
+            "max_tokens": max_tokens,
+            "cut": cut,
+            "seeds": seed or None,
+            "metric": metric,
+        }
+        overrides = {name: value for name, value in wanted.items() if value is not None}
+        run = Study(table, study, out, encoder or (), overrides, cache)
+        print_notes(table, run.split)
+        with StudyDisplay(len(run.cells)) as display:
+            board = run.run(display.progress, display.finished, retry)
+        print_leaderboard(board, run)
+
+
+@app.command()
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/best.")],
+    notes: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Parquet or CSV file.")] = Path("predictions.parquet"),
+    text: TextOption = "text",
+    id: IdOption = None,
+    encoding: EncodingOption = "utf-8",
+) -> None:
+    """Classify notes with a bundle, offline."""
+    with ExitStack() as stack:
+        _go_offline(stack, True)
+        from clinadapt.predict import predict_table
+
+        rows = predict_table(bundle, notes, out, text, id, encoding)
+    _say(f"{rows} notes classified: [bold]{out}[/]")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
+    """Write a study's report again."""
+    from clinadapt.errors import InputError
+    from clinadapt.report import render
+
+    if not (folder / "leaderboard.csv").is_file():
+        raise InputError(f"{folder} holds no finished study (no leaderboard.csv)")
+    _say(f"[bold]{render(folder)}[/]")
+
+
+@app.command()
+def check(
+    notes: NotesArgument = None,
+    text: TextOption = "text",
+    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
+    separator: SeparatorOption = None,
+    id: IdOption = None,
+    group: GroupOption = None,
+    split: SplitOption = None,
+    positive: PositiveOption = None,
+    encoding: EncodingOption = "utf-8",
+    leave_out_bad: LeaveOutOption = False,
+) -> None:
+    """Say what is wrong with a table of notes, before hours are spent."""
+    table = _read(
+        notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad
+    )
+    from clinadapt.duplicates import across_parts
+    from clinadapt.split import make_split
+    from clinadapt.terminal import print_check, print_notes
+
+    parts = make_split(table)
+    print_notes(table, parts)
+    print_check(table, across_parts(table, parts))
+
+
+@app.command()
+def encoders(
+    convert: Annotated[
+        Path | None, typer.Option(help="Folder whose pickled weights become safetensors.")
+    ] = None,
+) -> None:
+    """List the encoders known by name, and which are on this machine."""
+    if convert is not None:
+        from clinadapt.encoders.pretrained import convert_to_safetensors
+
+        _say(f"wrote [bold]{convert_to_safetensors(convert)}[/]")
+        return
+    from clinadapt.terminal import print_encoders
+
+    print_encoders()
+
+
+def _go_offline(stack: ExitStack, offline: bool) -> None:
+    from clinadapt.encoders.catalog import is_offline
+
+    if offline or is_offline():
+        from clinadapt.offline import no_network
+
+        stack.enter_context(no_network())
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console().print(text)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; a user's mistake ends with exit code 2 and no traceback."""
+    try:
+        return app(arguments, standalone_mode=True)
+    except ClinadaptError as error:
+        problems = getattr(error, "problems", [str(error)])
+        heading = f"{len(problems)} problems:\n" if len(problems) > 1 else ""
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        print(f"error: {heading}{lines if heading else problems[0]}", file=sys.stderr)
+        return sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return sys.exit(130)
+    except OSError as error:
+        if os.environ.get("CLINADAPT_DEBUG"):
+            raise
+        print(f"error: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
+        return sys.exit(2)

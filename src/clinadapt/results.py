@@ -1,0 +1,183 @@
+"""A study's folder: what a cell writes, and the leaderboard made of it.
+
+``cells/<id>/result.json`` is the commit point of a cell: it is written last and at once, so a
+study that is killed at any moment finds each cell either finished or not begun.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from clinadapt import metrics
+from clinadapt.labels import Labels, Task, decode
+
+CELLS = "cells"
+RESULT = "result.json"
+PREDICTIONS = "predictions.parquet"
+BUNDLE = "bundle"
+LEADERBOARD = "leaderboard.csv"
+LEDGER = "ledger.csv"
+COSTS = (
+    "encode_seconds",
+    "fit_seconds",
+    "predict_seconds",
+    "peak_memory_bytes",
+    "trainable_parameters",
+    "total_parameters",
+    "disk_bytes",
+)
+LEADERBOARD_COLUMNS: dict[str, Any] = {
+    "rank": pl.Int64,
+    "row": pl.String,
+    "row_id": pl.String,
+    "status": pl.String,
+    "reason": pl.String,
+    "family": pl.String,
+    "encoder": pl.String,
+    "structure": pl.String,
+    "placement": pl.String,
+    "tuned_layers": pl.String,
+    "seeds": pl.Int64,
+    "best": pl.Boolean,
+    "metric": pl.String,
+    "validation": pl.Float64,
+    "test": pl.Float64,
+    "test_low": pl.Float64,
+    "test_high": pl.Float64,
+    **{name: pl.Float64 if name.endswith("seconds") else pl.Int64 for name in COSTS[:-1]},
+    "notes": pl.String,
+}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON at once, whole; NaN becomes null."""
+    text = json.dumps(_plain(content), ensure_ascii=False, indent=1, allow_nan=False)
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Contents of a JSON file; None if it is absent or damaged (the work is then done again)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def prediction_frame(
+    ids: list[str],
+    part: str,
+    labels: Labels,
+    probabilities: NDArray[np.float64],
+    predicted: NDArray[np.bool_],
+) -> pl.DataFrame:
+    """Predictions of a part: id, part, label, prediction, prob_<class>.
+
+    Labels are text, or lists of text in a multi-label task.
+    """
+    return pl.DataFrame(
+        {
+            "id": ids,
+            "part": [part] * len(ids),
+            "label": decode_text(labels.task, labels.classes, labels.matrix),
+            "prediction": decode_text(labels.task, labels.classes, predicted),
+            **probability_columns(labels.classes, probabilities),
+        }
+    )
+
+
+def decode_text(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) -> pl.Series:
+    """Classes of each note as text, or as lists of text if multi-label."""
+    decoded = decode(task, classes, matrix)
+    if task == "multilabel":
+        return pl.Series([[str(name) for name in row] for row in decoded], dtype=pl.List(pl.String))
+    return pl.Series([str(name) for name in decoded.tolist()], dtype=pl.String)
+
+
+def probability_columns(
+    classes: NDArray[Any], probabilities: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """One column a class, ``prob_<class>``."""
+    return {f"prob_{name}": probabilities[:, column] for column, name in enumerate(classes)}
+
+
+def write_predictions(frame: pl.DataFrame, path: Path, about: Mapping[str, str]) -> None:
+    """Write predictions as Parquet, at once, with key-value metadata about the notes."""
+    table = frame.to_arrow()
+    known = table.schema.metadata or {}
+    extra = {key.encode(): value.encode() for key, value in about.items()}
+    partial = path.with_name(path.name + ".tmp")
+    pq.write_table(table.replace_schema_metadata({**known, **extra}), partial)
+    os.replace(partial, path)
+
+
+def test_interval(
+    probabilities: list[NDArray[np.float64]],
+    predicted: list[NDArray[np.bool_]],
+    labels: Labels,
+    clusters: NDArray[np.int64],
+    metric: str,
+    resamples: int,
+) -> metrics.Score:
+    """Mean of a metric over a row's seeds, with its interval by bootstrap over patients.
+
+    Each resample of patients is scored under every seed and the mean taken, so that the interval
+    is the mean's.
+    """
+
+    def mean_over_seeds(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        each = [
+            metrics.values(labels, p, hard, weights, [metric])[metric]
+            for p, hard in zip(probabilities, predicted, strict=True)
+        ]
+        return {metric: np.mean(each, axis=0)}
+
+    return metrics.bootstrap(clusters, mean_over_seeds, resamples)[metric]
+
+
+def leaderboard(rows: list[dict[str, Any]], synthetic: bool) -> pl.DataFrame:
+    """One line a row, best on validation first; rows without a result last."""
+    ordered = sorted(
+        rows,
+        key=lambda row: (row["status"] != "done", -(row.get("validation") or 0.0)),
+    )
+    rank = 0
+    for row in ordered:
+        row["notes"] = "synthetic" if synthetic else "real"
+        if row["status"] == "done":
+            rank += 1
+            row["rank"] = rank
+    return pl.DataFrame(
+        [{name: row.get(name) for name in LEADERBOARD_COLUMNS} for row in ordered],
+        schema=LEADERBOARD_COLUMNS,
+        orient="row",
+    )
+
+
+def write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """Write a CSV file, at once."""
+    partial = path.with_name(path.name + ".tmp")
+    frame.write_csv(partial)
+    os.replace(partial, path)

@@ -1,0 +1,511 @@
+"""Run every cell of a study, rank the rows, hand over the best.
+
+A study's folder holds everything about it; the same command goes on where it was killed. Cells
+run one by one, the seeds of a row next to each other, so that at most two bundles are on disk:
+the leader's, and the best so far of the row at hand.
+"""
+
+import os
+import shutil
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from clinadapt import cost, duplicates, metrics, results
+from clinadapt.bundle import RECORD, save_bundle
+from clinadapt.classifier import NoteClassifier
+from clinadapt.context import Context, Ledger, Progress, no_progress
+from clinadapt.design import Cell, Design, Row, expand, identity, load_design
+from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError
+from clinadapt.labels import Labels
+from clinadapt.machine import environment
+from clinadapt.notes import Notes
+from clinadapt.split import Split, make_split, save_split
+
+FORMAT = 1
+SHOWN_DUPLICATES = 100
+Finished = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    ids: list[str]
+    texts: list[str]
+    labels: Labels
+    clusters: NDArray[np.int64]
+
+
+class Study:
+    """A table of notes, a design and a folder.
+
+    Parameters
+    ----------
+    notes : Notes
+    design : str, path or mapping
+        Name of a built-in study ("quick", "paper"), a TOML file, or the same as a mapping.
+    out : path
+        Folder of the results; one study of one set of notes.
+    encoders : sequence of str
+        Take the place of the encoders that the design names.
+    overrides : mapping, optional
+        Values that take the place of the design's own, such as ``max_tokens`` or ``seeds``.
+    cache : path, optional
+        Folder of frozen states; default ``out/cache``. They reflect patient text.
+
+    Raises
+    ------
+    InputError
+        The design, or the notes under its split, do not do; or the folder holds another study.
+    """
+
+    def __init__(
+        self,
+        notes: Notes,
+        design: str | Path | Mapping[str, Any] = "quick",
+        out: str | Path = "study",
+        encoders: Sequence[str] = (),
+        overrides: Mapping[str, Any] | None = None,
+        cache: str | Path | None = None,
+    ) -> None:
+        self.notes = notes
+        self.design: Design = load_design(design)
+        if overrides:
+            self.design = load_design({**self.design.model_dump(), **overrides})
+        self.out = Path(out)
+        self.cache = Path(cache) if cache is not None else self.out / "cache"
+        self.cells = expand(self.design, encoders)
+        self.metric = self.design.metric or metrics.PRIMARY[notes.labels.task]
+        if self.metric not in metrics.metric_names(notes.labels.task):
+            known = ", ".join(metrics.metric_names(notes.labels.task))
+            raise InputError(f"metric {self.metric!r} is not one of this task's: {known}")
+        self.split: Split = make_split(
+            notes,
+            self.design.test_fraction,
+            self.design.validation_fraction,
+            self.design.split_seed,
+        )
+        self._parts = {name: self._part(rows) for name, rows in self.split.parts().items()}
+        self.fingerprint = identity(
+            notes.ids,
+            notes.texts,
+            notes.labels.matrix.tolist(),
+            [str(name) for name in notes.labels.classes],
+            {name: rows.tolist() for name, rows in self.split.parts().items()},
+        )
+
+    def _part(self, rows: NDArray[np.int64]) -> _Part:
+        return _Part(
+            [self.notes.ids[row] for row in rows],
+            [self.notes.texts[row] for row in rows],
+            self.notes.labels.take(rows),
+            self.notes.clusters[rows],
+        )
+
+    # ------------------------------------------------------------------ the run
+
+    def run(
+        self,
+        progress: Progress = no_progress,
+        finished: Finished = lambda result: None,
+        retry: bool = False,
+    ) -> pl.DataFrame:
+        """Fit every cell that has no result yet, then write leaderboard, report and best model.
+
+        Parameters
+        ----------
+        progress : callable
+            Called with a stage's name, steps done and steps in all; "cells" is the whole.
+        finished : callable
+            Called with the result of every cell, old or new.
+        retry : bool
+            Run cells again that failed before.
+
+        Returns
+        -------
+        polars.DataFrame
+            The leaderboard.
+        """
+        self._claim_folder()
+        self.environment = environment()
+        self.data = self._describe_data()
+        self._write_study(best=None)
+        save_split(self.split, self.notes.ids, self.out / "split.json")
+        for number, cell in enumerate(self.cells):
+            progress("cells", number, len(self.cells))
+            finished(self._result_of(cell, progress, retry))
+        progress("cells", len(self.cells), len(self.cells))
+        self._ensure_best(progress)
+        board = self._write_leaderboard()
+        self._write_ledger()
+        from clinadapt.report import render  # heavy, and needed only now
+
+        render(self.out)
+        return board
+
+    def _claim_folder(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        there = results.read_json(self.out / "study.json")
+        if there is not None and there["data"]["fingerprint"] != self.fingerprint:
+            raise InputError(
+                f"{self.out} holds a study of other notes or of another split: "
+                "choose another --out, or delete it"
+            )
+
+    def _result_of(self, cell: Cell, progress: Progress, retry: bool) -> dict[str, Any]:
+        """Return the cell's result, from disk if it is there."""
+        known = self._read(cell)
+        if known is not None and (known["status"] == "done" or not retry):
+            return known
+        folder = self._folder(cell)
+        folder.mkdir(parents=True, exist_ok=True)
+        result = self._header(cell)
+        try:
+            result |= {"status": "done", "reason": None, **self._fit(cell, folder, progress)}
+        except EncoderNotFoundError as error:
+            result |= {"status": "skipped", "reason": str(error)}
+        except ClinadaptError as error:
+            result |= {"status": "failed", "reason": str(error)}
+        except Exception as error:
+            result |= {"status": "failed", "reason": _describe(error)}
+        results.write_json(folder / results.RESULT, result)
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        self._prune_bundles()
+        return result
+
+    def _fit(self, cell: Cell, folder: Path, progress: Progress) -> dict[str, Any]:
+        train, validation, test = (self._parts[name] for name in ("train", "validation", "test"))
+        ledger, watch = Ledger(), cost.Stopwatch()
+        context = Context(
+            cache=self.cache,
+            checkpoint=folder / "checkpoint.pt",
+            progress=lambda stage, done, total: progress(f"{cell.row.label}: {stage}", done, total),
+            ledger=ledger,
+        )
+        cost.reset_peak_memory()
+        classifier = NoteClassifier(cell.build(), metric=self.metric)
+        with watch.stage("encode"):
+            # All parts at once: one pass over the encoder, and later stages only read.
+            classifier.prepare([*train.texts, *validation.texts, *test.texts], context)
+        encoding = replace(ledger)
+        with watch.stage("fit"):
+            classifier.fit_parts(
+                train.texts, train.labels, validation.texts, validation.labels, context
+            )
+        before = ledger.cut_notes
+        with watch.stage("predict"):
+            on_test = classifier.model_.predict_proba(test.texts, context)
+        cut = {**classifier.cut_, "test": ledger.cut_notes - before}
+        scores, frames = {}, []
+        for name, part, probabilities in (
+            ("validation", validation, classifier.validation_probabilities_),
+            ("test", test, on_test),
+        ):
+            predicted = classifier.predict_matrix(probabilities)
+            scores[name] = self._score(part, probabilities, predicted)
+            frames.append(
+                results.prediction_frame(part.ids, name, part.labels, probabilities, predicted)
+            )
+        model = classifier.model_
+        content: dict[str, Any] = {
+            "threshold": {
+                "value": classifier.threshold_.value,
+                "at_least_one": classifier.threshold_.at_least_one,
+                "chosen_on": "validation",
+                "metric": self.metric,
+            },
+            "metrics": scores["test"],
+            "validation_metrics": scores["validation"],
+            "training": model.history_,
+            "data": {**self._data_summary(), "cut": cut},
+            "cost": {
+                "encode_seconds": encoding.encode_seconds,
+                "encode_seconds_spent_here": watch.seconds["encode"] if encoding.encoded else 0.0,
+                "fit_seconds": watch.seconds["fit"],
+                "predict_seconds": watch.seconds["predict"],
+                **cost.peak_memory(),
+                "trainable_parameters": model.trainable_parameters_,
+                "total_parameters": model.total_parameters_,
+                "encoded_sequences": encoding.encoded,
+                "reused_sequences": encoding.reused,
+            },
+        }
+        about = {"notes": "synthetic" if self.notes.synthetic else "real", "cell": self._id(cell)}
+        results.write_predictions(pl.concat(frames), folder / results.PREDICTIONS, about)
+        provenance = {
+            "row": cell.row.label,
+            "cell": self._id(cell),
+            "data": self._data_summary(),
+            "metrics": content["metrics"],
+            "environment": self.environment,
+        }
+        save_bundle(classifier, folder / results.BUNDLE, provenance)
+        content["cost"]["disk_bytes"] = cost.folder_bytes(folder / results.BUNDLE)
+        return content
+
+    def _score(
+        self, part: _Part, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        found = metrics.scores(
+            part.labels, probabilities, predicted, part.clusters, self.design.resamples
+        )
+        return {name: score.to_json() for name, score in found.items()}
+
+    # ------------------------------------------------------------------ cells on disk
+
+    def _id(self, cell: Cell) -> str:
+        return identity(FORMAT, cell.row.family, cell.resolved, self.fingerprint, self.metric)
+
+    def _folder(self, cell: Cell) -> Path:
+        return self.out / results.CELLS / self._id(cell)
+
+    def _on_disk(self, cell: Cell) -> dict[str, Any] | None:
+        return results.read_json(self._folder(cell) / results.RESULT)
+
+    def _read(self, cell: Cell) -> dict[str, Any] | None:
+        result = self._on_disk(cell)
+        # A skipped cell is tried again: its encoder may have come.
+        return None if result is None or result["status"] == "skipped" else result
+
+    def _header(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "id": self._id(cell),
+            "status": None,
+            "reason": None,
+            "row": cell.row.label,
+            "row_id": self._row_id(cell.row),
+            "model": cell.row.model,
+            "settings": cell.resolved,
+            "seed": cell.seed,
+            "data": self._data_summary(),
+            "environment": self.environment,
+        }
+
+    def _row_id(self, row: Row) -> str:
+        return identity(row.family, dict(row.settings))
+
+    def _rows(self) -> dict[str, list[Cell]]:
+        rows: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            rows.setdefault(self._row_id(cell.row), []).append(cell)
+        return rows
+
+    def _validation(self, result: Mapping[str, Any]) -> float:
+        value = result["validation_metrics"][self.metric]["value"]
+        if value is None:
+            return -np.inf
+        return -value if self.metric in metrics.LOSSES else value
+
+    def _standing(self) -> tuple[str | None, dict[str, tuple[Cell, float]]]:
+        """Return the leading row, and of each row its best cell and mean validation score.
+
+        The leader is the best complete row by mean validation score over its seeds. The best cell
+        of a row is the seed with the best validation score. The test part has no say.
+        """
+        standing: dict[str, tuple[Cell, float]] = {}
+        leader: tuple[float, str | None] = (-np.inf, None)
+        for row_id, cells in self._rows().items():
+            found = [(cell, self._on_disk(cell)) for cell in cells]
+            done = [
+                (self._validation(result), cell)
+                for cell, result in found
+                if result is not None and result["status"] == "done"
+            ]
+            if not done:
+                continue
+            mean = float(np.mean([score for score, _ in done]))
+            standing[row_id] = (max(done, key=lambda item: item[0])[1], mean)
+            complete = all(result is not None for _, result in found)
+            if complete and (leader[1] is None or mean > leader[0]):
+                leader = (mean, row_id)
+        return leader[1], standing
+
+    def _prune_bundles(self) -> None:
+        """Keep the bundles of the leader and of the best cell of any row not yet complete."""
+        leader, standing = self._standing()
+        keep = set()
+        for row_id, cells in self._rows().items():
+            if row_id not in standing:
+                continue
+            open_row = any(self._read(cell) is None for cell in cells)
+            if open_row or row_id == leader:
+                keep.add(self._folder(standing[row_id][0]))
+        for cell in self.cells:
+            if self._folder(cell) not in keep:
+                shutil.rmtree(self._folder(cell) / results.BUNDLE, ignore_errors=True)
+
+    def _ensure_best(self, progress: Progress) -> None:
+        """Put the best cell's bundle at ``best``, fitting it again if its bundle is gone."""
+        leader, standing = self._standing()
+        if leader is None:
+            return
+        cell = standing[leader][0]
+        folder = self._folder(cell)
+        best = self.out / "best"
+        there = results.read_json(best / RECORD)
+        if there is None or there["provenance"].get("cell") != self._id(cell):
+            if not (folder / results.BUNDLE / RECORD).is_file():
+                self._fit(cell, folder, progress)
+            partial = self.out / "best.tmp"
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(folder / results.BUNDLE, partial, copy_function=_link_or_copy)
+            shutil.rmtree(best, ignore_errors=True)
+            os.replace(partial, best)
+        self._write_study(best={"cell": self._id(cell), "row": cell.row.label})
+
+    # ------------------------------------------------------------------ what is written
+
+    def _describe_data(self) -> dict[str, Any]:
+        notes = self.notes
+        pairs = duplicates.across_parts(notes, self.split)
+        parts = {}
+        for name, part in self._parts.items():
+            counts = part.labels.matrix.sum(axis=0).tolist()
+            parts[name] = {
+                "notes": len(part.ids),
+                "groups": len(np.unique(part.clusters)) if notes.groups is not None else None,
+                "labels": dict(zip(map(str, notes.labels.classes), counts, strict=True)),
+            }
+        return {
+            **self._data_summary(),
+            "parts": parts,
+            "left_out": [asdict(entry) for entry in notes.left_out],
+            "duplicates": {
+                "exact_across_parts": sum(pair.kind == "exact" for pair in pairs),
+                "near_across_parts": sum(pair.kind == "near" for pair in pairs),
+                "pairs": [asdict(pair) for pair in pairs[:SHOWN_DUPLICATES]],
+            },
+            "warnings": notes.warnings,
+        }
+
+    def _data_summary(self) -> dict[str, Any]:
+        notes = self.notes
+        return {
+            "source": notes.source,
+            "synthetic": notes.synthetic,
+            "fingerprint": self.fingerprint,
+            "notes": len(notes),
+            "groups": None if notes.groups is None else len(set(notes.groups)),
+            "left_out_rows": len(notes.left_out),
+        }
+
+    def _write_study(self, best: dict[str, str] | None) -> None:
+        labels = self.notes.labels
+        classes = [str(name) for name in labels.classes]
+        results.write_json(
+            self.out / "study.json",
+            {
+                "format": FORMAT,
+                "name": self.design.name,
+                "task": labels.task,
+                "classes": classes,
+                "positive": classes[1] if labels.task == "binary" else None,
+                "metric": self.metric,
+                "design": self.design.model_dump(),
+                "best": best,
+                "data": self.data,
+                "environment": self.environment,
+            },
+        )
+
+    def _write_leaderboard(self) -> pl.DataFrame:
+        leader, standing = self._standing()
+        lines = []
+        for row_id, cells in self._rows().items():
+            line = self._line(cells)
+            line |= {"row_id": row_id, "best": row_id == leader}
+            line["validation"] = standing[row_id][1] if row_id in standing else None
+            lines.append(line)
+        board = results.leaderboard(lines, self.notes.synthetic)
+        results.write_csv(board, self.out / results.LEADERBOARD)
+        return board
+
+    def _line(self, cells: list[Cell]) -> dict[str, Any]:
+        """Leaderboard entries of a row: means over its finished seeds."""
+        found = [self._on_disk(cell) for cell in cells]
+        known = [result for result in found if result is not None]
+        done = [result for result in known if result["status"] == "done"]
+        model = dict(cells[0].row.model)
+        model["tuned_layers"] = (
+            None if model["tuned_layers"] is None else str(model["tuned_layers"])
+        )
+        line: dict[str, Any] = {"row": cells[0].row.label, "metric": self.metric, **model}
+        other = [result for result in known if result["status"] != "done"]
+        line["reason"] = "; ".join(dict.fromkeys(str(result["reason"]) for result in other)) or None
+        line["seeds"] = len(done)
+        if not done:
+            return line | {"status": other[0]["status"] if other else "skipped"}
+        score = self._row_score(done)
+        line |= {"test": score.value, "test_low": score.low, "test_high": score.high}
+        for name in results.COSTS[:-1]:
+            mean = float(np.mean([result["cost"][name] for result in done]))
+            line[name] = mean if name.endswith("seconds") else round(mean)
+        return line | {"status": "done"}
+
+    def _row_score(self, done: list[dict[str, Any]]) -> metrics.Score:
+        test = self._parts["test"]
+        probabilities, predicted = [], []
+        for result in done:
+            path = self.out / results.CELLS / result["id"] / results.PREDICTIONS
+            frame = pl.read_parquet(path).filter(pl.col("part") == "test")
+            classes = [str(name) for name in test.labels.classes]
+            columns = [f"prob_{name}" for name in classes]
+            probabilities.append(frame.select(columns).to_numpy())
+            predicted.append(_indicator(frame["prediction"], classes))
+        return results.test_interval(
+            probabilities, predicted, test.labels, test.clusters, self.metric, self.design.resamples
+        )
+
+    def _write_ledger(self) -> None:
+        """Who computed frozen states, and who found them."""
+        entries = []
+        for cell in self.cells:
+            result = self._on_disk(cell)
+            if result is None or result["status"] != "done":
+                continue
+            spent = result["cost"]
+            entries.append(
+                {
+                    "cell": result["id"],
+                    "row": result["row"],
+                    "seed": result["seed"],
+                    **{
+                        key: spent[key]
+                        for key in ("encoded_sequences", "reused_sequences", "encode_seconds")
+                    },
+                    "notes": "synthetic" if self.notes.synthetic else "real",
+                }
+            )
+        results.write_csv(pl.DataFrame(entries), self.out / results.LEDGER)
+
+
+def _indicator(column: pl.Series, classes: list[str]) -> NDArray[np.bool_]:
+    """Indicator [note, class] of classes as text, or of lists of them."""
+    if isinstance(column.dtype, pl.List):
+        return np.column_stack([column.list.contains(name).to_numpy() for name in classes])
+    return np.column_stack([(column == name).to_numpy() for name in classes])
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    return target
+
+
+def _describe(error: Exception) -> str:
+    """Kind and place of an unexpected error; not its message, which may quote a note."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "clinadapt" in frame.filename] or list(frames)
+    place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown place"
+    text = f"{type(error).__name__} at {place}"
+    if os.environ.get("CLINADAPT_DEBUG"):
+        return f"{text}: {error}"
+    return f"{text} (its message may quote notes: set CLINADAPT_DEBUG=1 and --retry to see it)"

@@ -1,0 +1,190 @@
+"""What the command line shows: progress, the leaderboard, what was found in the notes."""
+
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from clinadapt.duplicates import Duplicate
+from clinadapt.notes import Notes
+from clinadapt.split import Split
+from clinadapt.study import Study
+
+STAGE_WIDTH = 44
+
+
+class StudyDisplay:
+    """Two bars, the whole study and the stage at hand, and a line for each finished cell.
+
+    Parameters
+    ----------
+    cells : int
+    """
+
+    def __init__(self, cells: int) -> None:
+        self.console = Console()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.whole = self.bars.add_task("cells".ljust(STAGE_WIDTH), total=cells)
+        self.stage = self.bars.add_task("", total=None)
+        self.stage_name = ""
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bars.stop()
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Move a bar; a new stage starts its bar, and its time left, anew."""
+        if stage == "cells":
+            self.bars.update(self.whole, completed=done, total=total)
+            return
+        if stage != self.stage_name:
+            self.stage_name = stage
+            shown = stage if len(stage) <= STAGE_WIDTH else "…" + stage[1 - STAGE_WIDTH :]
+            self.bars.reset(self.stage, description=shown.ljust(STAGE_WIDTH), total=total)
+        self.bars.update(self.stage, completed=done, total=total)
+
+    def finished(self, result: dict[str, Any]) -> None:
+        """Print a line about a cell."""
+        name = f"{result['row']} [dim]seed {result['seed']}[/]"
+        if result["status"] != "done":
+            self.console.print(f"[yellow]{result['status']}[/] {name}: {result['reason']}")
+            return
+        metric = result["threshold"]["metric"]
+        validation = result["validation_metrics"][metric]["value"]
+        seconds = result["cost"]["fit_seconds"] + result["cost"]["encode_seconds_spent_here"]
+        shown = "–" if validation is None else f"{validation:.3f}"
+        self.console.print(
+            f"[green]done[/] {name}: {metric} {shown} on validation, {seconds:.1f} s"
+        )
+
+
+def print_notes(notes: Notes, split: Split) -> None:
+    """Print how many notes of which class are in which part, and what was left out."""
+    console = Console()
+    table = Table(title=f"{len(notes)} notes, {notes.labels.task}", title_justify="left")
+    table.add_column("part")
+    table.add_column("notes", justify="right")
+    if notes.groups is not None:
+        table.add_column("groups", justify="right")
+    for name in notes.labels.classes:
+        table.add_column(str(name), justify="right")
+    for part, rows in split.parts().items():
+        groups = [str(len(np.unique(notes.clusters[rows])))] if notes.groups is not None else []
+        counts = [str(count) for count in notes.labels.matrix[rows].sum(axis=0)]
+        table.add_row(part, str(len(rows)), *groups, *counts)
+    console.print(table)
+    for warning in notes.warnings:
+        console.print(f"[yellow]warning[/] {warning}")
+    if notes.left_out:
+        console.print(f"[yellow]left out[/] {len(notes.left_out)} rows (listed in study.json)")
+
+
+def print_check(notes: Notes, pairs: list[Duplicate]) -> None:
+    """Print lengths and duplicates across parts."""
+    console = Console()
+    words = np.array([len(text.split()) for text in notes.texts])
+    quantiles = np.quantile(words, [0, 0.05, 0.5, 0.95, 1]).round().astype(int).tolist()
+    console.print(
+        f"words a note: mean {words.mean():.0f}; least, 5 %, median, 95 %, most: "
+        + ", ".join(map(str, quantiles))
+    )
+    exact = sum(pair.kind == "exact" for pair in pairs)
+    console.print(f"across parts: {exact} exact and {len(pairs) - exact} near duplicates")
+    for pair in pairs[:5]:
+        console.print(
+            f"  {pair.kind} ({pair.similarity:.2f}): {pair.id_a} ({pair.part_a}), "
+            f"{pair.id_b} ({pair.part_b})"
+        )
+    if pairs and notes.groups is None:
+        console.print(
+            "[yellow]warning[/] scores may be flattered by duplicates: if notes belong to "
+            "patients or sources, name their column with --group"
+        )
+    console.print("[green]nothing stops a study of these notes[/]")
+
+
+def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
+    """Print the leaderboard and where everything is."""
+    console = Console()
+    synthetic = " (synthetic notes)" if study.notes.synthetic else ""
+    table = Table(title=f"Leaderboard{synthetic}, ranked on validation", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("row")
+    table.add_column("validation", justify="right")
+    table.add_column(f"test {study.metric} [95 %]", justify="right")
+    table.add_column("encode s", justify="right")
+    table.add_column("fit s", justify="right")
+    table.add_column("trainable", justify="right")
+    table.add_column("peak MB", justify="right")
+    for line in board.filter(pl.col("status") == "done").iter_rows(named=True):
+        table.add_row(
+            str(line["rank"]),
+            line["row"],
+            _score(line["validation"]),
+            f"{_score(line['test'])} [{_score(line['test_low'])}, {_score(line['test_high'])}]",
+            f"{line['encode_seconds']:.1f}",
+            f"{line['fit_seconds']:.1f}",
+            f"{line['trainable_parameters']:,}",
+            f"{line['peak_memory_bytes'] / 1e6:,.0f}",
+            style="bold" if line["best"] else None,
+        )
+    console.print(table)
+    for line in board.filter(pl.col("status") != "done").iter_rows(named=True):
+        console.print(f"[yellow]{line['status']}[/] {line['row']}: {line['reason']}")
+    if board["best"].any():
+        console.print(f"best model: [bold]{study.out / 'best'}[/]")
+    console.print(f"report:     [bold]{study.out / 'report.html'}[/]")
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def print_encoders() -> None:
+    """Print the catalogue: languages, licences, sizes, and what is on this machine."""
+    from clinadapt.encoders.catalog import CATALOG, encoder_home, find_local, how_to_get
+
+    console = Console()
+    table = Table(title="Encoders known by name", title_justify="left")
+    for heading in ("name", "hub id", "language", "licence", "M weights", "here"):
+        table.add_column(heading)
+    missing = []
+    for entry in CATALOG.values():
+        folder = find_local(entry.name)
+        if folder is None:
+            missing.append(entry)
+        table.add_row(
+            entry.name,
+            entry.hub_id,
+            entry.language,
+            entry.licence,
+            str(entry.parameters),
+            "[green]yes[/]" if folder else "no",
+        )
+    console.print(table)
+    for entry in missing:
+        note = f" ({entry.note})" if entry.note else ""
+        console.print(f"[bold]{entry.name}[/]{note}: {how_to_get(entry.name)}", soft_wrap=True)
+    console.print(
+        f"Any other hub id or local folder works too. Folders are looked for in {encoder_home()} "
+        "(change it with CLINADAPT_ENCODERS)."
+    )

@@ -1,0 +1,307 @@
+"""Notes are checked whole: all problems at once, with rows, and nothing dropped silently."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from clinadapt.errors import InputError
+from clinadapt.notes import Columns, LeftOut, read_notes, read_texts
+
+
+def table(labels, **columns):
+    """Table of a text for each label, and whatever columns are given."""
+    texts = [f"note {row}" for row in range(1, len(labels) + 1)]
+    return pl.DataFrame({"text": texts, "label": labels, **columns}, strict=False)
+
+
+def problems_of(*args, **kwargs):
+    with pytest.raises(InputError) as caught:
+        read_notes(*args, **kwargs)
+    return caught.value.problems
+
+
+# ---------------------------------------------------------------- forms of labels
+
+
+def test_binary():
+    labels = read_notes(table(["yes", "no"] * 3)).labels
+    assert labels.task == "binary"
+    assert labels.classes.tolist() == ["no", "yes"]
+    assert labels.target.tolist() == [1, 0] * 3
+
+
+@pytest.mark.parametrize(
+    ("cells", "positive", "classes"),
+    [
+        (["case", "control"], None, ["control", "case"]),
+        (["0", "1"], None, ["0", "1"]),
+        (["oui", "non"], None, ["non", "oui"]),
+        (["Positive", "negative"], None, ["negative", "Positive"]),
+        (["a", "b"], None, ["a", "b"]),
+        (["a", "b"], "a", ["b", "a"]),
+        (["case", "control"], "control", ["case", "control"]),
+    ],
+)
+def test_positive_class_comes_last(cells, positive, classes):
+    labels = read_notes(table(cells * 3), Columns(positive=positive)).labels
+    assert labels.classes.tolist() == classes
+    assert labels.decode().tolist() == cells * 3
+
+
+def test_a_positive_class_that_does_not_occur():
+    (problem,) = problems_of(table(["a", "b"] * 3), Columns(positive="c"))
+    assert "--positive 'c'" in problem
+    assert "['a', 'b']" in problem
+
+
+def test_multi_class():
+    cells = ["lung", "heart", "skin"] * 3
+    labels = read_notes(table(cells)).labels
+    assert labels.task == "multiclass"
+    assert labels.classes.tolist() == ["heart", "lung", "skin"]
+    assert labels.decode().tolist() == cells
+
+
+SETS = [("a", "b"), ("b",), ("a", "c"), ("c",), ("a", "b", "c"), ("b", "c")]
+
+
+@pytest.mark.parametrize(
+    ("source", "columns"),
+    [
+        (table([" | ".join(carried) for carried in SETS]), Columns(separator="|")),
+        (table(["||".join((*c, c[0], "")) for c in SETS]), Columns(separator="|")),
+        (table([list(carried) for carried in SETS]), Columns()),
+        (
+            table([None] * len(SETS), **{name: [int(name in c) for c in SETS] for name in "abc"}),
+            Columns(label=("a", "b", "c")),
+        ),
+        (
+            table([None] * len(SETS), **{name: [name in c for c in SETS] for name in "abc"}),
+            Columns(label=("a", "b", "c")),
+        ),
+        (
+            table([None] * len(SETS), **{name: [float(name in c) for c in SETS] for name in "abc"}),
+            Columns(label=("a", "b", "c")),
+        ),
+    ],
+    ids=["separator", "separator, doubled", "list", "0/1", "true/false", "0.0/1.0"],
+)
+def test_multi_label(source, columns):
+    labels = read_notes(source, columns).labels
+    assert labels.task == "multilabel"
+    assert labels.decode().tolist() == SETS
+
+
+def test_a_note_may_carry_no_label_in_columns_and_lists():
+    columns = pl.DataFrame(
+        {"text": list("uvwxyz"), "a": [1, 1, 1, 0, 0, 0], "b": [1, 1, 1, 0, 0, 1]}
+    )
+    assert read_notes(columns, Columns(label=("a", "b"))).labels.matrix[3].tolist() == [False] * 2
+    lists = table([["a"], ["a"], ["a", "b"], ["b"], ["b"], []])
+    assert read_notes(lists).labels.decode()[-1] == ()
+
+
+def test_a_label_column_that_is_no_indicator():
+    source = pl.DataFrame({"text": list("uvw"), "a": ["1", "2", "0"], "b": ["1", "0", "maybe"]})
+    found = problems_of(source, Columns(label=("a", "b")))
+    assert any("'a' must hold 0/1" in problem and "1 row(s): 2" in problem for problem in found)
+    assert any("'b' must hold 0/1" in problem and "1 row(s): 3" in problem for problem in found)
+
+
+def test_whole_floats_are_written_as_integers():
+    cells = [1.0, 0.0] * 3
+    notes = read_notes(table(cells, id=np.arange(6.0)), Columns(id="id"))
+    assert notes.labels.classes.tolist() == ["0", "1"]
+    assert notes.ids == list("012345")
+    mixed = read_notes(table([0.5, 1.0] * 3)).labels
+    assert mixed.classes.tolist() == ["0.5", "1.0"]
+
+
+def test_an_infinite_label_is_a_class_like_another():
+    cells = [float("inf"), 1.0] * 3
+    assert read_notes(table(cells)).labels.classes.tolist() == ["1.0", "inf"]
+
+
+def test_labels_are_stripped():
+    assert read_notes(table(["a ", " a", "a", "b", "b\n", "b"])).labels.classes.tolist() == [*"ab"]
+
+
+# ---------------------------------------------------------------- problems
+
+
+@pytest.mark.parametrize("empty", ["", "  \n", None])
+def test_everything_is_told_at_once(empty):
+    source = pl.DataFrame(
+        {
+            "id": ["1", "2", "2", None, "5", "6", "7", "8"],
+            "patient": ["p", "p", "q", "q", "r", None, "s", "s"],
+            "part": ["train", None, *["train"] * 6],
+            "text": ["secret", empty, "b", "c", "d", "e", "f", empty],
+            "label": ["x", "x", "x", "y", None, "x", "x", "x"],
+        }
+    )
+    found = problems_of(source, Columns(id="id", group="patient", split="part"))
+    expected = [
+        "empty text in 2 row(s): 2, 8",
+        "missing label in 1 row(s): 5",
+        "missing group (column 'patient') in 1 row(s): 6",
+        "missing split (column 'part') in 1 row(s): 2",
+        "missing id (column 'id') in 1 row(s): 4",
+        "duplicate ids (column 'id') in 2 row(s): 2, 3",
+        "with fewer than 3 patients (groups), too few for training, validation and test: 'y' (1)",
+    ]
+    assert len(found) == len(expected)
+    for sentence in expected:
+        assert any(sentence in problem for problem in found), sentence
+    assert "secret" not in "\n".join(found)
+
+
+def test_all_missing_columns_are_named_with_those_that_are_there():
+    columns = Columns(text="body", label=("target",), id="key", group="who", split="fold")
+    found = problems_of(table(["a", "b"]), columns)
+    assert len(found) == 5
+    for name, problem in zip(("body", "target", "key", "who", "fold"), found, strict=True):
+        assert f"no column {name!r}" in problem
+        assert "it has: text, label" in problem
+
+
+@pytest.mark.parametrize(("cells", "found"), [(["a"] * 5, "'a'"), ([None] * 5, "none")])
+def test_one_class_only(cells, found):
+    assert any(
+        f"one class only (found: {found})" in problem for problem in problems_of(table(cells))
+    )
+
+
+def test_no_rows():
+    (problem,) = problems_of(table([]))
+    assert "no rows" in problem
+
+
+def test_rare_classes_count_notes_without_and_patients_with_groups():
+    cells = ["a"] * 4 + ["b"] * 4 + ["c"] * 2
+    (problem,) = problems_of(table(cells))
+    assert "1 class(es) with fewer than 3 notes" in problem
+    assert "'c' (2)" in problem
+    grouped = table(cells, who=[*"1234", *"1122", *"12"])
+    (problem,) = problems_of(grouped, Columns(group="who"))
+    assert "2 class(es) with fewer than 3 patients (groups)" in problem
+    assert "'b' (2)" in problem
+    assert read_notes(grouped, Columns(group="who"), minimum_per_class=2).groups == [*"1234112212"]
+
+
+def test_long_lists_of_rows_are_shortened():
+    problem = problems_of(table(["a", None] * 30))[0]
+    assert "missing label in 30 row(s): 2, 4, 6, 8, 10, 12, 14, 16, 18, 20 and 20 more" in problem
+
+
+@pytest.mark.parametrize("mark", "|;,")
+def test_a_separator_is_suggested_for_labels_that_hold_one(mark):
+    cells = [f"a{mark}b", f"b{mark}c", f"a{mark}c", "a"]
+    assert f"--separator {mark!r}" in problems_of(table(cells))[-1]
+
+
+def test_no_separator_is_suggested_where_classes_are_not_rare_or_it_is_known():
+    cells = ["heart, left", "heart, right"] * 3
+    assert read_notes(table(cells)).labels.classes.tolist() == ["heart, left", "heart, right"]
+    found = problems_of(table(["a|b", "b|c", "a|c"]), Columns(separator="|"))
+    assert "--separator" not in "\n".join(found)
+
+
+def test_a_null_within_a_list_is_a_missing_label():
+    (problem,) = problems_of(table([["a"], ["a", None], ["a"], ["b"], ["b"], ["b"], ["a"]]))
+    assert problem.startswith("missing label in 1 row(s): 2")
+
+
+# ---------------------------------------------------------------- warnings and rows left out
+
+
+def test_a_text_with_two_labels_is_a_warning_with_rows():
+    source = pl.DataFrame(
+        {
+            "text": ["Same text", "b", "same  TEXT", "c", "twice", "d", "twice"],
+            "label": ["x", "x", "y", "y", "x", "y", "x"],
+        }
+    )
+    two_labels, repeated = read_notes(source).warnings
+    assert two_labels == "the same text with two labels: 1 text(s), in 2 row(s): 1, 3"
+    assert repeated == "the same text more than once: 2 text(s), in 4 row(s): 1, 3, 5, 7"
+    assert read_notes(table(["x", "y"] * 3)).warnings == []
+
+
+def test_order_of_labels_is_no_conflict():
+    source = table(["a|b", "b|a", "a", "b"]).with_columns(text=pl.Series(["s", "s", "t", "u"]))
+    (warning,) = read_notes(source, Columns(separator="|")).warnings
+    assert "more than once" in warning
+
+
+def test_bad_rows_are_left_out_and_listed_and_the_rest_stays_aligned():
+    source = pl.DataFrame(
+        {
+            "id": [f"n{row}" for row in range(1, 9)],
+            "who": [f"p{row}" for row in range(1, 9)],
+            "part": ["train", None, "test", "train", "test", None, "train", "test"],
+            "text": ["t1", "", "t3", "t4", "t5", "t6", "t7", "t8"],
+            "label": ["a", "b", "b", "a", "b", None, "a", "b"],
+        }
+    )
+    columns = Columns(id="id", group="who", split="part")
+    notes = read_notes(source, columns, leave_out_bad=True)
+    assert notes.left_out == [LeftOut(2, "n2", "empty text"), LeftOut(6, "n6", "missing label")]
+    kept = [1, 3, 4, 5, 7, 8]
+    assert notes.ids == [f"n{row}" for row in kept]
+    assert notes.texts == [f"t{row}" for row in kept]
+    assert notes.groups == [f"p{row}" for row in kept]
+    assert notes.labels.decode().tolist() == ["a", "b", "a", "b", "a", "b"]
+    assert notes.parts == ["train", "test", "train", "test", "train", "test"]
+    assert len(problems_of(source, columns)) == 3
+
+
+def test_row_numbers_are_those_of_the_table_after_leaving_out():
+    source = table([None, "a", "a", "a", "b", "b", "b"]).with_columns(
+        text=pl.Series(["s", "same", "t", "u", "same", "v", "w"])
+    )
+    notes = read_notes(source, leave_out_bad=True)
+    assert "2 row(s): 2, 5" in notes.warnings[0]
+    assert notes.ids == ["2", "3", "4", "5", "6", "7"]
+
+
+def test_leaving_out_does_not_forgive_the_other_problems():
+    source = table(["a", "b", None, "a"], id=["1", "1", "2", "3"])
+    found = problems_of(source, Columns(id="id"), leave_out_bad=True)
+    assert any("duplicate ids" in problem for problem in found)
+    assert any("'b' (1)" in problem for problem in found)
+    assert not any("missing label" in problem for problem in found)
+
+
+# ---------------------------------------------------------------- what is read beside the labels
+
+
+def test_clusters_are_patients_or_else_notes():
+    labels = ["a", "b"] * 3
+    assert read_notes(table(labels)).clusters.tolist() == [0, 1, 2, 3, 4, 5]
+    grouped = read_notes(table(labels, who=[*"zyxzyx"]), Columns(group="who"))
+    assert grouped.clusters.tolist() == [2, 1, 0, 2, 1, 0]
+
+
+def test_source_is_a_path_and_never_content(tmp_path):
+    source = table(["a", "b"] * 3)
+    source.write_csv(tmp_path / "notes.csv")
+    assert read_notes(tmp_path / "notes.csv").source == str(tmp_path / "notes.csv")
+    assert read_notes(source).source == "memory"
+
+
+def test_read_texts():
+    source = pl.DataFrame({"key": [7.0, 8.0], "body": ["a", "b"]})
+    assert read_texts(source, "body", "key") == (["7", "8"], ["a", "b"])
+    assert read_texts(source, "body") == (["1", "2"], ["a", "b"])
+
+
+def test_read_texts_tells_every_problem():
+    source = pl.DataFrame({"key": [None, "8", "9"], "body": ["secret", " ", None]})
+    with pytest.raises(InputError) as caught:
+        read_texts(source, "body", "key")
+    empty, missing = caught.value.problems
+    assert "empty text in 2 row(s): 2, 3" in empty
+    assert "missing id in 1 row(s): 1" in missing
+    with pytest.raises(InputError, match=r"no column 'text'.*it has: key, body"):
+        read_texts(source)
