@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -47,11 +48,36 @@ def minilm() -> Path:
 @pytest.fixture(scope="session")
 def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder of each architecture, with random weights."""
-    import torch
-
     import folders
+    import torch
 
     root = tmp_path_factory.mktemp("encoders")
     torch.manual_seed(0)
     makers = folders.ENCODERS | folders.DECODERS
     return {name: make(root / name) for name, make in makers.items()}
+
+
+@pytest.fixture(scope="session")
+def small_notes_synthetic(small_notes: Notes) -> Notes:
+    return replace(small_notes, source="built-in", synthetic=True)
+
+
+@pytest.fixture(scope="session")
+def study_design(encoder_folders: dict[str, Path]) -> dict[str, object]:
+    from test_study import design
+
+    return design(encoder_folders["bert"])
+
+
+@pytest.fixture(scope="session")
+def finished_study(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_notes_synthetic: Notes,
+    study_design: dict[str, object],
+) -> Path:
+    """Folder of a finished study: sparse, from-scratch, frozen, tuned and skipped rows."""
+    from clinadapt import Study
+
+    out = tmp_path_factory.mktemp("study") / "out"
+    Study(small_notes_synthetic, study_design, out).run()
+    return out

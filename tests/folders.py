@@ -8,10 +8,29 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-WORDS = (
-    "enfant admis pour insuffisance cardiaque aigue avec detresse respiratoire furosemide "
-    "milrinone echographie fraction ejection effondree pas de fievre transfert oedeme dyspnee"
-).split()
+WORDS = [
+    "enfant",
+    "admis",
+    "pour",
+    "insuffisance",
+    "cardiaque",
+    "aigue",
+    "avec",
+    "detresse",
+    "respiratoire",
+    "furosemide",
+    "milrinone",
+    "echographie",
+    "fraction",
+    "ejection",
+    "effondree",
+    "pas",
+    "de",
+    "fievre",
+    "transfert",
+    "oedeme",
+    "dyspnee",
+]
 CORPUS = [" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))] * 4
 SIZES = {
     "hidden_size": 32,

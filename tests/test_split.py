@@ -100,6 +100,15 @@ def test_sizes_and_class_shares_are_near_those_wanted(task, seed):
         np.testing.assert_allclose(shares, whole, atol=0.035)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_patients_with_many_notes_are_dealt_first(seed):
+    patient = np.r_[np.repeat(np.arange(4), 30), np.arange(4, 484)]
+    patient = np.random.default_rng(seed).permutation(patient)
+    notes = notes_of([f"c{number % 2}" for number in patient], [f"p{n}" for n in patient])
+    sizes = [len(rows) / 600 for rows in make_split(notes, seed=seed).parts().values()]
+    np.testing.assert_allclose(sizes, [0.7 * 0.85, 0.7 * 0.15, 0.3], atol=0.01)
+
+
 def test_other_fractions():
     notes = drawn_notes("binary")
     split = make_split(notes, test_fraction=0.2, validation_fraction=0.5)

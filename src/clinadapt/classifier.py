@@ -150,6 +150,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         self.validation_probabilities_ = probabilities
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
+        if getattr(self.model_, "refit", False):
+            both = labels.join(validation_labels)
+            self.model_ = self._new_model().fit([*texts, *validation_texts], both)
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
         return self

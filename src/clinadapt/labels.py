@@ -37,6 +37,10 @@ class Labels:
         """Labels of some notes, with the same task and classes."""
         return Labels(self.task, self.classes, self.matrix[rows])
 
+    def join(self, other: "Labels") -> "Labels":
+        """Labels of these notes, then of others of the same task."""
+        return Labels(self.task, self.classes, np.vstack([self.matrix, other.matrix]))
+
     @property
     def target(self) -> NDArray[np.int64]:
         """scikit-learn's form: class codes [note], or an indicator [note, class] if multi-label."""
@@ -136,7 +140,8 @@ def from_target(y: Any, positive: Any | None = None) -> Labels:
     positive : optional
         The positive class of a binary task.
     """
-    rows = y.tolist() if hasattr(y, "tolist") else list(y)
+    to_list = getattr(y, "to_list", None) or getattr(y, "tolist", None)
+    rows = to_list() if to_list else list(y)
     if not rows:
         raise InputError("expected at least one label, got none")
     if is_indicator(y):

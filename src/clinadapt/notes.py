@@ -147,9 +147,7 @@ def read_notes(
 
     Returns
     -------
-
-    Notes
-    -----
+    clinadapt.notes.Notes
 
     Raises
     ------

@@ -25,7 +25,9 @@ def no_network() -> Iterator[None]:
     names = ("CLINADAPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     before = {name: os.environ.get(name) for name in names}
     connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
-    getaddrinfo = socket.getaddrinfo
+    look_ups = {
+        name: getattr(socket, name) for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex")
+    }
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
         _refuse(self.family, address)
@@ -35,20 +37,25 @@ def no_network() -> Iterator[None]:
         _refuse(self.family, address)
         return connect_ex(self, address)
 
-    def guarded_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-        _refuse(socket.AF_INET, (host,))
-        return getaddrinfo(host, *args, **kwargs)
+    def guarded(look_up: Any) -> Any:
+        def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+            _refuse(socket.AF_INET, (host,))
+            return look_up(host, *args, **kwargs)
+
+        return guarded_look_up
 
     os.environ.update(dict.fromkeys(names, "1"))
     socket.socket.connect = guarded_connect  # type: ignore[assignment,method-assign]
     socket.socket.connect_ex = guarded_connect_ex  # type: ignore[assignment,method-assign]
-    socket.getaddrinfo = guarded_getaddrinfo
+    for name, look_up in look_ups.items():
+        setattr(socket, name, guarded(look_up))
     try:
         yield
     finally:
         socket.socket.connect = connect  # type: ignore[method-assign]
         socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]
-        socket.getaddrinfo = getaddrinfo
+        for name, look_up in look_ups.items():
+            setattr(socket, name, look_up)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from clinadapt.errors import InputError
@@ -49,8 +50,10 @@ def problems(cls: type, values: Mapping[str, Any]) -> list[str]:
     list of str
         Empty if the settings are valid.
     """
+    # A grid search passes numpy's numbers.
+    plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in values.items()}
     try:
-        _schema(cls).model_validate(dict(values))
+        _schema(cls).model_validate(plain)
     except ValidationError as error:
         return [_sentence(cls, dict(detail)) for detail in error.errors()]
     return []

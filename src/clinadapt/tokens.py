@@ -4,6 +4,7 @@ Pretrained and learned tokenizers alike are `tokenizers.Tokenizer`, which is fas
 one JSON file on disk.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -131,11 +132,19 @@ def learn_tokenizer(texts: Sequence[str], vocabulary: int = 8192) -> Tokenizer:
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
+    # The trainer numbers the pieces "##x" in the order of a random hash, and breaks ties between
+    # merges by number. Named beforehand, they have one order, and the texts give one tokenizer.
+    letters = sorted(set().union(*map(tokenizer.normalizer.normalize_str, texts)))
+    inner = [f"##{letter}" for letter in letters if not letter.isspace()]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocabulary,
         min_frequency=2,
-        special_tokens=[PAD, UNKNOWN],
+        special_tokens=[PAD, UNKNOWN, *inner],
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = [
+        token for token in content["added_tokens"] if token["content"] in (PAD, UNKNOWN)
+    ]
+    return Tokenizer.from_str(json.dumps(content))

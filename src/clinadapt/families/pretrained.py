@@ -210,7 +210,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             )
         return structures.STRUCTURES[self.structure](width, **options)
 
-    def _build(self, task: Task, classes: int, model: nn.Module | None) -> None:
+    def _build(self, task: Task, classes: int, model: Any) -> None:
         """Put the network together around a whole encoder model (None if all is frozen)."""
         self.task_: Task = task
         width = self.encoder_.width
@@ -220,6 +220,9 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             final: nn.Module = Identity(width)
             if model is not None:
                 model.requires_grad_(False)
+                if pick_device(self.device).type == "cpu":
+                    # The fused kernel's backward pass takes twice as long as all the rest there.
+                    model.set_attn_implementation("eager")
                 self.suffix_module_ = Suffix(model, self.encoder_.layers, self.boundary_)
                 encoder = self._adapt(self.suffix_module_)
             if self.placement != "layers":

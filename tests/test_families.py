@@ -1,0 +1,254 @@
+"""Contract of every family: fit, probabilities, save and load, on each kind of task."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from clinadapt import families
+from clinadapt.bundle import load
+from clinadapt.classifier import NoteClassifier
+from clinadapt.context import Context, Ledger
+from clinadapt.errors import EncoderNotFoundError, InputError
+from clinadapt.families import FAMILIES
+from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.families.scratch import ScratchModel
+from clinadapt.labels import from_sets, from_single
+
+TEXTS = [
+    f"enfant admis {'avec fievre' if n % 3 else 'pas de dyspnee'} transfert {'oedeme' * (n % 2)}"
+    for n in range(48)
+]
+LABELS = {
+    "binary": from_single([n % 2 for n in range(48)]),
+    "multiclass": from_single([n % 3 for n in range(48)]),
+    "multilabel": from_sets([{"even"} if n % 2 == 0 else {"odd", "all"} for n in range(48)]),
+}
+QUICK = {
+    "tfidf-logistic": {},
+    "tfidf-mlp": {"epochs": 2},
+    "tfidf-autoencoder": {"epochs": 2, "pretrain_epochs": 1, "inner": 16, "code": 8},
+    "transformer": {"epochs": 2, "vocabulary": 60, "max_tokens": 16},
+    "moe": {"epochs": 2, "vocabulary": 60, "max_tokens": 16},
+    "pretrained": {"epochs": 1, "max_tokens": 16},
+}
+PLACES = {
+    "frozen": {},
+    "frozen, structure": {"structure": "gated_residual"},
+    "frozen, matched": {"structure": "bottleneck", "match_parameters": 500},
+    "pooled": {"structure": "lightweight", "placement": "pooled"},
+    "top layer tuned": {"structure": "tiny_attention", "tuned_layers": 1},
+    "all tuned": {"tuned_layers": "all"},
+    "all tuned by number": {"tuned_layers": 3, "structure": "bottleneck"},
+    "in layers": {"structure": "bottleneck", "placement": "layers", "adapted_layers": 2},
+    "in layers, tuned": {
+        "structure": "lightweight",
+        "placement": "layers",
+        "adapted_layers": 1,
+        "tuned_layers": 2,
+    },
+    "lora": {"structure": "lora", "placement": "layers", "adapted_layers": 1},
+    "lora, all": {"structure": "lora", "placement": "layers", "tuned_layers": 1},
+    "dora": {"structure": "dora", "placement": "layers", "structure_options": {"rank": 2}},
+    "ia3": {"structure": "ia3", "placement": "layers"},
+    "windows": {"cut": "windows", "max_tokens": 6, "tuned_layers": 1},
+}
+
+
+def build(family, encoder_folders, **more):
+    values = QUICK[family] | more
+    if family == "pretrained":
+        values = {"encoder": str(encoder_folders["bert"]), **values}
+    return families.build(family, values)
+
+
+def fitted(model, task, context=None):
+    labels = LABELS[task]
+    train, held = np.arange(36), np.arange(36, 48)
+    return NoteClassifier(model).fit_parts(
+        TEXTS[:36], labels.take(train), TEXTS[36:], labels.take(held), context
+    )
+
+
+@pytest.mark.parametrize("task", LABELS)
+@pytest.mark.parametrize("family", FAMILIES)
+class TestContract:
+    def test_probabilities(self, family, task, encoder_folders):
+        classifier = fitted(build(family, encoder_folders), task)
+        probabilities = classifier.predict_proba(TEXTS[:7])
+        assert probabilities.shape == (7, len(LABELS[task].classes))
+        assert ((probabilities >= 0) & (probabilities <= 1)).all()
+        if task != "multilabel":
+            np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
+        assert classifier.model_.trainable_parameters_ <= classifier.model_.total_parameters_
+
+    def test_reloaded_is_bit_equal(self, family, task, encoder_folders, tmp_path):
+        classifier = fitted(build(family, encoder_folders), task)
+        again = load(classifier.save(tmp_path / "bundle"))
+        expected = classifier.predict_proba(TEXTS)
+        assert np.array_equal(again.predict_proba(TEXTS), expected)
+        assert list(again.predict(TEXTS)) == list(classifier.predict(TEXTS))
+
+    def test_same_seed_same_model(self, family, task, encoder_folders):
+        model = build(family, encoder_folders)
+        first, second = (fitted(clone(model), task).predict_proba(TEXTS) for _ in range(2))
+        assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_reloaded_is_bit_equal_wherever_the_structure_is(encoder_folders, tmp_path, place):
+    classifier = fitted(build("pretrained", encoder_folders, **PLACES[place]), "multiclass")
+    again = load(classifier.save(tmp_path / "bundle"))
+    expected = classifier.predict_proba(TEXTS)
+    assert np.array_equal(again.predict_proba(TEXTS), expected)
+    # The head is part of what came back: without it, probabilities would differ.
+    with torch.no_grad():
+        again.model_.network_.head.out.bias.add_(torch.tensor([1.0, 0.0, 0.0]))
+    assert not np.allclose(again.predict_proba(TEXTS), expected)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_only_what_should_train_does(encoder_folders, place):
+    model = build("pretrained", encoder_folders, **PLACES[place])
+    whole = families.build(
+        "pretrained", {"encoder": str(encoder_folders["bert"]), "max_tokens": 16}
+    )
+    classifier = fitted(model, "binary")
+    original = fitted(whole, "binary").model_.encoder_.load().state_dict()
+    suffix = classifier.model_.suffix_module_
+    tuned = classifier.model_.tuned_
+    changed = set()
+    if suffix is not None:
+        for name, weight in suffix.model.state_dict().items():
+            plain = name.replace(".base_layer", "").replace(".layer.layer.", ".layer.")
+            for number in range(3):
+                plain = plain.replace(f"encoder.layer.{number}.layer.", f"encoder.layer.{number}.")
+            if plain in original and not torch.equal(weight, original[plain]):
+                changed.add(plain.split(".")[2] if "layer." in plain else plain.split(".")[0])
+    expected = {str(number) for number in range(3 - tuned, 3)}
+    assert changed == (expected | {"embeddings"} if tuned == 3 else expected)
+
+
+def test_decoders_pool_the_last_token(encoder_folders):
+    for name, pooling in (("llama", "last"), ("gpt2", "last"), ("modernbert", "mean")):
+        model = PretrainedModel(
+            str(encoder_folders[name]), epochs=1, max_tokens=16, structure="bottleneck"
+        )
+        assert fitted(model, "binary").model_.pooling_ == pooling
+
+
+def test_twelve_frozen_cells_encode_once(encoder_folders, tmp_path):
+    ledgers = []
+    for structure in ("bottleneck", "lightweight", "tiny_attention", "gated_residual"):
+        for seed in range(3):
+            ledger = Ledger()
+            model = build("pretrained", encoder_folders, structure=structure, seed=seed)
+            fitted(model, "binary", Context(cache=tmp_path, ledger=ledger))
+            ledgers.append(ledger)
+    assert ledgers[0].encoded == len(set(TEXTS))
+    assert [ledger.encoded for ledger in ledgers[1:]] == [0] * 11
+
+
+def test_router_load_is_logged():
+    model = ScratchModel("moe", {"experts": 4}, vocabulary=60, max_tokens=16, epochs=2)
+    history = fitted(model, "binary").model_.history_
+    for entry in history:
+        assert len(entry["router_load"]) == 4
+        assert sum(entry["router_load"]) == pytest.approx(1)
+        assert entry["balance_loss"] >= 1 - 1e-6  # perfect balance is 1
+
+
+def test_from_scratch_tokenizer_sees_training_notes_only():
+    labels = LABELS["binary"]
+    train, held = np.arange(36), np.arange(36, 48)
+    model = ScratchModel(vocabulary=200, max_tokens=16, epochs=1)
+    secret = ["zygomatique zygomatique"] * 12
+    NoteClassifier(model).fit_parts(TEXTS[:36], labels.take(train), secret, labels.take(held))
+    fit = ScratchModel(vocabulary=200, max_tokens=16, epochs=1).fit(
+        TEXTS[:36], labels.take(train), (secret, labels.take(held))
+    )
+    assert "zygomatique" not in fit.tokenizer_.get_vocab()
+    assert "fievre" in fit.tokenizer_.get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"structure": "grn"}, "unknown structure 'grn'"),
+        ({"structure": "lora"}, "placement = 'layers'"),
+        ({"structure": "tiny_attention", "placement": "pooled"}, "nothing to attend to"),
+        ({"structure": "bottleneck", "structure_options": {"iner": 1}}, "did you mean 'inner'"),
+        ({"match_parameters": 100}, "no weights to match"),
+        ({"tuned_layers": -1}, "tuned_layers"),
+        ({"tunned_layers": 1}, "did you mean 'tuned_layers'"),
+        ({"structure": "ia3", "placement": "layers", "structure_options": {"rank": 1}}, "no opt"),
+    ],
+)
+def test_settings_that_do_not_do_are_told(values, message):
+    with pytest.raises(InputError, match=message):
+        families.build("pretrained", values)
+
+
+def test_settings_that_do_not_fit_the_encoder_are_told(encoder_folders):
+    folder = str(encoder_folders["bert"])
+    with pytest.raises(InputError, match="has 3 layers"):
+        fitted(PretrainedModel(folder, tuned_layers=4, max_tokens=16), "binary")
+    with pytest.raises(InputError, match="reads at most 64 tokens"):
+        fitted(PretrainedModel(folder, max_tokens=65), "binary")
+    with pytest.raises(EncoderNotFoundError, match="drbert is not on this machine"):
+        fitted(PretrainedModel("drbert"), "binary")
+
+
+def test_experts_against_one_at_a_time():
+    from clinadapt.encoders.moe import Experts
+
+    torch.manual_seed(0)
+    layer = Experts(6, 4, 3).eval()
+    hidden = torch.randn(2, 5, 6)
+    mask = torch.arange(5) < torch.tensor([[5], [2]])
+    out, balance = layer(hidden, mask)
+    counts = torch.zeros(3)
+    mean = torch.zeros(3)
+    for note, token in mask.nonzero().tolist():
+        chances = layer.router(hidden[note, token]).softmax(-1)
+        expert = int(chances.argmax())
+        expected, _ = layer.experts[expert](hidden[note, token][None], mask)
+        torch.testing.assert_close(out[note, token], chances[expert] * expected[0])
+        counts[expert] += 1
+        mean += chances
+    tokens = mask.sum()
+    torch.testing.assert_close(balance, 3 * (counts / tokens * mean / tokens).sum())
+    assert (out[~mask] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["transformer", "moe"])
+def test_from_scratch_encoders_mask_padding(kind):
+    from clinadapt.families.scratch import ENCODERS
+    from clinadapt.network import Batch
+
+    torch.manual_seed(0)
+    encoder = ENCODERS[kind](50, 12).eval()
+    ids = torch.randint(2, 50, (2, 9))
+    mask = torch.arange(9) < torch.tensor([[9], [4]])
+    note = torch.arange(2)
+    padded = encoder(Batch(torch.where(mask, ids, torch.tensor(1)), mask, note, 2))[0]
+    other = encoder(Batch(torch.where(mask, ids, torch.tensor(33)), mask, note, 2))[0]
+    torch.testing.assert_close(padded[mask], other[mask])
+    alone = encoder(Batch(ids[1:, :4], mask[1:, :4], note[:1], 1))[0]
+    torch.testing.assert_close(padded[1, :4], alone[0])
+
+
+def test_attention_against_the_library():
+    from clinadapt.encoders.attention import SelfAttention
+
+    torch.manual_seed(0)
+    ours = SelfAttention(8, 2)
+    theirs = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(ours.queries_keys_values.weight)
+        theirs.in_proj_bias.copy_(ours.queries_keys_values.bias)
+        theirs.out_proj.load_state_dict(ours.out.state_dict())
+    hidden = torch.randn(3, 6, 8)
+    mask = torch.arange(6) < torch.tensor([[6], [3], [1]])
+    expected, _ = theirs(hidden, hidden, hidden, key_padding_mask=~mask, need_weights=False)
+    torch.testing.assert_close(ours(hidden, mask)[mask], expected[mask])
