@@ -8,29 +8,11 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-WORDS = [
-    "enfant",
-    "admis",
-    "pour",
-    "insuffisance",
-    "cardiaque",
-    "aigue",
-    "avec",
-    "detresse",
-    "respiratoire",
-    "furosemide",
-    "milrinone",
-    "echographie",
-    "fraction",
-    "ejection",
-    "effondree",
-    "pas",
-    "de",
-    "fievre",
-    "transfert",
-    "oedeme",
-    "dyspnee",
-]
+TEXT = (
+    "enfant admis pour insuffisance cardiaque aigue avec detresse respiratoire furosemide "
+    "milrinone echographie fraction ejection effondree pas de fievre transfert oedeme dyspnee"
+)
+WORDS = TEXT.split()
 CORPUS = [" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))] * 4
 SIZES = {
     "hidden_size": 32,

@@ -109,7 +109,7 @@ def test_models_by_name_and_by_object(encoder_folders, tmp_path):
         (["a", None, "b"], [0, 1, 0], "got other things at 1 position"),
         (TEXTS, Y[:10], "60 texts, 10 labels"),
         (TEXTS, np.zeros(60), "at least two classes"),
-        (["a", "b"], [0, 1], "too few to carve out"),
+        (["a", "b", "a", "b"], [0, 1, 0, 1], "no words"),
     ],
 )
 def test_mistakes_are_told(X, y, message):
@@ -121,7 +121,7 @@ def test_wrong_settings_are_told_at_fit_not_before():
     classifier = NoteClassifier(TfidfLogistic(C=-1.0), metric="f2")
     with pytest.raises(InputError, match="metric 'f2' is not one"):
         classifier.fit(TEXTS, Y)
-    with pytest.raises(InputError, match="C = -1.0"):
+    with pytest.raises(InputError, match=r"C = -1\.0"):
         NoteClassifier(TfidfLogistic(C=-1.0)).fit(TEXTS, Y)
     with pytest.raises(InputError, match="unknown family 'svm'"):
         NoteClassifier("svm").fit(TEXTS, Y)
@@ -131,9 +131,9 @@ def test_wrong_settings_are_told_at_fit_not_before():
 
 def test_threshold_is_chosen_on_validation():
     rng = np.random.default_rng(0)
-    y = (rng.random(400) < 0.2).astype(int)
+    y = (rng.random(800) < 0.1).astype(int)
     texts = ["signe" * (rng.random() < (0.7 if label else 0.15)) + " note" for label in y]
     classifier = NoteClassifier(TfidfLogistic(class_weight="none")).fit(texts, y)
     # Unweighted, the sign alone stays under one half: the threshold must come down to find any.
-    assert classifier.predict_proba(["signe note"])[0, 1] < 0.6
+    assert classifier.predict_proba(["signe note"])[0, 1] < 0.45
     assert classifier.predict(["signe note"])[0] == 1

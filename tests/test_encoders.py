@@ -127,7 +127,7 @@ def test_a_structure_after_each_of_the_top_layers(encoder_folders):
     assert all(".structure." in key for key in trained)
 
 
-# peft's own get_peft_model, used here as the reference only, calls a name that transformers retires.
+# get_peft_model, used here as the reference only, calls a name that transformers retires.
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 @pytest.mark.parametrize("method", ["lora", "dora"])
 @pytest.mark.parametrize("name", EVERY)
@@ -318,3 +318,22 @@ def test_absent_encoders_say_how_to_get_them(monkeypatch, tmp_path):
 def test_revisions_are_whole_commits():
     for entry in catalog.CATALOG.values():
         assert entry.revision is None or len(bytes.fromhex(entry.revision)) == 20
+
+
+def test_a_failed_download_is_tried_once_and_says_how(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    monkeypatch.setenv("CLINADAPT_ENCODERS", str(tmp_path))
+    monkeypatch.delenv("CLINADAPT_OFFLINE")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    calls = []
+
+    def refused(*args, **kwargs):
+        calls.append(kwargs["revision"])
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refused)
+    for _ in range(2):
+        with pytest.raises(EncoderNotFoundError, match="could not be fetched"):
+            catalog.resolve("alibert")
+    assert calls == [catalog.CATALOG["alibert"].revision]

@@ -77,9 +77,10 @@ def test_cells_and_leaderboard(finished_study):
     assert "hf download Dr-BERT/DrBERT-7GB" in skipped[0]["reason"]
     for cell in done:
         assert set(cell["model"]) >= {"family", "encoder", "structure", "placement", "tuned_layers"}
-        for score in cell["metrics"].values():
+        for name, score in cell["metrics"].items():
             assert set(score) >= {"value", "low", "high"}
-            if score["value"] is not None:
+            # Resamples repeat notes, which raises the calibration error: its interval lies high.
+            if score["value"] is not None and name != "ece":
                 assert score["low"] <= score["value"] + 1e-9
                 assert score["value"] <= score["high"] + 1e-9
         assert cell["cost"]["fit_seconds"] > 0
@@ -128,6 +129,10 @@ def test_metrics_recomputed_with_scikit_learn(finished_study):
                 "brier": sk.brier_score_loss(truth, chance),
             }
             for name, value in expected.items():
+                if found[name]["value"] is None:  # scikit-learn says 0, we say undefined and why
+                    assert found[name]["reason"]
+                    assert min(np.unique(guess).size, np.unique(truth).size) == 1
+                    continue
                 assert found[name]["value"] == pytest.approx(value, abs=1e-9), name
             above = chance >= cell["threshold"]["value"]
             assert (above == guess).all()
@@ -195,13 +200,16 @@ def test_running_again_fits_nothing_new(
     finished_study, small_notes_synthetic, monkeypatch, study_design
 ):
     before = comparable(finished_study)
-    monkeypatch.setattr(Study, "_fit", _never)
+    fitted, fit = [], Study._fit
+
+    def watched(self, cell, *rest):
+        fitted.append(cell.row.label)
+        return fit(self, cell, *rest)
+
+    monkeypatch.setattr(Study, "_fit", watched)
     Study(small_notes_synthetic, study_design, finished_study).run()
     assert comparable(finished_study) == before
-
-
-def _never(self, *args):
-    raise AssertionError("a finished cell was fitted again")
+    assert set(fitted) == {"drbert · none · frozen"}  # skipped before: its encoder may have come
 
 
 def test_other_notes_in_the_same_folder_are_refused(finished_study, study_design):
@@ -214,7 +222,7 @@ def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monke
     from clinadapt.families.mlp import TfidfMLP
 
     def broken(self, *args, **kwargs):
-        raise RuntimeError("secret words of a note")
+        raise RuntimeError("zqxsecret words of a note")
 
     small = {"name": "x", "resamples": 100, "rows": [{"family": ["tfidf-mlp", "tfidf-logistic"]}]}
     monkeypatch.setattr(TfidfMLP, "fit", broken)
@@ -222,9 +230,9 @@ def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monke
     monkeypatch.undo()
     failed = board.filter(pl.col("status") == "failed")
     assert len(failed) == 1
-    assert "RuntimeError at test_study.py" in failed["reason"][0]
-    assert "secret" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
-    assert "secret" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "RuntimeError at classifier.py" in failed["reason"][0]
+    assert "zqxsecret" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert "zqxsecret" not in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert board["best"].to_list() == [True, False]
     again = Study(small_notes, small, tmp_path).run()
     assert again["status"].to_list() == ["done", "failed"]  # failed cells wait for --retry

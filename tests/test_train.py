@@ -1,6 +1,7 @@
 """The training loop: accumulation, schedules, early stopping, resuming, randomness."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_schedule_rises_then_falls():
     factors = [training._schedule(step, 100, 0.1) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)
     assert max(factors) == factors[9] == 1.0
-    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a > b for a, b in pairwise(factors[10:]))
     assert factors[-1] == pytest.approx(1 / 90)
 
 

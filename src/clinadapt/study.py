@@ -223,6 +223,7 @@ class Study:
             "validation_metrics": scores["validation"],
             "training": model.history_,
             "data": {**self._data_summary(), "cut": cut},
+            "encoder_sha256": getattr(model, "encoder_fingerprint_", None),
             "cost": {
                 "encode_seconds": encoding.encode_seconds,
                 "encode_seconds_spent_here": watch.seconds["encode"] if encoding.encoded else 0.0,

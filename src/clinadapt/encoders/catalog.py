@@ -7,6 +7,7 @@ so with None and the fingerprint of the weights, kept in every result, does the 
 import importlib.util
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from clinadapt.errors import EncoderNotFoundError
@@ -215,7 +216,13 @@ def resolve(name: str) -> Path:
         )
     if is_offline():
         raise EncoderNotFoundError(f"{name} is not on this machine. {how_to_get(name)}")
-    return _fetch(name)
+    fetched = _fetch(name)
+    if isinstance(fetched, str):
+        raise EncoderNotFoundError(
+            f"{name} is not on this machine and could not be fetched ({fetched}). "
+            f"{how_to_get(name)}"
+        )
+    return fetched
 
 
 def how_to_get(name: str) -> str:
@@ -245,7 +252,12 @@ def _in_hub_cache(hub_id: str, revision: str | None) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _fetch(name: str) -> Path:
+@cache
+def _fetch(name: str) -> Path | str:
+    """Folder of a fetched encoder, or the kind of failure, asked for once a process.
+
+    The hub client tries again for half a minute before it gives up: not once a cell.
+    """
     from huggingface_hub import snapshot_download
 
     entry = CATALOG.get(name)
@@ -255,9 +267,6 @@ def _fetch(name: str) -> Path:
             revision=entry.revision if entry else None,
             allow_patterns=list(FETCHED),
         )
-    except Exception as error:  # the hub client raises many kinds, all meaning: not to be had
-        raise EncoderNotFoundError(
-            f"{name} is not on this machine and could not be fetched "
-            f"({type(error).__name__}). {how_to_get(name)}"
-        ) from None
+    except Exception as error:  # the client raises many kinds, all meaning: not to be had
+        return type(error).__name__
     return Path(folder)

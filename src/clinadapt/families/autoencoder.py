@@ -97,7 +97,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         code: Annotated[int, Ge(1)] = 128,
         classifier_inner: Annotated[int, Ge(0)] = 64,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.3,
-        pretrain_epochs: Annotated[int, Ge(1)] = 15,
+        pretrain_epochs: Annotated[int, Ge(1)] = 10,
         epochs: Annotated[int, Ge(1)] = 30,
         batch_size: Annotated[int, Ge(1)] = 64,
         learning_rate: Annotated[float, Gt(0)] = 1e-3,

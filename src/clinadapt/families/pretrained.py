@@ -275,6 +275,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             labels.task, len(labels.classes), self.encoder_.load() if self.suffix_ else None
         )
         self.total_parameters_ = self._count_total()
+        self.encoder_fingerprint_ = self.encoder_.fingerprint
         held_texts = list(validation[0]) if validation is not None else []
         # One call for both parts: one pass over the encoder.
         sources = self._cached_sources([list(texts), held_texts], context, device)

@@ -9,6 +9,8 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from clinadapt.errors import InputError
+
 CHARACTERS = (3, 5)
 
 
@@ -43,7 +45,13 @@ class TfidfFeatures:
         for vectorizer in self.blocks.values():
             if len(texts) < 2 * vectorizer.min_df:  # too few notes for a term to recur
                 vectorizer.set_params(min_df=1)
-            vectorizer.fit(texts)
+            try:
+                vectorizer.fit(texts)
+            except ValueError:
+                raise InputError(
+                    f"no words of two letters or more recur in {len(texts)} training notes: "
+                    "TF-IDF needs more notes, or longer ones"
+                ) from None
         return self
 
     def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:

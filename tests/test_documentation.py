@@ -1,0 +1,55 @@
+"""What the documentation says is so: examples run, names exist, files are found."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+import clinadapt
+from clinadapt import classifier
+from clinadapt.encoders.catalog import CATALOG
+from clinadapt.families import FAMILIES
+from clinadapt.structures import STRUCTURES
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_public_names_exist():
+    for name in clinadapt.__all__:
+        assert getattr(clinadapt, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = clinadapt.nothing
+
+
+def test_docstring_examples_run():
+    found = doctest.testmod(classifier)
+    assert found.attempted >= 4
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_are_not_broken(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_readme_names_every_family_and_structure():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in [*FAMILIES, *STRUCTURES, "lora", "dora", "ia3"]:
+        assert f"`{name}`" in text, name
+
+
+def test_encoders_page_names_every_encoder():
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    for entry in CATALOG.values():
+        assert f"`{entry.name}`" in text
+
+
+def test_python_example_of_the_readme_runs(tmp_path, monkeypatch, minilm):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
