@@ -10,12 +10,8 @@ import transformers
 from folders import CORPUS, DECODERS, ENCODERS, camembert
 
 from clinadapt.encoders import catalog
-from clinadapt.encoders.pretrained import (
-    Prefix,
-    PretrainedEncoder,
-    Suffix,
-    convert_to_safetensors,
-)
+from clinadapt.encoders.boundary import Prefix, Suffix
+from clinadapt.encoders.pretrained import PretrainedEncoder, convert_to_safetensors
 from clinadapt.errors import EncoderNotFoundError, InputError
 from clinadapt.features import pad
 from clinadapt.network import Batch

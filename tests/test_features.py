@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from clinadapt import features
-from clinadapt.encoders.pretrained import Prefix, PretrainedEncoder
+from clinadapt.encoders.boundary import Prefix
+from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.features import FeatureStore, live_states, pad
 from clinadapt.tokens import tokenize
 

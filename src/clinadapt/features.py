@@ -16,7 +16,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from clinadapt.encoders.pretrained import Prefix, PretrainedEncoder
+from clinadapt.encoders.boundary import Prefix
+from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.machine import compute_dtype
 from clinadapt.tokens import Tokens
 
@@ -72,6 +73,22 @@ class States:
     def width(self) -> int:
         """Width of the states."""
         return int(self.shards[0].shape[1])
+
+    def part(
+        self, first: NDArray[np.int64], start: int, end: int
+    ) -> tuple["States", NDArray[np.int64]]:
+        """States of notes `start` to `end`, and the first sequence of each.
+
+        Parameters
+        ----------
+        first : ndarray of int64, shape [note + 1]
+            First sequence of each note of the whole list.
+        start, end : int
+        """
+        own = first[start : end + 1]
+        rows = slice(int(own[0]), int(own[-1]))
+        places = {name: getattr(self, name)[rows] for name in ("shard", "start", "length")}
+        return replace(self, **places), own - own[0]
 
     def gather(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
         """Padded states [sequence, token, width] and mask [sequence, token] of some sequences."""

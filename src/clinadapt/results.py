@@ -133,9 +133,23 @@ def write_predictions(frame: pl.DataFrame, path: Path, about: Mapping[str, str])
     os.replace(partial, path)
 
 
+def read_predictions(
+    folder: Path, part: str, labels: Labels
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Probabilities and predicted classes of a cell's part, both [note, class]."""
+    frame = pl.read_parquet(folder / PREDICTIONS).filter(pl.col("part") == part)
+    names = [str(name) for name in labels.classes]
+    predicted = frame["prediction"]
+    if labels.task == "multilabel":
+        columns = [predicted.list.contains(name) for name in names]
+    else:
+        columns = [predicted == name for name in names]
+    probabilities = frame.select([f"prob_{name}" for name in names]).to_numpy()
+    return probabilities, np.column_stack([column.to_numpy() for column in columns])
+
+
 def test_interval(
-    probabilities: list[NDArray[np.float64]],
-    predicted: list[NDArray[np.bool_]],
+    seeds: list[tuple[NDArray[np.float64], NDArray[np.bool_]]],
     labels: Labels,
     clusters: NDArray[np.int64],
     metric: str,
@@ -145,23 +159,33 @@ def test_interval(
 
     Each resample of patients is scored under every seed and the mean taken, so that the interval
     is the mean's.
+
+    Parameters
+    ----------
+    seeds : list of (probabilities, predicted), both [note, class]
+        Of each seed, on the same notes.
+    labels : Labels
+    clusters : ndarray of int64, shape [note]
+    metric : str
+    resamples : int
     """
 
     def mean_over_seeds(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         each = [
-            metrics.values(labels, p, hard, weights, [metric])[metric]
-            for p, hard in zip(probabilities, predicted, strict=True)
+            metrics.values(labels, probabilities, predicted, weights, [metric])[metric]
+            for probabilities, predicted in seeds
         ]
         return {metric: np.mean(each, axis=0)}
 
     return metrics.bootstrap(clusters, mean_over_seeds, resamples)[metric]
 
 
-def leaderboard(rows: list[dict[str, Any]], synthetic: bool) -> pl.DataFrame:
+def leaderboard(rows: list[dict[str, Any]], metric: str, synthetic: bool) -> pl.DataFrame:
     """One line a row, best on validation first; rows without a result last."""
+    sign = 1 if metric in metrics.LOSSES else -1
     ordered = sorted(
         rows,
-        key=lambda row: (row["status"] != "done", -(row.get("validation") or 0.0)),
+        key=lambda row: (row["status"] != "done", sign * (row.get("validation") or 0.0)),
     )
     rank = 0
     for row in ordered:

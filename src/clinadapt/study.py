@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 
 from clinadapt import cost, duplicates, metrics, results
 from clinadapt.bundle import RECORD, save_bundle
+from clinadapt.cells import FORMAT, CellFolders
 from clinadapt.classifier import NoteClassifier
 from clinadapt.context import Context, Ledger, Progress, no_progress
-from clinadapt.design import Cell, Design, Row, expand, identity, load_design
+from clinadapt.design import Cell, Design, expand, identity, load_design
 from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError
 from clinadapt.labels import Labels
 from clinadapt.machine import environment
 from clinadapt.notes import Notes
 from clinadapt.split import Split, make_split, save_split
 
-FORMAT = 1
 SHOWN_DUPLICATES = 100
 Finished = Callable[[dict[str, Any]], None]
 
@@ -98,6 +98,7 @@ class Study:
             [str(name) for name in notes.labels.classes],
             {name: rows.tolist() for name, rows in self.split.parts().items()},
         )
+        self.folders = CellFolders(self.out, self.cells, self.fingerprint, self.metric)
 
     def _part(self, rows: NDArray[np.int64]) -> _Part:
         return _Part(
@@ -159,10 +160,10 @@ class Study:
 
     def _result_of(self, cell: Cell, progress: Progress, retry: bool) -> dict[str, Any]:
         """Return the cell's result, from disk if it is there."""
-        known = self._read(cell)
-        if known is not None and (known["status"] == "done" or not retry):
+        known = self.folders.settled(cell, retry)
+        if known is not None:
             return known
-        folder = self._folder(cell)
+        folder = self.folders.folder(cell)
         folder.mkdir(parents=True, exist_ok=True)
         result = self._header(cell)
         try:
@@ -175,7 +176,7 @@ class Study:
             result |= {"status": "failed", "reason": _describe(error)}
         results.write_json(folder / results.RESULT, result)
         (folder / "checkpoint.pt").unlink(missing_ok=True)
-        self._prune_bundles()
+        self.folders.prune_bundles()
         return result
 
     def _fit(self, cell: Cell, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -236,11 +237,14 @@ class Study:
                 "reused_sequences": encoding.reused,
             },
         }
-        about = {"notes": "synthetic" if self.notes.synthetic else "real", "cell": self._id(cell)}
+        about = {
+            "notes": "synthetic" if self.notes.synthetic else "real",
+            "cell": self.folders.id(cell),
+        }
         results.write_predictions(pl.concat(frames), folder / results.PREDICTIONS, about)
         provenance = {
             "row": cell.row.label,
-            "cell": self._id(cell),
+            "cell": self.folders.id(cell),
             "data": self._data_summary(),
             "metrics": content["metrics"],
             "environment": self.environment,
@@ -257,30 +261,16 @@ class Study:
         )
         return {name: score.to_json() for name, score in found.items()}
 
-    # ------------------------------------------------------------------ cells on disk
-
-    def _id(self, cell: Cell) -> str:
-        return identity(FORMAT, cell.row.family, cell.resolved, self.fingerprint, self.metric)
-
-    def _folder(self, cell: Cell) -> Path:
-        return self.out / results.CELLS / self._id(cell)
-
-    def _on_disk(self, cell: Cell) -> dict[str, Any] | None:
-        return results.read_json(self._folder(cell) / results.RESULT)
-
-    def _read(self, cell: Cell) -> dict[str, Any] | None:
-        result = self._on_disk(cell)
-        # A skipped cell is tried again: its encoder may have come.
-        return None if result is None or result["status"] == "skipped" else result
+    # ------------------------------------------------------------------ cells
 
     def _header(self, cell: Cell) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            "id": self._id(cell),
+            "id": self.folders.id(cell),
             "status": None,
             "reason": None,
             "row": cell.row.label,
-            "row_id": self._row_id(cell.row),
+            "row_id": self.folders.row_id(cell.row),
             "model": cell.row.model,
             "settings": cell.resolved,
             "seed": cell.seed,
@@ -288,69 +278,16 @@ class Study:
             "environment": self.environment,
         }
 
-    def _row_id(self, row: Row) -> str:
-        return identity(row.family, dict(row.settings))
-
-    def _rows(self) -> dict[str, list[Cell]]:
-        rows: dict[str, list[Cell]] = {}
-        for cell in self.cells:
-            rows.setdefault(self._row_id(cell.row), []).append(cell)
-        return rows
-
-    def _validation(self, result: Mapping[str, Any]) -> float:
-        value = result["validation_metrics"][self.metric]["value"]
-        if value is None:
-            return -np.inf
-        return -value if self.metric in metrics.LOSSES else value
-
-    def _standing(self) -> tuple[str | None, dict[str, tuple[Cell, float]]]:
-        """Return the leading row, and of each row its best cell and mean validation score.
-
-        The leader is the best complete row by mean validation score over its seeds. The best cell
-        of a row is the seed with the best validation score. The test part has no say.
-        """
-        standing: dict[str, tuple[Cell, float]] = {}
-        leader: tuple[float, str | None] = (-np.inf, None)
-        for row_id, cells in self._rows().items():
-            found = [(cell, self._on_disk(cell)) for cell in cells]
-            done = [
-                (self._validation(result), cell)
-                for cell, result in found
-                if result is not None and result["status"] == "done"
-            ]
-            if not done:
-                continue
-            mean = float(np.mean([score for score, _ in done]))
-            standing[row_id] = (max(done, key=lambda item: item[0])[1], mean)
-            complete = all(result is not None for _, result in found)
-            if complete and (leader[1] is None or mean > leader[0]):
-                leader = (mean, row_id)
-        return leader[1], standing
-
-    def _prune_bundles(self) -> None:
-        """Keep the bundles of the leader and of the best cell of any row not yet complete."""
-        leader, standing = self._standing()
-        keep = set()
-        for row_id, cells in self._rows().items():
-            if row_id not in standing:
-                continue
-            open_row = any(self._read(cell) is None for cell in cells)
-            if open_row or row_id == leader:
-                keep.add(self._folder(standing[row_id][0]))
-        for cell in self.cells:
-            if self._folder(cell) not in keep:
-                shutil.rmtree(self._folder(cell) / results.BUNDLE, ignore_errors=True)
-
     def _ensure_best(self, progress: Progress) -> None:
         """Put the best cell's bundle at ``best``, fitting it again if its bundle is gone."""
-        leader, standing = self._standing()
-        if leader is None:
+        standing = self.folders.standing()
+        if standing.leader is None:
             return
-        cell = standing[leader][0]
-        folder = self._folder(cell)
+        cell = standing.best[standing.leader]
+        folder = self.folders.folder(cell)
         best = self.out / "best"
         there = results.read_json(best / RECORD)
-        if there is None or there["provenance"].get("cell") != self._id(cell):
+        if there is None or there["provenance"].get("cell") != self.folders.id(cell):
             if not (folder / results.BUNDLE / RECORD).is_file():
                 self._fit(cell, folder, progress)
             partial = self.out / "best.tmp"
@@ -358,7 +295,7 @@ class Study:
             shutil.copytree(folder / results.BUNDLE, partial, copy_function=_link_or_copy)
             shutil.rmtree(best, ignore_errors=True)
             os.replace(partial, best)
-        self._write_study(best={"cell": self._id(cell), "row": cell.row.label})
+        self._write_study(best={"cell": self.folders.id(cell), "row": cell.row.label})
 
     # ------------------------------------------------------------------ what is written
 
@@ -416,20 +353,22 @@ class Study:
         )
 
     def _write_leaderboard(self) -> pl.DataFrame:
-        leader, standing = self._standing()
+        standing = self.folders.standing()
+        sign = -1 if self.metric in metrics.LOSSES else 1
         lines = []
-        for row_id, cells in self._rows().items():
+        for row_id, cells in self.folders.rows.items():
             line = self._line(cells)
-            line |= {"row_id": row_id, "best": row_id == leader}
-            line["validation"] = standing[row_id][1] if row_id in standing else None
+            line |= {"row_id": row_id, "best": row_id == standing.leader}
+            if row_id in standing.validation:
+                line["validation"] = sign * standing.validation[row_id]
             lines.append(line)
-        board = results.leaderboard(lines, self.notes.synthetic)
+        board = results.leaderboard(lines, self.metric, self.notes.synthetic)
         results.write_csv(board, self.out / results.LEADERBOARD)
         return board
 
     def _line(self, cells: list[Cell]) -> dict[str, Any]:
         """Leaderboard entries of a row: means over its finished seeds."""
-        found = [self._on_disk(cell) for cell in cells]
+        found = [self.folders.result(cell) for cell in cells]
         known = [result for result in found if result is not None]
         done = [result for result in known if result["status"] == "done"]
         model = dict(cells[0].row.model)
@@ -451,23 +390,20 @@ class Study:
 
     def _row_score(self, done: list[dict[str, Any]]) -> metrics.Score:
         test = self._parts["test"]
-        probabilities, predicted = [], []
-        for result in done:
-            path = self.out / results.CELLS / result["id"] / results.PREDICTIONS
-            frame = pl.read_parquet(path).filter(pl.col("part") == "test")
-            classes = [str(name) for name in test.labels.classes]
-            columns = [f"prob_{name}" for name in classes]
-            probabilities.append(frame.select(columns).to_numpy())
-            predicted.append(_indicator(frame["prediction"], classes))
+        folders = [self.out / results.CELLS / result["id"] for result in done]
         return results.test_interval(
-            probabilities, predicted, test.labels, test.clusters, self.metric, self.design.resamples
+            [results.read_predictions(folder, "test", test.labels) for folder in folders],
+            test.labels,
+            test.clusters,
+            self.metric,
+            self.design.resamples,
         )
 
     def _write_ledger(self) -> None:
         """Who computed frozen states, and who found them."""
         entries = []
         for cell in self.cells:
-            result = self._on_disk(cell)
+            result = self.folders.result(cell)
             if result is None or result["status"] != "done":
                 continue
             spent = result["cost"]
@@ -484,13 +420,6 @@ class Study:
                 }
             )
         results.write_csv(pl.DataFrame(entries), self.out / results.LEDGER)
-
-
-def _indicator(column: pl.Series, classes: list[str]) -> NDArray[np.bool_]:
-    """Indicator [note, class] of classes as text, or of lists of them."""
-    if isinstance(column.dtype, pl.List):
-        return np.column_stack([column.list.contains(name).to_numpy() for name in classes])
-    return np.column_stack([(column == name).to_numpy() for name in classes])
 
 
 def _link_or_copy(source: str, target: str) -> str:

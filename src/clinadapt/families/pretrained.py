@@ -6,7 +6,6 @@ boundary of what is frozen are computed once and cached; only what lies above is
 
 import shutil
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,13 +19,8 @@ from torch import nn
 
 from clinadapt import settings, structures
 from clinadapt.context import Context, session_cache
-from clinadapt.encoders.catalog import CATALOG, resolve
-from clinadapt.encoders.pretrained import (
-    Prefix,
-    PretrainedEncoder,
-    Suffix,
-    save_encoder_files,
-)
+from clinadapt.encoders.boundary import Prefix, Suffix
+from clinadapt.encoders.pretrained import PretrainedEncoder, open_encoder, save_encoder_files
 from clinadapt.errors import InputError
 from clinadapt.families import neural
 from clinadapt.features import FeatureStore, States, live_states
@@ -44,16 +38,6 @@ from clinadapt.train import Recipe, local_randomness, run
 ENCODER_FOLDER = "encoder"
 FROZEN_EPOCHS, TUNED_EPOCHS = 20, 5
 NOTES_AT_ONCE = 2_048
-WIDTH_OF_CHECKS = 8
-
-
-@lru_cache(maxsize=8)
-def open_encoder(name: str) -> PretrainedEncoder:
-    """Encoder of a name; opened once a process (its weights are not kept in memory)."""
-    entry = CATALOG.get(name)
-    encoder = PretrainedEncoder(resolve(name), entry.lower_case if entry else None)
-    encoder.require_weights()
-    return encoder
 
 
 class PretrainedModel(BaseEstimator):  # type: ignore[misc]
@@ -344,7 +328,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         states = self._states(tokens, context, device)
         ends = np.cumsum([0, *(len(part) for part in parts)])
         return [
-            self._source(_part(states, tokens, int(start), int(end)))
+            self._source(StateSource(*states.part(tokens.first, int(start), int(end))))
             for start, end in pairwise(ends)
             if end > start
         ]
@@ -422,19 +406,3 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         needed = set(neural.trainable(self.network_))
         neural.fill(self.network_, neural.read_weights(folder), folder, needed)
         return self
-
-
-def _part(states: States, tokens: Tokens, start: int, end: int) -> StateSource:
-    """Notes `start` to `end` of a list, over the same shards."""
-    first = tokens.first[start : end + 1]
-    rows = slice(int(first[0]), int(first[-1]))
-    part = States(
-        states.shards,
-        states.shard[rows],
-        states.start[rows],
-        states.length[rows],
-        encode_seconds=0.0,
-        encoded=0,
-        reused=0,
-    )
-    return StateSource(part, first - first[0])
