@@ -6,10 +6,11 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint types clean
+.PHONY: setup demo test lint types browser clean
 
 setup: $(STAMP)
 
+# torch first and by itself, at the version of the constraints: what needs torch then finds it.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
@@ -19,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/clinadapt study --study quick --offline --out $(DEMO)
 
-test: setup lint types
+test: setup lint types browser
 	$(BIN)/python -m pytest --numprocesses 2
 
 lint: setup
@@ -28,6 +29,11 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+# The report is tested in a real browser; Debian's package, where it is absent and we may install.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || { echo 'The browser tests need Chromium on the path: install the package chromium.'; exit 1; }
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache

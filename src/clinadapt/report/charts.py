@@ -56,7 +56,7 @@ COSTS = (
 def front(rows: Sequence[Row], cost: Cost) -> list[Row]:
     """Keep the rows that no cheaper row beats or equals, cheapest first."""
     kept: list[Row] = []
-    for price, row in sorted(_priced(rows, cost), key=lambda p: (p[0], -(p[1].test or 0.0))):
+    for _price, row in sorted(_priced(rows, cost), key=lambda p: (p[0], -(p[1].test or 0.0))):
         if not kept or (row.test or 0.0) > (kept[-1].test or 0.0):
             kept.append(row)
     return kept
@@ -155,7 +155,7 @@ def training(study: Study) -> Figure | None:
     """Draw the validation score by epoch, one line per cell and one colour per row."""
     trained = [cell for cell in study.finished if cell.training]
     numbers = {row_id: n for n, row_id in enumerate(dict.fromkeys(c.row_id for c in trained))}
-    traces = []
+    traces: list[dict[str, Any]] = []
     for cell in trained:
         line = _line(
             numbers[cell.row_id],
@@ -227,8 +227,9 @@ def _questions(study: Study) -> Iterator[_Curve]:
         for cell in study.first_cells:
             yield _one_class(cell, study.about["positive"], cell.row)
     elif study.about["task"] == "multiclass":
-        for name in classes if study.best_cell else ():
-            yield _one_class(study.best_cell, name, name)
+        if study.best_cell is not None:
+            for name in classes:
+                yield _one_class(study.best_cell, name, name)
     else:
         for cell in study.first_cells:
             table = cell.test_predictions()
@@ -305,9 +306,13 @@ def _figure(traces: list[dict[str, Any]], *, x: str, y: str, height: int = 440) 
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"family": "system-ui, sans-serif", "size": 12},
-            "xaxis": {"title": {"text": x}, "zeroline": False, "showline": True},
+            "xaxis": {
+                "title": {"text": x, "standoff": 8},
+                "zeroline": False,
+                "showline": True,
+            },
             "yaxis": {"title": {"text": y}, "zeroline": False, "automargin": True},
-            "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
+            "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"},
             "hoverlabel": {"bgcolor": "#1c2128", "font": {"color": "#ffffff"}, "align": "left"},
             "dragmode": False,
         },
@@ -315,6 +320,7 @@ def _figure(traces: list[dict[str, Any]], *, x: str, y: str, height: int = 440) 
 
 
 def _unit_square(figure: Figure) -> Figure:
+    figure["layout"]["height"] = 600  # the legend stands below the curves
     figure["layout"]["xaxis"]["range"] = [-0.01, 1.01]
     figure["layout"]["yaxis"]["range"] = [-0.01, 1.01]
     return figure

@@ -1,0 +1,108 @@
+"""The report of a real study in a real browser: opens from disk, asks nobody, works."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+LAPTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    assert path, "the browser tests need Chromium: install the package chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[LAPTOP, PHONE], ids=["laptop", "phone"])
+def opened(browser: Browser, finished_study: Path, request: Any) -> Iterator[tuple[Page, dict]]:
+    """The report's page, and what it asked for and complained about."""
+    page = browser.new_page(viewport=request.param)
+    seen: dict[str, list[str]] = {"requests": [], "console": []}
+    page.on("request", lambda sent: seen["requests"].append(sent.url))
+    page.on("console", lambda said: seen["console"].append(f"{said.type}: {said.text}"))
+    page.on("pageerror", lambda error: seen["console"].append(str(error)))
+    page.goto(f"file://{finished_study / 'report.html'}")
+    page.wait_for_selector(".chart svg")
+    yield page, seen
+    page.close()
+
+
+def test_opens_from_disk_and_asks_nobody(opened, finished_study):
+    page, seen = opened
+    page.wait_for_function(
+        "[...document.querySelectorAll('.chart')].every(c => c.offsetParent === null || c.querySelector('svg'))"
+    )
+    assert "Synthetic notes" in page.inner_text("body")
+    beyond = [url for url in seen["requests"] if not url.startswith(("file://", "blob:", "data:"))]
+    assert beyond == []
+    assert [url for url in seen["requests"] if url.startswith("file://")] == [
+        f"file://{finished_study / 'report.html'}"
+    ]
+    assert seen["console"] == []
+
+
+def test_nothing_is_wider_than_the_page(opened):
+    page, _ = opened
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_sorting_by_keyboard(opened, finished_study):
+    page, _ = opened
+    table = page.locator("table.sortable").first
+    heading = table.get_by_role("columnheader", name="Test", exact=False).first
+    expected = pl.read_csv(finished_study / "leaderboard.csv").filter(pl.col("status") == "done")
+    column = heading.evaluate("heading => heading.cellIndex")
+    read = (
+        "(rows, column) => rows.map(row => row.cells[column])"
+        ".map(cell => +(cell.dataset.value ?? cell.textContent))"
+    )
+    for order, descending in (("ascending", False), ("descending", True)):
+        heading.get_by_role("button").press("Enter")
+        assert heading.get_attribute("aria-sort") == order
+        shown = table.locator("tbody tr").evaluate_all(read, column)
+        assert shown == sorted(shown, reverse=descending)
+        assert shown[0] == pytest.approx(
+            expected["test"].max() if descending else expected["test"].min(), abs=1e-3
+        )
+
+
+def test_filtering(opened):
+    page, _ = opened
+    field = page.locator("[data-filters]").first
+    rows = page.locator(f"#{field.get_attribute('data-filters')} tbody tr")
+    everything = rows.count()
+    field.fill("frozen bottleneck")
+    shown = [row.inner_text() for row in rows.all() if row.is_visible()]
+    assert len(shown) == 1
+    assert "bottleneck" in shown[0]
+    field.fill("")
+    assert sum(row.is_visible() for row in rows.all()) == everything
+
+
+def test_another_cost_draws_another_chart(opened):
+    page, _ = opened
+    selector = page.locator("#cost-axis")
+    values = selector.locator("option").evaluate_all("options => options.map(o => o.value)")
+    assert len(values) >= 3
+    for value in values:
+        selector.select_option(value)
+        page.wait_for_selector(f"#{value} .chart svg")
+        assert [v for v in values if page.locator(f"#{v}").is_visible()] == [value]
