@@ -48,7 +48,8 @@ def opened(browser: Browser, finished_study: Path, request: Any) -> Iterator[tup
 def test_opens_from_disk_and_asks_nobody(opened, finished_study):
     page, seen = opened
     page.wait_for_function(
-        "[...document.querySelectorAll('.chart')].every(c => c.offsetParent === null || c.querySelector('svg'))"
+        "[...document.querySelectorAll('.chart')]"
+        " .every(chart => chart.offsetParent === null || chart.querySelector('svg'))"
     )
     assert "Synthetic notes" in page.inner_text("body")
     beyond = [url for url in seen["requests"] if not url.startswith(("file://", "blob:", "data:"))]
