@@ -107,6 +107,9 @@ def test_models_by_name_and_by_object(encoder_folders, tmp_path):
     [
         ("one text", [0], "put it in a list"),
         (["a", None, "b"], [0, 1, 0], "got other things at 1 position"),
+        (["a b", " ", "c d"], [0, 1, 0], "empty text at 1 position"),
+        (TEXTS, [*Y[:-1], None], "missing label at 1 position"),
+        (TEXTS, [*Y[:-1], float("nan")], "missing label at 1 position"),
         (TEXTS, Y[:10], "60 texts, 10 labels"),
         (TEXTS, np.zeros(60), "at least two classes"),
         (["a", "b", "a", "b"], [0, 1, 0, 1], "no words"),
@@ -137,3 +140,13 @@ def test_threshold_is_chosen_on_validation():
     # Unweighted, the sign alone stays under one half: the threshold must come down to find any.
     assert classifier.predict_proba(["signe note"])[0, 1] < 0.45
     assert classifier.predict(["signe note"])[0] == 1
+
+
+def test_a_column_vector_is_one_class_a_note():
+    classifier = NoteClassifier().fit(TEXTS, Y[:, None])
+    assert classifier.task_ == "binary"
+
+
+def test_groups_of_any_kind():
+    groups = [None if n < 3 else float(n // 3) for n in range(60)]
+    assert NoteClassifier().fit(TEXTS, Y, groups=groups).score(TEXTS, Y) == 1.0

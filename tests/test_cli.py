@@ -147,3 +147,15 @@ def test_help_imports_nothing_heavy():
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     assert time.monotonic() - started < 10
+
+
+def test_brackets_in_labels_and_advice_are_shown_as_they_are(tmp_path, capsys):
+    path = tmp_path / "notes.csv"
+    words = {"[/x] a": "fievre", "[b]": "dyspnee"}
+    rows = [f"{word} jour {n},{label}" for n in range(9) for label, word in words.items()]
+    path.write_text("text,label\n" + "\n".join(rows))
+    code, shown, _ = run("check", path, capsys=capsys)
+    assert code == 0
+    assert "[/x] a" in shown
+    _, shown, _ = run("encoders", capsys=capsys)
+    assert "--include '*.safetensors'" in shown

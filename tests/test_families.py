@@ -178,6 +178,7 @@ def test_from_scratch_tokenizer_sees_training_notes_only():
         ({"structure": "lora"}, "placement = 'layers'"),
         ({"structure": "tiny_attention", "placement": "pooled"}, "nothing to attend to"),
         ({"structure": "bottleneck", "structure_options": {"iner": 1}}, "did you mean 'inner'"),
+        ({"placement": "pooled", "tuned_layers": 1}, "is for frozen encoders"),
         ({"match_parameters": 100}, "no weights to match"),
         ({"tuned_layers": -1}, "tuned_layers"),
         ({"tunned_layers": 1}, "did you mean 'tuned_layers'"),

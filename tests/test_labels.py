@@ -120,7 +120,7 @@ def test_positive_class_is_second(classes, positive, ordered):
         ([("a",), ("a",), ()], None, r"at least two labels.*\['a'\]"),
         (np.array([[1, 2], [0, 1]]), None, "matrix of zeros and ones"),
         ([[0, 1], [2, 3]], None, "matrix of zeros and ones"),
-        (np.array([["a"], ["b"]]), None, "matrix of zeros and ones"),
+        (np.array([["a", "x"], ["b", "y"]]), None, "matrix of zeros and ones"),
     ],
 )
 def test_labels_that_will_not_do(y, positive, message):

@@ -196,17 +196,21 @@ def test_undefined_binary_scores_are_nan_with_a_reason(truth, guess, undefined):
             assert "reason" not in score.to_json()
 
 
-def test_a_label_that_nobody_carries_leaves_the_mean_and_all_such_labels_leave_nothing():
+def test_a_label_that_nobody_carries_scores_zero_in_a_mean_and_leaves_no_area():
     matrix = np.array([[1, 0], [0, 0], [1, 0]], dtype=bool)
     probabilities = np.array([[0.9, 0.1], [0.2, 0.3], [0.8, 0.2]])
     labels = Labels("multilabel", np.array(["a", "b"]), matrix)
     found = metrics.values(labels, probabilities, probabilities >= 0.5, np.ones((1, 3)))
-    assert found["auroc"] == found["auprc"] == found["mcc"] == found["f1_macro"] == 1
+    expected = sk.f1_score(matrix, probabilities >= 0.5, average="macro", zero_division=0)
+    assert found["f1_macro"] == expected == 0.5
+    assert found["mcc"] == 1  # of the label for which it is defined
+    assert np.isnan(found["auroc"]).all()
+    assert np.isnan(found["auprc"]).all()
     nobody = Labels("multilabel", np.array(["a", "b"]), np.zeros((3, 2), dtype=bool))
     found = metrics.scores(nobody, probabilities, probabilities > 1, np.arange(3), 100)
     assert {name for name, score in found.items() if np.isnan(score.value)} == {
-        *("auroc", "auprc", "mcc", "f1_macro", "f1_micro", "f1_weighted"),
-        *("precision_macro", "precision_weighted", "recall_macro", "recall_weighted"),
+        *("auroc", "auprc", "mcc", "f1_micro", "f1_weighted"),
+        *("precision_weighted", "recall_weighted"),
     }
     assert all(score.reason for score in found.values() if np.isnan(score.value))
 

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from clinadapt.errors import InputError
-from clinadapt.notes import Columns, LeftOut, read_notes, read_texts
+from clinadapt.notes import Columns, LeftOut, built_in_notes, read_notes, read_texts
+from clinadapt.split import make_split
 
 
 def table(labels, **columns):
@@ -51,7 +52,7 @@ def test_positive_class_comes_last(cells, positive, classes):
 def test_a_positive_class_that_does_not_occur():
     (problem,) = problems_of(table(["a", "b"] * 3), Columns(positive="c"))
     assert "--positive 'c'" in problem
-    assert "['a', 'b']" in problem
+    assert "labels: 'a', 'b'" in problem
 
 
 def test_multi_class():
@@ -305,3 +306,40 @@ def test_read_texts_tells_every_problem():
     assert "missing id in 1 row(s): 1" in missing
     with pytest.raises(InputError, match=r"no column 'text'.*it has: key, body"):
         read_texts(source)
+
+
+def test_note_text_never_reaches_a_message_or_a_result():
+    notes = [f"le patient numero {n} a ete admis avec une dyspnee et un SECRETWORD" for n in range(9)]
+    frame = pl.DataFrame({"text": notes, "label": ["a", "b", "c"] * 3, "suffix": ["x"] * 9})
+    for columns in (Columns(label=("text",)), Columns(split="text"), Columns(positive=notes[0])):
+        with pytest.raises(InputError) as caught:
+            make_split(read_notes(frame, columns, minimum_per_class=2))
+        assert "SECRETWORD" not in str(caught.value).replace(str(columns.positive), "")
+    assert read_notes(frame.to_pandas()).source == "memory"
+
+
+def test_label_columns_that_nobody_carries_are_told():
+    frame = pl.DataFrame({"text": list("abcdefgh"), "x": [0, 1] * 4, "y": [1, 0] * 4, "z": [0] * 8})
+    with pytest.raises(InputError, match=r"'z' \(0\)"):
+        read_notes(frame, Columns(label=("x", "y", "z")))
+
+
+def test_a_row_without_text_and_label_is_left_out_once():
+    cells = ["a", "b", None] * 3
+    frame = pl.DataFrame({"text": cells, "label": cells})
+    left_out = read_notes(frame, leave_out_bad=True).left_out
+    assert [(entry.row, entry.reason) for entry in left_out] == [
+        (row, "empty text, missing label") for row in (3, 6, 9)
+    ]
+
+
+def test_columns_without_a_text_form_are_told():
+    frame = pl.DataFrame({"text": [b"\xe9t\xe9", b"a"] * 3, "label": ["x", "y"] * 3})
+    with pytest.raises(InputError, match="cannot be read as text"):
+        read_notes(frame)
+
+
+def test_built_in_notes_say_that_they_are_synthetic():
+    notes = built_in_notes(n_notes=30, n_patients=10, n_positive=12)
+    assert notes.synthetic
+    assert notes.source == "built-in"

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,21 @@ class CellFolders:
     cells: Sequence[Cell]
     fingerprint: str
     metric: str
+    _ids: dict[Cell, str] = field(default_factory=dict)
+    _encoders: dict[str, str | None] = field(default_factory=dict)
 
     def id(self, cell: Cell) -> str:
         """Hash of everything that decides a cell's result."""
-        return identity(FORMAT, cell.row.family, cell.resolved, self.fingerprint, self.metric)
+        if cell not in self._ids:
+            decided_by = (cell.row.family, cell.resolved, self._weights(cell))
+            self._ids[cell] = identity(FORMAT, *decided_by, self.fingerprint, self.metric)
+        return self._ids[cell]
+
+    def _weights(self, cell: Cell) -> str | None:
+        encoder = str(cell.resolved.get("encoder"))
+        if encoder not in self._encoders:
+            self._encoders[encoder] = cell.encoder_fingerprint
+        return self._encoders[encoder]
 
     def row_id(self, row: Row) -> str:
         """Hash of a row's settings."""

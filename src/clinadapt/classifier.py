@@ -98,7 +98,8 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = labelling.from_target(y, self.positive)
         clusters = np.arange(len(texts))
         if groups is not None:
-            clusters = np.unique(np.asarray(groups), return_inverse=True)[1]
+            units = [str(unit) for unit in np.asarray(groups, dtype=object)]
+            clusters = np.unique(np.array(units), return_inverse=True)[1]
         if not len(texts) == len(found) == len(clusters):
             raise InputError(
                 f"expected as many labels and groups as texts, got {len(texts)} texts, "
@@ -218,5 +219,10 @@ def _texts(X: Any) -> list[str]:
         raise InputError(
             f"expected texts, got other things at {len(bad)} position(s), first {bad[0]} "
             f"({type(rows[bad[0]]).__name__})"
+        )
+    blank = [number for number, text in enumerate(rows) if not text.strip()]
+    if blank:
+        raise InputError(
+            f"empty text at {len(blank)} position(s), first {blank[0]}: leave these out"
         )
     return rows

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from clinadapt.errors import ClinadaptError
 
@@ -65,16 +66,13 @@ def _read(
     encoding: str,
     leave_out_bad: bool,
 ) -> "Notes":
-    from dataclasses import replace
-
     from clinadapt.notes import Columns, read_notes
 
     if notes is None:
-        from clinadapt.synthetic import generate
+        from clinadapt.notes import built_in_notes
 
         _say("No notes given: using the built-in [bold]synthetic[/] notes.")
-        columns = Columns(id="id", group="patient")
-        return replace(read_notes(generate(), columns), source="built-in", synthetic=True)
+        return built_in_notes()
     columns = Columns(text, tuple(label), separator, id, group, split, positive)
     return read_notes(notes, columns, encoding=encoding, leave_out_bad=leave_out_bad)
 
@@ -146,7 +144,7 @@ def predict(
         from clinadapt.predict import predict_table
 
         rows = predict_table(bundle, notes, out, text, id, encoding)
-    _say(f"{rows} notes classified: [bold]{out}[/]")
+    _say(f"{rows} notes classified: {escape(str(out))}")
 
 
 @app.command()
@@ -157,7 +155,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
 
     if not (folder / "leaderboard.csv").is_file():
         raise InputError(f"{folder} holds no finished study (no leaderboard.csv)")
-    _say(f"[bold]{render(folder)}[/]")
+    _say(escape(str(render(folder))))
 
 
 @app.command()
@@ -196,7 +194,7 @@ def encoders(
     if convert is not None:
         from clinadapt.encoders.pretrained import convert_to_safetensors
 
-        _say(f"wrote [bold]{convert_to_safetensors(convert)}[/]")
+        _say(f"wrote {escape(str(convert_to_safetensors(convert)))}")
         return
     from clinadapt.terminal import print_encoders
 

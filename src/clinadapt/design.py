@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clinadapt import families
 from clinadapt import settings as checking
+from clinadapt.encoders.catalog import find_local
+from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.errors import InputError
 from clinadapt.tokens import Cut
 
@@ -63,7 +65,7 @@ class Design(BaseModel):
     resamples: Annotated[int, Ge(100)] = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """A line of the leaderboard: a family with its settings, apart from the seed."""
 
@@ -81,7 +83,7 @@ class Row:
         return described
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """A row with a seed: one model to fit.
 
@@ -105,6 +107,13 @@ class Cell:
         if _is_seeded(self.row.family):
             given["seed"] = self.seed
         return families.settings_of(families.build(self.row.family, given))
+
+    @property
+    def encoder_fingerprint(self) -> str | None:
+        """Hash of the weights of the cell's encoder; None without one, or where it is not here."""
+        name = self.resolved.get("encoder") if self.row.family == "pretrained" else None
+        folder = None if name is None else find_local(name)
+        return None if folder is None else PretrainedEncoder(folder).fingerprint
 
 
 def identity(*parts: Any) -> str:

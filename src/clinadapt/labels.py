@@ -1,5 +1,6 @@
 """Labels as an indicator matrix: one representation for binary, multi-class and multi-label."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -129,6 +130,10 @@ def is_indicator(y: Any) -> bool:
     )
 
 
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def from_target(y: Any, positive: Any | None = None) -> Labels:
     """Labels from what scikit-learn users pass as `y`.
 
@@ -144,8 +149,15 @@ def from_target(y: Any, positive: Any | None = None) -> Labels:
     rows = to_list() if to_list else list(y)
     if not rows:
         raise InputError("expected at least one label, got none")
+    missing = [at for at, row in enumerate(rows) if row is None or _is_nan(row)]
+    if missing:
+        raise InputError(
+            f"missing label at {len(missing)} position(s), first {missing[0]}: leave these out"
+        )
     if is_indicator(y):
         matrix = np.asarray(y)
+        if matrix.ndim == 2 and matrix.shape[1] == 1:  # a column vector
+            return from_target(matrix[:, 0], positive)
         if not np.isin(matrix, (0, 1)).all():
             raise InputError("expected an indicator matrix of zeros and ones as a 2-D y")
         return Labels("multilabel", np.arange(matrix.shape[1]), matrix.astype(np.bool_))

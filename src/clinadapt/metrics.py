@@ -53,7 +53,7 @@ REASONS = {
     "f1": "no note is positive and none was predicted positive",
     "mcc": "the labels or the predictions hold one class only",
     "auroc": "the part lacks notes with or without some class",
-    "auprc": "no note is positive",
+    "auprc": "the part lacks notes of some class: no note is positive",
 }
 
 
@@ -129,10 +129,11 @@ def thresholded(name: str, task: Task, counts: Counts) -> Floats:
         return _divide(per_class[0][..., 1], per_class[1][..., 1])
     if average == "micro":
         return _divide(per_class[0].sum(-1), per_class[1].sum(-1))
-    # A class that is never predicted has precision 0 within an average, as in scikit-learn;
-    # one that occurs neither in the labels nor in the predictions is left out of the average.
+    # As in scikit-learn: a class that is never predicted has precision 0 within an average, and
+    # one that occurs neither in the labels nor in the predictions is no class of a single-label
+    # task, but a label with score 0 in a multi-label one.
     values = np.nan_to_num(_divide(*per_class))
-    present = (counts.predicted + counts.actual) > 0
+    present = (counts.predicted + counts.actual > 0) | (task == "multilabel")
     share = counts.actual if average == "weighted" else present.astype(np.float64)
     return _divide((values * share).sum(-1), share.sum(-1))
 
@@ -244,7 +245,7 @@ def _probabilistic(
         return area(labels[:, 1], probabilities[:, 1], weights)
     columns = range(labels.shape[1])
     each = [area(labels[:, column], probabilities[:, column], weights) for column in columns]
-    return _mean_defined(np.stack(each, axis=-1))
+    return np.mean(each, axis=0)  # undefined if it is for any class
 
 
 # ---------------------------------------------------------------- values with intervals

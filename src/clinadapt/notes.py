@@ -1,8 +1,9 @@
 """A table of notes, read and checked: every problem at once, nothing dropped silently."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from clinadapt.labels import Labels
 from clinadapt.tables import open_table
 
 SHOWN_ROWS = 10
+LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -167,18 +169,21 @@ def read_notes(
     values, label_problems = _label_values(table, columns)
     problems += label_problems
 
-    left_out: list[LeftOut] = []
+    reasons: dict[int, list[str]] = {}
     for reason, cells in (("empty text", texts), ("missing label", values)):
         rows = [row for row, cell in enumerate(cells, start=1) if cell is None]
-        if not rows:
-            continue
-        if leave_out_bad:
-            left_out += [LeftOut(row, ids[row - 1], reason) for row in rows]
-        else:
+        for row in rows:
+            reasons.setdefault(row, []).append(reason)
+        if rows and not leave_out_bad:
             problems.append(
                 f"{reason} in {_rows(rows)}: correct the table, or leave these rows out with "
                 f"--leave-out-bad (they are then listed in the result)"
             )
+    left_out = (
+        [LeftOut(row, ids[row - 1], ", ".join(found)) for row, found in sorted(reasons.items())]
+        if leave_out_bad
+        else []
+    )
     dropped = {entry.row - 1 for entry in left_out}
     keep = [row for row in range(len(table)) if row not in dropped]
 
@@ -197,10 +202,32 @@ def read_notes(
         labels=_encode([values[row] for row in keep], columns),
         groups=groups,
         parts=parts,
-        source=str(source) if isinstance(source, str) or hasattr(source, "suffix") else "memory",
+        source=str(source) if isinstance(source, str | Path) else "memory",
         left_out=left_out,
         warnings=warnings,
     )
+
+
+def built_in_notes(**sizes: int) -> Notes:
+    """Return the built-in synthetic notes, marked as such.
+
+    Parameters
+    ----------
+    **sizes : int
+        See `clinadapt.synthetic.generate`.
+    """
+    from clinadapt.synthetic import generate
+
+    read = read_notes(generate(**sizes), Columns(id="id", group="patient"))
+    return replace(read, source="built-in", synthetic=True)
+
+
+def shown_values(values: Sequence[str], spell: Callable[[str], str] = repr) -> str:
+    """Some values for a message; only their number if they are long, for they may be notes."""
+    if any(len(value) > LONGEST_SHOWN for value in values):
+        return f"{len(values)} long values (is it the right column?)"
+    more = f" and {len(values) - SHOWN_ROWS} more" if len(values) > SHOWN_ROWS else ""
+    return ", ".join(spell(value) for value in values[:SHOWN_ROWS]) + more
 
 
 def _rows(rows: Sequence[int]) -> str:
@@ -218,7 +245,22 @@ def _missing_columns(table: pl.DataFrame, columns: Columns) -> list[str]:
 
 
 def _as_text(column: pl.Series) -> list[str | None]:
-    """Cells as text: None for null, NaN and blank; 1.0 as "1" where all numbers are whole."""
+    """Cells as text: None for null, NaN and blank; 1.0 as "1" where all numbers are whole.
+
+    Raises
+    ------
+    InputError
+        The column's type has no text form.
+    """
+    try:
+        return _cells_as_text(column)
+    except pl.exceptions.PolarsError:
+        raise InputError(
+            f"column {column.name!r} has the type {column.dtype}, which cannot be read as text"
+        ) from None
+
+
+def _cells_as_text(column: pl.Series) -> list[str | None]:
     if column.dtype.is_float():
         column = column.fill_nan(None)
         known = column.drop_nulls()
@@ -314,22 +356,24 @@ def _class_problems(
     minimum: int,
 ) -> list[str]:
     group_of = dict(zip(keep, groups, strict=True)) if groups is not None else {}
-    units: dict[str, set[str]] = {}
+    # Several label columns name their classes, even those that no note carries.
+    units: dict[str, set[str]] = (
+        {name: set() for name in columns.label} if len(columns.label) > 1 else {}
+    )
     for row in usable:
         for name in values[row] or ():
             units.setdefault(name, set()).add(group_of.get(row, str(row)))
     if len(units) < 2:
-        found = ", ".join(map(repr, units)) or "none"
+        found = shown_values(list(units)) or "none"
         return [f"one class only (found: {found}): expected at least two to tell apart"]
     problems = []
     rare = sorted(name for name, members in units.items() if len(members) < minimum)
     if rare:
         kind = "patients (groups)" if groups is not None else "notes"
-        names = ", ".join(f"{name!r} ({len(units[name])})" for name in rare[:SHOWN_ROWS])
-        more = f" and {len(rare) - SHOWN_ROWS} more" if len(rare) > SHOWN_ROWS else ""
+        names = shown_values(rare, lambda name: f"{name!r} ({len(units[name])})")
         problems.append(
             f"{len(rare)} class(es) with fewer than {minimum} {kind}, too few for training, "
-            f"validation and test: {names}{more}. Merge them or leave them out"
+            f"validation and test: {names}. Merge them or leave them out"
         )
     single = len(columns.label) == 1 and columns.separator is None
     for mark in "|;,":
@@ -340,7 +384,9 @@ def _class_problems(
             )
             break
     if columns.positive is not None and columns.positive not in units:
-        problems.append(f"--positive {columns.positive!r} is not a label; labels: {sorted(units)}")
+        problems.append(
+            f"--positive {columns.positive!r} is not a label; labels: {shown_values(sorted(units))}"
+        )
     return problems
 
 

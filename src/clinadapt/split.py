@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.errors import InputError
-from clinadapt.notes import Notes
+from clinadapt.notes import Notes, shown_values
 
 PARTS = ("train", "validation", "test")
 SYNONYMS = {
@@ -150,7 +150,7 @@ def _official(notes: Notes, validation_fraction: float, seed: int) -> NDArray[np
     if unknown or "train" not in names or len(names) < 2:
         raise InputError(
             f"the split column must name the parts train, dev/valid/validation and test "
-            f"(or two of them, train among them); it has: {', '.join(map(repr, found))}"
+            f"(or two of them, train among them); it has: {shown_values(found)}"
         )
     meaning = dict(SYNONYMS)
     if "test" not in names:  # two parts only: the second is the test

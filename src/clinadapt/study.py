@@ -30,6 +30,7 @@ from clinadapt.notes import Notes
 from clinadapt.split import Split, make_split, save_split
 
 SHOWN_DUPLICATES = 100
+CHECKPOINT = "checkpoint.pt"
 Finished = Callable[[dict[str, Any]], None]
 
 
@@ -96,6 +97,8 @@ class Study:
             notes.texts,
             notes.labels.matrix.tolist(),
             [str(name) for name in notes.labels.classes],
+            notes.clusters.tolist(),
+            self.design.resamples,
             {name: rows.tolist() for name, rows in self.split.parts().items()},
         )
         self.folders = CellFolders(self.out, self.cells, self.fingerprint, self.metric)
@@ -175,7 +178,7 @@ class Study:
         except Exception as error:
             result |= {"status": "failed", "reason": _describe(error)}
         results.write_json(folder / results.RESULT, result)
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         self.folders.prune_bundles()
         return result
 
@@ -184,10 +187,11 @@ class Study:
         ledger, watch = Ledger(), cost.Stopwatch()
         context = Context(
             cache=self.cache,
-            checkpoint=folder / "checkpoint.pt",
+            checkpoint=folder / CHECKPOINT,
             progress=lambda stage, done, total: progress(f"{cell.row.label}: {stage}", done, total),
             ledger=ledger,
         )
+        resumed = (folder / CHECKPOINT).is_file()
         cost.reset_peak_memory()
         classifier = NoteClassifier(cell.build(), metric=self.metric)
         with watch.stage("encode"):
@@ -235,6 +239,8 @@ class Study:
                 "total_parameters": model.total_parameters_,
                 "encoded_sequences": encoding.encoded,
                 "reused_sequences": encoding.reused,
+                # After a kill, seconds and memory are those of the last run alone.
+                "resumed": resumed,
             },
         }
         about = {
@@ -290,6 +296,7 @@ class Study:
         if there is None or there["provenance"].get("cell") != self.folders.id(cell):
             if not (folder / results.BUNDLE / RECORD).is_file():
                 self._fit(cell, folder, progress)
+                (folder / CHECKPOINT).unlink(missing_ok=True)
             partial = self.out / "best.tmp"
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(folder / results.BUNDLE, partial, copy_function=_link_or_copy)

@@ -38,7 +38,13 @@ def open_table(source: Any, encoding: str = "utf-8") -> pl.DataFrame:
         return _open_file(Path(source), encoding)
     module = type(source).__module__.partition(".")[0]
     if module == "pandas":
-        return pl.from_pandas(source)
+        try:
+            return pl.from_pandas(source)
+        except Exception as error:  # the libraries' messages may quote cells, which hold notes
+            raise InputError(
+                f"the pandas frame could not be read ({type(error).__name__}): column names must "
+                "differ, and a column must hold one type (say frame.astype({'column': str}))"
+            ) from None
     if module == "datasets" and hasattr(source, "to_polars"):
         table = source.to_polars()
         assert isinstance(table, pl.DataFrame)

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from clinadapt.split import Split
 from clinadapt.study import Study
 
 STAGE_WIDTH = 44
+WIDE = 110  # columns of a terminal that shows every column of the leaderboard
 
 
 class StudyDisplay:
@@ -64,9 +66,9 @@ class StudyDisplay:
 
     def finished(self, result: dict[str, Any]) -> None:
         """Print a line about a cell."""
-        name = f"{result['row']} [dim]seed {result['seed']}[/]"
+        name = f"{escape(result['row'])} [dim]seed {result['seed']}[/]"
         if result["status"] != "done":
-            self.console.print(f"[yellow]{result['status']}[/] {name}: {result['reason']}")
+            self.console.print(f"[yellow]{result['status']}[/] {name}: {escape(result['reason'])}")
             return
         metric = result["threshold"]["metric"]
         validation = result["validation_metrics"][metric]["value"]
@@ -86,14 +88,14 @@ def print_notes(notes: Notes, split: Split) -> None:
     if notes.groups is not None:
         table.add_column("groups", justify="right")
     for name in notes.labels.classes:
-        table.add_column(str(name), justify="right")
+        table.add_column(escape(str(name)), justify="right")
     for part, rows in split.parts().items():
         groups = [str(len(np.unique(notes.clusters[rows])))] if notes.groups is not None else []
         counts = [str(count) for count in notes.labels.matrix[rows].sum(axis=0)]
         table.add_row(part, str(len(rows)), *groups, *counts)
     console.print(table)
     for warning in notes.warnings:
-        console.print(f"[yellow]warning[/] {warning}")
+        console.print(f"[yellow]warning[/] {escape(warning)}")
     if notes.left_out:
         console.print(f"[yellow]left out[/] {len(notes.left_out)} rows (listed in study.json)")
 
@@ -111,8 +113,8 @@ def print_check(notes: Notes, pairs: list[Duplicate]) -> None:
     console.print(f"across parts: {exact} exact and {len(pairs) - exact} near duplicates")
     for pair in pairs[:5]:
         console.print(
-            f"  {pair.kind} ({pair.similarity:.2f}): {pair.id_a} ({pair.part_a}), "
-            f"{pair.id_b} ({pair.part_b})"
+            f"  {pair.kind} ({pair.similarity:.2f}): {escape(pair.id_a)} ({pair.part_a}), "
+            f"{escape(pair.id_b)} ({pair.part_b})"
         )
     if pairs and notes.groups is None:
         console.print(
@@ -127,32 +129,34 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
     console = Console()
     synthetic = " (synthetic notes)" if study.notes.synthetic else ""
     table = Table(title=f"Leaderboard{synthetic}, ranked on validation", title_justify="left")
+    wide = console.width >= WIDE
     table.add_column("", justify="right")
-    table.add_column("row")
-    table.add_column("validation", justify="right")
-    table.add_column(f"test {study.metric} [95 %]", justify="right")
-    table.add_column("encode s", justify="right")
-    table.add_column("fit s", justify="right")
-    table.add_column("trainable", justify="right")
-    table.add_column("peak MB", justify="right")
+    table.add_column("row", min_width=26)
+    for heading in ("validation", f"test {study.metric} [95 %]", "encode s", "fit s"):
+        table.add_column(escape(heading), justify="right")
+    for heading in ("trainable", "peak MB") if wide else ():
+        table.add_column(heading, justify="right")
     for line in board.filter(pl.col("status") == "done").iter_rows(named=True):
+        interval = f"[{_score(line['test_low'])}, {_score(line['test_high'])}]"
+        sizes = [f"{line['trainable_parameters']:,}", f"{line['peak_memory_bytes'] / 1e6:,.0f}"]
         table.add_row(
             str(line["rank"]),
-            line["row"],
+            escape(line["row"]),
             _score(line["validation"]),
-            f"{_score(line['test'])} [{_score(line['test_low'])}, {_score(line['test_high'])}]",
+            escape(f"{_score(line['test'])} {interval}"),
             f"{line['encode_seconds']:.1f}",
             f"{line['fit_seconds']:.1f}",
-            f"{line['trainable_parameters']:,}",
-            f"{line['peak_memory_bytes'] / 1e6:,.0f}",
+            *(sizes if wide else ()),
             style="bold" if line["best"] else None,
         )
     console.print(table)
     for line in board.filter(pl.col("status") != "done").iter_rows(named=True):
-        console.print(f"[yellow]{line['status']}[/] {line['row']}: {line['reason']}")
+        console.print(
+            f"[yellow]{line['status']}[/] {escape(line['row'])}: {escape(line['reason'])}"
+        )
     if board["best"].any():
-        console.print(f"best model: [bold]{study.out / 'best'}[/]")
-    console.print(f"report:     [bold]{study.out / 'report.html'}[/]")
+        console.print(f"best model: [bold]{escape(str(study.out / 'best'))}[/]")
+    console.print(f"report:     [bold]{escape(str(study.out / 'report.html'))}[/]")
 
 
 def _score(value: float | None) -> str:
@@ -183,7 +187,9 @@ def print_encoders() -> None:
     console.print(table)
     for entry in missing:
         note = f" ({entry.note})" if entry.note else ""
-        console.print(f"[bold]{entry.name}[/]{note}: {how_to_get(entry.name)}", soft_wrap=True)
+        console.print(
+            f"[bold]{entry.name}[/]{escape(note)}: {escape(how_to_get(entry.name))}", soft_wrap=True
+        )
     console.print(
         f"Any other hub id or local folder works too. Folders are looked for in {encoder_home()} "
         "(change it with CLINADAPT_ENCODERS)."

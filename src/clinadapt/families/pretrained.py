@@ -145,6 +145,8 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         found = structures.option_problems(self.structure, options)
         if self.structure == "tiny_attention" and self.placement == "pooled":
             found.append("tiny_attention on one pooled state has nothing to attend to")
+        if self.placement == "pooled" and self.tuned_layers != 0:
+            found.append("placement 'pooled' is for frozen encoders: tuned_layers must be 0")
         if self.match_parameters is not None and self.structure == "none":
             found.append("structure 'none' has no weights to match")
         if self.match_parameters is not None and "inner" in options:
