@@ -309,7 +309,8 @@ def test_read_texts_tells_every_problem():
 
 
 def test_note_text_never_reaches_a_message_or_a_result():
-    notes = [f"le patient numero {n} a ete admis avec une dyspnee et un SECRETWORD" for n in range(9)]
+    text = "le patient numero {} a ete admis avec une dyspnee et un SECRETWORD"
+    notes = [text.format(number) for number in range(9)]
     frame = pl.DataFrame({"text": notes, "label": ["a", "b", "c"] * 3, "suffix": ["x"] * 9})
     for columns in (Columns(label=("text",)), Columns(split="text"), Columns(positive=notes[0])):
         with pytest.raises(InputError) as caught:
