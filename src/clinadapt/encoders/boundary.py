@@ -18,6 +18,12 @@ from clinadapt.network import Batch
 PLAIN = (str, int, float, bool)
 
 
+def _copy_plain(layer: nn.Module, onto: nn.Module) -> None:
+    for name, value in vars(layer).items():
+        if isinstance(value, PLAIN) and name != "training":
+            setattr(onto, name, value)
+
+
 class StandIn(nn.Module):
     """Takes the place of a layer: passes states through, or returns given ones.
 
@@ -31,9 +37,7 @@ class StandIn(nn.Module):
 
     def __init__(self, layer: nn.Module, outputs: int) -> None:
         super().__init__()
-        for name, value in vars(layer).items():
-            if isinstance(value, PLAIN) and name != "training":
-                setattr(self, name, value)
+        _copy_plain(layer, self)
         self.outputs = outputs
         self.given: Tensor | None = None
         self.seen: Tensor | None = None
@@ -55,9 +59,7 @@ class AdaptedLayer(nn.Module):
 
     def __init__(self, layer: nn.Module, structure: nn.Module) -> None:
         super().__init__()
-        for name, value in vars(layer).items():
-            if isinstance(value, PLAIN) and name != "training":
-                setattr(self, name, value)
+        _copy_plain(layer, self)
         self.layer = layer
         self.structure = structure
         self.mask: Tensor | None = None
