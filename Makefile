@@ -1,12 +1,14 @@
 # make demo   set up, then run the quick study on the built-in synthetic notes
 # make test   set up, then lint, type-check and run every test
+# make bench      compare with what one would pick instead; BENCH="frozen --notes 300" chooses
+# make bench-gpu  the same on a CUDA device
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint types browser clean
+.PHONY: setup demo test lint types browser bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -35,5 +37,17 @@ browser:
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
 	  || { echo 'The browser tests need Chromium on the path: install the package chromium.'; exit 1; }
 
+bench: setup .venv-peers/.installed .venv-adapters/.installed
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-gpu: setup
+	$(BIN)/python -m benchmarks gpu --peers $(BIN)/python $(BENCH)
+
+# Peers have environments of their own: they pin other versions.
+.venv-%/.installed: benchmarks/requirements-%.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --quiet --requirement $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-peers .venv-adapters $(DEMO) .mypy_cache .ruff_cache .pytest_cache

@@ -5,6 +5,8 @@ import os
 # Two test processes share two cores; and tokenizers must not warn about forks.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Speed decides nothing in tests: each backend is tested by name.
+os.environ["CLINADAPT_BACKEND"] = "torch"
 
 from collections.abc import Iterator
 from dataclasses import replace

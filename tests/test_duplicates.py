@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from clinadapt import duplicates
 from clinadapt import labels as labelling
 from clinadapt.duplicates import Duplicate, across_parts
 from clinadapt.notes import Notes
@@ -139,3 +140,40 @@ def test_texts_in_common_words_but_not_in_phrases_are_no_duplicates():
     texts = [" ".join(random.permutation(words)) for _ in range(90)]
     split = split_of(range(60), range(60, 70), range(70, 90))
     assert across_parts(notes_of(texts), split) == []
+
+
+def many_pairs(n=60):
+    """As many training notes as test notes, each test note near one training note."""
+    texts = [" ".join(f"w{note}x{word}" for word in range(12)) for note in range(n)]
+    return notes_of([*texts, *(f"{text} more" for text in texts), "none of these at all here"])
+
+
+def test_everything_is_searched_where_it_can_be():
+    found = across_parts(many_pairs(), split_of(range(60), [120], range(60, 120)))
+    assert len(found) == found.later - 1 == found.searched - 1 == 60
+
+
+def test_of_very_many_later_notes_a_sample_is_searched_and_that_is_told(monkeypatch):
+    monkeypatch.setattr(duplicates, "MOST_SEARCHED", 20)
+    notes, split = many_pairs(), split_of(range(60), [120], range(60, 120))
+    found = across_parts(notes, split)
+    assert (found.later, found.searched) == (61, 20)
+    assert len(found) in (19, 20)
+    copies = notes_of([*notes.texts[:60], *notes.texts[:60], "none of these"])
+    assert len(across_parts(copies, split)) == 60  # copies are always found
+
+
+def test_where_notes_share_too_much_fewer_are_searched_and_that_is_told(monkeypatch):
+    header = "service de reanimation pediatrique compte rendu du jour "
+    notes = notes_of([header + f"numero {n} suite numero {n}" for n in range(200)])
+    split = split_of(range(100), [100], range(101, 200))
+    whole = across_parts(notes, split, near=0.3)
+    assert whole.searched == whole.later == 100
+    assert len(whole) == 100
+    monkeypatch.setattr(duplicates, "MOST_COMPARISONS", 2000)
+    found = across_parts(notes, split, near=0.3)
+    assert found.later == 100
+    assert 1 <= found.searched < 100
+    # What was searched was searched in full: its nearest notes are those of the whole search.
+    assert set(found) <= set(whole)
+    assert len(found) == found.searched

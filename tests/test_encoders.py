@@ -12,8 +12,8 @@ from folders import CORPUS, DECODERS, ENCODERS, camembert
 from clinadapt.encoders import catalog
 from clinadapt.encoders.boundary import Prefix, Suffix
 from clinadapt.encoders.pretrained import PretrainedEncoder, convert_to_safetensors
+from clinadapt.encoding import pad
 from clinadapt.errors import EncoderNotFoundError, InputError
-from clinadapt.features import pad
 from clinadapt.network import Batch
 from clinadapt.structures import count_parameters, low_rank
 from clinadapt.structures.bottleneck import Bottleneck

@@ -222,6 +222,56 @@ def test_experts_against_one_at_a_time():
     assert (out[~mask] == 0).all()
 
 
+@pytest.mark.parametrize("popular", [0, 2])
+def test_experts_that_get_no_token(popular):
+    from clinadapt.encoders.moe import Experts
+
+    torch.manual_seed(0)
+    layer = Experts(6, 4, 3)
+    with torch.no_grad():
+        layer.router.weight.zero_()
+        layer.router.bias.copy_(10.0 * torch.eye(3)[popular])
+    hidden = torch.randn(2, 5, 6, requires_grad=True)
+    mask = torch.arange(5) < torch.tensor([[5], [2]])
+    out, balance = layer(hidden, mask)
+    share = layer.router.bias.softmax(-1)[popular]
+    expected, _ = layer.experts[popular](hidden, mask)
+    torch.testing.assert_close(out[mask], share * expected[mask])
+    torch.testing.assert_close(balance, 3 * share)  # all tokens to one: f is 1 there
+    assert layer.routed.tolist() == [7.0 * (number == popular) for number in range(3)]
+    # The router's weights are zero, so all that reaches the states comes through the expert.
+    (gradient,) = torch.autograd.grad(out.sum(), hidden)
+    (by_hand,) = torch.autograd.grad((share * expected[mask]).sum(), hidden)
+    torch.testing.assert_close(gradient, by_hand)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(share):
+    from clinadapt.dropout import Dropout
+
+    torch.manual_seed(0)
+    layer = Dropout(share)
+    states = torch.ones(101, 7, 33, requires_grad=True)  # no multiple of the draws of one number
+    out = layer(states)
+    dropped = (out == 0).float()
+    # Five standard errors of a share over 23,331 states; and of the mean of what is left.
+    near = 5 * (share * (1 - share) / states.numel()) ** 0.5
+    assert dropped.mean().item() == pytest.approx(share, abs=near)
+    assert out.mean().item() == pytest.approx(1.0, abs=near / (1 - share))
+    assert dropped.mean(dim=(0, 2)).tolist() == pytest.approx([share] * 7, abs=near * 7**0.5)
+    out.sum().backward()
+    torch.testing.assert_close(states.grad, out.detach())  # what was dropped gets no gradient
+    assert torch.equal(layer.eval()(states), states)
+    assert not torch.equal(layer.train()(states) == 0, out == 0)
+
+
+def test_no_dropout_changes_nothing():
+    from clinadapt.dropout import Dropout
+
+    states = torch.randn(4, 5)
+    assert torch.equal(Dropout(0.0)(states), states)
+
+
 @pytest.mark.parametrize("kind", ["transformer", "moe"])
 def test_from_scratch_encoders_mask_padding(kind):
     from clinadapt.families.scratch import ENCODERS

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from clinadapt import features
+from clinadapt import encoding, features
 from clinadapt.encoders.boundary import Prefix
 from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.features import FeatureStore, live_states, pad
+from clinadapt.encoding import pad
+from clinadapt.features import FeatureStore, live_states
 from clinadapt.tokens import tokenize
 
 CPU = torch.device("cpu")
@@ -23,7 +24,7 @@ TEXTS = [
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
     monkeypatch.setattr(features, "SHARD_TOKENS", 200)
-    monkeypatch.setattr(features, "BATCH_TOKENS", 100)
+    monkeypatch.setitem(encoding.BATCH_TOKENS, "cpu", 100)
 
 
 @pytest.fixture
@@ -38,17 +39,17 @@ def tokens(encoder):
 
 def every(states):
     """All sequences' states, one by one."""
-    hidden, mask = states.gather(torch.arange(len(states.length)))
+    hidden, mask = states.gather(np.arange(len(states.length)))
     return [row[m] for row, m in zip(hidden, mask, strict=True)]
 
 
 @pytest.mark.parametrize("boundary", [1, 2, 3])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_cached_equals_live(tmp_path, encoder, tokens, boundary, precision):
-    states = FeatureStore(tmp_path).states(encoder, boundary, tokens, CPU, precision)
+    states = FeatureStore(tmp_path).states(encoder, boundary, [tokens], CPU, precision)
     prefix = Prefix(encoder.load(), 3, boundary)
     for number, cached in enumerate(every(states)):  # one at a time, no padding, fp32
-        ids, mask = pad(tokens, [number])
+        ids, mask = pad(tokens, np.array([number]))
         alone = prefix(ids, mask)[0]
         # 16-bit storage keeps 11 (fp16) or 8 (bf16) bits; bf16 also computes in them.
         tolerance = 2**-10 if precision == "fp32" else 2**-4
@@ -57,17 +58,17 @@ def test_cached_equals_live(tmp_path, encoder, tokens, boundary, precision):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_live_states_are_bit_equal_to_cached_ones(tmp_path, encoder, tokens, precision):
-    cached = FeatureStore(tmp_path).states(encoder, 2, tokens, CPU, precision)
+    cached = FeatureStore(tmp_path).states(encoder, 2, [tokens], CPU, precision)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     live = live_states(Prefix(encoder.load(), 3, 2).to(dtype), tokens, CPU)
     assert all(torch.equal(a, b) for a, b in zip(every(cached), every(live), strict=True))
 
 
 def test_second_call_computes_nothing(tmp_path, encoder, tokens, monkeypatch):
-    first = FeatureStore(tmp_path).states(encoder, 2, tokens, CPU)
+    first = FeatureStore(tmp_path).states(encoder, 2, [tokens], CPU)
     assert (first.encoded, first.reused) == (30, 0)
     monkeypatch.setattr(PretrainedEncoder, "load", _never)
-    again = FeatureStore(tmp_path).states(encoder, 2, tokens, CPU)
+    again = FeatureStore(tmp_path).states(encoder, 2, [tokens], CPU)
     assert (again.encoded, again.reused) == (0, 30)
     assert again.encode_seconds == pytest.approx(first.encode_seconds)
     assert all(torch.equal(a, b) for a, b in zip(every(first), every(again), strict=True))
@@ -79,9 +80,9 @@ def _never(self):
 
 def test_notes_are_found_by_content_in_any_list(tmp_path, encoder):
     store = FeatureStore(tmp_path)
-    whole = store.states(encoder, 2, tokenize(encoder.tokenizer, TEXTS, 24), CPU)
+    whole = store.states(encoder, 2, [tokenize(encoder.tokenizer, TEXTS, 24)], CPU)
     mixed = [TEXTS[9], "enfant oedeme", TEXTS[2], TEXTS[9]]
-    some = store.states(encoder, 2, tokenize(encoder.tokenizer, mixed, 24), CPU)
+    some = store.states(encoder, 2, [tokenize(encoder.tokenizer, mixed, 24)], CPU)
     assert (some.encoded, some.reused) == (1, 2)  # the repeated one is one sequence
     assert torch.equal(every(some)[0], every(whole)[9])
     assert torch.equal(every(some)[3], every(whole)[9])
@@ -89,19 +90,19 @@ def test_notes_are_found_by_content_in_any_list(tmp_path, encoder):
 
 def test_what_changes_the_states_changes_the_key(tmp_path, encoder, encoder_folders, tokens):
     store = FeatureStore(tmp_path)
-    store.states(encoder, 2, tokens, CPU, "fp32")
+    store.states(encoder, 2, [tokens], CPU, "fp32")
     shorter = tokenize(encoder.tokenizer, TEXTS, max_tokens=6)
     other_weights = PretrainedEncoder(encoder_folders["unigram_bert"])
     own = tokenize(other_weights.tokenizer, TEXTS, 24)
-    assert store.states(encoder, 1, tokens, CPU, "fp32").encoded == 30
-    assert store.states(encoder, 2, tokens, CPU, "bf16").encoded == 30
-    assert store.states(encoder, 2, shorter, CPU, "fp32").encoded > 0
-    assert store.states(other_weights, 2, own, CPU, "fp32").encoded > 0
+    assert store.states(encoder, 1, [tokens], CPU, "fp32").encoded == 30
+    assert store.states(encoder, 2, [tokens], CPU, "bf16").encoded == 30
+    assert store.states(encoder, 2, [shorter], CPU, "fp32").encoded > 0
+    assert store.states(other_weights, 2, [own], CPU, "fp32").encoded > 0
 
 
 def test_a_killed_encoding_goes_on_with_the_same_batches(tmp_path, encoder, tokens, monkeypatch):
-    whole = FeatureStore(tmp_path / "a").states(encoder, 2, tokens, CPU)
-    written = features._write_shard
+    whole = FeatureStore(tmp_path / "a").states(encoder, 2, [tokens], CPU)
+    written = features.write_shard
     count = 0
 
     def killed_after_two(*args):
@@ -109,13 +110,13 @@ def test_a_killed_encoding_goes_on_with_the_same_batches(tmp_path, encoder, toke
         count += 1
         if count == 3:
             raise KeyboardInterrupt
-        written(*args)
+        return written(*args)
 
-    monkeypatch.setattr(features, "_write_shard", killed_after_two)
+    monkeypatch.setattr(features, "write_shard", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
-        FeatureStore(tmp_path / "b").states(encoder, 2, tokens, CPU)
-    monkeypatch.setattr(features, "_write_shard", written)
-    rest = FeatureStore(tmp_path / "b").states(encoder, 2, tokens, CPU)
+        FeatureStore(tmp_path / "b").states(encoder, 2, [tokens], CPU)
+    monkeypatch.setattr(features, "write_shard", written)
+    rest = FeatureStore(tmp_path / "b").states(encoder, 2, [tokens], CPU)
     assert 0 < rest.encoded < 30
     assert all(torch.equal(a, b) for a, b in zip(every(whole), every(rest), strict=True))
 
@@ -125,7 +126,7 @@ def test_a_killed_encoding_goes_on_with_the_same_batches(tmp_path, encoder, toke
     ["flip a byte", "cut the file", "delete the data", "empty sidecar", "foreign sidecar", "all"],
 )
 def test_damage_costs_time_never_a_wrong_result(tmp_path, encoder, tokens, damage):
-    expected = every(FeatureStore(tmp_path).states(encoder, 2, tokens, CPU))
+    expected = every(FeatureStore(tmp_path).states(encoder, 2, [tokens], CPU))
     sidecar = sorted(tmp_path.rglob("*.json"))[1]
     data = sidecar.with_suffix(".safetensors")
     if damage == "flip a byte":
@@ -143,32 +144,32 @@ def test_damage_costs_time_never_a_wrong_result(tmp_path, encoder, tokens, damag
     store = FeatureStore(tmp_path)
     if damage == "all":
         shutil.rmtree(tmp_path)
-        states = store.states(encoder, 2, tokens, CPU)
+        states = store.states(encoder, 2, [tokens], CPU)
         assert states.encoded == 30
     else:
         with pytest.warns(RuntimeWarning, match="damaged"):
-            states = store.states(encoder, 2, tokens, CPU)
+            states = store.states(encoder, 2, [tokens], CPU)
         assert 0 < states.encoded < 30
     assert all(torch.equal(a, b) for a, b in zip(every(states), expected, strict=True))
 
 
 def test_nothing_half_written_counts(tmp_path, encoder, tokens):
     store = FeatureStore(tmp_path)
-    store.states(encoder, 2, tokens, CPU)
+    store.states(encoder, 2, [tokens], CPU)
     sidecar = sorted(tmp_path.rglob("*.json"))[0]
     sidecar.unlink()  # data without sidecar: a kill between the two writes
-    states = FeatureStore(tmp_path).states(encoder, 2, tokens, CPU)
+    states = FeatureStore(tmp_path).states(encoder, 2, [tokens], CPU)
     assert 0 < states.encoded < 30
 
 
 def test_folder_is_the_owners_only(tmp_path, encoder, tokens):
-    FeatureStore(tmp_path / "cache").states(encoder, 2, tokens, CPU)
+    FeatureStore(tmp_path / "cache").states(encoder, 2, [tokens], CPU)
     for folder in (path for path in (tmp_path / "cache").iterdir() if path.is_dir()):
         assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_states_take_two_bytes_a_number(tmp_path, encoder, tokens):
-    FeatureStore(tmp_path).states(encoder, 2, tokens, CPU, "fp32")
+    FeatureStore(tmp_path).states(encoder, 2, [tokens], CPU, "fp32")
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
     numbers = int(np.sum(tokens.lengths)) * encoder.width
     assert numbers * 2 <= size < numbers * 2 + 10_000

@@ -344,3 +344,81 @@ def test_built_in_notes_say_that_they_are_synthetic():
     notes = built_in_notes(n_notes=30, n_patients=10, n_positive=12)
     assert notes.synthetic
     assert notes.source == "built-in"
+
+
+# ---------------------------------------------------------------- many rows
+
+
+@pytest.fixture
+def in_small_batches(monkeypatch):
+    monkeypatch.setattr("clinadapt.tables.ROWS_AT_ONCE", 3)
+
+
+def test_findings_cross_the_borders_of_batches(in_small_batches):
+    source = pl.DataFrame(
+        {
+            "id": ["a", "b", "c", "d", "a", "f", None, "h"],
+            "text": ["same", "u", "v", "w", " ", "x", "Same", "y"],
+            "label": ["p", "q", "p", "q", "p", None, "q", "p"],
+        }
+    )
+    found = "\n".join(problems_of(source, Columns(id="id")))
+    for sentence in (
+        "empty text in 1 row(s): 5",
+        "missing label in 1 row(s): 6",
+        "missing id (column 'id') in 1 row(s): 7",
+        "duplicate ids (column 'id') in 2 row(s): 1, 5",
+        "the same text with two labels: 1 text(s), in 2 row(s): 1, 7",
+    ):
+        assert sentence in found
+
+
+def test_whole_floats_are_those_of_the_whole_column(in_small_batches):
+    notes = read_notes(table([1.0, 0.0, 1.0, 0.0, 0.5, 1.0, 0.0, 0.5, 0.5], id=np.arange(9.0)))
+    assert notes.labels.classes.tolist() == ["0.0", "0.5", "1.0"]
+    assert notes.labels.decode().tolist()[:5] == ["1.0", "0.0", "1.0", "0.0", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [("write_csv", "n.csv"), ("write_parquet", "n.parquet"), ("write_ndjson", "n.jsonl")],
+)
+def test_batches_of_a_file_make_the_notes_of_the_whole(
+    write, name, tmp_path, small_table, monkeypatch
+):
+    path = tmp_path / name
+    getattr(small_table, write)(path)
+    whole = read_notes(small_table, Columns(id="id", group="patient"))
+    monkeypatch.setattr("clinadapt.tables.ROWS_AT_ONCE", 7)
+    parts = read_notes(path, Columns(id="id", group="patient"))
+    assert parts.fingerprint == whole.fingerprint
+    assert parts.texts == small_table["text"].to_list()
+
+
+def test_a_fingerprint_is_of_content_labels_and_patients():
+    source = table(["a", "b"] * 4, who=[*"12345612"])
+    first = read_notes(source, Columns(group="who"))
+    assert first.fingerprint == read_notes(source, Columns(group="who")).fingerprint
+    others = [
+        read_notes(source),
+        read_notes(source.with_columns(label=pl.Series(["b", "a"] * 4)), Columns(group="who")),
+        read_notes(source.with_columns(text=pl.col("text") + "x"), Columns(group="who")),
+        first.take(np.arange(7)),
+    ]
+    assert len({first.fingerprint, *(notes.fingerprint for notes in others)}) == 5
+
+
+def test_where_no_row_can_be_used_it_is_told():
+    source = table([None] * 3, who=[*"abc"])
+    with pytest.raises(InputError, match="one class only"):
+        read_notes(source, Columns(group="who"), leave_out_bad=True)
+
+
+def test_notes_taken_keep_their_labels_and_patients():
+    source = table(["a", "b", "c"] * 3, who=[*"zyxzyxzyx"])
+    notes = read_notes(source, Columns(group="who"), minimum_per_class=1)
+    some = notes.take(np.array([4, 0]))
+    assert some.texts == ["note 5", "note 1"]
+    assert some.groups == ["y", "z"]
+    assert some.labels.decode().tolist() == ["b", "a"]
+    assert some.clusters.tolist() == [0, 1]

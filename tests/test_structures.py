@@ -65,6 +65,13 @@ class TestContract:
         together = structure(hidden, mask)
         torch.testing.assert_close(together[:1], structure(hidden[:1], mask[:1]))
 
+    def test_its_mean_is_the_mean_of_its_states(self, name, hidden, mask):
+        structure = random_weights(STRUCTURES[name](WIDTH))
+        if hasattr(structure, "mean"):
+            states = zip(structure(hidden, mask), mask, strict=True)
+            means = torch.stack([row[real].mean(0) for row, real in states])
+            torch.testing.assert_close(structure.mean(hidden, mask), means)
+
     def test_leaves_its_input_alone(self, name, hidden, mask):
         before = hidden.clone()
         random_weights(STRUCTURES[name](WIDTH))(hidden, mask)
@@ -163,12 +170,14 @@ def test_gated_residual_against_an_independent_package(hidden, mask):
     pairs = [
         (theirs.fc1.module, ours.dense_in),
         (theirs.fc2.module, ours.dense_out),
-        (theirs.gate.module.fc1, ours.gate),
-        (theirs.gate.module.fc2, ours.value),
         (theirs.layernorm.module, ours.norm),
     ]
     for target, source in pairs:
         target.load_state_dict(source.state_dict())
+    glu = theirs.gate.module
+    for part, rows in ((glu.fc2, slice(WIDTH)), (glu.fc1, slice(WIDTH, None))):
+        part.weight.data = ours.value_and_gate.weight[rows].detach()
+        part.bias.data = ours.value_and_gate.bias[rows].detach()
     torch.testing.assert_close(ours(hidden, mask), theirs(hidden))
 
 
@@ -179,7 +188,7 @@ def test_gated_residual_by_hand():
             weight.zero_()
         structure.dense_in.weight.copy_(torch.tensor([[1.0, 0.0]]))
         structure.dense_out.weight.fill_(2.0)
-        structure.value.weight.copy_(torch.tensor([[4.0], [0.0]]))
+        structure.value_and_gate.weight.copy_(torch.tensor([[4.0], [0.0], [0.0], [0.0]]))
         structure.norm.weight.fill_(1.0)
     # ELU(-1) = e^-1 - 1; times 2; gate sigmoid(0) = 1/2; value 4 times that: first entry moves.
     moved = -1 + 0.5 * 4 * 2 * (math.exp(-1) - 1)

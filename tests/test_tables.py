@@ -12,6 +12,12 @@ from clinadapt.errors import InputError
 from clinadapt.notes import Columns, read_notes
 from clinadapt.tables import open_table
 
+
+def read(source, encoding="utf-8"):
+    """A table's batches in one frame."""
+    return pl.concat(open_table(source, encoding).batches())
+
+
 ROWS = [
     {"id": "01", "patient": "007", "text": 'Toux, fièvre ; dit "mal"', "label": "pos"},
     {"id": "02", "patient": "007", "text": "Œdème\nsur deux lignes", "label": "neg"},
@@ -64,13 +70,13 @@ def test_every_kind_of_table_gives_the_same_notes(kind, tmp_path):
 
 def test_a_csv_keeps_leading_zeros(tmp_path):
     (tmp_path / "notes.csv").write_text("id,label\n01,1.50\n1,1e3\n")
-    table = open_table(tmp_path / "notes.csv")
+    table = read(tmp_path / "notes.csv")
     assert table.rows() == [("01", "1.50"), ("1", "1e3")]
 
 
 def test_an_empty_csv_cell_is_null(tmp_path):
     (tmp_path / "notes.csv").write_text("text,label\na,\n,1\n")
-    assert open_table(tmp_path / "notes.csv").rows() == [("a", None), (None, "1")]
+    assert read(tmp_path / "notes.csv").rows() == [("a", None), (None, "1")]
 
 
 @pytest.mark.parametrize("name", ["notes.csv", "notes.tsv", "notes.jsonl"])
@@ -94,7 +100,7 @@ def test_bad_bytes_are_located_and_the_right_encoding_reads_them(name, tmp_path)
     assert "2 line(s) are not utf-8 (file lines 2, 4)" in message
     assert "--encoding cp1252" in message
     assert "vre" not in message
-    assert open_table(path, encoding="cp1252")["text"].to_list().count(secret) == 2
+    assert read(path, encoding="cp1252")["text"].to_list().count(secret) == 2
 
 
 def test_many_bad_lines_are_counted(tmp_path):
@@ -108,7 +114,7 @@ def test_many_bad_lines_are_counted(tmp_path):
 def test_a_byte_order_mark_is_no_part_of_the_first_column(name, tmp_path):
     body = {"notes.csv": "text,label\nà,1\n", "notes.jsonl": '{"text": "à", "label": "1"}'}[name]
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + body.encode())
-    assert open_table(tmp_path / name).to_dicts() == [{"text": "à", "label": "1"}]
+    assert read(tmp_path / name).to_dicts() == [{"text": "à", "label": "1"}]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,7 @@ def test_an_unknown_encoding_is_named(tmp_path):
 def test_a_broken_file_is_an_error_without_note_text(name, content, tmp_path):
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match="could not be read as") as caught:
-        open_table(tmp_path / name)
+        read(tmp_path / name)
     assert name in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None

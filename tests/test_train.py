@@ -12,9 +12,10 @@ from clinadapt import train as training
 from clinadapt.errors import ClinadaptError
 from clinadapt.families.mlp import DenseNetwork
 from clinadapt.objective import ClassLoss, Reconstruction
+from clinadapt.randomness import local_randomness
 from clinadapt.sources import SparseSource, StateSource, TokenSource, VectorSource
 from clinadapt.tokens import Tokens
-from clinadapt.train import Recipe, Validation, epoch_batches, local_randomness, run, train
+from clinadapt.train import Recipe, Validation, epoch_batches, run, train
 
 CPU = torch.device("cpu")
 
@@ -230,22 +231,19 @@ def test_sparse_and_dense_sources_agree():
 
 def test_windows_of_a_note_are_averaged():
     from clinadapt.features import States
+    from clinadapt.shards import Shard
 
-    shard = torch.arange(12.0).reshape(6, 2)
+    lengths = np.array([2, 1, 3])
+    rows = torch.arange(12.0).reshape(6, 2)
+    shard = Shard(rows, np.empty((3, 2), np.uint64), lengths, 0.0)
     states = States(
-        [shard],
-        shard=torch.zeros(3, dtype=torch.int64),
-        start=torch.tensor([0, 2, 3]),
-        length=torch.tensor([2, 1, 3]),
-        encode_seconds=0,
-        encoded=0,
-        reused=0,
+        [shard], shard=np.zeros(3, dtype=np.int64), start=np.array([0, 2, 3]), length=lengths
     )
     source = StateSource(states, first=np.array([0, 2, 3]))  # note 0 has two windows
     assert source.lengths.tolist() == [3, 3]
     pooled = source.pooled("mean").vectors
-    first = (shard[0:2].mean(0) + shard[2]) / 2
-    torch.testing.assert_close(pooled, torch.stack([first, shard[3:6].mean(0)]))
+    first = (rows[0:2].mean(0) + rows[2]) / 2
+    torch.testing.assert_close(pooled, torch.stack([first, rows[3:6].mean(0)]))
     again = source.batch(np.array([1, 0]))
     assert again.note.tolist() == [0, 1, 1]
-    assert again.inputs[0, :3].tolist() == shard[3:6].tolist()
+    assert again.inputs[0, :3].tolist() == rows[3:6].tolist()

@@ -16,6 +16,7 @@ from clinadapt.errors import InputError
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.labels import Labels
 from clinadapt.split import carve_validation
+from clinadapt.texts import Texts
 
 
 class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -114,9 +115,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self.indicator_ = labelling.is_indicator(y)
         return self.fit_parts(
-            [texts[row] for row in train],
+            texts.take(train),
             found.take(train),
-            [texts[row] for row in validation],
+            texts.take(validation),
             found.take(validation),
         )
 
@@ -153,7 +154,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
         if getattr(self.model_, "refit", False):
             both = labels.join(validation_labels)
-            self.model_ = self._new_model().fit([*texts, *validation_texts], both)
+            self.model_ = self._new_model().fit(Texts.join([texts, validation_texts]), both)
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
         return self
@@ -209,20 +210,24 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return save_bundle(self, Path(folder))
 
 
-def _texts(X: Any) -> list[str]:
-    """Texts as a list, or an error that says which rows are not text."""
+def _texts(X: Any) -> Texts:
+    """Texts as a column, or an error that says which rows are not text."""
     if isinstance(X, str):
         raise InputError("expected a sequence of texts, got one string: put it in a list")
-    rows = X.tolist() if hasattr(X, "tolist") else list(X)
-    bad = [number for number, text in enumerate(rows) if not isinstance(text, str)]
+    rows = X if isinstance(X, Texts) else X.tolist() if hasattr(X, "tolist") else list(X)
+    bad, blank = [], []
+    for number, text in enumerate(rows):
+        if not isinstance(text, str):
+            bad.append((number, type(text).__name__))
+        elif not text.strip():
+            blank.append(number)
     if bad:
         raise InputError(
-            f"expected texts, got other things at {len(bad)} position(s), first {bad[0]} "
-            f"({type(rows[bad[0]]).__name__})"
+            f"expected texts, got other things at {len(bad)} position(s), first {bad[0][0]} "
+            f"({bad[0][1]})"
         )
-    blank = [number for number, text in enumerate(rows) if not text.strip()]
     if blank:
         raise InputError(
             f"empty text at {len(blank)} position(s), first {blank[0]}: leave these out"
         )
-    return rows
+    return Texts.of(rows)

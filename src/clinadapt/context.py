@@ -27,12 +27,18 @@ class Ledger:
         Sequences computed here, and found in the cache.
     cut_notes : int
         Notes longer than allowed, summed over all calls.
+    backend : str, optional
+        Who ran the frozen layers.
+    economies : list of str
+        What was given up to stay within the memory limit.
     """
 
     encode_seconds: float = 0.0
     encoded: int = 0
     reused: int = 0
     cut_notes: int = 0
+    backend: str | None = None
+    economies: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Context:
         Folder of frozen states. They reflect patient text: keep it where the notes are kept.
     checkpoint : Path, optional
         File that lets a killed fit go on from its last epoch.
+    memory : int, optional
+        Bytes that the process (or the GPU) may hold while training.
     progress : callable
         Called with a stage's name, steps done and steps in all.
     ledger : Ledger
@@ -52,6 +60,7 @@ class Context:
 
     cache: Path | None = None
     checkpoint: Path | None = None
+    memory: int | None = None
     progress: Progress = no_progress
     ledger: Ledger = field(default_factory=Ledger)
 

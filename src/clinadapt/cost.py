@@ -1,5 +1,7 @@
 """What a cell cost: seconds, and the largest memory that the process held meanwhile."""
 
+import ctypes
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from clinadapt.memory import held_bytes
 
 PROCESS = Path("/proc/self")
 
@@ -34,12 +38,25 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + passed
 
 
-def reset_peak_memory() -> None:
-    """Begin a new peak: the next `peak_memory` counts from here, where the system allows it."""
+def reset_peak_memory() -> int:
+    """Begin a new peak: the next `peak_memory` counts from here, where the system allows it.
+
+    What was freed is given back to the system first, so that a peak depends little on what ran
+    before.
+
+    Returns
+    -------
+    int
+        Bytes of resident memory that are held now.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library than Linux's usual one
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     with suppress(OSError):
         (PROCESS / "clear_refs").write_text("5")  # Linux: resets the high-water mark
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    return held_bytes(torch.device("cpu"))
 
 
 def peak_memory() -> dict[str, Any]:

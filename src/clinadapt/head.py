@@ -31,8 +31,26 @@ def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
         return hidden[torch.arange(len(hidden), device=hidden.device), last]
     if how == "max":
         return hidden.masked_fill(~mask[..., None], float("-inf")).amax(dim=1)
-    total = hidden.masked_fill(~mask[..., None], 0.0).sum(dim=1)
-    return total / mask.sum(dim=1, keepdim=True)
+    return masked_mean(hidden.masked_fill(~mask[..., None], 0.0), mask)
+
+
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the real tokens of each sequence.
+
+    Parameters
+    ----------
+    hidden : Tensor, shape [sequence, token, width]
+        Padding may hold anything finite.
+    mask : Tensor of bool, shape [sequence, token]
+
+    Returns
+    -------
+    Tensor, shape [sequence, width]
+        In fp32.
+    """
+    # A product with zeros and ones reads the states once and adds up in fp32.
+    total = torch.bmm(mask[:, None].to(hidden.dtype), hidden)[:, 0]
+    return total.float() / mask.sum(dim=1, keepdim=True)
 
 
 def merge_windows(pooled: Tensor, note: Tensor, notes: int) -> Tensor:

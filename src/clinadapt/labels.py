@@ -87,33 +87,65 @@ def positive_last(classes: Sequence[Any], positive: Any | None = None) -> list[A
 
 def from_single(values: Sequence[Any], positive: Any | None = None) -> Labels:
     """Labels from one class a note; two classes make a binary task, more a multi-class one."""
-    classes = sorted(set(values))
-    if len(classes) < 2:
-        raise InputError(
-            f"expected at least two classes, got {len(classes)} ({classes}): "
-            "there is nothing to tell apart"
-        )
-    task: Task = "binary" if len(classes) == 2 else "multiclass"
-    if task == "binary":
-        classes = positive_last(classes, positive)
-    code = {name: column for column, name in enumerate(classes)}
+    code = {name: number for number, name in enumerate(dict.fromkeys(values))}
     codes = np.fromiter((code[value] for value in values), dtype=np.int64, count=len(values))
-    matrix = np.zeros((len(values), len(classes)), dtype=np.bool_)
-    matrix[np.arange(len(values)), codes] = True
-    return Labels(task, np.array(classes), matrix)
+    rows = np.arange(len(values))
+    return from_codes(list(code), rows, codes, len(values), single=True, positive=positive)
 
 
 def from_sets(values: Sequence[Iterable[Any]]) -> Labels:
     """Multi-label labels from a collection of classes a note (possibly empty)."""
     sets = [set(value) for value in values]
-    classes = sorted(set().union(*sets))
+    code = {name: number for number, name in enumerate(set().union(*sets))}
+    codes = np.array([code[name] for carried in sets for name in carried], dtype=np.int64)
+    rows = np.repeat(np.arange(len(sets)), [len(carried) for carried in sets])
+    return from_codes(list(code), rows, codes, len(sets), single=False)
+
+
+def from_codes(
+    names: Sequence[Any],
+    rows: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    notes: int,
+    single: bool,
+    positive: Any | None = None,
+) -> Labels:
+    """Labels from pairs of a note and a class that it carries.
+
+    Parameters
+    ----------
+    names : sequence
+        Classes, each once, in any order; those that no note carries are left out.
+    rows, codes : ndarray of int64, shape [pair]
+        Number of the note; number of the class among `names`.
+    notes : int
+        Number of notes.
+    single : bool
+        Whether each note carries just one class.
+    positive : optional
+        Positive class of a binary task.
+
+    Raises
+    ------
+    InputError
+        Fewer than two classes, or an unknown positive one.
+    """
+    carried = np.bincount(codes, minlength=len(names)) > 0
+    classes = sorted(name for name, is_carried in zip(names, carried, strict=True) if is_carried)
     if len(classes) < 2:
-        raise InputError(f"expected at least two labels in a multi-label task, got {classes}")
-    code = {name: column for column, name in enumerate(classes)}
-    matrix = np.zeros((len(sets), len(classes)), dtype=np.bool_)
-    for row, carried in enumerate(sets):
-        matrix[row, [code[name] for name in carried]] = True
-    return Labels("multilabel", np.array(classes), matrix)
+        raise InputError(
+            f"expected at least two classes, got {len(classes)} ({classes}): "
+            "there is nothing to tell apart"
+            if single
+            else f"expected at least two labels in a multi-label task, got {classes}"
+        )
+    task: Task = "multilabel" if not single else "binary" if len(classes) == 2 else "multiclass"
+    if task == "binary":
+        classes = positive_last(classes, positive)
+    column = {name: number for number, name in enumerate(classes)}
+    matrix = np.zeros((notes, len(classes)), dtype=np.bool_)
+    matrix[rows, np.array([column.get(name, -1) for name in names])[codes]] = True
+    return Labels(task, np.array(classes), matrix)
 
 
 def is_indicator(y: Any) -> bool:

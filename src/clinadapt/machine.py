@@ -4,6 +4,8 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -49,6 +51,13 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """Type in which matrix products run."""
     fast = precision == "bf16" or (precision == "auto" and has_fast_bf16(device.type))
     return torch.bfloat16 if fast else torch.float32
+
+
+@contextmanager
+def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Matrix products in a type, within a `with` block."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        yield
 
 
 def environment() -> dict[str, Any]:

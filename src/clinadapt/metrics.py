@@ -46,6 +46,7 @@ PROBABILISTIC = ("auroc", "auprc", "brier", "ece")
 LOSSES = ("brier", "ece")  # less is better
 ECE_BINS = 10
 RESAMPLES_AT_ONCE = 100
+WEIGHTS_AT_ONCE = 2**21  # 16 MB: of many notes, fewer resamples
 
 REASONS = {
     "precision": "no note was predicted positive",
@@ -167,32 +168,50 @@ def _mean_defined(values: Floats) -> Floats:
 # ---------------------------------------------------------------- scores from probabilities
 
 
-def auroc(labels: NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:
-    """Area under the ROC curve, ties counted half; shape [resample]."""
-    hits, misses = _by_descending_score(labels, scores, weights)
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Notes by descending score.
+
+    Attributes
+    ----------
+    order : ndarray of int64, shape [note]
+    starts : ndarray of int64, shape [distinct score]
+        Where each score begins in the order.
+    positive : ndarray of bool, shape [note]
+        Labels in the order.
+    """
+
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    positive: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: NDArray[np.bool_], scores: Floats) -> "Ranking":
+        """Rank notes by their scores."""
+        order = np.argsort(-scores, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
+        return cls(order, starts, labels[order])
+
+    def weigh(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Weight of positives and of negatives at each score: twice [resample, score]."""
+        ordered = weights[:, self.order]
+        hits = np.add.reduceat(ordered * self.positive, self.starts, axis=1)
+        misses = np.add.reduceat(ordered * ~self.positive, self.starts, axis=1)
+        return hits, misses
+
+
+def auroc(hits: Floats, misses: Floats) -> Floats:
+    """Area under the ROC curve, ties counted half; from `Ranking.weigh`, shape [resample]."""
     # Probability that a positive stands above a negative: sum over negatives of positives above.
     above = np.cumsum(hits, axis=1) - hits / 2
     return _divide((above * misses).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
 
 
-def auprc(labels: NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:
+def auprc(hits: Floats, misses: Floats) -> Floats:
     """Average precision: sum of precision times step in recall; shape [resample]."""
-    hits, misses = _by_descending_score(labels, scores, weights)
     found = np.cumsum(hits, axis=1)
     precision = np.nan_to_num(_divide(found, found + np.cumsum(misses, axis=1)))
     return _divide((precision * hits).sum(axis=1), hits.sum(axis=1))
-
-
-def _by_descending_score(
-    labels: NDArray[np.bool_], scores: Floats, weights: Floats
-) -> tuple[Floats, Floats]:
-    """Weight of positives and of negatives at each distinct score, highest score first."""
-    order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
-    ordered, positive = weights[:, order], labels[order]
-    hits = np.add.reduceat(ordered * positive, starts, axis=1)
-    misses = np.add.reduceat(ordered * ~positive, starts, axis=1)
-    return hits, misses
 
 
 def brier(task: Task, labels: NDArray[np.bool_], probabilities: Floats, weights: Floats) -> Floats:
@@ -233,21 +252,6 @@ def _ece(events: NDArray[np.bool_], probabilities: Floats, weights: Floats) -> F
     return _divide(np.abs(gap).sum(axis=1), weights.sum(axis=1))
 
 
-def _probabilistic(
-    name: str, task: Task, labels: NDArray[np.bool_], probabilities: Floats, weights: Floats
-) -> Floats:
-    if name == "brier":
-        return brier(task, labels, probabilities, weights)
-    if name == "ece":
-        return ece(task, labels, probabilities, weights)
-    area = {"auroc": auroc, "auprc": auprc}[name]
-    if task == "binary":
-        return area(labels[:, 1], probabilities[:, 1], weights)
-    columns = range(labels.shape[1])
-    each = [area(labels[:, column], probabilities[:, column], weights) for column in columns]
-    return np.mean(each, axis=0)  # undefined if it is for any class
-
-
 # ---------------------------------------------------------------- values with intervals
 
 
@@ -262,10 +266,59 @@ def resample_weights(
     names, cluster_of = np.unique(clusters, return_inverse=True)
     generator = np.random.default_rng(seed)
     share = np.full(len(names), 1.0 / len(names))
-    for start in range(0, resamples, RESAMPLES_AT_ONCE):
-        rows = min(RESAMPLES_AT_ONCE, resamples - start)
+    at_once = min(RESAMPLES_AT_ONCE, max(1, WEIGHTS_AT_ONCE // len(clusters)))
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
         drawn = generator.multinomial(len(names), share, size=rows)
         yield drawn[:, cluster_of].astype(np.float64)
+
+
+class Statistics:
+    """Metrics of predictions as functions of the notes' weights; notes are ranked once.
+
+    Parameters
+    ----------
+    labels : Labels
+    probabilities : ndarray of float64, shape [note, class]
+    predicted : ndarray of bool, shape [note, class]
+    names : iterable of str, optional
+        Metrics; default all of the task.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        probabilities: Floats,
+        predicted: NDArray[np.bool_],
+        names: Iterable[str] | None = None,
+    ) -> None:
+        self.task, self.matrix = labels.task, labels.matrix
+        self.probabilities, self.predicted = probabilities, predicted
+        self.names = tuple(metric_names(labels.task) if names is None else names)
+        self.rankings = []
+        if {"auroc", "auprc"} & set(self.names):
+            columns = [1] if labels.task == "binary" else range(labels.matrix.shape[1])
+            self.rankings = [
+                Ranking.of(labels.matrix[:, column], probabilities[:, column]) for column in columns
+            ]
+
+    def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Value of each metric under each row of weights [resample, note]: name to [resample]."""
+        counts = count(self.matrix, self.predicted, weights)
+        areas = [
+            (auroc(*weighed), auprc(*weighed))
+            for weighed in (ranking.weigh(weights) for ranking in self.rankings)
+        ]
+        found = {}
+        for name in self.names:
+            if name in ("auroc", "auprc"):  # undefined if it is for any class
+                found[name] = np.mean([area[name == "auprc"] for area in areas], axis=0)
+            elif name in PROBABILISTIC:
+                loss = {"brier": brier, "ece": ece}[name]
+                found[name] = loss(self.task, self.matrix, self.probabilities, weights)
+            else:
+                found[name] = thresholded(name, self.task, counts)
+        return found
 
 
 def values(
@@ -276,14 +329,7 @@ def values(
     names: Iterable[str] | None = None,
 ) -> dict[str, Floats]:
     """Value of each metric under each row of weights [resample, note]: name to [resample]."""
-    task = labels.task
-    counts = count(labels.matrix, predicted, weights)
-    return {
-        name: _probabilistic(name, task, labels.matrix, probabilities, weights)
-        if name in PROBABILISTIC
-        else thresholded(name, task, counts)
-        for name in (metric_names(task) if names is None else names)
-    }
+    return Statistics(labels, probabilities, predicted, names)(weights)
 
 
 def interval(resampled: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -346,9 +392,4 @@ def scores(
     resamples, seed : int
         The same seed draws the same patients for every classifier, so differences are paired.
     """
-    return bootstrap(
-        clusters,
-        lambda weights: values(labels, probabilities, predicted, weights),
-        resamples,
-        seed,
-    )
+    return bootstrap(clusters, Statistics(labels, probabilities, predicted), resamples, seed)

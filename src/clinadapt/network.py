@@ -39,7 +39,11 @@ class StatesAsTheyAre(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return states [sequence, token, width], mask and an auxiliary loss of zero."""
-        return batch.inputs.float(), batch.mask, batch.inputs.new_zeros((), dtype=torch.float32)
+        states = batch.inputs
+        # Where products run in bf16, states of 16 bit go in as they are: no wider copy.
+        if not torch.is_autocast_enabled(states.device.type) or states.dtype != torch.bfloat16:
+            states = states.float()
+        return states, batch.mask, states.new_zeros((), dtype=torch.float32)
 
 
 class NoteNetwork(nn.Module):
@@ -67,6 +71,10 @@ class NoteNetwork(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return class scores [note, class] and the auxiliary loss."""
         hidden, mask, auxiliary_loss = self.encoder(batch)
-        hidden = self.structure(hidden, mask)
-        pooled = pool(hidden, mask, self.pooling)
+        mean = getattr(self.structure, "mean", None)
+        if self.pooling == "mean" and callable(mean):
+            # What is linear after a mean is done once a note, not once a token.
+            pooled = mean(hidden, mask)
+        else:
+            pooled = pool(self.structure(hidden, mask), mask, self.pooling)
         return self.head(merge_windows(pooled, batch.note, batch.notes)), auxiliary_loss

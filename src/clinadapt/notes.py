@@ -1,8 +1,13 @@
-"""A table of notes, read and checked: every problem at once, nothing dropped silently."""
+"""A table of notes, read and checked: every problem at once, nothing dropped silently.
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+Tables are read batch by batch. What grows with the rows is a few numbers a note; texts, ids and
+groups are on disk once they are many.
+"""
+
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +15,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clinadapt import labels as labelling
+from clinadapt.checks import RowNumbers, class_problems, label_marks, repeated_texts
+from clinadapt.columns import LabelReader, as_text, text_hashes, whole_floats
 from clinadapt.errors import InputError
-from clinadapt.labels import Labels
-from clinadapt.tables import open_table
-
-SHOWN_ROWS = 10
-LONGEST_SHOWN = 60
+from clinadapt.labels import Labels, from_codes
+from clinadapt.tables import Table, open_table
+from clinadapt.texts import Texts, TextWriter
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,10 @@ class Notes:
 
     Attributes
     ----------
-    ids, texts : list of str, [note]
+    ids, texts : Texts, [note]
+        Any sequence of str will do to make notes of.
     labels : Labels
-    groups, parts : list of str [note], optional
+    groups, parts : Texts [note], optional
         Patient of each note; name of the official part of each note.
     source : str
         Where the notes came from; never their content.
@@ -78,29 +83,64 @@ class Notes:
         Findings that do not stop a study but that its reader must know.
     """
 
-    ids: list[str]
-    texts: list[str]
+    ids: Texts
+    texts: Texts
     labels: Labels
-    groups: list[str] | None = None
-    parts: list[str] | None = None
+    groups: Texts | None = None
+    parts: Texts | None = None
     source: str = "memory"
     synthetic: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        for name in ("ids", "texts", "groups", "parts"):
+            column = getattr(self, name)
+            object.__setattr__(self, name, None if column is None else Texts.of(column))
+
     def __len__(self) -> int:
         return len(self.texts)
 
-    @property
+    @cached_property
     def clusters(self) -> NDArray[np.int64]:
         """Number of the patient of each note [note]; each note its own where there are none."""
-        units = self.groups if self.groups is not None else self.ids
-        return np.unique(np.array(units), return_inverse=True)[1].astype(np.int64)
+        return np.arange(len(self)) if self.groups is None else _numbered(self.groups)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of ids, texts, labels and patients."""
+        digest = hashlib.sha256()
+        for column in (self.ids, self.texts):
+            for block in column.blocks():
+                digest.update(json.dumps(block).encode())
+        classes = [str(name) for name in self.labels.classes]
+        digest.update(json.dumps([len(self), self.labels.task, classes]).encode())
+        digest.update(np.packbits(self.labels.matrix).tobytes())
+        digest.update(self.clusters.tobytes())
+        return digest.hexdigest()
+
+    def take(self, rows: NDArray[np.int64]) -> "Notes":
+        """Some of the notes, as a view."""
+        return replace(
+            self,
+            ids=self.ids.take(rows),
+            texts=self.texts.take(rows),
+            labels=self.labels.take(rows),
+            groups=None if self.groups is None else self.groups.take(rows),
+            parts=None if self.parts is None else self.parts.take(rows),
+        )
+
+
+def _numbered(units: Texts) -> NDArray[np.int64]:
+    """Number of each string among the distinct ones in sorted order."""
+    blocks = [pl.Series(block, dtype=pl.String) for block in units.blocks()]
+    series = pl.concat([pl.Series(dtype=pl.String), *blocks])
+    return series.rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def read_texts(
     source: Any, text: str = "text", id: str | None = None, encoding: str = "utf-8"
-) -> tuple[list[str], list[str]]:
+) -> tuple[Texts, Texts]:
     """Ids and texts of an unlabelled table, for prediction.
 
     Raises
@@ -110,18 +150,26 @@ def read_texts(
     """
     table = open_table(source, encoding)
     columns = Columns(text=text, label=(), id=id)
-    problems = _missing_columns(table, columns)
+    if problems := _missing_columns(table, columns):
+        raise InputError(problems)
+    whole = whole_floats(table, columns.wanted())
+    ids, texts, empty, nameless = TextWriter(), TextWriter(), RowNumbers(), RowNumbers()
+    seen = 0
+    for batch in table.batches(columns.wanted()):
+        rows = np.arange(seen + 1, seen + 1 + len(batch))
+        seen += len(batch)
+        cells, names = as_text(batch[text], text in whole), _ids(batch, id, rows, whole)
+        empty.add(rows[cells.is_null().to_numpy()])
+        nameless.add(rows[(names == "").to_numpy()])
+        texts.append(cells.fill_null("").to_list())
+        ids.append(names.to_list())
+    if empty:
+        problems.append(f"empty text in {empty}: fill them or leave them out")
+    if nameless:
+        problems.append(f"missing id in {nameless}")
     if problems:
         raise InputError(problems)
-    texts = _as_text(table[text])
-    if rows := [row for row, value in enumerate(texts, start=1) if value is None]:
-        problems.append(f"empty text in {_rows(rows)}: fill them or leave them out")
-    ids = _ids(table, columns)
-    if rows := [row for row, value in enumerate(ids, start=1) if not value]:
-        problems.append(f"missing id in {_rows(rows)}")
-    if problems:
-        raise InputError(problems)
-    return ids, [value or "" for value in texts]
+    return ids.finish(), texts.finish()
 
 
 def read_notes(
@@ -158,53 +206,15 @@ def read_notes(
     """
     columns = columns or Columns()
     table = open_table(source, encoding)
-    problems = _missing_columns(table, columns)
-    if problems:
+    if problems := _missing_columns(table, columns):
         raise InputError(problems)
-    if table.is_empty():
+    reader = _Reader(columns, whole_floats(table, columns.wanted()), leave_out_bad)
+    for batch in table.batches(columns.wanted()):
+        reader.add(batch)
+    if not reader.seen:
         raise InputError("the table has no rows: expected labelled notes")
-
-    ids = _ids(table, columns)
-    texts = _as_text(table[columns.text])
-    values, label_problems = _label_values(table, columns)
-    problems += label_problems
-
-    reasons: dict[int, list[str]] = {}
-    for reason, cells in (("empty text", texts), ("missing label", values)):
-        rows = [row for row, cell in enumerate(cells, start=1) if cell is None]
-        for row in rows:
-            reasons.setdefault(row, []).append(reason)
-        if rows and not leave_out_bad:
-            problems.append(
-                f"{reason} in {_rows(rows)}: correct the table, or leave these rows out with "
-                f"--leave-out-bad (they are then listed in the result)"
-            )
-    left_out = (
-        [LeftOut(row, ids[row - 1], ", ".join(found)) for row, found in sorted(reasons.items())]
-        if leave_out_bad
-        else []
-    )
-    dropped = {entry.row - 1 for entry in left_out}
-    keep = [row for row in range(len(table)) if row not in dropped]
-
-    groups = _unit_column(table, columns.group, "group", keep, problems)
-    parts = _unit_column(table, columns.split, "split", keep, problems)
-    problems += _id_problems(ids, columns, keep)
-    usable = [row for row in keep if texts[row] is not None and values[row] is not None]
-    problems += _class_problems(usable, values, groups, keep, columns, minimum_per_class)
-    warnings = _conflicts(usable, texts, values)
-    if problems:
-        raise InputError(problems + [f"(also) {warning}" for warning in warnings])
-
-    return Notes(
-        ids=[ids[row] for row in keep],
-        texts=[str(texts[row]) for row in keep],
-        labels=_encode([values[row] for row in keep], columns),
-        groups=groups,
-        parts=parts,
-        source=str(source) if isinstance(source, str | Path) else "memory",
-        left_out=left_out,
-        warnings=warnings,
+    return reader.finish(
+        str(source) if isinstance(source, str | Path) else "memory", minimum_per_class
     )
 
 
@@ -222,198 +232,154 @@ def built_in_notes(**sizes: int) -> Notes:
     return replace(read, source="built-in", synthetic=True)
 
 
-def shown_values(values: Sequence[str], spell: Callable[[str], str] = repr) -> str:
-    """Some values for a message; only their number if they are long, for they may be notes."""
-    if any(len(value) > LONGEST_SHOWN for value in values):
-        return f"{len(values)} long values (is it the right column?)"
-    more = f" and {len(values) - SHOWN_ROWS} more" if len(values) > SHOWN_ROWS else ""
-    return ", ".join(spell(value) for value in values[:SHOWN_ROWS]) + more
-
-
-def _rows(rows: Sequence[int]) -> str:
-    shown = ", ".join(map(str, rows[:SHOWN_ROWS]))
-    more = f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
-    return f"{len(rows)} row(s): {shown}{more}"
-
-
-def _missing_columns(table: pl.DataFrame, columns: Columns) -> list[str]:
+def _missing_columns(table: Table, columns: Columns) -> list[str]:
     return [
-        f"no column {name!r} in the table; it has: {', '.join(table.columns)}"
+        f"no column {name!r} in the table; it has: {', '.join(table.schema)}"
         for name in columns.wanted()
-        if name not in table.columns
+        if name not in table.schema
     ]
 
 
-def _as_text(column: pl.Series) -> list[str | None]:
-    """Cells as text: None for null, NaN and blank; 1.0 as "1" where all numbers are whole.
-
-    Raises
-    ------
-    InputError
-        The column's type has no text form.
-    """
-    try:
-        return _cells_as_text(column)
-    except pl.exceptions.PolarsError:
-        raise InputError(
-            f"column {column.name!r} has the type {column.dtype}, which cannot be read as text"
-        ) from None
-
-
-def _cells_as_text(column: pl.Series) -> list[str | None]:
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-        known = column.drop_nulls()
-        if known.is_finite().all() and (known == known.round()).all():
-            column = column.cast(pl.Int64)
-    cells = column.cast(pl.String).to_list()
-    return [cell if cell is not None and cell.strip() else None for cell in cells]
-
-
-def _ids(table: pl.DataFrame, columns: Columns) -> list[str]:
-    if columns.id is None:
-        return [str(row) for row in range(1, len(table) + 1)]
-    return [cell or "" for cell in _as_text(table[columns.id])]
-
-
-def _label_values(
-    table: pl.DataFrame, columns: Columns
-) -> tuple[list[tuple[str, ...] | None], list[str]]:
-    """Classes of each row (one, or several if multi-label; None if missing), and problems."""
-    if len(columns.label) > 1:
-        return _indicator_values(table, columns.label)
-    column = table[columns.label[0]]
-    if isinstance(column.dtype, pl.List | pl.Array):
-        lists = column.cast(pl.List(pl.String)).to_list()
-        return [
-            None if cell is None or None in cell else tuple(dict.fromkeys(cell)) for cell in lists
-        ], []
-    cells = _as_text(column)
-    if columns.separator is None:
-        return [None if cell is None else (cell.strip(),) for cell in cells], []
-    split = [
-        None
-        if cell is None
-        else tuple(dict.fromkeys(p.strip() for p in cell.split(columns.separator) if p.strip()))
-        for cell in cells
-    ]
-    return split, []
-
-
-def _indicator_values(
-    table: pl.DataFrame, names: tuple[str, ...]
-) -> tuple[list[tuple[str, ...] | None], list[str]]:
-    truth = {"1": True, "true": True, "0": False, "false": False}
-    problems = []
-    carried: list[tuple[str, ...] | None] = [() for _ in range(len(table))]
-    for name in names:
-        cells = [None if cell is None else cell.lower() for cell in _as_text(table[name])]
-        bad = [row for row, cell in enumerate(cells, 1) if cell is not None and cell not in truth]
-        if bad:
-            problems.append(
-                f"label column {name!r} must hold 0/1 or true/false where several label columns "
-                f"are given; other values in {_rows(bad)}"
-            )
-        for row, cell in enumerate(cells):
-            so_far = carried[row]
-            if cell is None or so_far is None:
-                carried[row] = None
-            elif truth.get(cell, False):
-                carried[row] = (*so_far, name)
-    return carried, problems
-
-
-def _unit_column(
-    table: pl.DataFrame, name: str | None, role: str, keep: list[int], problems: list[str]
-) -> list[str] | None:
-    """Cells of the group or split column of the kept rows; missing ones are a problem."""
+def _ids(
+    batch: pl.DataFrame, name: str | None, rows: NDArray[np.int64], whole: set[str]
+) -> pl.Series:
+    """Ids of a batch, "" where there is none; row numbers if no column holds them."""
     if name is None:
-        return None
-    cells = _as_text(table[name])
-    if rows := [row + 1 for row in keep if cells[row] is None]:
-        problems.append(f"missing {role} (column {name!r}) in {_rows(rows)}")
-    return [(cells[row] or "").strip() for row in keep]
+        return pl.Series(rows).cast(pl.String)
+    return as_text(batch[name], name in whole).fill_null("")
 
 
-def _id_problems(ids: list[str], columns: Columns, keep: list[int]) -> list[str]:
-    if columns.id is None:
-        return []
-    problems = []
-    if rows := [row + 1 for row in keep if not ids[row]]:
-        problems.append(f"missing id (column {columns.id!r}) in {_rows(rows)}")
-    counts = Counter(ids[row] for row in keep if ids[row])
-    if rows := [row + 1 for row in keep if counts[ids[row]] > 1]:
-        problems.append(f"duplicate ids (column {columns.id!r}) in {_rows(rows)}")
-    return problems
+class _Reader:
+    """Notes batch after batch: what is kept of them, and what is wrong with them.
 
+    Arrays are over the kept rows; without `leave_out_bad` these are all rows, usable or not.
+    """
 
-def _class_problems(
-    usable: list[int],
-    values: list[tuple[str, ...] | None],
-    groups: list[str] | None,
-    keep: list[int],
-    columns: Columns,
-    minimum: int,
-) -> list[str]:
-    group_of = dict(zip(keep, groups, strict=True)) if groups is not None else {}
-    # Several label columns name their classes, even those that no note carries.
-    units: dict[str, set[str]] = (
-        {name: set() for name in columns.label} if len(columns.label) > 1 else {}
-    )
-    for row in usable:
-        for name in values[row] or ():
-            units.setdefault(name, set()).add(group_of.get(row, str(row)))
-    if len(units) < 2:
-        found = shown_values(list(units)) or "none"
-        return [f"one class only (found: {found}): expected at least two to tell apart"]
-    problems = []
-    rare = sorted(name for name, members in units.items() if len(members) < minimum)
-    if rare:
+    def __init__(self, columns: Columns, whole: set[str], leave_out_bad: bool) -> None:
+        self.columns, self.whole, self.leave_out_bad = columns, whole, leave_out_bad
+        self.labels = LabelReader(columns.label, columns.separator, whole)
+        self.seen = self.kept = 0
+        self.ids, self.texts = TextWriter(), TextWriter()
+        roles = {"group": columns.group, "split": columns.split}
+        self.units = {role: name for role, name in roles.items() if name is not None}
+        self.writers = {role: TextWriter() for role in self.units}
+        self.without = {role: RowNumbers() for role in self.units}
+        self.empty, self.unlabelled, self.nameless = RowNumbers(), RowNumbers(), RowNumbers()
+        self.left_out: list[LeftOut] = []
+        self.numbers: list[NDArray[np.int64]] = []
+        self.usable: list[NDArray[np.bool_]] = []
+        self.hashes: list[NDArray[np.uint64]] = []
+        self.id_hashes: list[NDArray[np.uint64]] = []
+        self.pairs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+
+    def add(self, batch: pl.DataFrame) -> None:
+        columns = self.columns
+        numbers = np.arange(self.seen + 1, self.seen + 1 + len(batch))
+        ids = _ids(batch, columns.id, numbers, self.whole)
+        texts = as_text(batch[columns.text], columns.text in self.whole)
+        labels = self.labels.read(batch, self.seen)
+        self.seen += len(batch)
+
+        empty = texts.is_null().to_numpy()
+        usable = ~(empty | labels.missing)
+        self.empty.add(numbers[empty])
+        self.unlabelled.add(numbers[labels.missing])
+        keep = usable if self.leave_out_bad else np.ones(len(batch), dtype=np.bool_)
+        for at in np.flatnonzero(~keep).tolist():
+            found = ("empty text", empty[at]), ("missing label", labels.missing[at])
+            reasons = ", ".join(reason for reason, is_so in found if is_so)
+            self.left_out.append(LeftOut(int(numbers[at]), ids[at], reasons))
+
+        place = self.kept + np.cumsum(keep) - 1  # among the kept rows
+        paired = keep[labels.rows]
+        self.pairs.append((place[labels.rows[paired]], labels.codes[paired]))
+        numbers, ids, texts = numbers[keep], ids.filter(keep), texts.filter(keep)
+        self.kept += len(numbers)
+        self.numbers.append(numbers)
+        self.usable.append(usable[keep])
+        self.nameless.add(numbers[(ids == "").to_numpy()])
+        self.hashes.append(text_hashes(texts.fill_null("")))
+        self.ids.append(ids.to_list())
+        self.texts.append(texts.fill_null("").to_list())
+        if columns.id is not None:
+            self.id_hashes.append(ids.hash().to_numpy())
+        for role, name in self.units.items():
+            cells = as_text(batch[name], name in self.whole).filter(keep)
+            self.without[role].add(numbers[cells.is_null().to_numpy()])
+            self.writers[role].append(cells.fill_null("").str.strip_chars().to_list())
+
+    def finish(self, source: str, minimum_per_class: int) -> Notes:
+        """The notes, or an error with everything that is wrong."""
+        numbers, usable = np.concatenate(self.numbers), np.concatenate(self.usable)
+        rows, codes = (np.concatenate(side) for side in zip(*self.pairs, strict=True))
+        units = {role: writer.finish() for role, writer in self.writers.items()}
+        groups = units.get("group")
+
+        problems = self.labels.problems()
+        for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
+            if where and not self.leave_out_bad:
+                problems.append(
+                    f"{reason} in {where}: correct the table, or leave these rows out with "
+                    f"--leave-out-bad (they are then listed in the result)"
+                )
+        for role, where in self.without.items():
+            if where:
+                problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
+        problems += self._id_problems(numbers)
+        of_usable = usable[rows]
+        carriers = self._carriers(rows[of_usable], codes[of_usable], groups)
         kind = "patients (groups)" if groups is not None else "notes"
-        names = shown_values(rare, lambda name: f"{name!r} ({len(units[name])})")
-        problems.append(
-            f"{len(rare)} class(es) with fewer than {minimum} {kind}, too few for training, "
-            f"validation and test: {names}. Merge them or leave them out"
+        several = self.columns.separator is not None or len(self.columns.label) > 1
+        problems += class_problems(
+            carriers, kind, minimum_per_class, self.columns.positive, not several
         )
-    single = len(columns.label) == 1 and columns.separator is None
-    for mark in "|;,":
-        if rare and single and sum(mark in name for name in units) > len(units) // 2:
-            problems.append(
-                f"many labels contain {mark!r}: if a note can carry several labels, "
-                f"say --separator {mark!r}"
-            )
-            break
-    if columns.positive is not None and columns.positive not in units:
-        problems.append(
-            f"--positive {columns.positive!r} is not a label; labels: {shown_values(sorted(units))}"
+        warnings = repeated_texts(
+            np.concatenate(self.hashes)[usable],
+            numbers[usable],
+            label_marks(rows, codes, len(usable))[usable],
         )
-    return problems
+        if problems:
+            raise InputError(problems + [f"(also) {warning}" for warning in warnings])
 
-
-def _conflicts(
-    usable: list[int], texts: list[str | None], values: list[tuple[str, ...] | None]
-) -> list[str]:
-    """Name rows that repeat a text, with the same labels or, worse, with others."""
-    rows_of: dict[str, list[int]] = {}
-    for row in usable:
-        rows_of.setdefault(" ".join(str(texts[row]).split()).lower(), []).append(row)
-    repeated = [rows for rows in rows_of.values() if len(rows) > 1]
-    conflicting = [rows for rows in repeated if len({frozenset(values[r] or ()) for r in rows}) > 1]
-    findings = []
-    if conflicting:
-        flat = [row + 1 for rows in conflicting for row in rows]
-        findings.append(
-            f"the same text with two labels: {len(conflicting)} text(s), in {_rows(flat)}"
+        single = not several and bool((np.bincount(rows, minlength=len(usable)) == 1).all())
+        positive = self.columns.positive if single else None
+        return Notes(
+            ids=self.ids.finish(),
+            texts=self.texts.finish(),
+            labels=from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive),
+            groups=groups,
+            parts=units.get("split"),
+            source=source,
+            left_out=self.left_out,
+            warnings=warnings,
         )
-    if repeated:
-        flat = [row + 1 for rows in repeated for row in rows]
-        findings.append(f"the same text more than once: {len(repeated)} text(s), in {_rows(flat)}")
-    return findings
 
+    def _id_problems(self, numbers: NDArray[np.int64]) -> list[str]:
+        if self.columns.id is None:
+            return []
+        problems = []
+        if self.nameless:
+            problems.append(f"missing id (column {self.columns.id!r}) in {self.nameless}")
+        hashes = np.concatenate(self.id_hashes)
+        _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        nameless = hashes == pl.Series([""]).hash().item()
+        twice = RowNumbers()
+        twice.add(numbers[(counts[inverse] > 1) & ~nameless])
+        if twice:
+            problems.append(f"duplicate ids (column {self.columns.id!r}) in {twice}")
+        return problems
 
-def _encode(values: list[tuple[str, ...] | None], columns: Columns) -> Labels:
-    known = [value or () for value in values]
-    several = columns.separator is not None or len(columns.label) > 1
-    if several or any(len(value) != 1 for value in known):
-        return labelling.from_sets(known)
-    return labelling.from_single([value[0] for value in known], columns.positive)
+    def _carriers(
+        self, rows: NDArray[np.int64], codes: NDArray[np.int64], groups: Texts | None
+    ) -> dict[str, int]:
+        """Notes, or patients if grouped, that carry each class."""
+        if groups is not None:
+            patients = _numbered(groups)
+            codes = np.unique(codes * len(patients) + patients[rows]) // len(patients)
+        counts = np.bincount(codes, minlength=len(self.labels.codes)).tolist()
+        named = len(self.columns.label) > 1
+        return {
+            name: count
+            for name, count in zip(self.labels.codes, counts, strict=True)
+            if count or named
+        }

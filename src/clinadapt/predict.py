@@ -1,6 +1,6 @@
-"""Classify a table of unlabelled notes with a bundle."""
+"""Classify a table of unlabelled notes with a bundle, in memory that they do not grow."""
 
-import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,10 @@ import polars as pl
 
 from clinadapt import results
 from clinadapt.bundle import load, read_record
+from clinadapt.classifier import NoteClassifier
 from clinadapt.errors import InputError
 from clinadapt.notes import read_texts
+from clinadapt.texts import Texts
 
 
 def predict_table(
@@ -50,24 +52,23 @@ def predict_table(
     record = read_record(bundle)
     ids, texts = read_texts(notes, text, id, encoding)
     classifier = load(bundle)
-    probabilities = classifier.predict_proba(texts)
-    matrix = classifier.predict_matrix(probabilities)
-    decoded = results.decode_text(classifier.task_, classifier.classes_, matrix)
-    frame = pl.DataFrame(
-        {
-            "id": ids,
-            "prediction": decoded,
-            **results.probability_columns(classifier.classes_, probabilities),
-        }
-    )
+    synthetic = record["provenance"].get("data", {}).get("synthetic", False)
+    about = {"model_fitted_on": "synthetic notes" if synthetic else "notes"}
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".csv":
-        if classifier.task_ == "multilabel":
-            frame = frame.with_columns(pl.col("prediction").list.join("|"))
-        results.write_csv(frame, out)
-    else:
-        synthetic = record["provenance"].get("data", {}).get("synthetic", False)
-        about = {"model_fitted_on": "synthetic notes" if synthetic else "notes"}
-        results.write_predictions(frame, out, about)
-    os.chmod(out, 0o600)  # predictions are patient data
-    return len(frame)
+    results.write_predictions(_predicted(classifier, ids, texts), out, about)
+    return len(ids)
+
+
+def _predicted(classifier: NoteClassifier, ids: Texts, texts: Texts) -> Iterator[pl.DataFrame]:
+    """Predictions of notes, block after block; one empty block if there are none."""
+    for start in range(0, max(len(ids), 1), results.NOTES_AT_ONCE):
+        block = slice(start, start + results.NOTES_AT_ONCE)
+        probabilities = classifier.predict_proba(texts[block])
+        matrix = classifier.predict_matrix(probabilities)
+        yield pl.DataFrame(
+            {
+                "id": pl.Series(list(ids[block]), dtype=pl.String),
+                "prediction": results.decode_text(classifier.task_, classifier.classes_, matrix),
+                **results.probability_columns(classifier.classes_, probabilities),
+            }
+        )

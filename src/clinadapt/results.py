@@ -7,17 +7,19 @@ study that is killed at any moment finds each cell either finished or not begun.
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from clinadapt import metrics
 from clinadapt.labels import Labels, Task, decode
+from clinadapt.texts import Texts
 
 CELLS = "cells"
 RESULT = "result.json"
@@ -25,6 +27,7 @@ PREDICTIONS = "predictions.parquet"
 BUNDLE = "bundle"
 LEADERBOARD = "leaderboard.csv"
 LEDGER = "ledger.csv"
+NOTES_AT_ONCE = 2**16
 COSTS = (
     "encode_seconds",
     "fit_seconds",
@@ -86,26 +89,29 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def prediction_frame(
-    ids: list[str],
+def prediction_frames(
+    ids: Texts,
     part: str,
     labels: Labels,
     probabilities: NDArray[np.float64],
     predicted: NDArray[np.bool_],
-) -> pl.DataFrame:
-    """Predictions of a part: id, part, label, prediction, prob_<class>.
+) -> Iterator[pl.DataFrame]:
+    """Yield predictions of a part in blocks of notes: id, part, label, prediction, prob_<class>.
 
     Labels are text, or lists of text in a multi-label task.
     """
-    return pl.DataFrame(
-        {
-            "id": ids,
-            "part": [part] * len(ids),
-            "label": decode_text(labels.task, labels.classes, labels.matrix),
-            "prediction": decode_text(labels.task, labels.classes, predicted),
-            **probability_columns(labels.classes, probabilities),
-        }
-    )
+    for start in range(0, len(ids), NOTES_AT_ONCE):
+        block = slice(start, start + NOTES_AT_ONCE)
+        named = list(ids[block])
+        yield pl.DataFrame(
+            {
+                "id": pl.Series(named, dtype=pl.String),
+                "part": [part] * len(named),
+                "label": decode_text(labels.task, labels.classes, labels.matrix[block]),
+                "prediction": decode_text(labels.task, labels.classes, predicted[block]),
+                **probability_columns(labels.classes, probabilities[block]),
+            }
+        )
 
 
 def decode_text(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) -> pl.Series:
@@ -123,14 +129,50 @@ def probability_columns(
     return {f"prob_{name}": probabilities[:, column] for column, name in enumerate(classes)}
 
 
-def write_predictions(frame: pl.DataFrame, path: Path, about: Mapping[str, str]) -> None:
-    """Write predictions as Parquet, at once, with key-value metadata about the notes."""
-    table = frame.to_arrow()
-    known = table.schema.metadata or {}
-    extra = {key.encode(): value.encode() for key, value in about.items()}
+def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
+    """Write predictions, frame after frame; the file appears at once, and only its owner reads it.
+
+    Parameters
+    ----------
+    frames : iterable of polars.DataFrame
+        At least one, all with the same columns.
+    path : Path
+        ``.csv``, or Parquet, where each frame becomes a row group. In CSV the labels of a note are
+        joined by ``|``.
+    about : mapping of str to str
+        Becomes Parquet's key-value metadata.
+    """
     partial = path.with_name(path.name + ".tmp")
-    pq.write_table(table.replace_schema_metadata({**known, **extra}), partial)
-    os.replace(partial, path)
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)  # predictions are patient data
+    try:
+        write = _write_csv if path.suffix == ".csv" else _write_parquet
+        write(frames, partial, about)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_csv(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
+    with path.open("wb") as file:
+        for number, frame in enumerate(frames):
+            flat = frame.with_columns(cs.by_dtype(pl.List(pl.String)).list.join("|"))
+            flat.write_csv(file, include_header=number == 0)
+
+
+def _write_parquet(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
+    writer = None
+    try:
+        for frame in frames:
+            table = frame.to_arrow()
+            if writer is None:
+                extra = {key.encode(): value.encode() for key, value in about.items()}
+                known = table.schema.metadata or {}
+                writer = pq.ParquetWriter(path, table.schema.with_metadata({**known, **extra}))
+            writer.write_table(table.replace_schema_metadata(writer.schema.metadata))
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def read_predictions(
@@ -169,13 +211,10 @@ def test_interval(
     metric : str
     resamples : int
     """
+    each = [metrics.Statistics(labels, *seed, [metric]) for seed in seeds]
 
     def mean_over_seeds(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        each = [
-            metrics.values(labels, probabilities, predicted, weights, [metric])[metric]
-            for probabilities, predicted in seeds
-        ]
-        return {metric: np.mean(each, axis=0)}
+        return {metric: np.mean([statistics(weights)[metric] for statistics in each], axis=0)}
 
     return metrics.bootstrap(clusters, mean_over_seeds, resamples)[metric]
 

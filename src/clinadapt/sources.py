@@ -4,6 +4,7 @@ A source knows the length of each note, for batching, and makes a `Batch` of any
 without Python work for each note.
 """
 
+import tempfile
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from clinadapt.features import States, pad
+from clinadapt.encoding import pad
+from clinadapt.features import States
 from clinadapt.head import Pooling, merge_windows, pool
 from clinadapt.network import Batch
 from clinadapt.tokens import Tokens
 
 NOTES_AT_ONCE = 256
+IN_MEMORY_BYTES = 2**27
 
 
 class Source(Protocol):
@@ -80,23 +83,23 @@ class StateSource:
     def __init__(self, states: States, first: NDArray[np.int64]) -> None:
         self.states = states
         self.first = first
-        self.lengths = _note_lengths(states.length.numpy(), first)
+        self.lengths = _note_lengths(states.length, first)
 
     def batch(self, notes: NDArray[np.int64]) -> Batch:
         """Return notes as padded states [sequence, token, width]."""
         sequences, owner = _sequences(self.first, notes)
-        hidden, mask = self.states.gather(torch.from_numpy(sequences))
+        hidden, mask = self.states.gather(sequences)
         return Batch(hidden, mask, owner, len(notes))
 
     def pooled(self, how: Pooling) -> "VectorSource":
         """One vector a note, for what acts after pooling and need not read tokens again."""
         order = np.argsort(self.lengths, kind="stable")
-        vectors = torch.empty(len(order), self.states.width)
+        vectors = _room_for(len(order), self.states.width)
         for start in range(0, len(order), NOTES_AT_ONCE):
             notes = order[start : start + NOTES_AT_ONCE]
             batch = self.batch(notes)
             pooled = pool(batch.inputs.float(), batch.mask, how)
-            vectors[notes] = merge_windows(pooled, batch.note, batch.notes)
+            vectors[notes] = merge_windows(pooled, batch.note, batch.notes).numpy()
         return VectorSource(vectors)
 
 
@@ -105,11 +108,11 @@ class VectorSource:
 
     Parameters
     ----------
-    vectors : Tensor, shape [note, width]
+    vectors : Tensor or ndarray of float32, shape [note, width]
     """
 
-    def __init__(self, vectors: Tensor) -> None:
-        self.vectors = vectors
+    def __init__(self, vectors: Tensor | NDArray[np.float32]) -> None:
+        self.vectors = torch.as_tensor(vectors)
         self.lengths = np.ones(len(vectors), dtype=np.int64)
 
     def batch(self, notes: NDArray[np.int64]) -> Batch:
@@ -139,3 +142,11 @@ def _one_token_each(vectors: Tensor) -> Batch:
     notes = len(vectors)
     mask = torch.ones(notes, 1, dtype=torch.bool)
     return Batch(vectors[:, None], mask, torch.arange(notes), notes)
+
+
+def _room_for(notes: int, width: int) -> NDArray[np.float32]:
+    """Vectors to be filled; if they are many, in a file that goes with the process."""
+    shape = (notes, width)
+    if 4 * notes * width < IN_MEMORY_BYTES:
+        return np.empty(shape, dtype=np.float32)
+    return np.memmap(tempfile.TemporaryFile(), dtype=np.float32, mode="w+", shape=shape)

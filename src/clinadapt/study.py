@@ -5,11 +5,15 @@ run one by one, the seeds of a row next to each other, so that at most two bundl
 the leader's, and the best so far of the row at hand.
 """
 
+import hashlib
 import os
 import shutil
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from copy import copy
+from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +28,14 @@ from clinadapt.classifier import NoteClassifier
 from clinadapt.context import Context, Ledger, Progress, no_progress
 from clinadapt.design import Cell, Design, expand, identity, load_design
 from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError
-from clinadapt.labels import Labels
 from clinadapt.machine import environment
 from clinadapt.notes import Notes
-from clinadapt.split import Split, make_split, save_split
+from clinadapt.split import PARTS, Split, make_split, save_split
+from clinadapt.train import forget
 
 SHOWN_DUPLICATES = 100
 CHECKPOINT = "checkpoint.pt"
 Finished = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    ids: list[str]
-    texts: list[str]
-    labels: Labels
-    clusters: NDArray[np.int64]
 
 
 class Study:
@@ -58,6 +54,11 @@ class Study:
         Values that take the place of the design's own, such as ``max_tokens`` or ``seeds``.
     cache : path, optional
         Folder of frozen states; default ``out/cache``. They reflect patient text.
+    memory : int, optional
+        Bytes that a cell may hold. What is given up for it is said in the cell's result; a cell
+        that does not fit with everything given up is skipped.
+    hours : float, optional
+        For the whole run: a cell that is predicted to take longer than what is left is skipped.
 
     Raises
     ------
@@ -73,8 +74,9 @@ class Study:
         encoders: Sequence[str] = (),
         overrides: Mapping[str, Any] | None = None,
         cache: str | Path | None = None,
+        memory: int | None = None,
+        hours: float | None = None,
     ) -> None:
-        self.notes = notes
         self.design: Design = load_design(design)
         if overrides:
             self.design = load_design({**self.design.model_dump(), **overrides})
@@ -85,31 +87,27 @@ class Study:
         if self.metric not in metrics.metric_names(notes.labels.task):
             known = ", ".join(metrics.metric_names(notes.labels.task))
             raise InputError(f"metric {self.metric!r} is not one of this task's: {known}")
-        self.split: Split = make_split(
+        self.memory, self.hours = memory, hours
+        self._take(
             notes,
-            self.design.test_fraction,
-            self.design.validation_fraction,
-            self.design.split_seed,
+            make_split(
+                notes,
+                self.design.test_fraction,
+                self.design.validation_fraction,
+                self.design.split_seed,
+            ),
         )
-        self._parts = {name: self._part(rows) for name, rows in self.split.parts().items()}
+
+    def _take(self, notes: Notes, split: Split) -> None:
+        self.notes, self.split = notes, split
+        rows = split.parts()
+        self._parts = {name: notes.take(numbers) for name, numbers in rows.items()}
         self.fingerprint = identity(
-            notes.ids,
-            notes.texts,
-            notes.labels.matrix.tolist(),
-            [str(name) for name in notes.labels.classes],
-            notes.clusters.tolist(),
+            notes.fingerprint,
             self.design.resamples,
-            {name: rows.tolist() for name, rows in self.split.parts().items()},
+            {name: hashlib.sha256(numbers.tobytes()).hexdigest() for name, numbers in rows.items()},
         )
         self.folders = CellFolders(self.out, self.cells, self.fingerprint, self.metric)
-
-    def _part(self, rows: NDArray[np.int64]) -> _Part:
-        return _Part(
-            [self.notes.ids[row] for row in rows],
-            [self.notes.texts[row] for row in rows],
-            self.notes.labels.take(rows),
-            self.notes.clusters[rows],
-        )
 
     # ------------------------------------------------------------------ the run
 
@@ -178,25 +176,52 @@ class Study:
         except Exception as error:
             result |= {"status": "failed", "reason": _describe(error)}
         results.write_json(folder / results.RESULT, result)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        forget(folder / CHECKPOINT)
         self.folders.prune_bundles()
         return result
 
+    def probe(
+        self, cell: Cell, rows: Mapping[str, NDArray[np.int64]], out: Path, progress: Progress
+    ) -> dict[str, Any]:
+        """Content of a cell's result on some notes of each part, apart from the study's own.
+
+        Parameters
+        ----------
+        cell : Cell
+        rows : mapping of str to ndarray of int64
+            Row numbers, by the name of the part.
+        out : Path
+            Of its frozen states, ``cache``, and of its bundle and predictions, ``cell``.
+        progress : callable
+        """
+        small = copy(self)
+        small.out, small.cache, small.cells = out, out / "cache", [cell]
+        small.environment = environment()
+        ends = np.cumsum([len(rows[name]) for name in PARTS])
+        chosen = np.concatenate([rows[name] for name in PARTS])
+        small._take(self.notes.take(chosen), Split(*np.split(np.arange(len(chosen)), ends[:-1])))
+        folder = out / "cell"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return small._fit(cell, folder, progress)
+
     def _fit(self, cell: Cell, folder: Path, progress: Progress) -> dict[str, Any]:
         train, validation, test = (self._parts[name] for name in ("train", "validation", "test"))
-        ledger, watch = Ledger(), cost.Stopwatch()
+        ledger, watch, started = Ledger(), cost.Stopwatch(), time.perf_counter()
         context = Context(
             cache=self.cache,
             checkpoint=folder / CHECKPOINT,
+            memory=self.memory,
             progress=lambda stage, done, total: progress(f"{cell.row.label}: {stage}", done, total),
             ledger=ledger,
         )
         resumed = (folder / CHECKPOINT).is_file()
-        cost.reset_peak_memory()
+        held = cost.reset_peak_memory()
         classifier = NoteClassifier(cell.build(), metric=self.metric)
         with watch.stage("encode"):
             # All parts at once: one pass over the encoder, and later stages only read.
-            classifier.prepare([*train.texts, *validation.texts, *test.texts], context)
+            in_order = np.concatenate(list(self.split.parts().values()))
+            classifier.prepare(self.notes.texts.take(in_order), context)
         encoding = replace(ledger)
         with watch.stage("fit"):
             classifier.fit_parts(
@@ -214,7 +239,7 @@ class Study:
             predicted = classifier.predict_matrix(probabilities)
             scores[name] = self._score(part, probabilities, predicted)
             frames.append(
-                results.prediction_frame(part.ids, name, part.labels, probabilities, predicted)
+                results.prediction_frames(part.ids, name, part.labels, probabilities, predicted)
             )
         model = classifier.model_
         content: dict[str, Any] = {
@@ -235,10 +260,13 @@ class Study:
                 "fit_seconds": watch.seconds["fit"],
                 "predict_seconds": watch.seconds["predict"],
                 **cost.peak_memory(),
+                "held_memory_bytes": held,
                 "trainable_parameters": model.trainable_parameters_,
                 "total_parameters": model.total_parameters_,
                 "encoded_sequences": encoding.encoded,
                 "reused_sequences": encoding.reused,
+                "backend": ledger.backend,
+                "economies": ledger.economies,
                 # After a kill, seconds and memory are those of the last run alone.
                 "resumed": resumed,
             },
@@ -247,7 +275,7 @@ class Study:
             "notes": "synthetic" if self.notes.synthetic else "real",
             "cell": self.folders.id(cell),
         }
-        results.write_predictions(pl.concat(frames), folder / results.PREDICTIONS, about)
+        results.write_predictions(chain(*frames), folder / results.PREDICTIONS, about)
         provenance = {
             "row": cell.row.label,
             "cell": self.folders.id(cell),
@@ -257,10 +285,11 @@ class Study:
         }
         save_bundle(classifier, folder / results.BUNDLE, provenance)
         content["cost"]["disk_bytes"] = cost.folder_bytes(folder / results.BUNDLE)
+        content["cost"]["seconds"] = time.perf_counter() - started
         return content
 
     def _score(
-        self, part: _Part, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
+        self, part: Notes, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
     ) -> dict[str, Any]:
         found = metrics.scores(
             part.labels, probabilities, predicted, part.clusters, self.design.resamples
@@ -296,7 +325,7 @@ class Study:
         if there is None or there["provenance"].get("cell") != self.folders.id(cell):
             if not (folder / results.BUNDLE / RECORD).is_file():
                 self._fit(cell, folder, progress)
-                (folder / CHECKPOINT).unlink(missing_ok=True)
+                forget(folder / CHECKPOINT)
             partial = self.out / "best.tmp"
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(folder / results.BUNDLE, partial, copy_function=_link_or_copy)
@@ -313,7 +342,7 @@ class Study:
         for name, part in self._parts.items():
             counts = part.labels.matrix.sum(axis=0).tolist()
             parts[name] = {
-                "notes": len(part.ids),
+                "notes": len(part),
                 "groups": len(np.unique(part.clusters)) if notes.groups is not None else None,
                 "labels": dict(zip(map(str, notes.labels.classes), counts, strict=True)),
             }
@@ -324,6 +353,7 @@ class Study:
             "duplicates": {
                 "exact_across_parts": sum(pair.kind == "exact" for pair in pairs),
                 "near_across_parts": sum(pair.kind == "near" for pair in pairs),
+                "near_looked_for_in": {"notes": pairs.searched, "of": pairs.later},
                 "pairs": [asdict(pair) for pair in pairs[:SHOWN_DUPLICATES]],
             },
             "warnings": notes.warnings,
@@ -336,7 +366,7 @@ class Study:
             "synthetic": notes.synthetic,
             "fingerprint": self.fingerprint,
             "notes": len(notes),
-            "groups": None if notes.groups is None else len(set(notes.groups)),
+            "groups": None if notes.groups is None else int(notes.clusters.max()) + 1,
             "left_out_rows": len(notes.left_out),
         }
 

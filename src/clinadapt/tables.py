@@ -1,18 +1,48 @@
 """Open a table of any kind that users have: a file, a data frame, a Hugging Face dataset."""
 
-import io
+import codecs
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clinadapt.errors import InputError
 
 READABLE = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl, .ndjson) or Parquet (.parquet)"
+ROWS_AT_ONCE = 4096
+BYTES_AT_ONCE = 2**20
 
 
-def open_table(source: Any, encoding: str = "utf-8") -> pl.DataFrame:
-    """Read a table into memory.
+@dataclass(frozen=True)
+class Table:
+    """A table that is read in batches of rows, as often as it is asked for them.
+
+    Attributes
+    ----------
+    schema : polars.Schema
+        Names and types of all columns.
+    read : callable
+        From names of columns to an iterator of frames of these columns.
+    """
+
+    schema: pl.Schema
+    read: Callable[[list[str]], Iterator[pl.DataFrame]]
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Yield frames of some columns (default: all) that are not empty, in the table's order."""
+        wanted = list(dict.fromkeys(self.schema.names() if columns is None else columns))
+        return (batch for batch in self.read(wanted) if len(batch))
+
+
+def open_table(source: Any, encoding: str = "utf-8") -> Table:
+    """Open a table; files and datasets are read batch by batch and never held whole.
 
     Parameters
     ----------
@@ -23,84 +53,154 @@ def open_table(source: Any, encoding: str = "utf-8") -> pl.DataFrame:
 
     Returns
     -------
-    polars.DataFrame
+    Table
 
     Raises
     ------
     InputError
-        Unknown kind of table, missing file, or bytes that the encoding cannot decode.
+        Unknown kind of table, missing file, or bytes that the encoding cannot decode. What cannot
+        be parsed is told here or while the batches are read.
     """
     if isinstance(source, pl.DataFrame):
-        return source
+        return _of_frame(source)
     if isinstance(source, pl.LazyFrame):
-        return source.collect()
+        return _of_lazy(source)
     if isinstance(source, str | Path):
         return _open_file(Path(source), encoding)
     module = type(source).__module__.partition(".")[0]
     if module == "pandas":
         try:
-            return pl.from_pandas(source)
+            return _of_frame(pl.from_pandas(source))
         except Exception as error:  # the libraries' messages may quote cells, which hold notes
             raise InputError(
                 f"the pandas frame could not be read ({type(error).__name__}): column names must "
                 "differ, and a column must hold one type (say frame.astype({'column': str}))"
             ) from None
     if module == "datasets" and hasattr(source, "to_polars"):
-        table = source.to_polars()
-        assert isinstance(table, pl.DataFrame)
-        return table
+        return _of_dataset(source)
     raise InputError(
         f"expected a path, a pandas or polars frame or one part of a Hugging Face dataset, "
         f"got {type(source).__name__}"
     )
 
 
-def _open_file(path: Path, encoding: str) -> pl.DataFrame:
+def _of_frame(frame: pl.DataFrame) -> Table:
+    return Table(frame.schema, lambda names: frame.select(names).iter_slices(ROWS_AT_ONCE))
+
+
+def _of_lazy(frame: pl.LazyFrame) -> Table:
+    return Table(
+        frame.collect_schema(),
+        lambda names: frame.select(names).collect_batches(
+            chunk_size=ROWS_AT_ONCE, maintain_order=True
+        ),
+    )
+
+
+def _of_dataset(source: Any) -> Table:
+    schema = pl.DataFrame(source.features.arrow_schema.empty_table()).schema
+
+    def read(names: list[str]) -> Iterator[pl.DataFrame]:
+        part = source.select_columns(names)
+        yield from part.to_polars(batch_size=ROWS_AT_ONCE, batched=True)
+
+    return Table(schema, read)
+
+
+def _open_file(path: Path, encoding: str) -> Table:
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     suffix = path.suffix.lower()
-    try:
+    with ExitStack() as files, _told(path):
         if suffix == ".parquet":
-            return pl.read_parquet(path)
-        if suffix in {".csv", ".tsv"}:
+            table = _of_parquet(path)
+        elif suffix in {".csv", ".tsv"}:
+            content = _as_utf8(path, encoding, files)
             separator = "\t" if suffix == ".tsv" else ","
-            text = _decode(path, encoding)
-            return pl.read_csv(text, separator=separator, infer_schema=False)
-        if suffix in {".jsonl", ".ndjson"}:
-            return pl.read_ndjson(_decode(path, encoding), infer_schema_length=None)
-    except pl.exceptions.PolarsError as error:
-        # Only the kind of error: the library's message may quote the file, which holds notes.
+            table = _of_lazy(pl.scan_csv(content, separator=separator, infer_schema=False))
+        elif suffix in {".jsonl", ".ndjson"}:
+            content = _as_utf8(path, encoding, files)
+            table = _of_lazy(pl.scan_ndjson(content, infer_schema_length=None))
+        else:
+            raise InputError(f"expected {READABLE}, got {path.name!r}")
+        weakref.finalize(table, files.pop_all().close)
+
+    def read(names: list[str]) -> Iterator[pl.DataFrame]:
+        with _told(path):
+            yield from table.read(names)
+
+    return Table(table.schema, read)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn a library's error into one of ours that quotes nothing: the file holds notes."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the content's
         raise InputError(
-            f"{path} could not be read as {suffix[1:].upper()} ({type(error).__name__}): "
+            f"{path} could not be read as {path.suffix[1:].upper()} ({type(error).__name__}): "
             f"check that every line has the same columns and that quotes are closed"
         ) from None
-    raise InputError(f"expected {READABLE}, got {path.name!r}")
 
 
-def _decode(path: Path, encoding: str) -> io.BytesIO:
-    """Bytes of a text file as UTF-8, or an error that names the first bad lines."""
-    raw = path.read_bytes()
+def _of_parquet(path: Path) -> Table:
+    # Buffered, one column chunk at a time: read ahead, row groups would be in memory as a whole.
+    def file() -> pq.ParquetFile:
+        return pq.ParquetFile(path, buffer_size=BYTES_AT_ONCE, pre_buffer=False)
+
+    def read(names: list[str]) -> Iterator[pl.DataFrame]:
+        with file() as opened:
+            for batch in opened.iter_batches(ROWS_AT_ONCE, columns=names, use_threads=False):
+                yield pl.DataFrame(batch)
+
+    with file() as opened:
+        schema = pl.DataFrame(opened.schema_arrow.empty_table()).schema
+    return Table(schema, read)
+
+
+def _as_utf8(path: Path, encoding: str, files: ExitStack) -> Path | IO[bytes]:
+    """The file itself if it is plain UTF-8, else a copy that is: without a name, one of `files`.
+
+    Raises
+    ------
+    InputError
+        With the numbers of the first lines that the encoding cannot decode.
+    """
+    copy: IO[bytes] | None = None
     try:
-        raw.decode(encoding)
+        with path.open(encoding=encoding, newline="") as file:
+            content = file.read(BYTES_AT_ONCE)
+            if codecs.lookup(encoding).name != "utf-8" or content.startswith("\ufeff"):
+                temporary = tempfile.TemporaryFile(prefix="clinadapt-")  # noqa: SIM115 (entered)
+                copy = files.enter_context(temporary)
+                content = content.removeprefix("\ufeff")
+            while content:
+                if copy is not None:
+                    copy.write(content.encode())
+                content = file.read(BYTES_AT_ONCE)
     except LookupError:
         raise InputError(f"unknown text encoding {encoding!r}; try utf-8 or cp1252") from None
-    except UnicodeDecodeError as error:
-        bad = [
-            number
-            for number, line in enumerate(raw.split(b"\n"), start=1)
-            if not _decodes(line, encoding)
-        ] or [raw.count(b"\n", 0, error.start) + 1]
+    except UnicodeDecodeError:
+        with path.open("rb") as lines:
+            bad = [at for at, line in enumerate(lines, 1) if not _decodes(line, encoding)]
         shown = ", ".join(map(str, bad[:10])) + (f" and {len(bad) - 10} more" * (len(bad) > 10))
+        where = f"{len(bad)} line(s) are not {encoding} (file lines {shown})"
         raise InputError(
-            f"{path.name}: {len(bad)} line(s) are not {encoding} (file lines {shown}). "
+            f"{path.name}: {where if bad else f'it is not {encoding}'}. "
             f"Tried: {encoding}. French exports are often --encoding cp1252 or latin-1"
         ) from None
-    return io.BytesIO(raw.decode(encoding).removeprefix("\ufeff").encode())
+    if copy is None:
+        return path
+    copy.seek(0)
+    return copy
 
 
 def _decodes(line: bytes, encoding: str) -> bool:
     try:
-        line.decode(encoding)
+        line.removesuffix(b"\n").decode(encoding)
     except UnicodeDecodeError:
         return False
     return True

@@ -7,6 +7,7 @@ one JSON file on disk.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Literal
 
@@ -41,7 +42,7 @@ class Tokens:
     first: NDArray[np.int64]
     cut: int
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each sequence."""
         return np.diff(self.starts)

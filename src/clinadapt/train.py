@@ -7,8 +7,8 @@ not, and the caller's random state is left alone.
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clinadapt.context import Progress, no_progress
+from clinadapt.encoding import runs
 from clinadapt.errors import ClinadaptError
+from clinadapt.machine import autocast
+from clinadapt.network import Batch
 from clinadapt.objective import Objective
+from clinadapt.optimizer import Optimizer
+from clinadapt.randomness import local_randomness
 from clinadapt.sources import Source
 
 # Notes are shuffled, then sorted by length within pools of this many batches: little padding,
 # and still another order each epoch.
 POOL_BATCHES = 50
-SEED_SPACE = 2**63
+NOTES_AT_ONCE = 256
+BEST = ".best"
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Recipe:
         Epochs without a better validation score before training stops.
     max_batch_tokens : int
         Padded tokens that go through the network at once; larger batches are accumulated.
+    lean_optimizer : bool
+        See `clinadapt.optimizer.Optimizer`.
     clip : float
         Largest norm of the gradient.
     seed : int
@@ -66,6 +74,7 @@ class Recipe:
     warmup: float = 0.1
     patience: int = 3
     max_batch_tokens: int = 8_192
+    lean_optimizer: bool = False
     clip: float = 1.0
     seed: int = 0
     dtype: torch.dtype = torch.float32
@@ -135,30 +144,42 @@ def train(
     """
     network.to(device)
     named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
-    optimizer = _optimizer(named, pretrained, recipe)
-    state = _State(dict(named), optimizer)
-    if checkpoint is not None and checkpoint.is_file():
-        state.load(checkpoint)
-    steps = recipe.epochs * math.ceil(len(source.lengths) / recipe.batch_size)
-    while state.epoch < recipe.epochs and state.stale < recipe.patience:
-        epoch = state.epoch
-        with local_randomness(recipe.seed, epoch):
-            loss = _one_epoch(
-                network, source, objective, recipe, device, optimizer, epoch, steps, progress
-            )
-        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, **report()}
-        if validation is not None:
-            outputs = run(network, validation.source, device, recipe.dtype)
-            entry["validation_loss"] = _mean_loss(validation, outputs)
-            entry["validation_score"] = validation.score(outputs)
-        state.finish_epoch(entry)
-        if checkpoint is not None:
-            state.save(checkpoint)
-    state.restore_best()
+    optimizer = Optimizer(
+        named,
+        pretrained,
+        recipe.learning_rate,
+        recipe.encoder_learning_rate,
+        recipe.weight_decay,
+        recipe.lean_optimizer,
+    )
+    with tempfile.TemporaryDirectory(prefix="clinadapt-") as folder:
+        state = _State(dict(named), optimizer, checkpoint or Path(folder) / "checkpoint.pt")
+        if checkpoint is not None and checkpoint.is_file():
+            state.load()
+        while state.epoch < recipe.epochs and state.stale < recipe.patience:
+            epoch = state.epoch
+            with local_randomness(recipe.seed, epoch):
+                loss = _one_epoch(
+                    network, source, objective, recipe, device, optimizer, epoch, progress
+                )
+            entry: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, **report()}
+            if validation is not None:
+                entry |= _judge(network, validation, recipe, device)
+            state.finish_epoch(entry)
+            if checkpoint is not None:
+                state.save()
+        state.restore_best()
     return state.history
 
 
-def run(network: nn.Module, source: Source, device: torch.device, dtype: torch.dtype) -> Tensor:
+def run(
+    network: nn.Module,
+    source: Source,
+    device: torch.device,
+    dtype: torch.dtype,
+    max_batch_tokens: int = Recipe.max_batch_tokens,
+    each: Callable[[NDArray[np.int64], Tensor, Batch], None] = lambda notes, output, batch: None,
+) -> Tensor:
     """Outputs of a network for all notes of a source, in its order, fp32 on the CPU.
 
     Parameters
@@ -168,6 +189,10 @@ def run(network: nn.Module, source: Source, device: torch.device, dtype: torch.d
     device : torch.device
     dtype : torch.dtype
         Of matrix products.
+    max_batch_tokens : int
+        Padded tokens that go through the network at once.
+    each : callable
+        Called with the notes, the outputs and the batch of each micro-batch.
 
     Returns
     -------
@@ -176,9 +201,11 @@ def run(network: nn.Module, source: Source, device: torch.device, dtype: torch.d
     network.to(device).eval()
     order = np.argsort(source.lengths, kind="stable")
     outputs: list[Tensor] = []
-    with torch.inference_mode(), _autocast(device, dtype):
-        for notes in _micro_batches(order, source.lengths, Recipe.max_batch_tokens, 256):
-            output, _ = network(source.batch(notes).to(device))
+    with torch.inference_mode(), autocast(device, dtype):
+        for notes in runs(order, source.lengths, max_batch_tokens, NOTES_AT_ONCE):
+            batch = source.batch(notes).to(device)
+            output, _ = network(batch)
+            each(notes, output, batch)
             outputs.append(output.float().cpu())
     joined = torch.cat(outputs)
     result = torch.empty_like(joined)
@@ -186,14 +213,28 @@ def run(network: nn.Module, source: Source, device: torch.device, dtype: torch.d
     return result
 
 
-@contextmanager
-def local_randomness(seed: int, stream: int) -> Iterator[None]:
-    """Seed torch's global generator within a `with` block, and put it back as it was after."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        mixed = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
-        torch.manual_seed(int(mixed) % SEED_SPACE)
-        yield
+def _judge(
+    network: nn.Module, validation: Validation, recipe: Recipe, device: torch.device
+) -> dict[str, float]:
+    """Loss and score on validation notes, in one pass."""
+    total = 0.0
+
+    def add(notes: NDArray[np.int64], output: Tensor, batch: Batch) -> None:
+        nonlocal total
+        total += float(validation.objective(output, torch.from_numpy(notes), batch))
+
+    source = validation.source
+    outputs = run(network, source, device, recipe.dtype, recipe.max_batch_tokens, add)
+    return {
+        "validation_loss": total / len(outputs),
+        "validation_score": validation.score(outputs),
+    }
+
+
+def forget(checkpoint: Path) -> None:
+    """Delete what `train` keeps at a checkpoint's path."""
+    checkpoint.unlink(missing_ok=True)
+    checkpoint.with_suffix(BEST).unlink(missing_ok=True)
 
 
 def epoch_batches(
@@ -210,54 +251,33 @@ def epoch_batches(
     return [batches[number] for number in generator.permutation(len(batches))]
 
 
-def _micro_batches(
-    notes: NDArray[np.int64], lengths: NDArray[np.int64], max_tokens: int, max_notes: int
-) -> Iterator[NDArray[np.int64]]:
-    """Cut notes, sorted by length, into runs of at most so many padded tokens and notes."""
-    start = 0
-    while start < len(notes):
-        end = start + 1
-        while (
-            end < len(notes)
-            and end - start < max_notes
-            and (end - start + 1) * lengths[notes[end]] <= max_tokens
-        ):
-            end += 1
-        yield notes[start:end]
-        start = end
-
-
 def _one_epoch(
     network: nn.Module,
     source: Source,
     objective: Objective,
     recipe: Recipe,
     device: torch.device,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     epoch: int,
-    steps: int,
     progress: Progress,
 ) -> float:
     network.train()
     batches = epoch_batches(source.lengths, recipe.batch_size, recipe.seed, epoch)
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    steps = recipe.epochs * len(batches)
     total = 0.0
     for number, notes in enumerate(batches):
-        factor = _schedule(epoch * len(batches) + number, steps, recipe.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = group["base_rate"] * factor
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         step_loss = torch.zeros((), device=device)
-        for part in _micro_batches(notes, source.lengths, recipe.max_batch_tokens, len(notes)):
+        for part in runs(notes, source.lengths, recipe.max_batch_tokens):
             batch = source.batch(part).to(device)
-            with _autocast(device, recipe.dtype):
+            with autocast(device, recipe.dtype):
                 output, auxiliary_loss = network(batch)
             loss = objective(output, torch.from_numpy(part), batch) / len(notes)
             loss = loss + auxiliary_loss * (len(part) / len(notes))
             loss.backward()
             step_loss += loss.detach()
-        nn.utils.clip_grad_norm_(weights, recipe.clip)
-        optimizer.step()
+        done = epoch * len(batches) + number
+        optimizer.step(_schedule(done, steps, recipe.warmup), recipe.clip)
         total += float(step_loss) * len(notes)
         progress(f"epoch {epoch + 1}/{recipe.epochs}", number + 1, len(batches))
     if not math.isfinite(total):
@@ -268,16 +288,6 @@ def _one_epoch(
     return total / len(source.lengths)
 
 
-def _mean_loss(validation: Validation, outputs: Tensor) -> float:
-    source = validation.source
-    total = 0.0
-    for start in range(0, len(outputs), 256):
-        notes = np.arange(start, min(start + 256, len(outputs)))
-        rows = torch.from_numpy(notes)
-        total += float(validation.objective(outputs[rows], rows, source.batch(notes)))
-    return total / len(outputs)
-
-
 def _schedule(step: int, steps: int, warmup: float) -> float:
     """Factor of the learning rate: up linearly, then down linearly to zero."""
     rising = max(1, round(warmup * steps))
@@ -286,41 +296,15 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     return max(0.0, (steps - step) / max(1, steps - rising))
 
 
-def _optimizer(
-    named: list[tuple[str, nn.Parameter]], pretrained: Callable[[str], bool], recipe: Recipe
-) -> torch.optim.AdamW:
-    """AdamW with two rates; norms and biases are not decayed."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, weight in named:
-        groups.setdefault((pretrained(name), weight.ndim >= 2), []).append(weight)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": weights,
-                "base_rate": recipe.encoder_learning_rate if old else recipe.learning_rate,
-                "weight_decay": recipe.weight_decay if matrix else 0.0,
-            }
-            for (old, matrix), weights in groups.items()
-        ],
-        lr=recipe.learning_rate,
-        fused=True,
-    )
-
-
-@contextmanager
-def _autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        yield
-
-
 class _State:
-    """Everything that a fit must remember between epochs."""
+    """Everything that a fit must remember between epochs; the best weights are on disk."""
 
-    def __init__(self, weights: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, weights: dict[str, nn.Parameter], optimizer: Optimizer, path: Path) -> None:
         self.weights = weights
         self.optimizer = optimizer
+        self.path = path
+        self.best = path.with_suffix(BEST)
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Tensor] = {}
         self.best_rank = (-math.inf, -math.inf)
         self.stale = 0
 
@@ -333,39 +317,44 @@ class _State:
         if "validation_score" not in entry:
             return
         rank = (entry["validation_score"], -entry["validation_loss"])
-        if rank > self.best_rank:
-            self.best_rank, self.stale = rank, 0
-            self.best = {name: w.detach().cpu().clone() for name, w in self.weights.items()}
-        else:
+        if rank <= self.best_rank:
             self.stale += 1
+            return
+        self.best_rank, self.stale = rank, 0
+        # Before the checkpoint that tells of it. After a kill between the two, the epoch is run
+        # again and writes the same.
+        partial = self.best.with_suffix(f"{BEST}.tmp")
+        torch.save({name: w.detach() for name, w in self.weights.items()}, partial)
+        os.replace(partial, self.best)
 
     def restore_best(self) -> None:
+        if self.best_rank[0] == -math.inf:
+            return
+        saved = torch.load(self.best, map_location="cpu", weights_only=True, mmap=True)
         with torch.no_grad():
-            for name, tensor in self.best.items():
-                self.weights[name].copy_(tensor)
+            for name, weight in self.weights.items():
+                weight.copy_(saved[name])
 
-    def save(self, path: Path) -> None:
-        partial = path.with_suffix(".tmp")
+    def save(self) -> None:
+        partial = self.path.with_suffix(".tmp")
         torch.save(
             {
                 "weights": {name: w.detach() for name, w in self.weights.items()},
                 "optimizer": self.optimizer.state_dict(),
                 "history": self.history,
-                "best": self.best,
                 "best_rank": list(self.best_rank),
                 "stale": self.stale,
             },
             partial,
         )
-        os.replace(partial, path)
+        os.replace(partial, self.path)
 
-    def load(self, path: Path) -> None:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+    def load(self) -> None:
+        saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(saved["weights"][name])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.history = saved["history"]
-        self.best = saved["best"]
         self.best_rank = (saved["best_rank"][0], saved["best_rank"][1])
         self.stale = saved["stale"]

@@ -2,6 +2,9 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from clinadapt.dropout import Dropout
 
 
 class Embedding(nn.Module):
@@ -49,10 +52,9 @@ class SelfAttention(nn.Module):
         sequences, tokens, _ = hidden.shape
         mixed = self.queries_keys_values(hidden).view(sequences, tokens, 3, self.heads, -1)
         queries, keys, values = mixed.permute(2, 0, 3, 1, 4)
-        # Written out: for such narrow heads the fused kernel's backward pass is the slower one.
-        scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5
-        scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
-        attended = scores.softmax(dim=-1) @ values
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask[:, None, None, :]
+        )
         return self.out(attended.transpose(1, 2).reshape(sequences, tokens, -1))
 
 
@@ -73,7 +75,7 @@ class Block(nn.Module):
         self.feed_forward = feed_forward
         self.norm_attention = nn.LayerNorm(width, eps=1e-6)
         self.norm_feed_forward = nn.LayerNorm(width, eps=1e-6)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map states to states [sequence, token, width] and the feed-forward's auxiliary loss."""

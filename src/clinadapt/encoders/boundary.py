@@ -6,6 +6,8 @@ and the first one records what it is given (the prefix); below it, the first one
 recorded states (the suffix). Masks, positions and local or global attention stay the model's own.
 """
 
+import threading
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -40,11 +42,11 @@ class StandIn(nn.Module):
         _copy_plain(layer, self)
         self.outputs = outputs
         self.given: Tensor | None = None
-        self.seen: Tensor | None = None
+        self.local = threading.local()  # several threads read with one prefix
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return the given states if there are any, else what came in."""
-        self.seen = hidden_states
+        self.local.seen = hidden_states
         states = hidden_states if self.given is None else self.given
         return (states,) + (None,) * (self.outputs - 1) if self.outputs else states
 
@@ -130,11 +132,12 @@ class Prefix(nn.Module):
     @torch.inference_mode()
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """States [sequence, token, width] at the boundary, for ids and mask [sequence, token]."""
-        output = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        if self.recorder is None:
-            return output
-        assert self.recorder.seen is not None
-        return self.recorder.seen
+        return self.states(ids, mask.long())
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Like `forward`, as plain tensor operations on a mask of integers."""
+        output = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return output if self.recorder is None else self.recorder.local.seen
 
 
 class Suffix(nn.Module):
@@ -164,6 +167,14 @@ class Suffix(nn.Module):
             source = self.stack[0]
             assert isinstance(source, StandIn)
             self.source = source
+            self._idle_below()
+
+    def _idle_below(self) -> None:
+        """Switch off dropout outside the layers: the embeddings' states are thrown away."""
+        inside = {module for layer in self.stack for module in layer.modules()}
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout) and module not in inside:
+                module.p = 0.0
 
     def adapt(self, structures: list[nn.Module]) -> None:
         """Put one structure after each of the top layers, the last after the last."""
@@ -190,6 +201,19 @@ class Suffix(nn.Module):
         for weight in self.model.parameters():
             after_first = after_first or (layers > 0 and id(weight) in tuned)
             weight.requires_grad_(after_first or id(weight) in inserted)
+
+    @property
+    def running(self) -> list[nn.Module]:
+        """The layers above the boundary."""
+        return list(self.stack)[self.boundary :]
+
+    def embeddings(self) -> list[nn.Parameter]:
+        """Weights before the first layer, if these are run at all."""
+        if self.boundary:
+            return []
+        inside = {id(weight) for weight in self.stack.parameters()}
+        # In the order of the forward pass: they come before the first layer's.
+        return list(takewhile(lambda weight: id(weight) not in inside, self.model.parameters()))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return hidden [sequence, token, width], mask, and an auxiliary loss of zero."""

@@ -41,20 +41,28 @@ class Experts(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map states to states [sequence, token, width], and the balance loss (unweighted)."""
-        tokens = hidden[mask]
-        probabilities = self.router(tokens).float().softmax(dim=-1)
+        states = hidden.flatten(0, 1)
+        real = mask.flatten()
+        probabilities = self.router(states).float().softmax(dim=-1)
         confidence, choice = probabilities.max(dim=-1)
-        sent = torch.bincount(choice, minlength=len(self.experts)).to(probabilities.dtype)
-        balance = len(self.experts) * (sent / len(tokens) * probabilities.mean(dim=0)).sum()
+        # One stable sort puts each expert's tokens side by side, and the padding last.
+        experts = len(self.experts)
+        choice = choice.masked_fill(~real, experts)
+        sizes = torch.bincount(choice, minlength=experts + 1)[:experts].tolist()
+        tokens = sum(sizes)
+        order = choice.argsort(stable=True)[:tokens]
+        sent = torch.tensor(sizes, dtype=probabilities.dtype, device=hidden.device)
+        mean = real.to(probabilities.dtype) @ probabilities / tokens
+        balance = experts * (sent / tokens * mean).sum()
         if self.training:
-            self.routed += sent.detach()
-        mixed = torch.zeros_like(tokens)
-        for number, expert in enumerate(self.experts):
-            rows = (choice == number).nonzero().squeeze(1)
-            transformed, _ = expert(tokens[rows], mask)
-            weighted = confidence[rows, None] * transformed
-            mixed = mixed.index_copy(0, rows, weighted.to(mixed.dtype))
-        return torch.zeros_like(hidden).masked_scatter(mask[..., None], mixed), balance
+            self.routed += sent
+        groups = torch.split(states[order], sizes)
+        transformed = torch.cat(
+            [expert(group, mask)[0] for expert, group in zip(self.experts, groups, strict=True)]
+        )
+        weighted = (confidence[order, None] * transformed).to(hidden.dtype)
+        mixed = torch.zeros_like(states).index_copy(0, order, weighted)
+        return mixed.view_as(hidden), balance
 
 
 class MoETransformer(nn.Module):

@@ -1,5 +1,6 @@
 """Pretrained encoders: a folder with configuration, safetensors weights and tokenizer, opened."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -172,11 +173,20 @@ class PretrainedEncoder:
 
     @cached_property
     def causal(self) -> bool:
-        """Whether a token sees only what stands before it, as in decoders; measured."""
-        model = self.load() if self.has_weights else self.empty()
-        vocabulary = int(self.config.get_text_config().vocab_size)
-        ids = torch.tensor([[5, 6, 7], [5, 6, 8]]) % vocabulary
-        with torch.inference_mode():
+        """Whether a token sees only what stands before it, as in decoders; measured.
+
+        The architecture decides, not the weights: one layer with random ones is asked.
+        """
+        from transformers import AutoModel
+
+        config = copy.deepcopy(self.config)
+        text = config.get_text_config()
+        text.num_hidden_layers = 1
+        if getattr(text, "layer_types", None):
+            text.layer_types = text.layer_types[:1]
+        ids = torch.tensor([[5, 6, 7], [5, 6, 8]]) % int(text.vocab_size)
+        with _quiet(), torch.random.fork_rng(), torch.inference_mode():
+            model = AutoModel.from_config(config).eval()
             states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         return bool(torch.equal(states[0, :2], states[1, :2]))
 

@@ -24,9 +24,10 @@ from clinadapt.labels import Labels, Task
 from clinadapt.machine import pick_device
 from clinadapt.network import Batch
 from clinadapt.objective import ClassWeight, Reconstruction
+from clinadapt.randomness import local_randomness
 from clinadapt.sources import SparseSource, VectorSource
 from clinadapt.structures import count_parameters
-from clinadapt.train import Recipe, local_randomness, run, train
+from clinadapt.train import Recipe, run, train
 
 
 class Autoencoder(nn.Module):

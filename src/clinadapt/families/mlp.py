@@ -18,9 +18,10 @@ from clinadapt.labels import Labels, Task
 from clinadapt.machine import pick_device
 from clinadapt.network import Batch
 from clinadapt.objective import ClassWeight
+from clinadapt.randomness import local_randomness
 from clinadapt.sources import SparseSource
 from clinadapt.structures import count_parameters
-from clinadapt.train import Recipe, local_randomness, run
+from clinadapt.train import Recipe, run
 
 
 class DenseNetwork(nn.Module):

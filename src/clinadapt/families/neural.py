@@ -105,7 +105,14 @@ def tokenize_notes(
 def save_weights(weights: dict[str, Tensor], folder: Path) -> None:
     """Write tensors as safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    plain: dict[str, Tensor] = {}
+    stored: set[int] = set()
+    for name, tensor in weights.items():
+        plain[name] = tensor.detach().cpu().contiguous()
+        address = plain[name].untyped_storage().data_ptr()
+        if address in stored:  # safetensors knows no shared memory
+            plain[name] = plain[name].clone()
+        stored.add(address)
     save_file(plain, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 

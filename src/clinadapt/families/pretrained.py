@@ -5,8 +5,7 @@ boundary of what is frozen are computed once and cached; only what lies above is
 """
 
 import shutil
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,26 +17,30 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from clinadapt import settings, structures
-from clinadapt.context import Context, session_cache
-from clinadapt.encoders.boundary import Prefix, Suffix
+from clinadapt.context import Context
+from clinadapt.dropout import replace_dropout
+from clinadapt.encoders.backends import BackendChoice
+from clinadapt.encoders.boundary import Suffix
 from clinadapt.encoders.pretrained import PretrainedEncoder, open_encoder, save_encoder_files
 from clinadapt.errors import InputError
 from clinadapt.families import neural
-from clinadapt.features import FeatureStore, States, live_states
+from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.head import Head, Pooling
 from clinadapt.labels import Labels, Task
 from clinadapt.machine import Precision, compute_dtype, pick_device
-from clinadapt.network import NoteNetwork, StatesAsTheyAre
+from clinadapt.memory import Economy, Footprint, choose_economy, measure, set_recompute
+from clinadapt.network import Batch, NoteNetwork, StatesAsTheyAre
 from clinadapt.objective import ClassWeight
+from clinadapt.randomness import local_randomness
 from clinadapt.sources import Source, StateSource, TokenSource
 from clinadapt.structures import low_rank
 from clinadapt.structures.identity import Identity
 from clinadapt.tokens import Cut, Tokens
-from clinadapt.train import Recipe, local_randomness, run
+from clinadapt.train import Recipe, run
 
 ENCODER_FOLDER = "encoder"
 FROZEN_EPOCHS, TUNED_EPOCHS = 20, 5
-NOTES_AT_ONCE = 2_048
+NOTES_AT_ONCE = 8_192
 
 
 class PretrainedModel(BaseEstimator):  # type: ignore[misc]
@@ -79,6 +82,8 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
     class_weight : {"balanced", "none"}
     precision : {"auto", "fp32", "bf16"}
         "auto" is bf16 where the machine is fast at it.
+    backend : {"auto", "torch", "openvino"}
+        Who runs the frozen layers; "auto" is who is measured to be fastest on this machine.
     device : str
     seed : int
     """
@@ -104,6 +109,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         patience: Annotated[int, Ge(1)] = 3,
         class_weight: ClassWeight = "balanced",
         precision: Precision = "auto",
+        backend: BackendChoice = "auto",
         device: str = "auto",
         seed: int = 0,
     ) -> None:
@@ -126,6 +132,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         self.patience = patience
         self.class_weight: ClassWeight = class_weight
         self.precision: Precision = precision
+        self.backend: BackendChoice = backend
         self.device = device
         self.seed = seed
 
@@ -178,6 +185,9 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         # States below the lowest layer that changes; 0: nothing is worth caching, ids go in.
         self.boundary_ = encoder.layers - max(self.tuned_, self.adapted_)
         self.suffix_ = self.boundary_ < encoder.layers
+        self.prefix_ = FrozenPrefix(
+            encoder, self.boundary_, self.max_tokens, self.cut, self.precision, self.backend
+        )
         causal_or_mean: Pooling = "last" if self.pooling == "auto" and encoder.causal else "mean"
         self.pooling_: Pooling = causal_or_mean if self.pooling == "auto" else self.pooling
 
@@ -211,6 +221,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
                     model.set_attn_implementation("eager")
                 self.suffix_module_ = Suffix(model, self.encoder_.layers, self.boundary_)
                 encoder = self._adapt(self.suffix_module_)
+                replace_dropout(encoder)
             if self.placement != "layers":
                 final = self._make_structure()
             head = Head(width, classes, self.inner, self.dropout)
@@ -262,9 +273,10 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         )
         self.total_parameters_ = self._count_total()
         self.encoder_fingerprint_ = self.encoder_.fingerprint
-        held_texts = list(validation[0]) if validation is not None else []
+        held_texts = validation[0] if validation is not None else []
         # One call for both parts: one pass over the encoder.
-        sources = self._cached_sources([list(texts), held_texts], context, device)
+        sources = self._sources([texts, held_texts], context, device)
+        economy = self._economize(context, device)
         self.history_ = neural.fit_classifier(
             self.network_,
             sources[0],
@@ -278,6 +290,8 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
                 learning_rate=self.learning_rate,
                 encoder_learning_rate=self.encoder_learning_rate,
                 patience=self.patience,
+                max_batch_tokens=economy.batch_tokens,
+                lean_optimizer=economy.lean_optimizer,
                 seed=self.seed,
                 dtype=compute_dtype(self.precision, device),
             ),
@@ -287,11 +301,49 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         )
         return self
 
+    def _economize(self, context: Context, device: torch.device) -> Economy:
+        """Choose what to give up for the memory limit, and give it up."""
+        if context.memory is None:
+            return Economy()
+        economy = choose_economy(self.footprint(device), context.memory)
+        suffix = self.suffix_module_
+        if suffix is not None:
+            for layer in suffix.running:
+                set_recompute(layer, economy.recompute)
+            if economy.frozen_embeddings:
+                for weight in suffix.embeddings():
+                    weight.requires_grad_(False)
+        context.ledger.economies = economy.words()
+        return economy
+
+    def footprint(self, device: torch.device) -> Footprint:
+        """Count the bytes that training the built network needs, with two made-up notes."""
+        suffix = self.suffix_module_
+        dtype = compute_dtype(self.precision, device)
+        return measure(
+            self.network_,
+            [] if suffix is None else suffix.running,
+            [] if suffix is None else suffix.embeddings(),
+            lambda notes: self._made_up(notes, dtype),
+            device,
+            dtype,
+        )
+
+    def _made_up(self, notes: int, dtype: torch.dtype) -> Batch:
+        """Notes of the greatest length, as the network gets them."""
+        longest = 1 if self._after_pooling else self.max_tokens
+        mask = torch.ones(notes, longest, dtype=torch.bool)
+        if not self.boundary_:
+            inputs = torch.ones(notes, longest, dtype=torch.int64)
+        else:
+            inputs = torch.zeros(notes, longest, self.encoder_.width, dtype=dtype)
+        return Batch(inputs, mask, torch.arange(notes), notes)
+
     def prepare(self, texts: Sequence[str], context: Context) -> None:
         """Compute the frozen states of notes into the cache, if there is a frozen prefix."""
         self._open()
         if self.boundary_:
-            self._states(self._tokens(texts, context), context, pick_device(self.device))
+            self.prefix_.cached([texts], context, pick_device(self.device))
 
     def _open(self) -> None:
         settings.check(self)
@@ -320,36 +372,15 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             self.encoder_.tokenizer, texts, self.max_tokens, self.cut, context
         )
 
-    def _cached_sources(
-        self, parts: list[list[str]], context: Context, device: torch.device
+    def _sources(
+        self, parts: list[Sequence[str]], context: Context, device: torch.device
     ) -> list[Source]:
         """One source a part, through the cache of frozen states if there is a frozen prefix."""
         if not self.boundary_:
-            return [TokenSource(self._tokens(part, context)) for part in parts if part]
-        tokens = self._tokens([text for part in parts for text in part], context)
-        states = self._states(tokens, context, device)
-        ends = np.cumsum([0, *(len(part) for part in parts)])
-        return [
-            self._source(StateSource(*states.part(tokens.first, int(start), int(end))))
-            for start, end in pairwise(ends)
-            if end > start
-        ]
+            return [TokenSource(self._tokens(part, context)) for part in parts if len(part)]
+        return [self._pooled(source) for source in self.prefix_.cached(parts, context, device)]
 
-    def _states(self, tokens: Tokens, context: Context, device: torch.device) -> States:
-        states = FeatureStore(context.cache or session_cache()).states(
-            self.encoder_,
-            self.boundary_,
-            tokens,
-            device,
-            self.precision,
-            lambda done, total: context.progress("encode", done, total),
-        )
-        context.ledger.encode_seconds += states.encode_seconds
-        context.ledger.encoded += states.encoded
-        context.ledger.reused += states.reused
-        return states
-
-    def _source(self, source: StateSource) -> Source:
+    def _pooled(self, source: StateSource) -> Source:
         return source.pooled(self.pooling_) if self._after_pooling else source
 
     # ------------------------------------------------------------------ prediction
@@ -361,24 +392,21 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         context = context or Context()
         device = pick_device(self.device)
         dtype = compute_dtype(self.precision, device)
-        prefix = None
-        found = []
-        for start in range(0, len(texts), NOTES_AT_ONCE):
-            chunk = list(texts[start : start + NOTES_AT_ONCE])
-            if context.cache is not None or not self.boundary_:
-                (source,) = self._cached_sources([chunk], context, device)
-            else:
-                prefix = prefix or self._prefix(device, dtype)
-                tokens = self._tokens(chunk, context)
-                states = live_states(prefix, tokens, device)
-                source = self._source(StateSource(states, tokens.first))
-            outputs = run(self.network_, source, device, dtype)
-            found.append(neural.probabilities(self.task_, outputs))
-        return np.concatenate(found)
+        outputs = [
+            run(self.network_, source, device, dtype)
+            for source in self._few_at_a_time(texts, context, device)
+        ]
+        return neural.probabilities(self.task_, torch.cat(outputs))
 
-    def _prefix(self, device: torch.device, dtype: torch.dtype) -> Prefix:
-        encoder = self.encoder_
-        return Prefix(encoder.load(), encoder.layers, self.boundary_).to(device=device, dtype=dtype)
+    def _few_at_a_time(
+        self, texts: Sequence[str], context: Context, device: torch.device
+    ) -> Iterator[Source]:
+        if self.boundary_ and context.cache is None:
+            for source in self.prefix_.passing(texts, context, device):
+                yield self._pooled(source)
+            return
+        for start in range(0, len(texts), NOTES_AT_ONCE):
+            yield from self._sources([texts[start : start + NOTES_AT_ONCE]], context, device)
 
     # ------------------------------------------------------------------ bundle
 

@@ -20,11 +20,12 @@ from clinadapt.labels import Labels, Task
 from clinadapt.machine import Precision, compute_dtype, pick_device
 from clinadapt.network import NoteNetwork
 from clinadapt.objective import ClassWeight
+from clinadapt.randomness import local_randomness
 from clinadapt.sources import TokenSource
 from clinadapt.structures import count_parameters
 from clinadapt.structures.identity import Identity
 from clinadapt.tokens import Cut, learn_tokenizer
-from clinadapt.train import Recipe, local_randomness, run
+from clinadapt.train import Recipe, run
 
 ENCODERS = {"transformer": Transformer, "moe": MoETransformer}
 TOKENIZER_FILE = "tokenizer.json"

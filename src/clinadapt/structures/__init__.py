@@ -5,7 +5,9 @@ The contract is a signature, not a base class::
     forward(hidden: [note, token, width], mask: [note, token]) -> [note, token, width]
 
 The constructor takes ``width`` first; every other parameter has a default, and ``inner`` is the
-inner width where there is one. Padding content never changes the result. To add a structure,
+inner width where there is one. Padding content never changes the result. A structure may offer
+``mean(hidden, mask) -> [note, width]``, the mean of its forward over each note's real tokens,
+where that costs less than the forward (padding is finite there). To add a structure,
 write its file and add one line to `STRUCTURES`; the contract tests run over the registry.
 """
 

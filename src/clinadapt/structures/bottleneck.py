@@ -14,6 +14,9 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
+from clinadapt.dropout import Dropout
+from clinadapt.head import masked_mean
+
 
 class Bottleneck(nn.Module):
     """Down-projection, ReLU, dropout, up-projection, residual.
@@ -39,7 +42,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.down = nn.Linear(width, inner)
         self.up = nn.Linear(inner, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.scale = scale
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
@@ -48,3 +51,9 @@ class Bottleneck(nn.Module):
         """Map states [note, token, width] to states of the same shape, token by token."""
         branch = self.up(self.dropout(self.down(hidden).relu()))
         return hidden + self.scale * branch
+
+    def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Mean of `forward` over each note's real tokens [note, width]; widened once a note."""
+        branch = self.dropout(self.down(hidden).relu())
+        widened = self.up(masked_mean(branch, mask))
+        return masked_mean(hidden, mask) + self.scale * widened

@@ -15,6 +15,10 @@ from typing import Annotated
 
 from annotated_types import Ge, Interval
 from torch import Tensor, nn
+from torch.nn import functional
+
+from clinadapt.dropout import Dropout
+from clinadapt.head import masked_mean
 
 
 class GatedResidual(nn.Module):
@@ -40,14 +44,22 @@ class GatedResidual(nn.Module):
         inner = width if inner is None else inner
         self.dense_in = nn.Linear(width, inner)  # W_2
         self.dense_out = nn.Linear(inner, inner)  # W_1
-        self.gate = nn.Linear(inner, width)  # W_4
-        self.value = nn.Linear(inner, width)  # W_5
-        self.dropout = nn.Dropout(dropout)
+        self.value_and_gate = nn.Linear(inner, 2 * width)  # W_5, W_4
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(width)
-        nn.init.zeros_(self.value.weight)
-        nn.init.zeros_(self.value.bias)
+        nn.init.zeros_(self.value_and_gate.weight[:width])
+        nn.init.zeros_(self.value_and_gate.bias[:width])
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Map states [note, token, width] to states of the same shape, token by token."""
-        branch = self.dropout(self.dense_out(nn.functional.elu(self.dense_in(hidden))))
-        return self.norm(hidden + self.gate(branch).sigmoid() * self.value(branch))
+        return self.norm(self._gated(hidden))
+
+    def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Mean of `forward` over each note's real tokens [note, width]; scaled once a note."""
+        gated = self._gated(hidden)
+        normed = functional.layer_norm(gated, gated.shape[-1:], eps=self.norm.eps)
+        return self.norm.weight * masked_mean(normed, mask) + self.norm.bias
+
+    def _gated(self, hidden: Tensor) -> Tensor:
+        branch = self.dropout(self.dense_out(functional.elu(self.dense_in(hidden))))
+        return hidden + functional.glu(self.value_and_gate(branch))

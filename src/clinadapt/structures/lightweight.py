@@ -15,6 +15,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 from torch import Tensor, nn
+from torch.nn import functional
+
+from clinadapt.head import masked_mean
 
 
 class Lightweight(nn.Module):
@@ -52,3 +55,14 @@ class Lightweight(nn.Module):
         if self.norm_first:
             return hidden + self.up(self.down(self.norm(hidden)).relu())
         return hidden + self.norm(self.up(self.down(hidden).relu()))
+
+    def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Mean of `forward` over each note's real tokens [note, width]; widened once a note."""
+        if not self.norm_first:  # a norm does not commute with the mean
+            return masked_mean(self(hidden, mask), mask)
+        # The norm's gain and shift move into the projection: the states are only normed.
+        normed = functional.layer_norm(hidden, hidden.shape[-1:], eps=self.norm.eps)
+        weight = self.down.weight * self.norm.weight
+        bias = self.down.bias + self.down.weight @ self.norm.bias
+        narrow = functional.linear(normed, weight, bias).relu()
+        return masked_mean(hidden, mask) + self.up(masked_mean(narrow, mask))

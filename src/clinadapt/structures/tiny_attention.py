@@ -16,6 +16,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from clinadapt.head import masked_mean
+
 
 class TinyAttention(nn.Module):
     """Masked self-attention of small width, residual.
@@ -47,13 +49,24 @@ class TinyAttention(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Let the tokens of each note [note, token, width] attend to the real ones among them."""
-        # Padding may hold anything, infinities included, and 0 · inf is not 0.
-        known = hidden.masked_fill(~mask[..., None], 0.0)
-        notes, tokens, _ = known.shape
-        mixed = self.queries_keys_values(known).view(notes, tokens, 3, self.heads, -1)
+        # Padding may hold anything here, infinities included, and 0 · inf is not 0.
+        attention, values = self._attend(hidden.masked_fill(~mask[..., None], 0.0), mask)
+        attended = attention @ values  # [note, head, token, r / n]
+        return hidden + self.out(attended.transpose(1, 2).flatten(2))
+
+    def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Mean of `forward` over each note's real tokens [note, width]; widened once a note."""
+        attention, values = self._attend(hidden, mask)
+        shares = mask.to(attention.dtype) / mask.sum(dim=1, keepdim=True)
+        attended = (shares[:, None, None] @ attention) @ values  # [note, head, 1, r / n]
+        return masked_mean(hidden, mask) + self.out(attended.flatten(1))
+
+    def _attend(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights [note, head, token, token] and values [note, head, token, r / n]."""
+        notes, tokens, _ = hidden.shape
+        mixed = self.queries_keys_values(hidden).view(notes, tokens, 3, self.heads, -1)
         queries, keys, values = mixed.permute(2, 0, 3, 1, 4)
         # Written out: for such narrow heads the fused kernel's backward pass is the slower one.
         scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5
         scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
-        attended = scores.softmax(dim=-1) @ values
-        return hidden + self.out(attended.transpose(1, 2).reshape(notes, tokens, -1))
+        return scores.softmax(dim=-1), values

@@ -1,0 +1,125 @@
+"""The frozen pass: sequences in, states out, at the speed of the machine's matrix products.
+
+Sequences go in batches of like length. On a CPU every core reads a batch of its own: matrix
+products of that size fill one core, everything between them stays in its cache, and no core waits
+for another after each operation.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from clinadapt.tokens import Cut, Tokens, tokenize
+
+# Padded tokens a batch: enough to fill a core's matrix unit, few enough for its cache.
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}
+CHUNK_NOTES = 8_192
+MOST_WORKERS = 16
+FLOAT16_MAX = 65_504.0
+Reader = Callable[[Tensor, Tensor], Tensor]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def token_chunks(
+    tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, cut: Cut
+) -> Iterator[Tokens]:
+    """Token ids of some thousand notes at a time; the next ones are made while these are read.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+    texts : sequence of str
+    max_tokens : int
+    cut : {"head", "tail", "head+tail", "windows"}
+    """
+
+    def chunk(start: int) -> Tokens:
+        return tokenize(tokenizer, texts[start : start + CHUNK_NOTES], max_tokens, cut)
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(chunk, 0)
+        for start in range(0, len(texts), CHUNK_NOTES):
+            tokens = coming.result()
+            if start + CHUNK_NOTES < len(texts):
+                coming = ahead.submit(chunk, start + CHUNK_NOTES)
+            yield tokens
+
+
+def encode(
+    read: Reader, tokens: Tokens, sequences: NDArray[np.int64], device: torch.device
+) -> Tensor:
+    """States of some sequences, end to end, in 16 bit.
+
+    Parameters
+    ----------
+    read : callable
+        From ids and mask [sequence, token] to states [sequence, token, width].
+    tokens : Tokens
+    sequences : ndarray of int64
+        Sorted by length, so that little is padded.
+    device : torch.device
+
+    Returns
+    -------
+    Tensor, shape [token, width]
+        bf16 as computed; fp32 rounded to fp16 (to bf16 where its range does not do).
+    """
+
+    def states_of(batch: NDArray[np.int64]) -> Tensor:
+        ids, mask = pad(tokens, batch)
+        return read(ids.to(device), mask.to(device)).cpu()[mask]
+
+    batches = list(runs(sequences, tokens.lengths, BATCH_TOKENS[device.type]))
+    states = torch.cat(list(side_by_side(states_of, batches, device)))
+    if states.dtype == torch.float32:
+        fits = bool(states.abs().max() < FLOAT16_MAX)
+        states = states.to(torch.float16 if fits else torch.bfloat16)
+    return states
+
+
+def side_by_side(
+    work: Callable[[Item], Result], items: Sequence[Item], device: torch.device
+) -> Iterable[Result]:
+    """Results of independent pieces of work, in order; on a CPU one piece a core at a time."""
+    workers = min(torch.get_num_threads(), MOST_WORKERS, len(items))
+    if device.type != "cpu" or workers < 2:
+        return map(work, items)
+    threads = max(1, torch.get_num_threads() // workers)
+    # The number of threads is each worker's own; the caller's stays as it is.
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as all:
+        return list(all.map(work, items))
+
+
+def runs(
+    numbers: NDArray[np.int64], lengths: NDArray[np.int64], budget: int, most: int | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Cut a list, sorted by length, into runs of at most so many padded tokens and items.
+
+    A single item may be longer than the budget.
+    """
+    sizes = lengths[numbers]
+    start = 0
+    while start < len(numbers):
+        # With `count` items the padded size is count · (length of the last one); it only grows.
+        rest = sizes[start : start + (most or budget)]
+        padded = rest * np.arange(1, len(rest) + 1)
+        count = max(1, int(np.searchsorted(padded, budget, side="right")))
+        yield numbers[start : start + count]
+        start += count
+
+
+def pad(tokens: Tokens, sequences: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Ids, zero-padded to the longest, and mask, both [sequence, token]."""
+    lengths = tokens.lengths[sequences]
+    steps = np.arange(lengths.max())
+    mask = steps < lengths[:, None]
+    rows = tokens.starts[sequences][:, None] + np.minimum(steps, lengths[:, None] - 1)
+    ids = np.where(mask, tokens.ids[rows], 0).astype(np.int64)
+    return torch.from_numpy(ids), torch.from_numpy(mask)

@@ -1,0 +1,132 @@
+"""A shard: the states of some hundred sequences in one file, and a sidecar that makes it count.
+
+The states are in 16 bit, one row a token, in a safetensors file that is mapped into memory; with
+them the hash of each sequence's token ids, and its length. The sidecar is written after it and
+holds its checksum, so that nothing half-written or damaged is ever read.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
+SIDECAR = ".json"
+DATA = ".safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """States of some sequences, end to end.
+
+    Attributes
+    ----------
+    states : Tensor, shape [token, width]
+    hashes : ndarray of uint64, shape [sequence, 2]
+        Of each sequence's token ids.
+    lengths : ndarray of int64, shape [sequence]
+    seconds : float
+        What computing them took.
+    mapping : mmap.mmap, optional
+        Memory that the states are in, if they are on disk.
+    """
+
+    states: Tensor
+    hashes: NDArray[np.uint64]
+    lengths: NDArray[np.int64]
+    seconds: float
+    mapping: mmap.mmap | None = None
+
+    def release(self) -> None:
+        """Give the mapped pages back; they are read again when they are needed."""
+        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def write_shard(folder: Path, shard: Shard) -> Path:
+    """Write a shard, then its sidecar; each appears at once, whole.
+
+    Returns
+    -------
+    Path
+        Of the sidecar.
+    """
+    name = hashlib.sha256(shard.hashes.tobytes()).hexdigest()[:24]
+    data = folder / f"{name}{DATA}"
+    content = {
+        "states": shard.states.contiguous(),
+        "hashes": torch.from_numpy(shard.hashes.view(np.int64)),
+        "lengths": torch.from_numpy(shard.lengths),
+    }
+    save_file(content, folder / f"{name}.tmp")
+    os.replace(folder / f"{name}.tmp", data)
+    sidecar, partial = folder / f"{name}{SIDECAR}", folder / f"{name}{SIDECAR}.tmp"
+    record = {"sha256": _checksum(data), "seconds": shard.seconds}
+    partial.write_text(json.dumps(record), encoding="utf-8")
+    os.replace(partial, sidecar)
+    return sidecar
+
+
+def open_shard(sidecar: Path, verified: set[tuple[str, int, int]]) -> Shard | None:
+    """Open a shard; None if anything about it is wrong.
+
+    Parameters
+    ----------
+    sidecar : Path
+    verified : set
+        Files whose checksum was read before; this one is added. Reading it once a process does.
+    """
+    data = sidecar.with_suffix(DATA)
+    try:
+        record = json.loads(sidecar.read_text(encoding="utf-8"))
+        status = data.stat()
+        seen = (str(data), status.st_size, status.st_mtime_ns)
+        if seen not in verified and _checksum(data) != record["sha256"]:
+            return None
+        shard = _map(data, float(record["seconds"]))
+        if len(shard.states) != shard.lengths.sum():
+            return None
+        verified.add(seen)
+        return shard
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def discard(sidecar: Path) -> None:
+    """Delete a shard."""
+    sidecar.unlink(missing_ok=True)
+    sidecar.with_suffix(DATA).unlink(missing_ok=True)
+
+
+def _map(path: Path, seconds: float) -> Shard:
+    """Map a file. By hand, since only the owner of a mapping can give its pages back."""
+    with path.open("rb") as file:
+        # Copy on write: nobody writes, but torch wants memory that could be written.
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    start = 8 + int.from_bytes(mapping[:8], "little")
+    entries = json.loads(mapping[8:start])
+
+    def part(name: str, dtype: torch.dtype) -> Tensor:
+        first, last = entries[name]["data_offsets"]
+        count = (last - first) // dtype.itemsize
+        flat = torch.frombuffer(mapping, dtype=dtype, count=count, offset=start + first)
+        return flat.view(entries[name]["shape"])
+
+    states = part("states", DTYPES[entries["states"]["dtype"]])
+    # Copies: these are small, and looked at all the time.
+    hashes = part("hashes", torch.int64).numpy().view(np.uint64).copy()
+    lengths = part("lengths", torch.int64).numpy().copy()
+    return Shard(states, hashes, lengths, seconds, mapping)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
