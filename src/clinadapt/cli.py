@@ -13,6 +13,7 @@ from clinadapt.errors import ClinadaptError
 
 if TYPE_CHECKING:
     from clinadapt.notes import Notes
+    from clinadapt.study import Study
 
 app = typer.Typer(
     name="clinadapt",
@@ -45,6 +46,26 @@ EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and
 LeaveOutOption = Annotated[
     bool,
     typer.Option("--leave-out-bad", help="Leave out rows without text or label, and list them."),
+]
+StudyOption = Annotated[str, typer.Option(help="quick, paper, or a TOML file.")]
+EncoderOption = Annotated[
+    list[str] | None, typer.Option(help="Name, hub id or folder; instead of the study's own.")
+]
+OutOption = Annotated[Path, typer.Option(help="Folder of the study.")]
+MaxTokensOption = Annotated[int | None, typer.Option(help="Tokens read of each note.")]
+CutOption = Annotated[
+    str | None, typer.Option(help="head, tail, head+tail or windows, for longer notes.")
+]
+SeedOption = Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")]
+MetricOption = Annotated[str | None, typer.Option(help="What to rank by.")]
+CacheOption = Annotated[
+    Path | None, typer.Option(help="Folder of frozen states (patient data); default OUT/cache.")
+]
+MemoryOption = Annotated[
+    str | None, typer.Option(help="That a cell may hold, such as 2GB; what it costs is said.")
+]
+HoursOption = Annotated[
+    float | None, typer.Option(min=0, help="For the whole run; what will not fit is skipped.")
 ]
 OfflineOption = Annotated[
     bool,
@@ -89,20 +110,16 @@ def study(
     positive: PositiveOption = None,
     encoding: EncodingOption = "utf-8",
     leave_out_bad: LeaveOutOption = False,
-    study: Annotated[str, typer.Option(help="quick, paper, or a TOML file.")] = "quick",
-    encoder: Annotated[
-        list[str] | None, typer.Option(help="Name, hub id or folder; instead of the study's own.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("study"),
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens read of each note.")] = None,
-    cut: Annotated[
-        str | None, typer.Option(help="head, tail, head+tail or windows, for longer notes.")
-    ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")] = None,
-    metric: Annotated[str | None, typer.Option(help="What to rank by.")] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder of frozen states (patient data); default OUT/cache.")
-    ] = None,
+    study: StudyOption = "quick",
+    encoder: EncoderOption = None,
+    out: OutOption = Path("study"),
+    max_tokens: MaxTokensOption = None,
+    cut: CutOption = None,
+    seed: SeedOption = None,
+    metric: MetricOption = None,
+    cache: CacheOption = None,
+    memory: MemoryOption = None,
+    hours: HoursOption = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
     offline: OfflineOption = False,
 ) -> None:
@@ -112,21 +129,92 @@ def study(
     )
     with ExitStack() as stack:
         _go_offline(stack, offline)
-        from clinadapt.study import Study
         from clinadapt.terminal import StudyDisplay, print_leaderboard, print_notes
 
-        wanted = {
-            "max_tokens": max_tokens,
-            "cut": cut,
-            "seeds": seed or None,
-            "metric": metric,
-        }
-        overrides = {name: value for name, value in wanted.items() if value is not None}
-        run = Study(table, study, out, encoder or (), overrides, cache)
+        overrides = _overrides(max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric)
+        run = _open_study(table, study, out, encoder, overrides, cache, memory, hours)
         print_notes(table, run.split)
         with StudyDisplay(len(run.cells)) as display:
             board = run.run(display.progress, display.finished, retry)
         print_leaderboard(board, run)
+
+
+def _overrides(**values: Any) -> dict[str, Any]:
+    """What was given on the command line."""
+    return {name: value for name, value in values.items() if value not in (None, [])}
+
+
+def _open_study(
+    table: "Notes",
+    design: str,
+    out: Path,
+    encoders: list[str] | None,
+    overrides: dict[str, Any],
+    cache: Path | None,
+    memory: str | None,
+    hours: float | None,
+) -> "Study":
+    from clinadapt.memory import parse_bytes
+    from clinadapt.study import Study
+
+    limit = None if memory is None else parse_bytes(memory)
+    return Study(table, design, out, encoders or (), overrides, cache, limit, hours)
+
+
+@app.command()
+def plan(
+    notes: NotesArgument = None,
+    text: TextOption = "text",
+    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
+    separator: SeparatorOption = None,
+    id: IdOption = None,
+    group: GroupOption = None,
+    split: SplitOption = None,
+    positive: PositiveOption = None,
+    encoding: EncodingOption = "utf-8",
+    leave_out_bad: LeaveOutOption = False,
+    study: StudyOption = "quick",
+    encoder: EncoderOption = None,
+    out: OutOption = Path("study"),
+    max_tokens: MaxTokensOption = None,
+    cut: CutOption = None,
+    seed: SeedOption = None,
+    metric: MetricOption = None,
+    cache: CacheOption = None,
+    memory: MemoryOption = None,
+    hours: HoursOption = None,
+    machine: Annotated[
+        list[str] | None,
+        typer.Option(help="Estimate for paper-card, laptop or a100-80gb too; repeatable."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every cell of the plan.")] = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Say what each cell of a study will cost, and what will not fit, before it is run."""
+    from clinadapt.machines import find_machine
+
+    elsewhere = [find_machine(name) for name in machine or ()]
+    table = _read(
+        notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad
+    )
+    with ExitStack() as stack:
+        _go_offline(stack, offline)
+        from clinadapt.plan import make_plan, read_plan, write_schedules
+        from clinadapt.terminal import StudyDisplay, print_notes, print_plan
+
+        overrides = _overrides(max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric)
+        asked = _open_study(table, study, out, encoder, overrides, cache, memory, hours)
+        print_notes(table, asked.split)
+        found = read_plan(asked)
+        if found is None:
+            with StudyDisplay(len(asked.folders.rows)) as display:
+                found = make_plan(asked, display.progress)
+            found.save(asked.out)
+        plans = [found, *(found.on(place, asked.memory) for place in elsewhere)]
+        for shown in plans:
+            print_plan(shown, asked)
+        if json is not None:
+            write_schedules(asked, plans, json)
 
 
 @app.command()

@@ -21,6 +21,10 @@ class InputError(ClinadaptError, ValueError):
         super().__init__("\n".join(self.problems))
 
 
+class LimitError(InputError):
+    """A model does not fit into the memory or the hours that were given."""
+
+
 class EncoderNotFoundError(ClinadaptError):
     """An encoder is not on this machine (and may not, or cannot, be fetched)."""
 

@@ -6,7 +6,7 @@ for the longest batch. Early stopping cannot be foreseen: seconds are those of a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,17 @@ from tokenizers import Tokenizer
 from clinadapt import results
 from clinadapt.bundle import load
 from clinadapt.design import Cell
-from clinadapt.errors import ClinadaptError
+from clinadapt.errors import ClinadaptError, LimitError
 from clinadapt.families.pretrained import FROZEN_EPOCHS, TUNED_EPOCHS, PretrainedModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.features import HELD_BYTES
-from clinadapt.machine import compute_dtype, pick_device
+from clinadapt.machine import Precision, compute_dtype, pick_device
 from clinadapt.memory import Footprint
 from clinadapt.probe import EPOCH_SETTINGS, Prober, Reading, Run
 from clinadapt.train import epoch_batches
 
 STATE_BYTES = 2  # of a number in a cached state
+WEIGHT_BYTES = 4
 # While a fit goes on, its checkpoint holds weights, two moments and the best epoch's weights.
 CHECKPOINT_BYTES = 16
 
@@ -63,6 +64,8 @@ class Forecast:
     row : str
     reason : str, optional
         Why the row cannot run; the rest is then zero.
+    fits : bool
+        False if that reason is the memory limit.
     fixed_seconds : float
         Whatever the epochs: tokens, features, validation and test scores, the bundle.
     phases : tuple of Phase
@@ -72,6 +75,8 @@ class Forecast:
         Of computing them: seconds, bytes on disk, largest memory.
     held_bytes, peak_bytes : int
         What the process held before the cell, and at most.
+    weights_bytes : int
+        Of all weights, those of the encoder among them.
     bundle_bytes, checkpoint_bytes : int
         On disk: of the model, and while it is trained.
     epoch_bytes : float
@@ -88,6 +93,7 @@ class Forecast:
 
     row: str
     reason: str | None = None
+    fits: bool = True
     fixed_seconds: float = 0.0
     phases: tuple[Phase, ...] = ()
     states: str | None = None
@@ -96,6 +102,7 @@ class Forecast:
     states_peak_bytes: int = 0
     held_bytes: int = 0
     peak_bytes: int = 0
+    weights_bytes: int = 0
     bundle_bytes: int = 0
     checkpoint_bytes: int = 0
     epoch_bytes: float = 0.0
@@ -108,6 +115,10 @@ class Forecast:
     def epochs(self) -> int:
         """Epochs of the last training, the one that may stop early; 0 without any."""
         return self.phases[-1].epochs if self.phases else 0
+
+    def named(self, row: str) -> "Forecast":
+        """The same of another row."""
+        return replace(self, row=row)
 
     def seconds(self, computes_states: bool, epochs: int | None = None) -> float:
         """Of a cell.
@@ -141,7 +152,10 @@ def forecast(prober: Prober, cell: Cell) -> Forecast:
     try:
         return _forecast(prober, cell)
     except ClinadaptError as error:
-        return Forecast(cell.row.label, reason=str(error))
+        fits = not isinstance(error, LimitError)
+        return Forecast(cell.row.label, reason=str(error), fits=fits)
+    except Exception as error:  # its message may quote a note
+        return Forecast(cell.row.label, reason=f"{type(error).__name__} on a few of the notes")
 
 
 def _forecast(prober: Prober, cell: Cell) -> Forecast:
@@ -174,6 +188,7 @@ def _forecast(prober: Prober, cell: Cell) -> Forecast:
         **states,
         held_bytes=last.cost["held_memory_bytes"],
         peak_bytes=_peak(runs, notes, state_bytes, footprint, work),
+        weights_bytes=WEIGHT_BYTES * int(last.cost["total_parameters"]),
         bundle_bytes=round(last_two([(run.notes, run.cost["disk_bytes"]) for run in runs], notes)),
         checkpoint_bytes=CHECKPOINT_BYTES * trained if runs[-1].phases else 0,
         epoch_bytes=CHECKPOINT_BYTES * 2.0 * trained * work.steps + state_bytes,
@@ -203,7 +218,7 @@ def _epochs(cell: Cell, model: Any) -> list[int]:
 
 
 def _in_bf16(model: Any) -> bool:
-    precision = getattr(model, "precision", "fp32")
+    precision: Precision = getattr(model, "precision", "fp32")
     device = pick_device(getattr(model, "device", "cpu"))
     return compute_dtype(precision, device).itemsize == 2
 

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from clinadapt.dropout import Dropout
+
 Pooling = Literal["mean", "first", "last", "max"]
 
 
@@ -88,7 +90,7 @@ class Head(nn.Module):
 
     def __init__(self, width: int, classes: int, inner: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.hidden = nn.Linear(width, inner) if inner else None
         self.out = nn.Linear(inner or width, classes)
 

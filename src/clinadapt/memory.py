@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from clinadapt.errors import InputError
+from clinadapt.errors import InputError, LimitError
 from clinadapt.machine import autocast
 from clinadapt.network import Batch
 from clinadapt.randomness import local_randomness
@@ -123,7 +123,7 @@ def choose_economy(footprint: Footprint, limit: int | None) -> Economy:
 
     Raises
     ------
-    InputError
+    LimitError
         With everything given up it still does not fit.
     """
     if limit is None:
@@ -133,7 +133,7 @@ def choose_economy(footprint: Footprint, limit: int | None) -> Economy:
         if footprint.peak(economy) <= limit:
             return economy
         last = economy
-    raise InputError(
+    raise LimitError(
         f"training needs at least {spell_bytes(footprint.peak(last))}, with "
         f"{', '.join(last.words())}; the limit is {spell_bytes(limit)}: tune fewer layers, read "
         "fewer tokens or take a smaller encoder"

@@ -243,7 +243,7 @@ class Prober:
         warm = self._read(model, first)  # also opens the encoder, and chooses the backend
         if not model.boundary_:
             return None
-        settings = (model.max_tokens, model.cut, model.precision, model.backend_)
+        settings = (model.max_tokens, model.cut, model.precision, warm.backend)
         key = "|".join(map(str, (model.encoder_.fingerprint, model.boundary_, *settings)))
         if key not in self._readings:
             rate = self._tokens(model, first) / max(warm.encode_seconds, 1e-3)

@@ -27,9 +27,10 @@ from clinadapt.cells import FORMAT, CellFolders
 from clinadapt.classifier import NoteClassifier
 from clinadapt.context import Context, Ledger, Progress, no_progress
 from clinadapt.design import Cell, Design, expand, identity, load_design
-from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError
+from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError, LimitError
 from clinadapt.machine import environment
 from clinadapt.notes import Notes
+from clinadapt.plan import Budget, make_plan, read_plan
 from clinadapt.split import PARTS, Split, make_split, save_split
 from clinadapt.train import forget
 
@@ -138,6 +139,8 @@ class Study:
         self.data = self._describe_data()
         self._write_study(best=None)
         save_split(self.split, self.notes.ids, self.out / "split.json")
+        self._started = time.perf_counter()
+        self._budget = self._make_budget(progress)
         for number, cell in enumerate(self.cells):
             progress("cells", number, len(self.cells))
             finished(self._result_of(cell, progress, retry))
@@ -168,8 +171,12 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         result = self._header(cell)
         try:
+            self._refuse_what_does_not_fit(cell)
             result |= {"status": "done", "reason": None, **self._fit(cell, folder, progress)}
-        except EncoderNotFoundError as error:
+            if self._budget is not None:
+                predicted = self._budget.compare(self.folders.row_id(cell.row), result)
+                result["cost"]["predicted"] = predicted
+        except (EncoderNotFoundError, LimitError) as error:
             result |= {"status": "skipped", "reason": str(error)}
         except ClinadaptError as error:
             result |= {"status": "failed", "reason": str(error)}
@@ -179,6 +186,23 @@ class Study:
         forget(folder / CHECKPOINT)
         self.folders.prune_bundles()
         return result
+
+    def _make_budget(self, progress: Progress) -> Budget | None:
+        """Limits need a plan: the one in the folder, or one made now."""
+        plan = read_plan(self)
+        if plan is None and self.memory is None and self.hours is None:
+            return None
+        if plan is None:
+            plan = make_plan(self, progress)
+            plan.save(self.out)
+        return Budget(plan, self.memory, self.hours)
+
+    def _refuse_what_does_not_fit(self, cell: Cell) -> None:
+        if self._budget is not None:
+            spent = time.perf_counter() - self._started
+            reason = self._budget.refusal(self.folders.row_id(cell.row), spent)
+            if reason is not None:
+                raise LimitError(reason)
 
     def probe(
         self, cell: Cell, rows: Mapping[str, NDArray[np.int64]], out: Path, progress: Progress

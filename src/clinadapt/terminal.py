@@ -11,7 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clinadapt.duplicates import Duplicate
+from clinadapt.memory import spell_bytes
 from clinadapt.notes import Notes
+from clinadapt.plan import HERE, Plan, disk_bytes, schedule, spell_seconds
 from clinadapt.split import Split
 from clinadapt.study import Study
 
@@ -122,6 +124,43 @@ def print_check(notes: Notes, pairs: list[Duplicate]) -> None:
             "patients or sources, name their column with --group"
         )
     console.print("[green]nothing stops a study of these notes[/]")
+
+
+def print_plan(plan: Plan, study: Study) -> None:
+    """Print what each cell will cost, what is skipped, and the total."""
+    console = Console()
+    lines = schedule(study, plan)
+    table = Table(title=f"Plan for {plan.machine}", title_justify="left")
+    table.add_column("row", min_width=26)
+    for heading in ("cells", "time, at most", "memory", "disk"):
+        table.add_column(heading, justify="right")
+    table.add_column("given up for memory")
+    running = [line for line in lines if line.status == "run"]
+    for row in dict.fromkeys(line.row for line in running):
+        cells = [line for line in running if line.row == row]
+        table.add_row(
+            escape(row),
+            str(len(cells)),
+            spell_seconds(sum(line.seconds for line in cells)),
+            spell_bytes(max(line.peak_memory_bytes for line in cells)),
+            spell_bytes(sum(line.disk_bytes for line in cells)),
+            ", ".join(cells[0].economies),
+        )
+    console.print(table)
+    for row, reason in dict.fromkeys((c.row, c.reason) for c in lines if c.status == "skip"):
+        console.print(f"[yellow]skipped[/] {escape(row)}: {escape(str(reason))}")
+    done = sum(line.status == "done" for line in lines)
+    told = f"{done} cells are done already; " if done else ""
+    console.print(
+        f"{told}in all at most [bold]{spell_seconds(sum(line.seconds for line in lines))}[/] for "
+        f"{len(running)} cells, and [bold]{spell_bytes(disk_bytes(plan, lines))}[/] of disk"
+    )
+    how = (
+        "from short runs on some of these notes; early stopping may end sooner"
+        if plan.machine == HERE
+        else "an estimate: matrix work measured here, at that machine's rate; nothing ran there"
+    )
+    console.print(f"[dim]{how}[/]")
 
 
 def print_leaderboard(board: pl.DataFrame, study: Study) -> None:

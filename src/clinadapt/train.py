@@ -264,21 +264,25 @@ def _one_epoch(
     network.train()
     batches = epoch_batches(source.lengths, recipe.batch_size, recipe.seed, epoch)
     steps = recipe.epochs * len(batches)
+
+    def loss_of(part: NDArray[np.int64], size: int) -> Tensor:
+        batch = source.batch(part).to(device)
+        with autocast(device, recipe.dtype):
+            output, auxiliary_loss = network(batch)
+        loss = objective(output, torch.from_numpy(part), batch) / size
+        return loss + auxiliary_loss * (len(part) / size)
+
     total = 0.0
     for number, notes in enumerate(batches):
         optimizer.zero_grad()
-        step_loss = torch.zeros((), device=device)
+        step_loss = 0.0
         for part in runs(notes, source.lengths, recipe.max_batch_tokens):
-            batch = source.batch(part).to(device)
-            with autocast(device, recipe.dtype):
-                output, auxiliary_loss = network(batch)
-            loss = objective(output, torch.from_numpy(part), batch) / len(notes)
-            loss = loss + auxiliary_loss * (len(part) / len(notes))
+            loss = loss_of(part, len(notes))
             loss.backward()
-            step_loss += loss.detach()
+            step_loss += float(loss.detach())
         done = epoch * len(batches) + number
         optimizer.step(_schedule(done, steps, recipe.warmup), recipe.clip)
-        total += float(step_loss) * len(notes)
+        total += step_loss * len(notes)
         progress(f"epoch {epoch + 1}/{recipe.epochs}", number + 1, len(batches))
     if not math.isfinite(total):
         raise ClinadaptError(

@@ -5,6 +5,7 @@ machine. Both agree within `TOLERANCE`, and cached states are kept apart.
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -159,11 +160,9 @@ def _measure(
 
 def _key(encoder: PretrainedEncoder, boundary: int, dtype: torch.dtype) -> str:
     """Everything that the speed depends on: machine, versions, architecture."""
-    import openvino
-
     about = environment()["machine"] | {
         "torch": torch.__version__,
-        "openvino": openvino.__version__,
+        "openvino": importlib.metadata.version("openvino"),
         "encoder": {name: getattr(encoder.config, name, None) for name in SHAPE},
         "boundary": boundary,
         "dtype": str(dtype),

@@ -1,5 +1,6 @@
 """A frozen prefix compiled by OpenVINO (Intel), an optional extra: `clinadapt[openvino]`."""
 
+import sys
 import threading
 import warnings
 from typing import Any
@@ -23,6 +24,8 @@ class OpenVinoReader:
     """
 
     def __init__(self, prefix: Prefix, dtype: torch.dtype) -> None:
+        # Without this module the converter uses a stub, and sends no usage data.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
         import openvino.properties as properties
         from openvino.properties import hint

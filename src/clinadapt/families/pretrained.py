@@ -412,7 +412,12 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
 
     def save(self, folder: Path) -> None:
         """Write the trained weights, and the encoder unless all of it is among them."""
-        neural.save_weights(neural.trainable(self.network_), folder)
+        weights = neural.trainable(self.network_)
+        if self._encoder_is_trained and self.suffix_module_ is not None:
+            # Embeddings frozen to save memory among them: the encoder's own file is not written.
+            named = self.network_.named_parameters()
+            weights |= {name: w for name, w in named if name.startswith("encoder.")}
+        neural.save_weights(weights, folder)
         target = folder / ENCODER_FOLDER
         save_encoder_files(self.encoder_, target)
         if not self._encoder_is_trained:

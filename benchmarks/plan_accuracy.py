@@ -1,0 +1,124 @@
+"""Predicted against actual seconds and memory of a study's cells, of six kinds.
+
+    python benchmarks/plan_accuracy.py --out accuracy.json
+    python benchmarks/plan_accuracy.py --notes notes.csv --group patient --kinds sparse scratch
+
+The plan is made first, in a process of its own; then the study runs, in another.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ENCODER = {"family": "pretrained", "encoder": "minilm", "max_tokens": 128}
+KINDS = {
+    "sparse": [
+        {"family": "tfidf-logistic"},
+        {"family": "tfidf-logistic", "characters": True},
+        {"family": "tfidf-mlp"},
+        {"family": "tfidf-autoencoder"},
+    ],
+    "scratch": [{"family": ["transformer", "moe"], "max_tokens": 128, "epochs": 10}],
+    "frozen": [{**ENCODER, "structure": "none"}],
+    "frozen, on tokens": [
+        {**ENCODER, "structure": ["bottleneck", "tiny_attention"], "epochs": 10},
+        {**ENCODER, "structure": "gated_residual", "match_parameters": 50_000, "epochs": 10},
+    ],
+    "top layers tuned": [{**ENCODER, "tuned_layers": [1, 2], "epochs": 3}],
+    "all tuned": [{**ENCODER, "tuned_layers": "all", "epochs": 2}],
+}
+
+
+def open_study(options, folder):
+    from clinadapt import Study
+    from clinadapt.memory import parse_bytes
+    from clinadapt.notes import Columns, built_in_notes, read_notes
+
+    if options.notes is None:
+        n = options.size
+        notes = built_in_notes(n_notes=n, n_patients=n // 4, n_positive=round(0.36 * n))
+    else:
+        notes = read_notes(options.notes, Columns(group=options.group))
+    rows = [row for kind in options.kinds for row in KINDS[kind]]
+    memory = None if options.memory is None else parse_bytes(options.memory)
+    return Study(notes, {"name": "accuracy", "rows": rows}, folder, memory=memory)
+
+
+def make(options, folder):
+    import time
+
+    from clinadapt.plan import make_plan
+
+    study = open_study(options, folder)
+    started = time.perf_counter()
+    make_plan(study).save(study.out)
+    print(f"planned in {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def run(options, folder):
+    lines = []
+
+    def finished(result):
+        if result["status"] != "done":
+            print(f"{result['status']}: {result['row']}: {result['reason']}")
+            return
+        spent, said = result["cost"], result["cost"]["predicted"]
+        line = {
+            "row": result["row"],
+            "seconds": spent["seconds"],
+            "predicted_seconds": said["seconds_of_epochs_run"],
+            "epochs": [len(result["training"]), said["epochs"]],
+            "peak_memory_bytes": spent["peak_memory_bytes"],
+            "predicted_peak_memory_bytes": said["peak_memory_bytes"],
+            "economies": spent["economies"],
+        }
+        lines.append(line)
+        print(
+            f"{line['row'][:46]:46} {line['predicted_seconds']:7.1f} {line['seconds']:7.1f} s "
+            f"{off(line, 'seconds'):+6.0%}  {line['predicted_peak_memory_bytes'] / 1e6:6,.0f} "
+            f"{line['peak_memory_bytes'] / 1e6:6,.0f} MB {off(line, 'peak_memory_bytes'):+6.0%}",
+            flush=True,
+        )
+
+    print(f"{'row':46} {'said':>7} {'was':>7}           {'said':>6} {'was':>6}")
+    open_study(options, folder).run(finished=finished)
+    for name in ("seconds", "peak_memory_bytes"):
+        print(f"worst {name}: {max(abs(off(line, name)) for line in lines):.0%}")
+    return lines
+
+
+def off(line, name):
+    """Error of a prediction, as a share of what it was."""
+    return line[f"predicted_{name}"] / line[name] - 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--notes", type=Path, help="table of notes; default: built-in notes")
+    parser.add_argument("--group", help="its column of the patient")
+    parser.add_argument("--size", type=int, default=1200, help="built-in notes")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--memory", help="limit, such as 2GB")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--stage", choices=("plan", "study"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="keep the study here")
+    options = parser.parse_args()
+    if options.stage == "plan":
+        make(options, options.folder)
+        return
+    if options.stage == "study":
+        lines = run(options, options.folder)
+        if options.out is not None:
+            options.out.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+        return
+    with tempfile.TemporaryDirectory(prefix="clinadapt-") as made:
+        folder = ["--folder", str(options.folder or made)]
+        for stage in ("plan", "study"):
+            subprocess.run([sys.executable, *sys.argv, *folder, "--stage", stage], check=True)
+
+
+if __name__ == "__main__":
+    main()

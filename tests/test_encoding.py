@@ -1,0 +1,199 @@
+"""The frozen pass: chunks, batches, workers, backends."""
+
+import importlib.util
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinadapt import encoding
+from clinadapt.encoders import backends
+from clinadapt.encoders.backends import choose, lay_out_for_reading, make_reader
+from clinadapt.encoders.boundary import Prefix
+from clinadapt.encoders.pretrained import PretrainedEncoder
+from clinadapt.encoding import encode, runs, side_by_side, token_chunks
+from clinadapt.errors import InputError
+from clinadapt.features import FeatureStore
+from clinadapt.tokens import tokenize
+
+CPU = torch.device("cpu")
+# Not `importorskip`: that would import it, and with it what the reader keeps out.
+with_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
+)
+TEXTS = [f"enfant admis {'avec fievre ' * (n % 9)}transfert {n % 4}" for n in range(40)]
+
+
+@pytest.fixture
+def encoder(encoder_folders):
+    return PretrainedEncoder(encoder_folders["bert"])
+
+
+@pytest.fixture
+def tokens(encoder):
+    return tokenize(encoder.tokenizer, TEXTS, max_tokens=24)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def in_order(tokens):
+    return np.argsort(tokens.lengths, kind="stable")
+
+
+@pytest.mark.parametrize("cut", ["head", "windows"])
+def test_chunks_are_the_whole_in_pieces(encoder, monkeypatch, cut):
+    whole = tokenize(encoder.tokenizer, TEXTS, 8, cut)
+    monkeypatch.setattr(encoding, "CHUNK_NOTES", 7)
+    chunks = list(token_chunks(encoder.tokenizer, TEXTS, 8, cut))
+    assert len(chunks) == 6
+    assert np.array_equal(np.concatenate([chunk.ids for chunk in chunks]), whole.ids)
+    assert np.array_equal(np.concatenate([chunk.lengths for chunk in chunks]), whole.lengths)
+    assert sum(chunk.cut for chunk in chunks) == whole.cut
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=60),
+    st.integers(1, 200),
+    st.none() | st.integers(1, 9),
+)
+def test_runs_keep_order_and_budget(lengths, budget, most):
+    sizes = np.sort(np.array(lengths))
+    numbers = np.arange(len(sizes))
+    found = list(runs(numbers, sizes, budget, most))
+    assert np.concatenate(found).tolist() == numbers.tolist()
+    for run in found:
+        assert len(run) == 1 or len(run) * sizes[run].max() <= budget
+        assert most is None or len(run) <= most
+    for run, following in pairwise(found):  # and none is cut too early
+        longer = np.append(run, following[0])
+        assert len(longer) * sizes[longer].max() > budget or len(longer) > (most or len(longer))
+
+
+def test_workers_keep_the_order_and_the_callers_threads(two_threads):
+    squares = side_by_side(lambda n: (n * n, torch.get_num_threads()), range(20), CPU)
+    assert [value for value, _ in squares] == [n * n for n in range(20)]
+    assert {threads for _, threads in squares} == {1}
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("boundary", [2, 3])
+def test_workers_change_no_state(encoder, tokens, boundary, two_threads, monkeypatch):
+    monkeypatch.setitem(encoding.BATCH_TOKENS, "cpu", 60)
+    read = Prefix(encoder.load(), 3, boundary)
+    together = encode(read, tokens, in_order(tokens), CPU)
+    torch.set_num_threads(1)
+    assert torch.equal(encode(read, tokens, in_order(tokens), CPU), together)
+
+
+def test_layout_changes_no_value(encoder, tokens):
+    plain, laid_out = Prefix(encoder.load(), 3, 3), Prefix(encoder.load(), 3, 3)
+    lay_out_for_reading(laid_out)
+    weights = dict(laid_out.named_parameters())
+    assert all(torch.equal(weight, weights[name]) for name, weight in plain.named_parameters())
+    expected = encode(plain, tokens, in_order(tokens), CPU).float()
+    found = encode(laid_out, tokens, in_order(tokens), CPU).float()
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)  # stored in 16 bit
+
+
+# ---------------------------------------------------------------- backends
+
+
+@with_openvino
+@pytest.mark.parametrize("name", ["bert", "camembert", "roberta", "distilbert", "modernbert"])
+@pytest.mark.parametrize("boundary", [2, 3])
+def test_openvino_agrees_with_pytorch(encoder_folders, name, boundary):
+    encoder = PretrainedEncoder(encoder_folders[name])
+    tokens = tokenize(encoder.tokenizer, TEXTS, max_tokens=24)
+    states = [
+        encode(
+            make_reader(backend, encoder, boundary, torch.float32, CPU),
+            tokens,
+            in_order(tokens),
+            CPU,
+        ).double()
+        for backend in ("torch", "openvino")
+    ]
+    assert (states[1] - states[0]).norm() / states[0].norm() < 2e-3
+
+
+@with_openvino
+def test_cached_states_of_backends_are_kept_apart(encoder, tokens, tmp_path):
+    store = FeatureStore(tmp_path)
+    first = store.states(encoder, 3, [tokens], CPU, "fp32", "torch")
+    other = store.states(encoder, 3, [tokens], CPU, "fp32", "openvino")
+    again = store.states(encoder, 3, [tokens], CPU, "fp32", "openvino")
+    assert first.encoded == other.encoded > 0
+    assert again.encoded == 0
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Counts measurements; OpenVINO is there, and wins."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("CLINADAPT_BACKEND")
+    calls = []
+
+    def fake(*args):
+        calls.append(args)
+        return {"chosen": "openvino"}
+
+    monkeypatch.setattr(backends, "_measure", fake)
+    return calls
+
+
+@with_openvino
+def test_the_choice_is_measured_once_and_remembered(encoder, tokens, measured, tmp_path):
+    for _ in range(2):
+        assert choose("auto", encoder, 3, torch.float32, CPU, tokens) == "openvino"
+    assert len(measured) == 1
+    choose("auto", encoder, 2, torch.float32, CPU, tokens)
+    assert len(measured) == 2  # another boundary is another question
+    (tmp_path / "clinadapt" / "backends.json").write_text("damaged")
+    choose("auto", encoder, 3, torch.float32, CPU, tokens)
+    assert len(measured) == 3
+
+
+@with_openvino
+def test_a_name_is_not_measured(encoder, tokens, measured, monkeypatch):
+    assert choose("torch", encoder, 3, torch.float32, CPU, tokens) == "torch"
+    monkeypatch.setenv("CLINADAPT_BACKEND", "torch")
+    assert choose("auto", encoder, 3, torch.float32, CPU, tokens) == "torch"
+    monkeypatch.setenv("CLINADAPT_BACKEND", "cuda")
+    with pytest.raises(InputError, match="expected auto, torch or openvino, got 'cuda'"):
+        choose("auto", encoder, 3, torch.float32, CPU, tokens)
+    assert measured == []
+
+
+@with_openvino
+def test_measuring_takes_the_faster_that_agrees(encoder, tokens, monkeypatch):
+    found = backends._measure(encoder, 3, torch.float32, CPU, tokens)
+    assert set(found["tokens_per_second"]) == {"torch", "openvino"}
+    assert found["relative_distance"] < backends.TOLERANCE
+    monkeypatch.setattr(backends, "TOLERANCE", -1.0)
+    with pytest.warns(RuntimeWarning, match="PyTorch is used"):
+        assert backends._measure(encoder, 3, torch.float32, CPU, tokens)["chosen"] == "torch"
+
+
+def test_openvino_absent_is_said(encoder, tokens, monkeypatch):
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'clinadapt\[openvino\]'"):
+        choose("openvino", encoder, 3, torch.float32, CPU, tokens)
+    monkeypatch.delenv("CLINADAPT_BACKEND")
+    assert choose("auto", encoder, 3, torch.float32, CPU, tokens) == "torch"
+
+
+@with_openvino
+def test_the_converter_sends_nothing(encoder):
+    make_reader("openvino", encoder, 3, torch.float32, CPU)
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm.__name__.endswith("telemetry_stub")

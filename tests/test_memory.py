@@ -1,0 +1,195 @@
+"""Training within a memory limit: what is given up, in which order, and that it fits."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clinadapt.context import Context
+from clinadapt.errors import InputError
+from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.labels import from_single
+from clinadapt.memory import (
+    Economy,
+    Footprint,
+    choose_economy,
+    economies,
+    parse_bytes,
+    saved_bytes,
+    set_recompute,
+    spell_bytes,
+)
+
+FOOTPRINT = Footprint(
+    held=1_000,
+    trained=400,
+    embeddings=100,
+    fixed=50,
+    sequence=30,
+    sequence_recomputed=6,
+    layers=4,
+    longest=256,
+)
+TEXTS = [f"enfant admis {'avec fievre ' * (n % 5)}transfert" for n in range(24)]
+LABELS = from_single(["oui" if n % 2 else "non" for n in range(24)])
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2GB", 2 * 10**9), ("1.5 GiB", 3 * 2**29), ("800mb", 8 * 10**8), ("64 KiB", 65_536)],
+)
+def test_sizes_are_read(text, size):
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["2", "GB", "-1GB", "two GB", ""])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(InputError, match="expected a size such as 2GB"):
+        parse_bytes(text)
+
+
+def test_sizes_are_spelled():
+    assert [spell_bytes(size) for size in (1.94e9, 6.4e8)] == ["1.9 GB", "640 MB"]
+
+
+def test_peak_by_hand():
+    # A layer keeps (30 - 6) / 4 = 6 bytes of a sequence, and its gradients as much again.
+    all_of_it = 1_000 + 50 + 400 + 2 * 400
+    assert FOOTPRINT.peak(Economy(batch_tokens=512)) == all_of_it + 2 * (30 + 6)
+    recomputed = Economy(batch_tokens=512, recompute=True)
+    assert FOOTPRINT.peak(recomputed) == all_of_it + 2 * (6 + 6 + 6)
+    lean = Economy(batch_tokens=512, recompute=True, lean_optimizer=True)
+    assert FOOTPRINT.peak(lean) == 1_450 + 2 * 18
+    frozen = Economy(256, recompute=True, lean_optimizer=True, frozen_embeddings=True)
+    assert FOOTPRINT.peak(frozen) == 1_350 + 18
+
+
+def test_the_cheapest_economy_that_fits_is_chosen():
+    assert choose_economy(FOOTPRINT, None) == Economy()
+    ladder = list(economies(256))
+    assert ladder[0] == Economy()
+    for limit in range(1_368, 3_500, 20):
+        chosen = choose_economy(FOOTPRINT, limit)
+        assert FOOTPRINT.peak(chosen) <= limit
+        for cheaper in ladder[: ladder.index(chosen)]:
+            assert FOOTPRINT.peak(cheaper) > limit
+
+
+def test_the_order_is_micro_batches_recomputation_optimizer_embeddings():
+    given = [tuple(economy.words()) for economy in economies(4_096)]
+    assert given == [
+        (),
+        ("micro-batches of 4096 tokens",),
+        ("layers recomputed in the backward pass",),
+        ("micro-batches of 4096 tokens", "layers recomputed in the backward pass"),
+        ("layers recomputed in the backward pass", "Adafactor instead of AdamW"),
+        (
+            "micro-batches of 4096 tokens",
+            "layers recomputed in the backward pass",
+            "Adafactor instead of AdamW",
+        ),
+        (
+            "layers recomputed in the backward pass",
+            "Adafactor instead of AdamW",
+            "embeddings frozen",
+        ),
+        (
+            "micro-batches of 4096 tokens",
+            "layers recomputed in the backward pass",
+            "Adafactor instead of AdamW",
+            "embeddings frozen",
+        ),
+    ]
+
+
+def test_what_does_not_fit_at_all_says_what_it_would_take():
+    with pytest.raises(InputError, match=r"at least .* the limit is .*: tune fewer layers"):
+        choose_economy(FOOTPRINT, 1_000)
+
+
+def test_saved_bytes_of_two_layers_by_hand():
+    network = nn.Sequential(nn.Linear(4, 6), nn.Sigmoid(), nn.Linear(6, 2))
+    there = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
+    batch = torch.ones(5, 4)
+    # The input [5, 4], and the sigmoid's output [5, 6], which the second layer shares.
+    assert saved_bytes(lambda: network(batch), there) == 4 * (5 * 4 + 5 * 6)
+
+
+def test_recomputation_changes_neither_gradients_nor_names():
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 4))
+    names = list(layer.state_dict())
+    batch = torch.randn(16, 4, requires_grad=True)
+
+    def gradients():
+        torch.manual_seed(1)
+        layer.zero_grad()
+        layer(batch).square().sum().backward()
+        return [weight.grad.clone() for weight in layer.parameters()]
+
+    kept = saved_bytes(lambda: layer(batch), set())
+    plain = gradients()
+    set_recompute(layer, True)
+    assert list(layer.state_dict()) == names
+    assert saved_bytes(lambda: layer(batch), set()) < kept
+    assert all(torch.equal(a, b) for a, b in zip(plain, gradients(), strict=True))
+    set_recompute(layer, False)
+    assert saved_bytes(lambda: layer(batch), set()) == kept
+
+
+def fitted(folder, memory, **settings):
+    context = Context(memory=memory)
+    model = PretrainedModel(
+        encoder=str(folder), max_tokens=16, epochs=1, precision="fp32", **settings
+    )
+    model.fit(TEXTS, LABELS, context=context)
+    return model, context.ledger.economies
+
+
+@pytest.mark.parametrize("name", ["bert", "camembert", "modernbert", "distilbert"])
+def test_a_limit_is_obeyed_and_said(encoder_folders, name):
+    settings = {"tuned_layers": "all"}
+    model, said = fitted(encoder_folders[name], None, **settings)
+    assert said == []
+    found = model.footprint(torch.device("cpu"))
+    assert found.trained == 4 * sum(w.numel() for w in model.network_.parameters())
+    assert 0 < found.embeddings < found.trained
+    assert found.sequence > found.sequence_recomputed > 0
+    # Just enough with everything given up, and some room for what the process grows meanwhile.
+    tight = Economy(16, recompute=True, lean_optimizer=True, frozen_embeddings=True)
+    lean, said = fitted(encoder_folders[name], found.peak(tight) + 2**24, **settings)
+    assert said == [] or said[0].startswith("micro-batches")
+    probabilities = lean.predict_proba(TEXTS)
+    assert np.isfinite(probabilities).all()
+
+
+def test_everything_given_up_still_trains_and_reloads(encoder_folders, tmp_path, monkeypatch):
+    from clinadapt.families import pretrained
+
+    everything = Economy(16, recompute=True, lean_optimizer=True, frozen_embeddings=True)
+    monkeypatch.setattr(pretrained, "choose_economy", lambda footprint, limit: everything)
+    model, said = fitted(encoder_folders["bert"], 1, tuned_layers="all")
+    assert said == everything.words()
+    embeddings = {id(weight) for weight in model.suffix_module_.embeddings()}
+    trained = {id(w) for w in model.network_.parameters() if w.requires_grad}
+    assert embeddings
+    assert not embeddings & trained
+    fresh = PretrainedModel(encoder=str(encoder_folders["bert"])).set_params(**model.get_params())
+    model.save(tmp_path)
+    fresh.load(tmp_path, "binary", 2)
+    assert np.array_equal(fresh.predict_proba(TEXTS), model.predict_proba(TEXTS))
+
+
+def test_micro_batches_alone_change_nothing_but_rounding(encoder_folders, monkeypatch):
+    from clinadapt.families import pretrained
+
+    found = []
+    for size in (8_192, 16):
+        monkeypatch.setattr(
+            pretrained, "choose_economy", lambda footprint, limit, size=size: Economy(size)
+        )
+        model, _ = fitted(
+            encoder_folders["bert"], 1, structure="lightweight", dropout=0.0, tuned_layers=0
+        )
+        found.append(model.predict_proba(TEXTS))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
