@@ -147,6 +147,7 @@ def measured(monkeypatch, tmp_path):
         return {"chosen": "openvino"}
 
     monkeypatch.setattr(backends, "_measure", fake)
+    monkeypatch.setattr(backends, "WORTHWHILE_TOKENS", 10)
     return calls
 
 
@@ -160,6 +161,13 @@ def test_the_choice_is_measured_once_and_remembered(encoder, tokens, measured, t
     (tmp_path / "clinadapt" / "backends.json").write_text("damaged")
     choose("auto", encoder, 3, torch.float32, CPU, tokens)
     assert len(measured) == 3
+
+
+@with_openvino
+def test_little_work_is_not_measured_for(encoder, tokens, measured, monkeypatch):
+    monkeypatch.setattr(backends, "WORTHWHILE_TOKENS", 10**6)
+    assert choose("auto", encoder, 3, torch.float32, CPU, tokens) == "torch"
+    assert measured == []
 
 
 @with_openvino

@@ -1,5 +1,7 @@
 """Training within a memory limit: what is given up, in which order, and that it fits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,7 @@ FOOTPRINT = Footprint(
     sequence_recomputed=6,
     layers=4,
     longest=256,
+    batch=100,
 )
 TEXTS = [f"enfant admis {'avec fievre ' * (n % 5)}transfert" for n in range(24)]
 LABELS = from_single(["oui" if n % 2 else "non" for n in range(24)])
@@ -60,6 +63,8 @@ def test_peak_by_hand():
     assert FOOTPRINT.peak(recomputed) == all_of_it + 2 * (6 + 6 + 6)
     lean = Economy(batch_tokens=512, recompute=True, lean_optimizer=True)
     assert FOOTPRINT.peak(lean) == 1_450 + 2 * 18
+    small = replace(FOOTPRINT, batch=1)  # a step has fewer notes than would go in at once
+    assert small.peak(Economy(batch_tokens=512)) == all_of_it + 30 + 6
     frozen = Economy(256, recompute=True, lean_optimizer=True, frozen_embeddings=True)
     assert FOOTPRINT.peak(frozen) == 1_350 + 18
 
@@ -193,3 +198,18 @@ def test_micro_batches_alone_change_nothing_but_rounding(encoder_folders, monkey
         )
         found.append(model.predict_proba(TEXTS))
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+
+
+def test_from_scratch_rows_give_up_micro_batches_only():
+    from clinadapt.families.scratch import ScratchModel
+
+    model = ScratchModel(max_tokens=64, epochs=1, batch_size=24)
+    model.fit(TEXTS, LABELS, context=Context())
+    found = model.footprint(torch.device("cpu"))
+    limit = found.peak(Economy(batch_tokens=256))
+    assert choose_economy(found, limit, batches_only=True).batch_tokens == 256
+    context = Context(memory=limit + 2**26)  # and what the process grows meanwhile
+    ScratchModel(max_tokens=64, epochs=1, batch_size=24).fit(TEXTS, LABELS, context=context)
+    assert all(words.startswith("micro-batches") for words in context.ledger.economies)
+    with pytest.raises(InputError, match="with micro-batches of 64 tokens"):
+        choose_economy(found, 1, batches_only=True)

@@ -258,6 +258,8 @@ Study(notes, design, sys.argv[2]).run(finished=finished)
 
 def test_killed_at_ten_random_moments_it_ends_the_same(tmp_path, encoder_folders):
     plan = design(encoder_folders["bert"], seeds=[0])
+    plan["rows"][1]["family"] = "transformer"
+    plan["rows"][2]["structure"] = "bottleneck"
     (tmp_path / "design.json").write_text(json.dumps(plan))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = [sys.executable, "-c", RUN, str(tmp_path / "design.json")]

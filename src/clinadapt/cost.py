@@ -1,7 +1,6 @@
 """What a cell cost: seconds, and the largest memory that the process held meanwhile."""
 
 import ctypes
-import gc
 import os
 import time
 from collections.abc import Iterator
@@ -49,7 +48,6 @@ def reset_peak_memory() -> int:
     int
         Bytes of resident memory that are held now.
     """
-    gc.collect()
     with suppress(OSError, AttributeError):  # another C library than Linux's usual one
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     with suppress(OSError):

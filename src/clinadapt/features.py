@@ -31,6 +31,8 @@ from clinadapt.tokens import Tokens
 SHARD_TOKENS = 65_536
 # Pages of mapped states that a process holds before it gives them back.
 HELD_BYTES = 2**28
+# Shards whose checksum this process has read.
+_VERIFIED: set[tuple[str, int, int]] = set()
 
 
 @dataclass(eq=False)
@@ -119,7 +121,6 @@ class FeatureStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._verified: set[tuple[str, int, int]] = set()
 
     def states(
         self,
@@ -183,13 +184,13 @@ class FeatureStore:
 
     def _write(self, folder: Path, shard: Shard) -> Shard:
         """Write a shard and open it: memory holds one at a time."""
-        written = open_shard(write_shard(folder, shard), self._verified)
+        written = open_shard(write_shard(folder, shard), _VERIFIED)
         assert written is not None
         return written
 
     def _open(self, folder: Path) -> Iterator[Shard]:
         for sidecar in sorted(folder.glob(f"*{SIDECAR}")):
-            shard = open_shard(sidecar, self._verified)
+            shard = open_shard(sidecar, _VERIFIED)
             if shard is None:
                 warnings.warn(
                     f"cached states {sidecar.stem} are damaged and are computed again",

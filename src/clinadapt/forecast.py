@@ -134,17 +134,17 @@ class Forecast:
             training += self.phases[-1].seconds(self.epochs if epochs is None else epochs)
         return self.fixed_seconds + training + self.states_seconds * computes_states
 
-    def peak(self, computes_states: bool, held: int = 0) -> int:
+    def peak(self, computes_states: bool, held: int | None = None) -> int:
         """Bytes at the worst moment.
 
         Parameters
         ----------
         computes_states : bool
-        held : int
-            What the process holds before the cell, if that is more than before the probe.
+        held : int, optional
+            What the process holds before the cell; default what it held before the probe.
         """
         peak = max(self.peak_bytes, self.states_peak_bytes if computes_states else 0)
-        return peak + max(0, held - self.held_bytes)
+        return peak if held is None else peak + held - self.held_bytes
 
 
 def forecast(prober: Prober, cell: Cell) -> Forecast:
@@ -176,7 +176,8 @@ def _forecast(prober: Prober, cell: Cell) -> Forecast:
     state_bytes = states.get("states_bytes", 0)
     return Forecast(
         row=cell.row.label,
-        fixed_seconds=last_two([(run.notes, run.fixed) for run in runs], notes),
+        fixed_seconds=last_two([(run.notes, run.fixed) for run in runs], notes)
+        + first_time_seconds(runs),
         phases=tuple(
             Phase(
                 epochs,
@@ -207,6 +208,22 @@ def last_two(points: Sequence[tuple[float, float]], at: float) -> float:
     x0, y0 = before[0]
     slope = min(max(0.0, (y - y0) / (x - x0)), y / x)
     return y + slope * (at - x)
+
+
+def first_time_seconds(runs: Sequence[Run]) -> float:
+    """Seconds of what a process does once, such as loading a library.
+
+    The first run of a row has them, the later ones have not. The study, whose rows come in the
+    same order, will spend them in the same cell.
+    """
+    first, *later = runs
+    if not later:
+        return 0.0
+    usual = later[0].seconds
+    if len(later) > 1:
+        slope = (later[1].seconds - usual) / (later[1].notes - later[0].notes)
+        usual = max(0.0, usual - max(0.0, slope) * (later[0].notes - first.notes))
+    return max(0.0, first.seconds - usual)
 
 
 def _epochs(cell: Cell, model: Any) -> list[int]:

@@ -150,7 +150,6 @@ def there(forecast: Forecast, machine: Machine, memory: int, here: float) -> For
     faster = machine.rate(forecast.bf16) / here
     slower = RECOMPUTE if economy.recompute else 1.0
     least = forecast.epoch_bytes / machine.bandwidth
-    batch = replace(economy, batch_tokens=min(economy.batch_tokens, forecast.batch_tokens))
     return replace(
         forecast,
         phases=tuple(
@@ -165,7 +164,7 @@ def there(forecast: Forecast, machine: Machine, memory: int, here: float) -> For
             forecast.states_bytes / machine.bandwidth, forecast.states_seconds / faster
         ),
         held_bytes=footprint.held,
-        peak_bytes=footprint.peak(batch),
+        peak_bytes=footprint.peak(economy),
         states_peak_bytes=footprint.held if machine.gpu else forecast.states_peak_bytes,
         economies=tuple(economy.words()),
     )

@@ -96,6 +96,8 @@ class Footprint:
         That run in training.
     longest : int
         Tokens of that sequence.
+    batch : int
+        Sequences of a step of the optimiser.
     """
 
     held: int
@@ -106,11 +108,12 @@ class Footprint:
     sequence_recomputed: int
     layers: int
     longest: int
+    batch: int
 
     def peak(self, economy: Economy) -> int:
         """Bytes at the worst moment of training under an economy."""
         trained = self.trained - self.embeddings * economy.frozen_embeddings
-        sequences = max(1.0, economy.batch_tokens / self.longest)
+        sequences = min(self.batch, max(1.0, economy.batch_tokens / self.longest))
         # While a layer's gradients are computed, it holds about as much again as it kept.
         layer = (self.sequence - self.sequence_recomputed) / max(1, self.layers)
         kept = self.sequence_recomputed + layer if economy.recompute else self.sequence
@@ -118,8 +121,16 @@ class Footprint:
         return int(self.held + self.fixed + trained + moments + sequences * (kept + layer))
 
 
-def choose_economy(footprint: Footprint, limit: int | None) -> Economy:
+def choose_economy(footprint: Footprint, limit: int | None, batches_only: bool = False) -> Economy:
     """Give up as little as possible.
+
+    Parameters
+    ----------
+    footprint : Footprint
+    limit : int, optional
+        Bytes.
+    batches_only : bool
+        Nothing but smaller micro-batches: for networks without pretrained layers.
 
     Raises
     ------
@@ -130,6 +141,8 @@ def choose_economy(footprint: Footprint, limit: int | None) -> Economy:
         return Economy()
     last = Economy()
     for economy in economies(footprint.longest):
+        if batches_only and economy.recompute:
+            break
         if footprint.peak(economy) <= limit:
             return economy
         last = economy
@@ -168,6 +181,7 @@ def measure(
     layers: Sequence[nn.Module],
     embeddings: Sequence[nn.Parameter],
     made_up: Callable[[int], Batch],
+    batch: int,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Footprint:
@@ -183,6 +197,8 @@ def measure(
         Weights that can be frozen.
     made_up : callable
         A batch of so many notes of the greatest length.
+    batch : int
+        Notes of a step of the optimiser.
     device : torch.device
     dtype : torch.dtype
         Of matrix products.
@@ -192,9 +208,9 @@ def measure(
     held = held_bytes(device)
 
     def kept(notes: int) -> int:
-        batch = made_up(notes).to(device)
+        given = made_up(notes).to(device)
         with local_randomness(0, 0), autocast(device, dtype):
-            return saved_bytes(lambda: network(batch)[0], there)
+            return saved_bytes(lambda: network(given)[0], there)
 
     one, two = kept(1), kept(2)
     for layer in layers:
@@ -212,6 +228,7 @@ def measure(
         sequence_recomputed=recomputed,
         layers=len(layers),
         longest=made_up(1).mask.shape[1],
+        batch=batch,
     )
 
 

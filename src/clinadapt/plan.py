@@ -202,12 +202,15 @@ class Budget:
             be foreseen), ``peak_memory_bytes``, ``disk_bytes``.
         """
         row, spent = self.plan.forecasts[row_id], result["cost"]
+        held = spent["held_memory_bytes"]
+        if not self._computed:  # the libraries of encoders come yet
+            held = max(held, row.held_bytes)
         computes = self.spend(row_id) and spent["encoded_sequences"] > 0
         return {
             "seconds": row.seconds(computes),
             "epochs": row.epochs,
             "seconds_of_epochs_run": row.seconds(computes, len(result["training"])),
-            "peak_memory_bytes": row.peak(computes, spent["held_memory_bytes"]),
+            "peak_memory_bytes": row.peak(computes, held),
             "disk_bytes": row.bundle_bytes,
         }
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from tokenizers import Tokenizer
 from clinadapt import cost
 from clinadapt.context import Context, Ledger
 from clinadapt.design import Cell
+from clinadapt.encoders.pretrained import open_encoder
 from clinadapt.features import SHARD_TOKENS
 from clinadapt.machine import compute_dtype, pick_device
 from clinadapt.split import PARTS
@@ -118,7 +120,7 @@ class Reading:
     key : str
         Of the cached states: passes with the same key are paid for once.
     load_seconds : float
-        Model and tokens.
+        Model and tokens; with the first encoder, the libraries that it needs.
     tokens_per_second : float
     tokens : int
         That the pass took.
@@ -240,6 +242,7 @@ class Prober:
             See `PretrainedModel.prepare`.
         """
         first = self.sample(min(self.train, LEAST_NOTES))
+        once = _first_time_seconds(model.encoder)
         warm = self._read(model, first)  # also opens the encoder, and chooses the backend
         if not model.boundary_:
             return None
@@ -262,7 +265,7 @@ class Prober:
                 load = passed
             self._readings[key] = Reading(
                 key=key,
-                load_seconds=load,
+                load_seconds=load + once,
                 tokens_per_second=rate,
                 tokens=read,
                 width=model.encoder_.width,
@@ -330,3 +333,20 @@ def _shortened(cell: Cell) -> Cell:
     """The cell with few epochs."""
     few = {name: EPOCHS for name in EPOCH_SETTINGS if name in cell.resolved}
     return Cell(replace(cell.row, settings={**cell.row.settings, **few}), cell.seed)
+
+
+@cache
+def _first_time_seconds(encoder: str) -> float:
+    """What loading an encoder takes longer the first time: libraries, files not yet in memory.
+
+    Raises
+    ------
+    EncoderNotFoundError
+        It is not here.
+    """
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        open_encoder(encoder).load()
+        seconds.append(time.perf_counter() - started)
+    return max(0.0, seconds[0] - seconds[1])

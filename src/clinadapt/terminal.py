@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from clinadapt.duplicates import Duplicate
+from clinadapt.duplicates import Duplicates
 from clinadapt.memory import spell_bytes
 from clinadapt.notes import Notes
 from clinadapt.plan import HERE, Plan, disk_bytes, schedule, spell_seconds
@@ -102,7 +102,7 @@ def print_notes(notes: Notes, split: Split) -> None:
         console.print(f"[yellow]left out[/] {len(notes.left_out)} rows (listed in study.json)")
 
 
-def print_check(notes: Notes, pairs: list[Duplicate]) -> None:
+def print_check(notes: Notes, pairs: Duplicates) -> None:
     """Print lengths and duplicates across parts."""
     console = Console()
     words = np.array([len(text.split()) for text in notes.texts])
@@ -113,6 +113,11 @@ def print_check(notes: Notes, pairs: list[Duplicate]) -> None:
     )
     exact = sum(pair.kind == "exact" for pair in pairs)
     console.print(f"across parts: {exact} exact and {len(pairs) - exact} near duplicates")
+    if pairs.searched < pairs.later:
+        console.print(
+            f"near duplicates were looked for in {pairs.searched:,} of {pairs.later:,} later "
+            "notes, drawn at random"
+        )
     for pair in pairs[:5]:
         console.print(
             f"  {pair.kind} ({pair.similarity:.2f}): {escape(pair.id_a)} ({pair.part_a}), "

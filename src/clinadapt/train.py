@@ -278,7 +278,7 @@ def _one_epoch(
         step_loss = 0.0
         for part in runs(notes, source.lengths, recipe.max_batch_tokens):
             loss = loss_of(part, len(notes))
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             step_loss += float(loss.detach())
         done = epoch * len(batches) + number
         optimizer.step(_schedule(done, steps, recipe.warmup), recipe.clip)

@@ -325,6 +325,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             [] if suffix is None else suffix.running,
             [] if suffix is None else suffix.embeddings(),
             lambda notes: self._made_up(notes, dtype),
+            self.batch_size,
             device,
             dtype,
         )

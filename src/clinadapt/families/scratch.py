@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+import torch
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -18,7 +19,8 @@ from clinadapt.families import neural
 from clinadapt.head import Head, Pooling
 from clinadapt.labels import Labels, Task
 from clinadapt.machine import Precision, compute_dtype, pick_device
-from clinadapt.network import NoteNetwork
+from clinadapt.memory import Economy, Footprint, choose_economy, measure
+from clinadapt.network import Batch, NoteNetwork
 from clinadapt.objective import ClassWeight
 from clinadapt.randomness import local_randomness
 from clinadapt.sources import TokenSource
@@ -118,6 +120,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         if validation is not None:
             held = (self._source(validation[0], context), validation[1])
         device = pick_device(self.device)
+        economy = self._economize(context, device)
         encoder = self.network_.encoder
         self.history_: list[dict[str, Any]] = neural.fit_classifier(
             self.network_,
@@ -131,6 +134,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
                 patience=self.patience,
+                max_batch_tokens=economy.batch_tokens,
                 seed=self.seed,
                 dtype=compute_dtype(self.precision, device),
             ),
@@ -139,6 +143,24 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
             report=getattr(encoder, "take_report", dict),
         )
         return self
+
+    def _economize(self, context: Context, device: torch.device) -> Economy:
+        """Choose micro-batches for the memory limit: there is nothing else to give up."""
+        if context.memory is None:
+            return Economy()
+        economy = choose_economy(self.footprint(device), context.memory, batches_only=True)
+        context.ledger.economies = economy.words()
+        return economy
+
+    def footprint(self, device: torch.device) -> Footprint:
+        """Count the bytes that training the built network needs, with two made-up notes."""
+
+        def made_up(notes: int) -> Batch:
+            ids = torch.ones(notes, self.max_tokens, dtype=torch.int64)
+            return Batch(ids, ids.bool(), torch.arange(notes), notes)
+
+        dtype = compute_dtype(self.precision, device)
+        return measure(self.network_, [], [], made_up, self.batch_size, device, dtype)
 
     def _source(self, texts: Sequence[str], context: Context) -> TokenSource:
         return TokenSource(
