@@ -22,7 +22,7 @@ from clinadapt.families.pretrained import FROZEN_EPOCHS, TUNED_EPOCHS, Pretraine
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.features import HELD_BYTES
 from clinadapt.machine import Precision, compute_dtype, pick_device
-from clinadapt.memory import Footprint
+from clinadapt.memory import Economy, Footprint
 from clinadapt.probe import EPOCH_SETTINGS, Prober, Reading, Run
 from clinadapt.train import epoch_batches
 
@@ -261,6 +261,11 @@ def _peak(
         (run.notes, run.cost["peak_memory_bytes"] - run.cost["held_memory_bytes"]) for run in runs
     ]
     longest = 0.0
+    if footprint is not None and footprint.layers:
+        # Layers run on so many padded tokens at once, however many notes there are to score.
+        last = runs[-1]
+        scored = (last.notes - last.train) / 2 * float(np.mean(work.seen))  # in the larger part
+        most = min(most, last.notes * max(1.0, Economy.batch_tokens / scored))
     if footprint is not None:
         longest = footprint.sequence / footprint.longest * max(0, work.largest - work.largest_seen)
     return round(runs[-1].cost["held_memory_bytes"] + last_two(more, most) + longest)
