@@ -136,7 +136,7 @@ def test_a_row_that_cannot_run_is_left_to_the_study_to_try():
 
 FOOTPRINT = Footprint(
     held=GB, trained=4 * 10**8, embeddings=10**8, fixed=0, sequence=8 * 10**7,
-    sequence_recomputed=10**7, layers=10, longest=256,
+    sequence_recomputed=10**7, layers=10, longest=256, batch=8,
 )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ SHARD_TOKENS = 65_536
 # Pages of mapped states that a process holds before it gives them back.
 HELD_BYTES = 2**28
 # Shards whose checksum this process has read.
-_VERIFIED: set[tuple[str, int, int]] = set()
+_VERIFIED: set[tuple[str, int, int, str]] = set()
 
 
 @dataclass(eq=False)

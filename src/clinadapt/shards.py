@@ -75,7 +75,7 @@ def write_shard(folder: Path, shard: Shard) -> Path:
     return sidecar
 
 
-def open_shard(sidecar: Path, verified: set[tuple[str, int, int]]) -> Shard | None:
+def open_shard(sidecar: Path, verified: set[tuple[str, int, int, str]]) -> Shard | None:
     """Open a shard; None if anything about it is wrong.
 
     Parameters
@@ -88,7 +88,7 @@ def open_shard(sidecar: Path, verified: set[tuple[str, int, int]]) -> Shard | No
     try:
         record = json.loads(sidecar.read_text(encoding="utf-8"))
         status = data.stat()
-        seen = (str(data), status.st_size, status.st_mtime_ns)
+        seen = (str(data), status.st_size, status.st_mtime_ns, str(record["sha256"]))
         if seen not in verified and _checksum(data) != record["sha256"]:
             return None
         shard = _map(data, float(record["seconds"]))

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clinadapt import cost, duplicates, metrics, results
+from clinadapt import cost, metrics, results
+from clinadapt.board import Board
 from clinadapt.bundle import RECORD, save_bundle
 from clinadapt.cells import FORMAT, CellFolders
 from clinadapt.classifier import NoteClassifier
 from clinadapt.context import Context, Ledger, Progress, no_progress
+from clinadapt.description import describe, summarize
 from clinadapt.design import Cell, Design, expand, identity, load_design
 from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError, LimitError
 from clinadapt.machine import environment
@@ -34,7 +36,6 @@ from clinadapt.plan import Budget, make_plan, read_plan
 from clinadapt.split import PARTS, Split, make_split, save_split
 from clinadapt.train import forget
 
-SHOWN_DUPLICATES = 100
 CHECKPOINT = "checkpoint.pt"
 Finished = Callable[[dict[str, Any]], None]
 
@@ -136,7 +137,7 @@ class Study:
         """
         self._claim_folder()
         self.environment = environment()
-        self.data = self._describe_data()
+        self.data = describe(self.notes, self.split, self._parts, self.fingerprint)
         self._write_study(best=None)
         save_split(self.split, self.notes.ids, self.out / "split.json")
         self._started = time.perf_counter()
@@ -146,8 +147,9 @@ class Study:
             finished(self._result_of(cell, progress, retry))
         progress("cells", len(self.cells), len(self.cells))
         self._ensure_best(progress)
-        board = self._write_leaderboard()
-        self._write_ledger()
+        made_of_cells = Board(self.folders, self._parts["test"], self.design.resamples)
+        board = made_of_cells.write_leaderboard()
+        made_of_cells.write_ledger()
         from clinadapt.report import render  # heavy, and needed only now
 
         render(self.out)
@@ -276,7 +278,7 @@ class Study:
             "metrics": scores["test"],
             "validation_metrics": scores["validation"],
             "training": model.history_,
-            "data": {**self._data_summary(), "cut": cut},
+            "data": {**summarize(self.notes, self.fingerprint), "cut": cut},
             "encoder_sha256": getattr(model, "encoder_fingerprint_", None),
             "cost": {
                 "encode_seconds": encoding.encode_seconds,
@@ -303,7 +305,7 @@ class Study:
         provenance = {
             "row": cell.row.label,
             "cell": self.folders.id(cell),
-            "data": self._data_summary(),
+            "data": summarize(self.notes, self.fingerprint),
             "metrics": content["metrics"],
             "environment": self.environment,
         }
@@ -333,7 +335,7 @@ class Study:
             "model": cell.row.model,
             "settings": cell.resolved,
             "seed": cell.seed,
-            "data": self._data_summary(),
+            "data": summarize(self.notes, self.fingerprint),
             "environment": self.environment,
         }
 
@@ -359,41 +361,6 @@ class Study:
 
     # ------------------------------------------------------------------ what is written
 
-    def _describe_data(self) -> dict[str, Any]:
-        notes = self.notes
-        pairs = duplicates.across_parts(notes, self.split)
-        parts = {}
-        for name, part in self._parts.items():
-            counts = part.labels.matrix.sum(axis=0).tolist()
-            parts[name] = {
-                "notes": len(part),
-                "groups": len(np.unique(part.clusters)) if notes.groups is not None else None,
-                "labels": dict(zip(map(str, notes.labels.classes), counts, strict=True)),
-            }
-        return {
-            **self._data_summary(),
-            "parts": parts,
-            "left_out": [asdict(entry) for entry in notes.left_out],
-            "duplicates": {
-                "exact_across_parts": sum(pair.kind == "exact" for pair in pairs),
-                "near_across_parts": sum(pair.kind == "near" for pair in pairs),
-                "near_looked_for_in": {"notes": pairs.searched, "of": pairs.later},
-                "pairs": [asdict(pair) for pair in pairs[:SHOWN_DUPLICATES]],
-            },
-            "warnings": notes.warnings,
-        }
-
-    def _data_summary(self) -> dict[str, Any]:
-        notes = self.notes
-        return {
-            "source": notes.source,
-            "synthetic": notes.synthetic,
-            "fingerprint": self.fingerprint,
-            "notes": len(notes),
-            "groups": None if notes.groups is None else int(notes.clusters.max()) + 1,
-            "left_out_rows": len(notes.left_out),
-        }
-
     def _write_study(self, best: dict[str, str] | None) -> None:
         labels = self.notes.labels
         classes = [str(name) for name in labels.classes]
@@ -412,75 +379,6 @@ class Study:
                 "environment": self.environment,
             },
         )
-
-    def _write_leaderboard(self) -> pl.DataFrame:
-        standing = self.folders.standing()
-        sign = -1 if self.metric in metrics.LOSSES else 1
-        lines = []
-        for row_id, cells in self.folders.rows.items():
-            line = self._line(cells)
-            line |= {"row_id": row_id, "best": row_id == standing.leader}
-            if row_id in standing.validation:
-                line["validation"] = sign * standing.validation[row_id]
-            lines.append(line)
-        board = results.leaderboard(lines, self.metric, self.notes.synthetic)
-        results.write_csv(board, self.out / results.LEADERBOARD)
-        return board
-
-    def _line(self, cells: list[Cell]) -> dict[str, Any]:
-        """Leaderboard entries of a row: means over its finished seeds."""
-        found = [self.folders.result(cell) for cell in cells]
-        known = [result for result in found if result is not None]
-        done = [result for result in known if result["status"] == "done"]
-        model = dict(cells[0].row.model)
-        model["tuned_layers"] = (
-            None if model["tuned_layers"] is None else str(model["tuned_layers"])
-        )
-        line: dict[str, Any] = {"row": cells[0].row.label, "metric": self.metric, **model}
-        other = [result for result in known if result["status"] != "done"]
-        line["reason"] = "; ".join(dict.fromkeys(str(result["reason"]) for result in other)) or None
-        line["seeds"] = len(done)
-        if not done:
-            return line | {"status": other[0]["status"] if other else "skipped"}
-        score = self._row_score(done)
-        line |= {"test": score.value, "test_low": score.low, "test_high": score.high}
-        for name in results.COSTS[:-1]:
-            mean = float(np.mean([result["cost"][name] for result in done]))
-            line[name] = mean if name.endswith("seconds") else round(mean)
-        return line | {"status": "done"}
-
-    def _row_score(self, done: list[dict[str, Any]]) -> metrics.Score:
-        test = self._parts["test"]
-        folders = [self.out / results.CELLS / result["id"] for result in done]
-        return results.test_interval(
-            [results.read_predictions(folder, "test", test.labels) for folder in folders],
-            test.labels,
-            test.clusters,
-            self.metric,
-            self.design.resamples,
-        )
-
-    def _write_ledger(self) -> None:
-        """Who computed frozen states, and who found them."""
-        entries = []
-        for cell in self.cells:
-            result = self.folders.result(cell)
-            if result is None or result["status"] != "done":
-                continue
-            spent = result["cost"]
-            entries.append(
-                {
-                    "cell": result["id"],
-                    "row": result["row"],
-                    "seed": result["seed"],
-                    **{
-                        key: spent[key]
-                        for key in ("encoded_sequences", "reused_sequences", "encode_seconds")
-                    },
-                    "notes": "synthetic" if self.notes.synthetic else "real",
-                }
-            )
-        results.write_csv(pl.DataFrame(entries), self.out / results.LEDGER)
 
 
 def _link_or_copy(source: str, target: str) -> str:
