@@ -1,6 +1,5 @@
 """What a cell cost: seconds, and the largest memory that the process held meanwhile."""
 
-import ctypes
 import os
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from clinadapt.memory import held_bytes
+from clinadapt.memory import give_back_freed, held_bytes
 
 PROCESS = Path("/proc/self")
 
@@ -48,8 +47,7 @@ def reset_peak_memory() -> int:
     int
         Bytes of resident memory that are held now.
     """
-    with suppress(OSError, AttributeError):  # another C library than Linux's usual one
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back_freed()
     with suppress(OSError):
         (PROCESS / "clear_refs").write_text("5")  # Linux: resets the high-water mark
     if torch.cuda.is_available():

@@ -6,7 +6,10 @@ Bytes are counted, not guessed: weights, gradients, moments, and what autograd k
 sequence of the greatest length.
 """
 
+import ctypes
+import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +22,9 @@ from clinadapt.machine import autocast
 from clinadapt.network import Batch
 from clinadapt.randomness import local_randomness
 
+COPIES = 3
+# Larger pieces of memory go back to the system at once when they are freed (glibc's mallopt).
+MMAP_THRESHOLD, LARGE = -3, 2**21
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -117,7 +123,9 @@ class Footprint:
         # While a layer's gradients are computed, it holds about as much again as it kept.
         layer = (self.sequence - self.sequence_recomputed) / max(1, self.layers)
         kept = self.sequence_recomputed + layer if economy.recompute else self.sequence
-        moments = 0 if economy.lean_optimizer else 2 * trained
+        # Adafactor computes in some copies of the largest weight, which the embeddings are.
+        update = 0 if economy.frozen_embeddings else COPIES * self.embeddings
+        moments = update if economy.lean_optimizer else 2 * trained
         return int(self.held + self.fixed + trained + moments + sequences * (kept + layer))
 
 
@@ -205,7 +213,6 @@ def measure(
     """
     network.to(device).train()
     there = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
-    held = held_bytes(device)
 
     def kept(notes: int) -> int:
         given = made_up(notes).to(device)
@@ -219,8 +226,11 @@ def measure(
     for layer in layers:
         set_recompute(layer, False)
     trained = [weight for weight in network.parameters() if weight.requires_grad]
+    # Only now: until they are read, weights are a mapped file that is not in memory yet.
+    gc.collect()  # graphs of the passes above
+    give_back_freed()
     return Footprint(
-        held=held,
+        held=held_bytes(device),
         trained=sum(weight.nbytes for weight in trained),
         embeddings=sum(weight.nbytes for weight in embeddings if weight.requires_grad),
         fixed=max(0, 2 * one - two),
@@ -274,6 +284,22 @@ def parse_bytes(text: str) -> int:
 def spell_bytes(size: float) -> str:
     """Spell a size for a reader: "1.9 GB", "640 MB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def give_back_freed(always: bool = False) -> None:
+    """Give freed memory back to the system, where its C library is glibc.
+
+    Parameters
+    ----------
+    always : bool
+        From now on large pieces go back as soon as they are freed: slower, and never above what
+        is in use.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        if always:
+            library.mallopt(MMAP_THRESHOLD, LARGE)
+        library.malloc_trim(0)
 
 
 def held_bytes(device: torch.device) -> int:

@@ -334,6 +334,7 @@ class _State:
     def restore_best(self) -> None:
         if self.best_rank[0] == -math.inf:
             return
+        self.optimizer.zero_grad()  # room for the weights that are read
         saved = torch.load(self.best, map_location="cpu", weights_only=True, mmap=True)
         with torch.no_grad():
             for name, weight in self.weights.items():

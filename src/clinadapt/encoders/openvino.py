@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clinadapt.encoders.boundary import Prefix
+from clinadapt.encoders.pretrained import quiet
 
 
 class OpenVinoReader:
@@ -33,7 +34,7 @@ class OpenVinoReader:
         model: Any = prefix.model
         model.set_attn_implementation("eager")
         example = torch.ones((2, 8), dtype=torch.int64)
-        with warnings.catch_warnings():  # the tracer's remarks on Python branches
+        with quiet(), warnings.catch_warnings():  # the tracer's remarks on Python branches
             warnings.simplefilter("ignore")
             graph = openvino.convert_model(_Traceable(prefix), example_input=(example, example))
         half = dtype == torch.bfloat16

@@ -118,7 +118,7 @@ class PretrainedEncoder:
 
         options = {} if self.lower_case is None else {"do_lower_case": self.lower_case}
         try:
-            with _quiet():
+            with quiet():
                 loaded = AutoTokenizer.from_pretrained(
                     self.folder, local_files_only=True, trust_remote_code=False, **options
                 )
@@ -153,7 +153,7 @@ class PretrainedEncoder:
         self.require_weights()
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         options |= {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-        with _quiet():
+        with quiet():
             model, report = AutoModel.from_pretrained(self.folder, config=self.config, **options)
         # The pooler of BERT-like models, absent from masked language models, is never used here.
         missing = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
@@ -168,7 +168,7 @@ class PretrainedEncoder:
         """Return the model without its weights, to be filled from a bundle."""
         from transformers import AutoModel
 
-        with _quiet(), torch.random.fork_rng():
+        with quiet(), torch.random.fork_rng():
             return _without_pooler(AutoModel.from_config(self.config))
 
     @cached_property
@@ -185,7 +185,7 @@ class PretrainedEncoder:
         if getattr(text, "layer_types", None):
             text.layer_types = text.layer_types[:1]
         ids = torch.tensor([[5, 6, 7], [5, 6, 8]]) % int(text.vocab_size)
-        with _quiet(), torch.random.fork_rng(), torch.inference_mode():
+        with quiet(), torch.random.fork_rng(), torch.inference_mode():
             model = AutoModel.from_config(config).eval()
             states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         return bool(torch.equal(states[0, :2], states[1, :2]))
@@ -198,7 +198,7 @@ def _without_pooler(model: Any) -> nn.Module:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the library's loading reports and bars off the terminal; what matters is checked."""
     from transformers.utils import logging as library_logging
 

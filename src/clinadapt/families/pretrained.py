@@ -28,7 +28,14 @@ from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.head import Head, Pooling
 from clinadapt.labels import Labels, Task
 from clinadapt.machine import Precision, compute_dtype, pick_device
-from clinadapt.memory import Economy, Footprint, choose_economy, measure, set_recompute
+from clinadapt.memory import (
+    Economy,
+    Footprint,
+    choose_economy,
+    give_back_freed,
+    measure,
+    set_recompute,
+)
 from clinadapt.network import Batch, NoteNetwork, StatesAsTheyAre
 from clinadapt.objective import ClassWeight
 from clinadapt.randomness import local_randomness
@@ -305,6 +312,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         """Choose what to give up for the memory limit, and give it up."""
         if context.memory is None:
             return Economy()
+        give_back_freed(always=True)
         economy = choose_economy(self.footprint(device), context.memory)
         suffix = self.suffix_module_
         if suffix is not None:
