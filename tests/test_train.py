@@ -12,6 +12,7 @@ from clinadapt import train as training
 from clinadapt.errors import ClinadaptError
 from clinadapt.families.mlp import DenseNetwork
 from clinadapt.objective import ClassLoss, Reconstruction
+from clinadapt.optimizer import Optimizer
 from clinadapt.randomness import local_randomness
 from clinadapt.sources import SparseSource, StateSource, TokenSource, VectorSource
 from clinadapt.tokens import Tokens
@@ -247,3 +248,40 @@ def test_windows_of_a_note_are_averaged():
     again = source.batch(np.array([1, 0]))
     assert again.note.tolist() == [0, 1, 1]
     assert again.inputs[0, :3].tolist() == rows[3:6].tolist()
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_the_optimizer_is_torchs_with_two_rates(lean):
+    """Decay on matrices alone, a rate for each kind, and no moments for pretrained if lean."""
+
+    def made():
+        generator = torch.Generator().manual_seed(3)
+        shapes = {"encoder.weight": (5, 4), "encoder.bias": (5,), "head.weight": (2, 5)}
+        return {
+            name: nn.Parameter(torch.randn(shape, generator=generator))
+            for name, shape in shapes.items()
+        }
+
+    ours, theirs = made(), made()
+    optimizer = Optimizer(
+        list(ours.items()), lambda name: name.startswith("encoder"), 1e-2, 1e-3, 0.1, lean
+    )
+    encoder = [
+        {"params": [theirs["encoder.weight"]], "weight_decay": 0.1},
+        {"params": [theirs["encoder.bias"]], "weight_decay": 0.0},
+    ]
+    head = torch.optim.AdamW([theirs["head.weight"]], lr=1e-2, weight_decay=0.1)
+    below = torch.optim.Adafactor(encoder, lr=2e-2) if lean else torch.optim.AdamW(encoder, lr=1e-3)
+    for step in range(4):
+        for name, weight in ours.items():
+            generator = torch.Generator().manual_seed(step)
+            gradient = torch.randn(weight.shape, generator=generator)
+            weight.grad, theirs[name].grad = gradient, gradient.clone()
+        if step == 2:  # as if killed and read again
+            optimizer.load_state_dict(optimizer.state_dict())
+        nn.utils.clip_grad_norm_(list(theirs.values()), 1.0)
+        optimizer.step(1.0, 1.0)
+        head.step()
+        below.step()
+    for name, weight in ours.items():
+        assert torch.allclose(weight, theirs[name], atol=1e-7), name

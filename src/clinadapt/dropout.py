@@ -31,8 +31,10 @@ class Dropout(nn.Dropout):
         # Torch's generator decides, so that a seed decides; a faster one draws.
         seed = int(torch.empty((), dtype=torch.int64).random_())
         words = np.random.SFC64(seed).random_raw(-(-input.numel() // 4)).view(np.int16)
-        gone = torch.from_numpy(words[: input.numel()]).view(input.shape) < dropped - STEPS // 2
-        return torch.where(gone, 0, input * (STEPS / (STEPS - dropped)))
+        kept = (words[: input.numel()] >= dropped - STEPS // 2).view(np.int8)
+        # A product, forwards and backwards, is several times faster than a choice.
+        factors = torch.from_numpy(kept).view(input.shape).to(input.dtype)
+        return input * factors.mul_(STEPS / (STEPS - dropped))
 
 
 def replace_dropout(module: nn.Module) -> None:

@@ -1,11 +1,14 @@
 """AdamW with two rates, or Adafactor for pretrained weights where memory is short."""
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
+BETAS, EPSILON = (0.9, 0.999), 1e-8
 # Adafactor's rate is relative to a weight's root mean square, which is near 1/20 in encoders.
 RELATIVE_RATE = 20.0
 
@@ -35,46 +38,91 @@ class Optimizer:
         weight_decay: float,
         lean: bool = False,
     ) -> None:
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, weight in named:
-            groups.setdefault((pretrained(name), weight.ndim >= 2), []).append(weight)
-        adamw: list[dict[str, Any]] = []
-        adafactor: list[dict[str, Any]] = []
-        for (old, matrix), weights in groups.items():
+        self.weights = [weight for _, weight in named]
+        self.adamw: list[_AdamW] = []
+        factored: list[dict[str, Any]] = []
+        for old, matrix in product((False, True), repeat=2):
+            weights = [w for n, w in named if pretrained(n) == old and (w.ndim >= 2) == matrix]
             rate = encoder_learning_rate if old else learning_rate
-            factored = lean and old
-            (adafactor if factored else adamw).append(
-                {
-                    "params": weights,
-                    "base_rate": rate * RELATIVE_RATE if factored else rate,
-                    "weight_decay": weight_decay if matrix else 0.0,
-                }
-            )
-        self.weights = [weight for weights in groups.values() for weight in weights]
-        self.parts: list[torch.optim.Optimizer] = []
-        if adamw:
-            self.parts.append(torch.optim.AdamW(adamw, lr=learning_rate, fused=True))
-        if adafactor:
-            self.parts.append(torch.optim.Adafactor(adafactor, lr=learning_rate, foreach=False))
+            decay = weight_decay if matrix else 0.0
+            if weights and old and lean:
+                base = rate * RELATIVE_RATE
+                factored.append({"params": weights, "base_rate": base, "weight_decay": decay})
+            elif weights:
+                self.adamw.append(_AdamW(weights, rate, decay))
+        self.adafactor: torch.optim.Optimizer | None = None
+        if factored:
+            self.adafactor = torch.optim.Adafactor(factored, foreach=False)
 
     def zero_grad(self) -> None:
         """Forget gradients."""
-        for part in self.parts:
-            part.zero_grad(set_to_none=True)
+        for weight in self.weights:
+            weight.grad = None
 
     def step(self, factor: float, clip: float) -> None:
         """Change the weights, at a share of the base rates, by gradients of bounded norm."""
         nn.utils.clip_grad_norm_(self.weights, clip)
-        for part in self.parts:
-            for group in part.param_groups:
+        for part in self.adamw:
+            part.step(factor)
+        if self.adafactor is not None:
+            for group in self.adafactor.param_groups:
                 group["lr"] = group["base_rate"] * factor
-            part.step()
+            self.adafactor.step()
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on."""
-        return {str(number): part.state_dict() for number, part in enumerate(self.parts)}
+        state: dict[str, Any] = {"adamw": [part.moments for part in self.adamw]}
+        if self.adafactor is not None:
+            state["adafactor"] = self.adafactor.state_dict()
+        return state
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
-        for number, part in enumerate(self.parts):
-            part.load_state_dict(saved[str(number)])
+        for part, moments in zip(self.adamw, saved["adamw"], strict=True):
+            part.load(moments)
+        if self.adafactor is not None:
+            self.adafactor.load_state_dict(saved["adafactor"])
+
+
+class _AdamW:
+    """AdamW by torch's function: its class loads a compiler first, which takes seconds."""
+
+    def __init__(self, weights: list[nn.Parameter], rate: float, decay: float) -> None:
+        self.weights: list[Tensor] = [*weights]
+        self.rate = rate
+        self.decay = decay
+        # By the weight's number, once it has had a gradient: both moments and the steps done.
+        self.moments: dict[int, tuple[Tensor, ...]] = {}
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        numbers = [n for n, weight in enumerate(self.weights) if weight.grad is not None]
+        if not numbers:
+            return
+        weights = [self.weights[number] for number in numbers]
+        for number, weight in zip(numbers, weights, strict=True):
+            if number not in self.moments:
+                steps = torch.zeros((), device=weight.device)
+                self.moments[number] = (torch.zeros_like(weight), torch.zeros_like(weight), steps)
+        mean, square, steps_done = zip(*(self.moments[number] for number in numbers), strict=True)
+        adamw(
+            weights,
+            [weight.grad for weight in weights if weight.grad is not None],
+            list(mean),
+            list(square),
+            [],
+            list(steps_done),
+            fused=True,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=self.rate * factor,
+            weight_decay=self.decay,
+            eps=EPSILON,
+            maximize=False,
+        )
+
+    def load(self, moments: Mapping[int, tuple[Tensor, ...]]) -> None:
+        for number, kept in moments.items():
+            device = self.weights[number].device
+            self.moments[number] = tuple(tensor.to(device, copy=True) for tensor in kept)
