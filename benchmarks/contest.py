@@ -6,6 +6,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,8 @@ def run(entry: Entry, plan: Plan, python: Path, keep: Path | None = None) -> dic
     Returns
     -------
     dict
-        The row: names, versions and, of each run, what `contestants/exchange.py` writes and
-        ``f1_macro`` on the test notes; or ``failed``, why.
+        The row: names, versions, ``process_seconds`` (imports included) and, of each run, what
+        `contestants/exchange.py` writes and ``f1_macro`` on the test notes; or ``failed``, why.
     """
     row: dict[str, Any] = {
         "method": entry.method,
@@ -101,6 +102,7 @@ def run(entry: Entry, plan: Plan, python: Path, keep: Path | None = None) -> dic
         folder = Path(name)
         _write_spec(entry, plan.workload, folder)
         log = folder / "log.txt"
+        clock = time.perf_counter()
         with log.open("wb") as stream:
             process = subprocess.run(
                 [str(python), str(HERE / "contestants" / f"{entry.script}.py"), str(folder)],
@@ -108,6 +110,7 @@ def run(entry: Entry, plan: Plan, python: Path, keep: Path | None = None) -> dic
                 stderr=subprocess.STDOUT,
                 env=os.environ | OFFLINE | entry.variables,
             )
+        row["process_seconds"] = time.perf_counter() - clock
         result = folder / "result.json"
         content = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
         failed = not content or any("failed" in done for done in content["runs"])

@@ -25,6 +25,7 @@ from clinadapt.encoders.backends import Backend, make_reader
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.encoding import Reader, encode, runs
 from clinadapt.machine import Precision, compute_dtype
+from clinadapt.memory import give_back_freed
 from clinadapt.shards import SIDECAR, Shard, discard, open_shard, write_shard
 from clinadapt.tokens import Tokens
 
@@ -166,6 +167,7 @@ class FeatureStore:
             encoded += len(missing)
             found.append(shelf.places(hashes))
             notes += len(tokens.first) - 1
+            give_back_freed()
             progress(notes)
         return shelf.collect(found, encoded)
 

@@ -87,8 +87,6 @@ class Forecast:
         Whether matrix products are in bf16.
     footprint : Footprint, optional
         Of rows with an encoder.
-    batch_tokens : int
-        Padded tokens of the largest batch.
     """
 
     row: str
@@ -109,7 +107,6 @@ class Forecast:
     economies: tuple[str, ...] = ()
     bf16: bool = False
     footprint: Footprint | None = None
-    batch_tokens: int = 0
 
     @property
     def epochs(self) -> int:
@@ -196,7 +193,6 @@ def _forecast(prober: Prober, cell: Cell) -> Forecast:
         economies=tuple(last.cost["economies"]),
         bf16=_in_bf16(model),
         footprint=footprint,
-        batch_tokens=work.largest,
     )
 
 

@@ -289,6 +289,8 @@ def spell_bytes(size: float) -> str:
 def give_back_freed(always: bool = False) -> None:
     """Give freed memory back to the system, where its C library is glibc.
 
+    Each thread of the C library keeps what it freed: over many chunks of notes that adds up.
+
     Parameters
     ----------
     always : bool

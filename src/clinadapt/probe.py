@@ -283,15 +283,16 @@ class Prober:
 
     def _tokens(self, model: Any, rows: Rows) -> int:
         return sum(
-            int(self._count(model.encoder_.tokenizer, part, model).sum()) for part in rows.values()
+            int(self.lengths_of(model.encoder_.tokenizer, part, model).sum())
+            for part in rows.values()
         )
 
     # ------------------------------------------------------------------ tokens
 
-    def _count(
+    def lengths_of(
         self, tokenizer: Tokenizer, rows: NDArray[np.int64], model: Any
     ) -> NDArray[np.int64]:
-        """Tokens of each note [note]."""
+        """Tokens of some notes [note]."""
         cut: Cut = model.cut
         found = tokenize(tokenizer, list(self.study.notes.texts.take(rows)), model.max_tokens, cut)
         return np.add.reduceat(found.lengths, found.first[:-1])
@@ -303,7 +304,7 @@ class Prober:
             share = min(1.0, LENGTHS_OF / self.notes)
             rows = self.sample(max(1, int(self.train * share)))
             self._lengths[key] = {
-                name: self._count(tokenizer, part, model) for name, part in rows.items()
+                name: self.lengths_of(tokenizer, part, model) for name, part in rows.items()
             }
         return self._lengths[key]
 
@@ -313,12 +314,6 @@ class Prober:
         return sum(
             round(float(lengths[name].mean()) * len(rows)) for name, rows in self._order.items()
         )
-
-    def lengths_of(
-        self, tokenizer: Tokenizer, rows: NDArray[np.int64], model: Any
-    ) -> NDArray[np.int64]:
-        """Tokens of some notes [note]."""
-        return self._count(tokenizer, rows, model)
 
 
 def _mixed(rows: NDArray[np.int64], matrix: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.encoding import Reader, token_chunks
 from clinadapt.features import FeatureStore, live_states
 from clinadapt.machine import Precision, compute_dtype
+from clinadapt.memory import give_back_freed
 from clinadapt.sources import StateSource
 from clinadapt.tokens import Cut, Tokens
 
@@ -95,6 +96,7 @@ class FrozenPrefix:
                 backend = self._choose(tokens, device)
                 self._reader = make_reader(backend, self.encoder, self.boundary, dtype, device)
             yield StateSource(live_states(self._reader, tokens, device), tokens.first)
+            give_back_freed()
 
     def _chunks(self, texts: Sequence[str], context: Context) -> Iterator[Tokens]:
         for tokens in token_chunks(self.encoder.tokenizer, texts, self.max_tokens, self.cut):
