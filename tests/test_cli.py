@@ -108,7 +108,7 @@ def test_wrong_study_files_are_told_at_once(notes_file, tmp_path, capsys):
     assert "3 problems" in told
     assert "did you mean 'epochs'" in told
     code, _, told = run("study", notes_file, "--study", "quik", capsys=capsys)
-    assert "expected one of paper, quick" in told
+    assert "expected one of crossover, paper, quick" in told
 
 
 def test_encoders_lists_what_is_known_and_how_to_get_it(capsys):

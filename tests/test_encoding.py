@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinadapt import encoding
+from clinadapt.context import Context
 from clinadapt.encoders import backends
 from clinadapt.encoders.backends import choose, lay_out_for_reading, make_reader
 from clinadapt.encoders.boundary import Prefix
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.encoding import encode, runs, side_by_side, token_chunks
 from clinadapt.errors import InputError
+from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.features import FeatureStore
 from clinadapt.tokens import tokenize
 
@@ -168,6 +170,23 @@ def test_little_work_is_not_measured_for(encoder, tokens, measured, monkeypatch)
     monkeypatch.setattr(backends, "WORTHWHILE_TOKENS", 10**6)
     assert choose("auto", encoder, 3, torch.float32, CPU, tokens) == "torch"
     assert measured == []
+
+
+@with_openvino
+def test_a_cache_is_read_on_with_what_it_was_begun_with(
+    encoder, tokens, measured, monkeypatch, tmp_path
+):
+    store = FeatureStore(tmp_path / "cache")
+    assert store.backend(encoder, 3, CPU, "fp32") is None
+    prefix = FrozenPrefix(encoder, 3, 16, "head", "fp32", "auto")
+    context = Context(cache=store.root)
+    prefix.cached([["enfant admis avec fièvre"] * 3], context, CPU)
+    assert store.backend(encoder, 3, CPU, "fp32") == context.ledger.backend == "openvino"
+    assert store.backend(encoder, 2, CPU, "fp32") is None
+    monkeypatch.setattr(backends, "WORTHWHILE_TOKENS", 10**6)
+    prefix.cached([["enfant admis avec fièvre", "transfert"]], context, CPU)
+    assert context.ledger.backend == "openvino"
+    assert choose("torch", encoder, 3, torch.float32, CPU, tokens, "openvino") == "torch"
 
 
 @with_openvino

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from clinadapt import memory
 from clinadapt.context import Context
-from clinadapt.errors import InputError
+from clinadapt.errors import InputError, LimitError
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.labels import from_single
 from clinadapt.memory import (
@@ -152,7 +153,8 @@ def fitted(folder, memory, **settings):
 
 
 @pytest.mark.parametrize("name", ["bert", "camembert", "modernbert", "distilbert"])
-def test_a_limit_is_obeyed_and_said(encoder_folders, name):
+def test_a_limit_is_obeyed_and_said(encoder_folders, monkeypatch, name):
+    monkeypatch.setattr(memory, "held_bytes", lambda device: 0)  # so that two fits count alike
     settings = {"tuned_layers": "all"}
     model, said = fitted(encoder_folders[name], None, **settings)
     assert said == []
@@ -160,12 +162,15 @@ def test_a_limit_is_obeyed_and_said(encoder_folders, name):
     assert found.trained == 4 * sum(w.numel() for w in model.network_.parameters())
     assert 0 < found.embeddings < found.trained
     assert found.sequence > found.sequence_recomputed > 0
-    # Just enough with everything given up, and some room for what the process grows meanwhile.
-    tight = Economy(16, recompute=True, lean_optimizer=True, frozen_embeddings=True)
-    lean, said = fitted(encoder_folders[name], found.peak(tight) + 2**24, **settings)
-    assert said == [] or said[0].startswith("micro-batches")
-    probabilities = lean.predict_proba(TEXTS)
-    assert np.isfinite(probabilities).all()
+    smallest = min(economies(found.longest), key=found.peak)
+    wanted = choose_economy(found, found.peak(smallest))
+    lean, said = fitted(encoder_folders[name], found.peak(smallest), **settings)
+    assert said == wanted.words() != []
+    frozen = [weight for weight in lean.suffix_module_.embeddings() if not weight.requires_grad]
+    assert bool(frozen) == wanted.frozen_embeddings
+    assert np.isfinite(lean.predict_proba(TEXTS)).all()
+    with pytest.raises(LimitError, match="training needs at least"):
+        fitted(encoder_folders[name], found.peak(smallest) - 1, **settings)
 
 
 def test_everything_given_up_still_trains_and_reloads(encoder_folders, tmp_path, monkeypatch):

@@ -144,7 +144,7 @@ def test_another_machine_by_hand():
     machine = Machine("m", "", 100 * GB, 1e12, 1e12, bandwidth=1e9, gpu=True, context=10**8)
     cell = row(
         "x", phases=(Phase(3, 40.0, 8.0),), footprint=FOOTPRINT, weights_bytes=5 * 10**8,
-        batch_tokens=2048, epoch_bytes=10e9, held_bytes=5, **FROZEN,
+        epoch_bytes=10e9, held_bytes=5, **FROZEN,
     )  # fmt: skip
     found = there(cell, machine, machine.memory, here=0.5e12)
     assert found.phases == (Phase(3, 20.0, 4.0),)  # twice the rate
@@ -159,7 +159,7 @@ def test_another_machine_by_hand():
 
 
 def test_economies_are_chosen_for_the_machines_memory():
-    cell = row("x", footprint=FOOTPRINT, weights_bytes=4 * 10**8, batch_tokens=2048)
+    cell = row("x", footprint=FOOTPRINT, weights_bytes=4 * 10**8)
     roomy = there(cell, MACHINES["a100-80gb"], 80 * GB, 1e12)
     assert roomy.economies == ()
     card = there(cell, MACHINES["paper-card"], 2 * GB, 1e12)

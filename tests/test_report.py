@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from clinadapt.report import charts, render, tables, words
+from clinadapt.report import charts, drawing, findings, render, tables, words
 from clinadapt.report.load import load
 
 CLASSES = {
@@ -84,7 +85,9 @@ def fabricate(
         "classes": classes,
         "positive": "positive" if task == "binary" else None,
         "metric": metric,
+        "design": {"seeds": list(range(seeds))},
         "best": {"cell": "row0-0", "row": lines[0]["row"]} if rows else None,
+        "recommended": {"cell": "row0-0", "row": lines[0]["row"]} if rows else None,
         "data": {
             "source": "notes.csv",
             "synthetic": synthetic,
@@ -107,7 +110,43 @@ def fabricate(
         },
     }
     (folder / "study.json").write_text(json.dumps(about), encoding="utf-8")
+    if rows:
+        evidence = _evidence([line for line in lines if line["status"] == "done"])
+        (folder / "evidence.json").write_text(json.dumps(evidence), encoding="utf-8")
     return folder
+
+
+def _evidence(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first row against each, a point and a half more for each row down."""
+    pairs = [
+        {
+            "first": lines[0]["row_id"],
+            "second": line["row_id"],
+            "questions": ["best", "tfidf"] if line["family"] == "tfidf-logistic" else ["best"],
+            "value": 0.015 * number,
+            "low": 0.015 * number - 0.02,
+            "high": 0.015 * number + 0.02,
+            "p": 0.2 / 4**number,
+            "corrected_p": 0.6 / 4**number,
+            "different": number > 1,
+            "mcnemar": {"first": 3 + number, "second": 3, "p": 0.5},
+        }
+        for number, line in enumerate(lines)
+        if number
+    ]
+    return {
+        "sentence": f"{lines[0]['row']} is <recommended>.",
+        "constant": 0.53,
+        "rows": [
+            {"row_id": line["row_id"], "useful": number < len(lines) - 1}
+            for number, line in enumerate(lines)
+        ],
+        "pairs": pairs,
+        "every_pair": [
+            [one["row_id"], other["row_id"], 0.01, -0.01, 0.03]
+            for one, other in combinations(lines, 2)
+        ],
+    }
 
 
 def _predictions(
@@ -185,6 +224,8 @@ def _line(number: int, results: list[dict[str, Any]], metric: str) -> dict[str, 
         **first["model"],
         "seeds": len(results),
         "best": number == 0 and done,
+        "recommended": number == 0 if done else None,
+        "group": 1 + number // 2 if done else None,
         "validation": estimate["value"],
         "test": estimate["value"],
         "test_low": estimate["low"],
@@ -268,6 +309,7 @@ def test_the_page_is_one_file(study: Path) -> None:
     assert file == study / "report.html"
     assert sorted(p.name for p in study.iterdir()) == [
         "cells",
+        "evidence.json",
         "leaderboard.csv",
         "report.html",
         "study.json",
@@ -317,7 +359,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     file = render(tmp_path)
     assert "<script>alert" not in file.read_text(encoding="utf-8")
     page = Page(file)
-    assert sum(tag == "script" for tag, _ in page.tags) == 3
+    assert sum(tag == "script" for tag, _ in page.tags) == 4
     assert not any((a.get("href") or "").startswith("http") for _, a in page.tags)
     names = [trace["name"] for trace in charts.roc(load(tmp_path))["data"]]
     assert not any("<" in name for name in names)  # plotly, too, reads tags
@@ -329,16 +371,43 @@ def test_synthetic_notes_are_announced(tmp_path: Path, synthetic: bool) -> None:
     assert ("Synthetic notes." in text) == synthetic
 
 
-def test_the_summary_counts_overlaps_by_hand_arithmetic(tmp_path: Path) -> None:
-    fabricate(tmp_path, "binary", unfinished=())
-    board = pl.read_csv(tmp_path / "leaderboard.csv").with_columns(
-        test=pl.Series([0.90, 0.89, 0.80, 0.95]),
-        test_low=pl.Series([0.88, 0.86, 0.78, 0.90]),
-        test_high=pl.Series([0.92, 0.88, 0.82, 0.99]),
-    )
-    board.write_csv(tmp_path / "leaderboard.csv")
-    text = Page(render(tmp_path)).text
-    assert "The intervals of 2 other rows overlap this one" in text
+def test_the_recommendation_is_said_first(tmp_path: Path) -> None:
+    page = Page(render(fabricate(tmp_path, "binary")))
+    sentence = json.loads((tmp_path / "evidence.json").read_text())["sentence"]
+    assert sentence in page.text
+    assert page.text.index(sentence) < page.text.index("Leaderboard")
+
+
+def test_findings_are_sentences_with_intervals(tmp_path: Path) -> None:
+    text = Page(render(fabricate(tmp_path, "binary"))).text
+    assert (
+        "row 0: pretrained less row 1: tfidf-logistic: +1.5 [−0.5, +3.5], "
+        "which cannot be told from no difference"
+    ) in text
+    assert "+3.0 [+1.0, +5.0], so row 0: pretrained is better" in text
+    assert "A constant answer, which reads nothing, scores 0.530" in text
+    assert "row 3: transformer: cannot be told from a constant answer" in text
+
+
+def test_the_price_of_a_difference_is_the_ratio_of_the_times(tmp_path: Path) -> None:
+    study = load(fabricate(tmp_path, "binary"))
+    for pair in findings.pairs(study)["best"]:
+        times = [pair.first.seconds, pair.second.seconds]
+        factor = max(times) / min(times)
+        assert (f"took {factor:,.0f} times as long" in pair.sentence) == (factor >= 2)
+
+
+def test_overfitting_is_a_rising_validation_loss_under_a_falling_training_loss(
+    tmp_path: Path,
+) -> None:
+    fabricate(tmp_path, "binary")
+    assert findings.overfitted(load(tmp_path)) == []
+    file = next(f for f in tmp_path.glob("cells/*/result.json") if "row0-1" in str(f))
+    result = json.loads(file.read_text())
+    for entry in result["training"]:
+        entry["validation_loss"] = 0.5 + 0.1 * abs(entry["epoch"] - 3)
+    file.write_text(json.dumps(result))
+    assert [cell.id for cell in findings.overfitted(load(tmp_path))] == ["row0-1"]
 
 
 def test_a_study_without_a_finished_row_has_a_report(tmp_path: Path) -> None:
@@ -355,11 +424,11 @@ def test_a_hundred_cells_of_five_thousand_notes_stay_small(tmp_path: Path) -> No
 def test_thinned_curves_keep_their_area(tmp_path: Path) -> None:
     fabricate(tmp_path, "binary", rows=1, seeds=1, notes=5000)
     read = load(tmp_path)
-    table = read.finished[0].test_predictions()
+    table = read.finished[0].predictions("test")
     truth, score = table["label"] == "positive", table["prob_positive"]
-    assert len(roc_curve(truth, score)[0]) > charts.POINTS
+    assert len(roc_curve(truth, score)[0]) > drawing.POINTS
     line = charts.roc(read)["data"][0]
-    assert len(line["x"]) <= charts.POINTS
+    assert len(line["x"]) <= drawing.POINTS
     assert np.trapezoid(line["y"], line["x"]) == pytest.approx(
         roc_auc_score(truth, score), abs=1e-3
     )
@@ -368,7 +437,7 @@ def test_thinned_curves_keep_their_area(tmp_path: Path) -> None:
 def test_the_confusion_matrix_is_scikit_learns(tmp_path: Path) -> None:
     read = load(fabricate(tmp_path, "multiclass"))
     cell, classes = read.finished[0], CLASSES["multiclass"]
-    table = cell.test_predictions()
+    table = cell.predictions("test")
     expected = confusion_matrix(table["label"], table["prediction"], labels=classes)
     assert tables.confusion(cell, classes) == expected.tolist()
 

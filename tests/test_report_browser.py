@@ -1,5 +1,7 @@
 """The report of a real study in a real browser: opens from disk, asks nobody, works."""
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 LAPTOP = {"width": 1280, "height": 800}
@@ -107,3 +110,35 @@ def test_another_cost_draws_another_chart(opened):
         selector.select_option(value)
         page.wait_for_selector(f"#{value} .chart svg")
         assert [v for v in values if page.locator(f"#{v}").is_visible()] == [value]
+
+
+def test_two_rows_of_the_readers_choice_are_compared(opened, finished_study):
+    page, _ = opened
+    evidence = json.loads((finished_study / "evidence.json").read_text())
+    one, other, value, low, high = evidence["every_pair"][-1]
+    for first, second, sign in ((one, other, 1), (other, one, -1)):
+        page.locator("#pick-0").select_option(first)
+        page.locator("#pick-1").select_option(second)
+        said = page.locator("#picked").inner_text()
+        shown = [float(n.replace("−", "-")) for n in re.findall(r"[+−]\d+\.\d", said)]
+        bounds = sorted([sign * low, sign * high])
+        assert shown == pytest.approx([100 * sign * value, *(100 * b for b in bounds)], abs=0.051)
+        assert ("a difference" in said) == (bounds[0] > 0 or bounds[1] < 0)
+    page.locator("#pick-1").select_option(other)
+    page.locator("#pick-0").select_option(other)
+    assert "two different rows" in page.locator("#picked").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_accessibility_check_finds_nothing_serious(opened, scheme):
+    page, _ = opened
+    page.emulate_media(color_scheme=scheme)
+    for details in page.locator("details").all():
+        details.evaluate("element => element.open = true")
+    violations = Axe().run(page).response["violations"]
+    told = {
+        found["id"]: [node["target"] for node in found["nodes"]][:3]
+        for found in violations
+        if found["impact"] in ("serious", "critical")
+    }
+    assert told == {}

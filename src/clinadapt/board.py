@@ -1,6 +1,8 @@
-"""The leaderboard and the ledger of a study, made of its finished cells."""
+"""What a study's finished cells amount to: evidence, leaderboard, ledger, curves."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,10 @@ import polars as pl
 
 from clinadapt import metrics, results
 from clinadapt.cells import CellFolders
+from clinadapt.comparison import Predictions
+from clinadapt.curves import Curves, Grower, Size
 from clinadapt.design import Cell
+from clinadapt.evidence import Entrant, Evidence
 from clinadapt.notes import Notes
 
 SPENT = ("encoded_sequences", "reused_sequences", "encode_seconds")
@@ -21,15 +26,70 @@ class Board:
     Attributes
     ----------
     folders : CellFolders
-    test : Notes
-        The test part.
+    parts : mapping of str to Notes
+        Training, validation and test part.
+    margin : float
+        Difference of the metric that does not matter.
     resamples : int
         Of the bootstrap.
     """
 
     folders: CellFolders
-    test: Notes
+    parts: Mapping[str, Notes]
+    margin: float
     resamples: int
+
+    @property
+    def test(self) -> Notes:
+        """The test part."""
+        return self.parts["test"]
+
+    @property
+    def labelled(self) -> int:
+        """Notes that a row learns from, thresholds and stopping included."""
+        return len(self.parts["train"]) + len(self.parts["validation"])
+
+    @cached_property
+    def evidence(self) -> Evidence | None:
+        """The rows compared; None if none is complete."""
+        standing = self.folders.standing()
+        entrants = []
+        for row_id, cells in self.folders.rows.items():
+            done = self.done(cells)
+            if len(done) < len(cells):
+                continue
+            chosen = self.folders.id(standing.best[row_id])
+            entrants.append(
+                Entrant(
+                    row_id=row_id,
+                    label=cells[0].row.label,
+                    family=cells[0].row.family,
+                    settings={k: v for k, v in cells[0].resolved.items() if k != "seed"},
+                    validation=standing.validation[row_id],
+                    seconds=float(np.mean([_seconds(result) for result in done])),
+                    predictions=self.predictions(done),
+                    chosen=[result["id"] for result in done].index(chosen),
+                )
+            )
+        if not entrants:
+            return None
+        return Evidence(
+            entrants,
+            self.test.labels,
+            self.parts["train"].labels,
+            self.test.clusters,
+            self.folders.metric,
+            self.margin,
+            self.resamples,
+        )
+
+    def write_evidence(self) -> None:
+        """Write ``evidence.json``, if there is anything to compare."""
+        path = self.folders.root / results.EVIDENCE
+        if self.evidence is None:
+            path.unlink(missing_ok=True)
+        else:
+            results.write_json(path, self.evidence.to_json())
 
     def write_leaderboard(self) -> pl.DataFrame:
         """Write ``leaderboard.csv``: one line a row, best on validation first."""
@@ -40,6 +100,10 @@ class Board:
         for row_id, cells in self.folders.rows.items():
             line = self._line(cells)
             line |= {"row_id": row_id, "best": row_id == standing.leader}
+            if self.evidence is not None and row_id in self.evidence.by_id:
+                recommended = self.evidence.recommended
+                line["group"] = self.evidence.groups[row_id]
+                line["recommended"] = recommended is not None and recommended.row_id == row_id
             if row_id in standing.validation:
                 line["validation"] = sign * standing.validation[row_id]
             lines.append(line)
@@ -71,14 +135,23 @@ class Board:
 
     def _row_score(self, done: list[dict[str, Any]]) -> metrics.Score:
         test = self.test
-        folders = [self.folders.root / results.CELLS / result["id"] for result in done]
         return results.test_interval(
-            [results.read_predictions(folder, "test", test.labels) for folder in folders],
-            test.labels,
-            test.clusters,
-            self.folders.metric,
-            self.resamples,
+            self.predictions(done), test.labels, test.clusters, self.folders.metric, self.resamples
         )
+
+    def done(self, cells: list[Cell]) -> list[dict[str, Any]]:
+        """Results of those cells that are done."""
+        found = [self.folders.result(cell) for cell in cells]
+        return [result for result in found if result is not None and result["status"] == "done"]
+
+    def predictions(self, done: list[dict[str, Any]]) -> list[Predictions]:
+        """Of each result, probabilities and predicted classes of the test notes."""
+        return [
+            results.read_predictions(
+                self.folders.root / results.CELLS / result["id"], "test", self.test.labels
+            )
+            for result in done
+        ]
 
     def write_ledger(self) -> None:
         """Write ``ledger.csv``: who computed frozen states, and who found them."""
@@ -98,3 +171,40 @@ class Board:
                 }
             )
         results.write_csv(pl.DataFrame(entries), self.folders.root / results.LEDGER)
+
+
+def learning_curves(sizes: Sequence[Sequence[Board]]) -> Curves:
+    """Scores over the number of labelled notes.
+
+    Parameters
+    ----------
+    sizes : sequence of (sequence of Board)
+        Of each size, the boards of its draws; the rows and test notes of all are the same.
+    """
+    whole = sizes[-1][0]
+    growers = []
+    for row_id, cells in whole.folders.rows.items():
+        found = []
+        for boards in sizes:
+            done = [(board, board.done(board.folders.rows[row_id])) for board in boards]
+            results_of = [result for _, several in done for result in several]
+            if not results_of:
+                continue
+            found.append(
+                Size(
+                    notes=round(float(np.mean([board.labelled for board in boards]))),
+                    predictions=[
+                        pair for board, several in done for pair in board.predictions(several)
+                    ],
+                    seconds=float(np.mean([_seconds(result) for result in results_of])),
+                )
+            )
+        if found:
+            growers.append(Grower(row_id, cells[0].row.label, cells[0].row.family, found))
+    test = whole.test
+    return Curves(growers, test.labels, test.clusters, whole.folders.metric)
+
+
+def _seconds(result: dict[str, Any]) -> float:
+    """What a cell takes to encode, fit and predict."""
+    return float(sum(result["cost"][name] for name in results.COSTS if name.endswith("seconds")))

@@ -58,6 +58,10 @@ CutOption = Annotated[
 ]
 SeedOption = Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")]
 MetricOption = Annotated[str | None, typer.Option(help="What to rank by.")]
+MarginOption = Annotated[
+    float | None,
+    typer.Option(help="Difference of the metric that does not matter (default 0.01)."),
+]
 CacheOption = Annotated[
     Path | None, typer.Option(help="Folder of frozen states (patient data); default OUT/cache.")
 ]
@@ -117,6 +121,7 @@ def study(
     cut: CutOption = None,
     seed: SeedOption = None,
     metric: MetricOption = None,
+    margin: MarginOption = None,
     cache: CacheOption = None,
     memory: MemoryOption = None,
     hours: HoursOption = None,
@@ -131,7 +136,9 @@ def study(
         _go_offline(stack, offline)
         from clinadapt.terminal import StudyDisplay, print_leaderboard, print_notes
 
-        overrides = _overrides(max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric)
+        overrides = _overrides(
+            max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric, margin=margin
+        )
         run = _open_study(table, study, out, encoder, overrides, cache, memory, hours)
         print_notes(table, run.split)
         with StudyDisplay(len(run.cells)) as display:

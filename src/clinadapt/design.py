@@ -31,6 +31,23 @@ FAMILY_NAMES = {
 }
 
 
+class Curve(BaseModel):
+    """Smaller amounts of labelled notes that every row is fitted on as well.
+
+    Attributes
+    ----------
+    shares : list of float
+        Of the training and validation notes; whole patients, drawn at random.
+    draws : int
+        Random draws of each share.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shares: Annotated[list[Annotated[float, Interval(gt=0, lt=1)]], MinLen(1)]
+    draws: Annotated[int, Ge(1)] = 3
+
+
 class Design(BaseModel):
     """What a study file says.
 
@@ -49,6 +66,9 @@ class Design(BaseModel):
         See `clinadapt.split.make_split`.
     resamples : int
         Of the bootstrap.
+    margin : float
+        Difference of the metric that does not matter: a cheaper row may score so much less.
+    curve : Curve, optional
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,6 +83,8 @@ class Design(BaseModel):
     validation_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.15
     split_seed: int = 0
     resamples: Annotated[int, Ge(100)] = 1000
+    margin: Annotated[float, Ge(0)] = 0.01
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -152,6 +153,7 @@ class FeatureStore:
         """
         dtype = compute_dtype(precision, device)
         folder = self._folder(encoder, boundary, dtype, device, backend)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         shelf = _Shelf(list(self._open(folder)))
         lazily = _Lazily(lambda: make_reader(backend, encoder, boundary, dtype, device))
         found, notes, encoded = [], 0, 0
@@ -171,6 +173,21 @@ class FeatureStore:
             progress(notes)
         return shelf.collect(found, encoded)
 
+    def backend(
+        self,
+        encoder: PretrainedEncoder,
+        boundary: int,
+        device: torch.device,
+        precision: Precision = "auto",
+    ) -> Backend | None:
+        """Whose states of this prefix are here; None if there are none."""
+        dtype = compute_dtype(precision, device)
+        for backend in get_args(Backend):
+            folder = self._folder(encoder, boundary, dtype, device, backend)
+            if any(folder.glob(f"*{SIDECAR}")):
+                return cast(Backend, backend)
+        return None
+
     def _folder(
         self,
         encoder: PretrainedEncoder,
@@ -180,9 +197,7 @@ class FeatureStore:
         backend: Backend,
     ) -> Path:
         key = f"{encoder.fingerprint}|{boundary}|{dtype}|{device.type}|{backend}"
-        folder = self.root / hashlib.sha256(key.encode()).hexdigest()[:24]
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return folder
+        return self.root / hashlib.sha256(key.encode()).hexdigest()[:24]
 
     def _write(self, folder: Path, shard: Shard) -> Shard:
         """Write a shard and open it: memory holds one at a time."""

@@ -27,6 +27,8 @@ PREDICTIONS = "predictions.parquet"
 BUNDLE = "bundle"
 LEADERBOARD = "leaderboard.csv"
 LEDGER = "ledger.csv"
+EVIDENCE = "evidence.json"
+CURVES = "curves.json"
 NOTES_AT_ONCE = 2**16
 COSTS = (
     "encode_seconds",
@@ -50,6 +52,8 @@ LEADERBOARD_COLUMNS: dict[str, Any] = {
     "tuned_layers": pl.String,
     "seeds": pl.Int64,
     "best": pl.Boolean,
+    "recommended": pl.Boolean,
+    "group": pl.Int64,
     "metric": pl.String,
     "validation": pl.Float64,
     "test": pl.Float64,

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,52 @@ class Split:
     def parts(self) -> dict[str, NDArray[np.int64]]:
         """Row numbers by the name of the part."""
         return {name: getattr(self, name) for name in PARTS}
+
+
+def thinned(split: Split, notes: Notes, share: float, draw: int) -> Split:
+    """Keep a share of the training and of the validation notes; the test notes stay.
+
+    Whole patients, drawn at random; every class that is there stays.
+
+    Parameters
+    ----------
+    split : Split
+    notes : Notes
+    share : float
+    draw : int
+        Seed of the draw.
+    """
+    generator = np.random.default_rng([draw, round(1e6 * share)])
+    kept = {}
+    for name in ("train", "validation"):
+        rows = getattr(split, name)
+        chosen = _draw(notes.labels.matrix[rows], notes.clusters[rows], share, generator)
+        kept[name] = rows[chosen]
+    return replace(split, **kept)
+
+
+def _draw(
+    matrix: NDArray[np.bool_],
+    clusters: NDArray[np.int64],
+    share: float,
+    generator: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Notes of patients drawn at random, about so many: first one for each class, then any."""
+    names, cluster_of = np.unique(clusters, return_inverse=True)
+    order = generator.permutation(len(names))
+    place = np.empty(len(names), dtype=np.int64)
+    place[order] = np.arange(len(names))
+    ahead = []
+    for carried in matrix.T:
+        carriers = np.unique(cluster_of[carried])
+        if len(carriers):
+            ahead.append(int(carriers[np.argmin(place[carriers])]))
+    first = np.array(list(dict.fromkeys(ahead)), dtype=np.int64)
+    order = np.r_[first, order[~np.isin(order, first)]]
+    # As many patients as bring the number of notes nearest to the share, and never none.
+    notes = np.cumsum(np.bincount(cluster_of)[order])
+    count = 1 + int(np.argmin(np.abs(notes - share * len(matrix))))
+    return np.isin(cluster_of, order[: max(count, len(first))])
 
 
 def partition(

@@ -5,7 +5,6 @@ run one by one, the seeds of a row next to each other, so that at most two bundl
 the leader's, and the best so far of the row at hand.
 """
 
-import hashlib
 import os
 import shutil
 import time
@@ -13,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import chain
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +20,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clinadapt import cost, metrics, results
-from clinadapt.board import Board
-from clinadapt.bundle import RECORD, save_bundle
+from clinadapt import metrics, results
+from clinadapt.board import Board, learning_curves
+from clinadapt.bundle import RECORD
 from clinadapt.cells import FORMAT, CellFolders
-from clinadapt.classifier import NoteClassifier
-from clinadapt.context import Context, Ledger, Progress, no_progress
+from clinadapt.context import Context, Progress, no_progress
 from clinadapt.description import describe, summarize
-from clinadapt.design import Cell, Design, expand, identity, load_design
+from clinadapt.design import Cell, Design, expand, load_design
 from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError, LimitError
+from clinadapt.fitting import CHECKPOINT, Material, fit_cell
 from clinadapt.machine import environment
 from clinadapt.notes import Notes
 from clinadapt.plan import Budget, make_plan, read_plan
-from clinadapt.split import PARTS, Split, make_split, save_split
+from clinadapt.split import Split, make_split, save_split, thinned
 from clinadapt.train import forget
 
-CHECKPOINT = "checkpoint.pt"
 Finished = Callable[[dict[str, Any]], None]
 
 
@@ -90,26 +88,27 @@ class Study:
             known = ", ".join(metrics.metric_names(notes.labels.task))
             raise InputError(f"metric {self.metric!r} is not one of this task's: {known}")
         self.memory, self.hours = memory, hours
-        self._take(
+        split = make_split(
             notes,
-            make_split(
-                notes,
-                self.design.test_fraction,
-                self.design.validation_fraction,
-                self.design.split_seed,
-            ),
+            self.design.test_fraction,
+            self.design.validation_fraction,
+            self.design.split_seed,
         )
+        self._take(Material(notes, split, self.metric, self.design.resamples))
 
-    def _take(self, notes: Notes, split: Split) -> None:
-        self.notes, self.split = notes, split
-        rows = split.parts()
-        self._parts = {name: notes.take(numbers) for name, numbers in rows.items()}
-        self.fingerprint = identity(
-            notes.fingerprint,
-            self.design.resamples,
-            {name: hashlib.sha256(numbers.tobytes()).hexdigest() for name, numbers in rows.items()},
-        )
-        self.folders = CellFolders(self.out, self.cells, self.fingerprint, self.metric)
+    def _take(self, material: Material) -> None:
+        self.material = material
+        self.folders = CellFolders(self.out, self.cells, material.fingerprint, self.metric)
+
+    @property
+    def notes(self) -> Notes:
+        """All notes."""
+        return self.material.notes
+
+    @property
+    def split(self) -> Split:
+        """Row numbers of the parts."""
+        return self.material.split
 
     # ------------------------------------------------------------------ the run
 
@@ -137,8 +136,8 @@ class Study:
         """
         self._claim_folder()
         self.environment = environment()
-        self.data = describe(self.notes, self.split, self._parts, self.fingerprint)
-        self._write_study(best=None)
+        self.data = describe(self.notes, self.split, self.material.parts, self.material.fingerprint)
+        self._write_study()
         save_split(self.split, self.notes.ids, self.out / "split.json")
         self._started = time.perf_counter()
         self._budget = self._make_budget(progress)
@@ -146,8 +145,10 @@ class Study:
             progress("cells", number, len(self.cells))
             finished(self._result_of(cell, progress, retry))
         progress("cells", len(self.cells), len(self.cells))
-        self._ensure_best(progress)
-        made_of_cells = Board(self.folders, self._parts["test"], self.design.resamples)
+        made_of_cells = self._board()
+        self._hand_over(made_of_cells, progress)
+        self._grow(progress, finished, retry)
+        made_of_cells.write_evidence()
         board = made_of_cells.write_leaderboard()
         made_of_cells.write_ledger()
         from clinadapt.report import render  # heavy, and needed only now
@@ -155,10 +156,42 @@ class Study:
         render(self.out)
         return board
 
+    def _grow(self, progress: Progress, finished: Finished, retry: bool) -> None:
+        """Run the rows on smaller amounts of labelled notes, and write ``curves.json``."""
+        if self.design.curve is None:
+            return
+        shares, draws = sorted(self.design.curve.shares), self.design.curve.draws
+        boards: list[list[Board]] = []
+        for number, (share, draw) in enumerate(product(shares, range(draws))):
+            small = self._on_share(share, draw)
+            for cell in small.cells:
+                progress("sizes", number, len(shares) * draws)
+                finished(small._result_of(cell, progress, retry))
+            for bundle in small.out.glob(f"{results.CELLS}/*/{results.BUNDLE}"):
+                shutil.rmtree(bundle)
+            if not draw:
+                boards.append([])
+            boards[-1].append(small._board())
+        progress("sizes", len(shares) * draws, len(shares) * draws)
+        curves = learning_curves([*boards, [self._board()]])
+        results.write_json(self.out / results.CURVES, curves.to_json())
+
+    def _board(self) -> Board:
+        return Board(self.folders, self.material.parts, self.design.margin, self.design.resamples)
+
+    def _on_share(self, share: float, draw: int) -> "Study":
+        """The same study on a share of the labelled notes, in a folder of its own."""
+        small = copy(self)
+        small._budget = None  # it speaks of the whole
+        small.out = self.out / "sizes" / f"{share:g}-{draw}"
+        split = thinned(self.split, self.notes, share, draw)
+        small._take(replace(self.material, split=split))
+        return small
+
     def _claim_folder(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         there = results.read_json(self.out / "study.json")
-        if there is not None and there["data"]["fingerprint"] != self.fingerprint:
+        if there is not None and there["data"]["fingerprint"] != self.material.fingerprint:
             raise InputError(
                 f"{self.out} holds a study of other notes or of another split: "
                 "choose another --out, or delete it"
@@ -205,6 +238,8 @@ class Study:
             reason = self._budget.refusal(self.folders.row_id(cell.row), spent)
             if reason is not None:
                 raise LimitError(reason)
+        elif self.hours is not None and time.perf_counter() - self._started > 3600 * self.hours:
+            raise LimitError(f"the {self.hours:g} hours are spent")
 
     def probe(
         self, cell: Cell, rows: Mapping[str, NDArray[np.int64]], out: Path, progress: Progress
@@ -220,107 +255,17 @@ class Study:
             Of its frozen states, ``cache``, and of its bundle and predictions, ``cell``.
         progress : callable
         """
-        small = copy(self)
-        small.out, small.cache, small.cells = out, out / "cache", [cell]
-        small.environment = environment()
-        ends = np.cumsum([len(rows[name]) for name in PARTS])
-        chosen = np.concatenate([rows[name] for name in PARTS])
-        small._take(self.notes.take(chosen), Split(*np.split(np.arange(len(chosen)), ends[:-1])))
         folder = out / "cell"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        return small._fit(cell, folder, progress)
+        context = Context(cache=out / "cache", memory=self.memory, progress=progress)
+        return fit_cell(self.material.take(rows), cell, "probe", folder, context, environment())
 
     def _fit(self, cell: Cell, folder: Path, progress: Progress) -> dict[str, Any]:
-        train, validation, test = (self._parts[name] for name in ("train", "validation", "test"))
-        ledger, watch, started = Ledger(), cost.Stopwatch(), time.perf_counter()
-        context = Context(
-            cache=self.cache,
-            checkpoint=folder / CHECKPOINT,
-            memory=self.memory,
-            progress=lambda stage, done, total: progress(f"{cell.row.label}: {stage}", done, total),
-            ledger=ledger,
+        context = Context(cache=self.cache, memory=self.memory, progress=progress)
+        return fit_cell(
+            self.material, cell, self.folders.id(cell), folder, context, self.environment
         )
-        resumed = (folder / CHECKPOINT).is_file()
-        held = cost.reset_peak_memory()
-        classifier = NoteClassifier(cell.build(), metric=self.metric)
-        with watch.stage("encode"):
-            # All parts at once: one pass over the encoder, and later stages only read.
-            in_order = np.concatenate(list(self.split.parts().values()))
-            classifier.prepare(self.notes.texts.take(in_order), context)
-        encoding = replace(ledger)
-        with watch.stage("fit"):
-            classifier.fit_parts(
-                train.texts, train.labels, validation.texts, validation.labels, context
-            )
-        before = ledger.cut_notes
-        with watch.stage("predict"):
-            on_test = classifier.model_.predict_proba(test.texts, context)
-        cut = {**classifier.cut_, "test": ledger.cut_notes - before}
-        scores, frames = {}, []
-        for name, part, probabilities in (
-            ("validation", validation, classifier.validation_probabilities_),
-            ("test", test, on_test),
-        ):
-            predicted = classifier.predict_matrix(probabilities)
-            scores[name] = self._score(part, probabilities, predicted)
-            frames.append(
-                results.prediction_frames(part.ids, name, part.labels, probabilities, predicted)
-            )
-        model = classifier.model_
-        content: dict[str, Any] = {
-            "threshold": {
-                "value": classifier.threshold_.value,
-                "at_least_one": classifier.threshold_.at_least_one,
-                "chosen_on": "validation",
-                "metric": self.metric,
-            },
-            "metrics": scores["test"],
-            "validation_metrics": scores["validation"],
-            "training": model.history_,
-            "data": {**summarize(self.notes, self.fingerprint), "cut": cut},
-            "encoder_sha256": getattr(model, "encoder_fingerprint_", None),
-            "cost": {
-                "encode_seconds": encoding.encode_seconds,
-                "encode_seconds_spent_here": watch.seconds["encode"] if encoding.encoded else 0.0,
-                "fit_seconds": watch.seconds["fit"],
-                "predict_seconds": watch.seconds["predict"],
-                **cost.peak_memory(),
-                "held_memory_bytes": held,
-                "trainable_parameters": model.trainable_parameters_,
-                "total_parameters": model.total_parameters_,
-                "encoded_sequences": encoding.encoded,
-                "reused_sequences": encoding.reused,
-                "backend": ledger.backend,
-                "economies": ledger.economies,
-                # After a kill, seconds and memory are those of the last run alone.
-                "resumed": resumed,
-            },
-        }
-        about = {
-            "notes": "synthetic" if self.notes.synthetic else "real",
-            "cell": self.folders.id(cell),
-        }
-        results.write_predictions(chain(*frames), folder / results.PREDICTIONS, about)
-        provenance = {
-            "row": cell.row.label,
-            "cell": self.folders.id(cell),
-            "data": summarize(self.notes, self.fingerprint),
-            "metrics": content["metrics"],
-            "environment": self.environment,
-        }
-        save_bundle(classifier, folder / results.BUNDLE, provenance)
-        content["cost"]["disk_bytes"] = cost.folder_bytes(folder / results.BUNDLE)
-        content["cost"]["seconds"] = time.perf_counter() - started
-        return content
-
-    def _score(
-        self, part: Notes, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
-    ) -> dict[str, Any]:
-        found = metrics.scores(
-            part.labels, probabilities, predicted, part.clusters, self.design.resamples
-        )
-        return {name: score.to_json() for name, score in found.items()}
 
     # ------------------------------------------------------------------ cells
 
@@ -335,33 +280,49 @@ class Study:
             "model": cell.row.model,
             "settings": cell.resolved,
             "seed": cell.seed,
-            "data": summarize(self.notes, self.fingerprint),
+            "data": summarize(self.notes, self.material.fingerprint),
             "environment": self.environment,
         }
 
-    def _ensure_best(self, progress: Progress) -> None:
-        """Put the best cell's bundle at ``best``, fitting it again if its bundle is gone."""
+    def _hand_over(self, board: Board, progress: Progress) -> None:
+        """Put the bundles of the row that leads and of the recommended one where they are found."""
         standing = self.folders.standing()
-        if standing.leader is None:
+        recommended = None if board.evidence is None else board.evidence.recommended
+        rows = {
+            "best": standing.leader,
+            "recommended": None if recommended is None else recommended.row_id,
+        }
+        handed = {}
+        for name, row_id in rows.items():
+            if row_id is None:
+                shutil.rmtree(self.out / name, ignore_errors=True)
+                continue
+            cell = standing.best[row_id]
+            self._ensure_bundle(cell, self.out / name, progress)
+            handed[name] = {"cell": self.folders.id(cell), "row": cell.row.label}
+        self.folders.prune_bundles()
+        self._write_study(**handed)
+
+    def _ensure_bundle(self, cell: Cell, target: Path, progress: Progress) -> None:
+        """Put a cell's bundle at a place, fitting it again if it is gone."""
+        there = results.read_json(target / RECORD)
+        if there is not None and there["provenance"].get("cell") == self.folders.id(cell):
             return
-        cell = standing.best[standing.leader]
         folder = self.folders.folder(cell)
-        best = self.out / "best"
-        there = results.read_json(best / RECORD)
-        if there is None or there["provenance"].get("cell") != self.folders.id(cell):
-            if not (folder / results.BUNDLE / RECORD).is_file():
-                self._fit(cell, folder, progress)
-                forget(folder / CHECKPOINT)
-            partial = self.out / "best.tmp"
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(folder / results.BUNDLE, partial, copy_function=_link_or_copy)
-            shutil.rmtree(best, ignore_errors=True)
-            os.replace(partial, best)
-        self._write_study(best={"cell": self.folders.id(cell), "row": cell.row.label})
+        if not (folder / results.BUNDLE / RECORD).is_file():
+            self._fit(cell, folder, progress)
+            forget(folder / CHECKPOINT)
+        partial = target.with_name(f"{target.name}.tmp")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(folder / results.BUNDLE, partial, copy_function=_link_or_copy)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
 
     # ------------------------------------------------------------------ what is written
 
-    def _write_study(self, best: dict[str, str] | None) -> None:
+    def _write_study(
+        self, best: dict[str, str] | None = None, recommended: dict[str, str] | None = None
+    ) -> None:
         labels = self.notes.labels
         classes = [str(name) for name in labels.classes]
         results.write_json(
@@ -375,6 +336,7 @@ class Study:
                 "metric": self.metric,
                 "design": self.design.model_dump(),
                 "best": best,
+                "recommended": recommended,
                 "data": self.data,
                 "environment": self.environment,
             },

@@ -14,6 +14,7 @@ from clinadapt.duplicates import Duplicates
 from clinadapt.memory import spell_bytes
 from clinadapt.notes import Notes
 from clinadapt.plan import HERE, Plan, disk_bytes, schedule, spell_seconds
+from clinadapt.results import EVIDENCE, read_json
 from clinadapt.split import Split
 from clinadapt.study import Study
 
@@ -175,6 +176,7 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
     table = Table(title=f"Leaderboard{synthetic}, ranked on validation", title_justify="left")
     wide = console.width >= WIDE
     table.add_column("", justify="right")
+    table.add_column("group", justify="right")
     table.add_column("row", min_width=26)
     for heading in ("validation", f"test {study.metric} [95 %]", "encode s", "fit s"):
         table.add_column(escape(heading), justify="right")
@@ -185,22 +187,28 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
         sizes = [f"{line['trainable_parameters']:,}", f"{line['peak_memory_bytes'] / 1e6:,.0f}"]
         table.add_row(
             str(line["rank"]),
+            "" if line["group"] is None else str(line["group"]),
             escape(line["row"]),
             _score(line["validation"]),
             escape(f"{_score(line['test'])} {interval}"),
             f"{line['encode_seconds']:.1f}",
             f"{line['fit_seconds']:.1f}",
             *(sizes if wide else ()),
-            style="bold" if line["best"] else None,
+            style="bold" if line["recommended"] else None,
         )
     console.print(table)
     for line in board.filter(pl.col("status") != "done").iter_rows(named=True):
         console.print(
             f"[yellow]{line['status']}[/] {escape(line['row'])}: {escape(line['reason'])}"
         )
+    evidence = read_json(study.out / EVIDENCE)
+    if evidence is not None:
+        console.print(escape(evidence["sentence"]), soft_wrap=True)
+    if board["recommended"].any():
+        console.print(f"recommended: [bold]{escape(str(study.out / 'recommended'))}[/]")
     if board["best"].any():
-        console.print(f"best model: [bold]{escape(str(study.out / 'best'))}[/]")
-    console.print(f"report:     [bold]{escape(str(study.out / 'report.html'))}[/]")
+        console.print(f"best model:  [bold]{escape(str(study.out / 'best'))}[/]")
+    console.print(f"report:      [bold]{escape(str(study.out / 'report.html'))}[/]")
 
 
 def _score(value: float | None) -> str:

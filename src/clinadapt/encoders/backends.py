@@ -33,7 +33,8 @@ TOLERANCE = 0.03
 # Another backend must be worth another set of cached states.
 WORTH = 1.1
 PROBE_TOKENS = 4_096
-# Measuring takes some ten seconds: not for work that is done sooner.
+# Measuring takes some ten seconds, and OpenVINO some seconds to get ready: not for work that is
+# done sooner.
 WORTHWHILE_TOKENS = 200_000
 SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "intermediate_size")
 
@@ -45,6 +46,7 @@ def choose(
     dtype: torch.dtype,
     device: torch.device,
     sample: Tokens,
+    cached: Backend | None = None,
 ) -> Backend:
     """Pick the backend that reads fastest on this machine.
 
@@ -52,13 +54,15 @@ def choose(
     ----------
     wanted : {"auto", "torch", "openvino"}
         "auto" is what the variable ``CLINADAPT_BACKEND`` says, or else what was measured to be
-        fastest; it is measured when there is much to read, and PyTorch until then.
+        fastest; where there is little to read it is PyTorch, which is ready sooner.
     encoder : PretrainedEncoder
     boundary : int
     dtype : torch.dtype
     device : torch.device
     sample : Tokens
         Notes to measure with.
+    cached : {"torch", "openvino"}, optional
+        Whose states are in the cache already: reading on with another would be reading twice.
 
     Raises
     ------
@@ -81,11 +85,13 @@ def choose(
         return wanted
     if not installed or device.type != "cpu":
         return "torch"
+    if cached is not None:
+        return cached
+    if sample.lengths.sum() < WORTHWHILE_TOKENS:
+        return "torch"
     known = _Memory(_memory_file())
     key = _key(encoder, boundary, dtype)
     remembered = known.get(key)
-    if remembered is None and sample.lengths.sum() < WORTHWHILE_TOKENS:
-        return "torch"
     if remembered is None:
         remembered = _measure(encoder, boundary, dtype, device, sample)
         known.put(key, remembered)

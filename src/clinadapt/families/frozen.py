@@ -64,8 +64,10 @@ class FrozenPrefix:
 
         coming = chunks()
         head = next(coming)  # the backend is chosen with the notes at hand
-        backend = self._choose(head, device)
-        states = FeatureStore(context.cache or session_cache()).states(
+        store = FeatureStore(context.cache or session_cache())
+        cached = store.backend(self.encoder, self.boundary, device, self.precision)
+        backend = self._choose(head, device, cached)
+        states = store.states(
             self.encoder,
             self.boundary,
             chain([head], coming),
@@ -103,6 +105,8 @@ class FrozenPrefix:
             context.ledger.cut_notes += tokens.cut
             yield tokens
 
-    def _choose(self, sample: Tokens, device: torch.device) -> Backend:
+    def _choose(
+        self, sample: Tokens, device: torch.device, cached: Backend | None = None
+    ) -> Backend:
         dtype = compute_dtype(self.precision, device)
-        return choose(self.backend, self.encoder, self.boundary, dtype, device, sample)
+        return choose(self.backend, self.encoder, self.boundary, dtype, device, sample, cached)

@@ -3,7 +3,10 @@
 load     the study folder, read back into plain values
 words    numbers as people read them
 tables   what the page counts and lays out itself
-charts   what plotly draws, as the JSON that it takes
+findings what the comparison of the rows found, in sentences
+growth   scores over the number of labelled notes
+charts   the other charts; drawing is how all of them look
+decisions  what the probabilities mean, and what acting on them is worth
 page     the template, its style and its script
 """
 

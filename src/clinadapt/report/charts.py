@@ -1,9 +1,4 @@
-"""What plotly draws, as the JSON that it takes.
-
-Colours are Okabe and Ito's, told apart by the colour-blind; a symbol or a dash says the same again.
-Backgrounds are transparent and text takes the page's colour, so that one figure serves light, dark
-and paper. Names go through ``escape``: plotly reads a part of HTML in every text.
-"""
+"""The charts of the page, as the JSON that plotly takes."""
 
 from __future__ import annotations
 
@@ -18,15 +13,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from clinadapt.report import words
+from clinadapt.report.drawing import (
+    COLOURS,
+    SHOWN,
+    SYMBOLS,
+    Figure,
+    figure,
+    guide,
+    line,
+    rounded,
+    thin,
+    unit_square,
+)
 from clinadapt.report.load import Cell, Row, Study
-
-Figure = dict[str, Any]
-
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#888888")
-DASHES = ("solid", "dash", "dot", "dashdot")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon")
-SHOWN = 8
-POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,14 @@ def accuracy_against_cost(study: Study, cost: Cost) -> Figure:
                 "hoverinfo": "skip",
             }
         )
-    figure = _figure(traces, x=cost.title, y=f"test {words.metric(study.about['metric'])}")
-    figure["layout"]["xaxis"] |= {
+    drawn = figure(traces, x=cost.title, y=f"test {words.metric(study.about['metric'])}")
+    drawn["layout"]["xaxis"] |= {
         "type": "log",
         "ticksuffix": cost.suffix,
         "tickformat": "~s" if cost.suffix != " s" else "~g",
         "nticks": 8,
     }
-    return figure
+    return drawn
 
 
 def roc(study: Study) -> Figure:
@@ -129,10 +128,10 @@ def roc(study: Study) -> Figure:
     traces = []
     for number, curve in enumerate(_curves(study)):
         false_positive, true_positive, _ = roc_curve(curve.truth, curve.score)
-        traces.append(_line(number, curve.name, *_thin(false_positive, true_positive)))
-    traces.append(_guide([0, 1], [0, 1], "chance"))
-    return _unit_square(
-        _figure(traces, x="1 − specificity (false positive rate)", y="sensitivity (recall)")
+        traces.append(line(number, curve.name, *thin(false_positive, true_positive)))
+    traces.append(guide([0, 1], [0, 1], "chance"))
+    return unit_square(
+        figure(traces, x="1 − specificity (false positive rate)", y="sensitivity (recall)")
     )
 
 
@@ -143,11 +142,11 @@ def precision_recall(study: Study) -> Figure:
         precision, recall, _ = precision_recall_curve(
             curve.truth, curve.score, drop_intermediate=True
         )
-        line = _line(number, curve.name, *_thin(recall, precision))
-        line["line"]["shape"] = "hv"
-        traces.append(line)
-    return _unit_square(
-        _figure(traces, x="recall (sensitivity)", y="precision (positive predictive value)")
+        drawn = line(number, curve.name, *thin(recall, precision))
+        drawn["line"]["shape"] = "hv"
+        traces.append(drawn)
+    return unit_square(
+        figure(traces, x="recall (sensitivity)", y="precision (positive predictive value)")
     )
 
 
@@ -157,26 +156,26 @@ def training(study: Study) -> Figure | None:
     numbers = {row_id: n for n, row_id in enumerate(dict.fromkeys(c.row_id for c in trained))}
     traces: list[dict[str, Any]] = []
     for cell in trained:
-        line = _line(
+        drawn = line(
             numbers[cell.row_id],
             cell.row,
             [epoch["epoch"] for epoch in cell.training],
             [epoch["validation_score"] for epoch in cell.training],
         )
-        line |= {
+        drawn |= {
             "mode": "lines+markers",
             "marker": {"size": 5},
             "legendgroup": cell.row_id,
-            "showlegend": not any(line["legendgroup"] == cell.row_id for line in traces),
+            "showlegend": not any(one["legendgroup"] == cell.row_id for one in traces),
             "text": f"{escape(cell.row)}, seed {cell.seed}",
             "hovertemplate": "%{text}<br>epoch %{x}: %{y:.3f}<extra></extra>",
         }
-        traces.append(line)
+        traces.append(drawn)
     if not traces:
         return None
-    figure = _figure(traces, x="epoch", y=f"validation {words.metric(study.about['metric'])}")
-    figure["layout"]["xaxis"] |= {"tickformat": "d", "nticks": 12}
-    return figure
+    drawn = figure(traces, x="epoch", y=f"validation {words.metric(study.about['metric'])}")
+    drawn["layout"]["xaxis"] |= {"tickformat": "d", "nticks": 12}
+    return drawn
 
 
 def router_load(study: Study) -> Figure | None:
@@ -190,7 +189,7 @@ def router_load(study: Study) -> Figure | None:
                 "type": "bar",
                 "name": f"{escape(cell.row)}, seed {cell.seed}",
                 "x": list(range(1, len(load) + 1)),
-                "y": [_rounded(part * len(load) / sum(load)) for part in load],
+                "y": [rounded(part * len(load) / sum(load)) for part in load],
                 "marker": {"color": COLOURS[number % len(COLOURS)]},
                 "hovertemplate": "expert %{x}: %{y:.2f} × an even share<extra></extra>",
                 "visible": True if number < SHOWN // 2 else "legendonly",
@@ -198,13 +197,13 @@ def router_load(study: Study) -> Figure | None:
         )
     if not traces:
         return None
-    figure = _figure(traces, x="expert", y="tokens, as multiples of an even share", height=340)
-    figure["layout"]["xaxis"] |= {"dtick": 1}
-    figure["layout"]["shapes"] = [
+    drawn = figure(traces, x="expert", y="tokens, as multiples of an even share", height=340)
+    drawn["layout"]["xaxis"] |= {"dtick": 1}
+    drawn["layout"]["shapes"] = [
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1,
          "line": {"color": "#888888", "dash": "dash", "width": 1.5}}
     ]  # fmt: skip
-    return figure
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -227,28 +226,21 @@ def _questions(study: Study) -> Iterator[_Curve]:
         for cell in study.first_cells:
             yield _one_class(cell, study.about["positive"], cell.row)
     elif study.about["task"] == "multiclass":
-        if study.best_cell is not None:
+        if study.handed_over is not None:
             for name in classes:
-                yield _one_class(study.best_cell, name, name)
+                yield _one_class(study.handed_over, name, name)
     else:
         for cell in study.first_cells:
-            table = cell.test_predictions()
+            table = cell.predictions("test")
             truth = table.select(pl.col("label").list.contains(c).alias(c) for c in classes)
             score = table.select(f"prob_{c}" for c in classes)
             yield _Curve(cell.row, truth.to_numpy().ravel(), score.to_numpy().ravel())
 
 
 def _one_class(cell: Cell, positive: str, name: str) -> _Curve:
-    table = cell.test_predictions()
+    table = cell.predictions("test")
     truth = (table["label"] == positive).to_numpy()
     return _Curve(name, truth, table[f"prob_{positive}"].to_numpy())
-
-
-def _thin(x: NDArray[Any], y: NDArray[Any]) -> tuple[list[float], list[float]]:
-    """Keep points that lie evenly along the curve: steep and flat parts keep their shape."""
-    way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], POINTS)).clip(max=len(x) - 1))
-    return [_rounded(v) for v in x[kept]], [_rounded(v) for v in y[kept]]
 
 
 def _priced(rows: Sequence[Row], cost: Cost) -> list[tuple[float, Row]]:
@@ -265,66 +257,3 @@ def _costs_in_words(row: Row) -> str:
             *(f"{cost.title}: {cost.spell(cost.of(row))}" for cost in COSTS),
         ]
     )
-
-
-def _line(number: int, name: str, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": escape(name),
-        "x": x,
-        "y": y,
-        "line": {
-            "color": COLOURS[number % len(COLOURS)],
-            "dash": DASHES[number // len(COLOURS) % len(DASHES)],
-            "width": 2,
-        },
-        "text": escape(name),
-        "hovertemplate": "%{text}<br>(%{x:.3f}, %{y:.3f})<extra></extra>",
-        "visible": True if number < SHOWN else "legendonly",
-    }
-
-
-def _guide(x: Sequence[float], y: Sequence[float], name: str) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "x": x,
-        "y": y,
-        "line": {"color": "#888888", "dash": "dot", "width": 1.5},
-        "hoverinfo": "skip",
-    }
-
-
-def _figure(traces: list[dict[str, Any]], *, x: str, y: str, height: int = 440) -> Figure:
-    return {
-        "data": traces,
-        "layout": {
-            "height": height,
-            "margin": {"l": 60, "r": 12, "t": 12, "b": 50},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": "system-ui, sans-serif", "size": 12},
-            "xaxis": {
-                "title": {"text": x, "standoff": 8},
-                "zeroline": False,
-                "showline": True,
-            },
-            "yaxis": {"title": {"text": y}, "zeroline": False, "automargin": True},
-            "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"},
-            "hoverlabel": {"bgcolor": "#1c2128", "font": {"color": "#ffffff"}, "align": "left"},
-            "dragmode": False,
-        },
-    }
-
-
-def _unit_square(figure: Figure) -> Figure:
-    figure["layout"]["height"] = 600  # the legend stands below the curves
-    figure["layout"]["xaxis"]["range"] = [-0.01, 1.01]
-    figure["layout"]["yaxis"]["range"] = [-0.01, 1.01]
-    return figure
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 4)

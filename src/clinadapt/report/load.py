@@ -29,6 +29,8 @@ class Row:
     tuned_layers: str | None
     seeds: int | None
     best: bool
+    recommended: bool | None
+    group: int | None
     validation: float | None
     test: float | None
     test_low: float | None
@@ -66,19 +68,25 @@ class Cell:
     training: list[dict[str, Any]]
     cut: dict[str, int]
 
-    def test_predictions(self) -> pl.DataFrame:
-        """Read the cell's labels, predictions and probabilities on the test part."""
+    def predictions(self, part: str) -> pl.DataFrame:
+        """Read the cell's labels, predictions and probabilities on a part."""
         table = pl.read_parquet(self.folder / "predictions.parquet")
-        return table.filter(pl.col("part") == "test")
+        return table.filter(pl.col("part") == part)
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study; ``rows`` and ``cells`` come best first, and those without a rank last."""
+    """A study; ``rows`` and ``cells`` come best first, and those without a rank last.
+
+    ``evidence`` is the comparison of the rows, None where no row has all its seeds; ``curves``
+    are the scores over numbers of labelled notes, None where the study asks for none.
+    """
 
     about: dict[str, Any]
     rows: list[Row]
     cells: list[Cell]
+    evidence: dict[str, Any] | None
+    curves: dict[str, Any] | None
 
     @cached_property
     def done(self) -> list[Row]:
@@ -104,10 +112,10 @@ class Study:
         return list(first.values())
 
     @cached_property
-    def best_cell(self) -> Cell | None:
-        """The cell that the study hands over as its model."""
-        best = self.about["best"]
-        return next((c for c in self.finished if best and c.id == best["cell"]), None)
+    def handed_over(self) -> Cell | None:
+        """The recommended cell, or else the one that leads on validation."""
+        chosen = self.about["recommended"] or self.about["best"]
+        return next((c for c in self.finished if chosen and c.id == chosen["cell"]), None)
 
 
 def load(study_dir: Path) -> Study:
@@ -143,7 +151,13 @@ def load(study_dir: Path) -> Study:
     place = {row.row_id: index for index, row in enumerate(rows)}
     cells = [_cell(file) for file in sorted(study_dir.glob("cells/*/result.json"))]
     known = [cell for cell in cells if cell.row_id in place]
-    return Study(about, rows, sorted(known, key=lambda cell: (place[cell.row_id], cell.seed)))
+    in_order = sorted(known, key=lambda cell: (place[cell.row_id], cell.seed))
+    evidence, curves = (_optional(study_dir / f"{name}.json") for name in ("evidence", "curves"))
+    return Study(about, rows, in_order, evidence, curves)
+
+
+def _optional(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _rows(file: Path) -> list[Row]:

@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from clinadapt.report import charts, tables, words
+from clinadapt.report import charts, decisions, findings, growth, tables, words
+from clinadapt.report.drawing import Figure
 from clinadapt.report.load import Study
 
 
@@ -44,6 +45,8 @@ def page(study: Study) -> str:
         "count": words.count,
         "share": words.share,
         "metric": words.metric,
+        "points": words.points,
+        "p": words.p,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
     }
     source = environment.loader
@@ -67,13 +70,16 @@ def _library() -> str:
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
-def _figures(study: Study) -> dict[str, charts.Figure]:
-    figures: dict[str, charts.Figure | None] = {
+def _figures(study: Study) -> dict[str, Figure]:
+    figures: dict[str, Figure | None] = {
         f"cost-{cost.key}": charts.accuracy_against_cost(study, cost) for cost in charts.COSTS
     }
     figures |= {
         "roc": charts.roc(study),
         "precision-recall": charts.precision_recall(study),
+        "growth": growth.learning_curves(study),
+        "reliability": decisions.reliability(study),
+        "decisions": decisions.decision_curve(study),
         "training": charts.training(study),
         "router": charts.router_load(study),
     }
@@ -81,11 +87,20 @@ def _figures(study: Study) -> dict[str, charts.Figure]:
 
 
 def _tables(study: Study) -> dict[str, Any]:
-    cell, classes = study.best_cell, study.about["classes"]
+    cell, classes = study.handed_over, study.about["classes"]
     multilabel = study.about["task"] == "multilabel"
+    compared = findings.pairs(study)
     return {
         "axis": tables.score_axis(study.done),
-        "overlapping": tables.overlapping(study.best, study.done) if study.best else [],
+        "handed": "recommended" if study.about["recommended"] else "best",
+        "headings": findings.HEADINGS,
+        "pairs": compared,
+        "all_pairs": list(
+            {id(pair): pair for several in compared.values() for pair in several}.values()
+        ),
+        "not_useful": findings.not_useful(study),
+        "overfitted": findings.overfitted(study),
+        "every_pair": list(findings.every_pair(study)),
         "unranked": tables.unranked(study),
         "fronts": [(cost, charts.front(study.done, cost)) for cost in charts.COSTS],
         "confusion": tables.confusion(cell, classes) if cell and not multilabel else None,
@@ -93,4 +108,6 @@ def _tables(study: Study) -> dict[str, Any]:
         "metric_names": tables.metric_names(study),
         "left_out": tables.left_out(study),
         "cuts": tables.cuts(study),
+        "meaning": decisions.meaning(study),
+        "operating_points": decisions.points(study),
     }

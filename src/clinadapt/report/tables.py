@@ -39,21 +39,6 @@ def score_axis(rows: Sequence[Row]) -> Axis:
     return Axis(low - air, high + air, [tick * step for tick in range(first, last + 1)])
 
 
-def overlapping(best: Row, rows: Sequence[Row]) -> list[Row]:
-    """Name the other rows whose test interval meets the best row's."""
-    if best.test_low is None or best.test_high is None:
-        return []
-    return [
-        row
-        for row in rows
-        if row is not best
-        and row.test_low is not None
-        and row.test_high is not None
-        and row.test_low <= best.test_high
-        and row.test_high >= best.test_low
-    ]
-
-
 def unranked(study: Study) -> list[tuple[str, str, str | None]]:
     """List what has no score and why: whole rows, then single seeds of rows that have one."""
     done = {row.row_id for row in study.done}
@@ -72,13 +57,13 @@ def metric_names(study: Study) -> list[str]:
 
 def confusion(cell: Cell, classes: Sequence[str]) -> list[list[int]]:
     """Count test notes by true class (down) and predicted class (across)."""
-    pairs = Counter(cell.test_predictions().select("label", "prediction").iter_rows())
+    pairs = Counter(cell.predictions("test").select("label", "prediction").iter_rows())
     return [[pairs[true, predicted] for predicted in classes] for true in classes]
 
 
 def per_label(cell: Cell, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Give precision, recall, F1 and support of each label; None where undefined."""
-    table = cell.test_predictions()
+    table = cell.predictions("test")
     true, predicted = (
         table.select(pl.col(column).list.contains(c).alias(c) for c in classes).to_numpy()
         for column in ("label", "prediction")

@@ -48,6 +48,18 @@ def share(value: float | None) -> str:
     return MISSING if value is None else f"{value:.1%}"
 
 
+def points(value: float | None) -> str:
+    """A difference of scores in hundredths, with its sign."""
+    return MISSING if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def p(value: float | None) -> str:
+    """A p-value, to three digits."""
+    if value is None:
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def metric(name: str) -> str:
     """Spell a metric's name: ``f1_macro`` is "F1 macro"."""
     return " ".join(w.upper() if w in _ABBREVIATIONS else w for w in name.split("_"))

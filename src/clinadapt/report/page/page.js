@@ -46,6 +46,25 @@ for (const field of document.querySelectorAll("[data-filters]")) {
   });
 }
 
+// Two rows of the reader's choice; every difference is in the page.
+
+const picks = [...document.querySelectorAll("#pick-0, #pick-1")];
+if (picks.length) {
+  const pairs = new Map(JSON.parse(document.getElementById("every-pair").textContent)
+    .flatMap(([a, b, value, low, high]) => [[`${a} ${b}`, [value, low, high]], [`${b} ${a}`, [-value, -high, -low]]]));
+  const points = (x) => (x < 0 ? "−" : "+") + Math.abs(100 * x).toFixed(1);
+  const compare = () => {
+    const found = pairs.get(picks.map((pick) => pick.value).join(" "));
+    const [first, second] = picks.map((pick) => pick.selectedOptions[0].text);
+    const apart = found && (found[1] > 0 || found[2] < 0);
+    document.getElementById("picked").value = found
+      ? `${first} less ${second}: ${points(found[0])} points [${points(found[1])}, ${points(found[2])}]: ${apart ? "a difference." : "cannot be told from no difference."}`
+      : first === second ? "Choose two different rows." : "Not compared: a seed of one of them is missing.";
+  };
+  picks.forEach((pick) => pick.addEventListener("change", compare));
+  compare();
+}
+
 // Charts: the drawing library is in the page, packed; figures are drawn when they are visible.
 
 const figures = JSON.parse(document.getElementById("figures").textContent);

@@ -1,0 +1,212 @@
+"""Rows of a study compared in pairs: differences with intervals and p-values.
+
+Every row is scored on the same resamples of the test patients (Field & Welsh 2007) and, where it
+has several seeds, on resamples of these. A difference is then paired note by note, and its
+standard error holds both patients and seeds. The interval is Student's, with as many degrees of
+freedom as patients less one: with few patients the percentiles of the resamples are too narrow.
+p-values of one family of comparisons are corrected together (Holm 1979).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from clinadapt import metrics
+from clinadapt.labels import Labels
+
+Floats = NDArray[np.float64]
+Predictions = tuple[Floats, NDArray[np.bool_]]
+SIGNIFICANCE = 0.05
+# Of predictions that know nothing it is zero, whatever the task and the classes' frequencies.
+KNOWLEDGE = "mcc"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference with its 95 % interval.
+
+    Attributes
+    ----------
+    value, low, high : float
+        Positive where the first is the better one. NaN where the metric is undefined.
+    error : float
+        Standard error.
+    freedom : int
+        Degrees of freedom of the interval.
+    p : float
+        Two-sided, of there being none.
+    corrected_p : float
+        The same, corrected for the number of comparisons in the family (Holm).
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+    freedom: int
+    p: float
+    corrected_p: float
+
+    @property
+    def different(self) -> bool:
+        """Whether it can be told from none, the other comparisons in mind."""
+        return self.corrected_p < SIGNIFICANCE
+
+    def certainty(self, least: float) -> float:
+        """Confidence, from 0 to 1, that the true difference is at least so much."""
+        if np.isnan(self.value) or np.isnan(self.error):
+            return float("nan")
+        if self.error == 0.0:
+            return float(self.value >= least)
+        return float(stats.t.cdf((self.value - least) / self.error, self.freedom))
+
+    def to_json(self) -> dict[str, Any]:
+        """Every number, and whether it is a difference."""
+        return asdict(self) | {"different": self.different}
+
+
+class Scores:
+    """A metric of every row, on all test notes and on the same resamples of their patients.
+
+    Parameters
+    ----------
+    labels : Labels
+        Of the test notes.
+    clusters : ndarray of int64, shape [note]
+        Patient of each note.
+    metric : str
+    rows : mapping of str to sequence of (probabilities, predicted), both [note, class]
+        Of each row, a pair a seed.
+    resamples, seed : int
+
+    Attributes
+    ----------
+    value, knowledge : dict of str to float
+        The metric and the Matthews correlation of each row on all notes, mean over seeds.
+    resampled : dict of str to ndarray of float64, shape [resample]
+        The metric of each row on the resamples.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        clusters: NDArray[np.int64],
+        metric: str,
+        rows: Mapping[str, Sequence[Predictions]],
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self.sign = -1.0 if metric in metrics.LOSSES else 1.0
+        self.freedom = max(1, len(np.unique(clusters)) - 1)
+        names = list(dict.fromkeys([metric, KNOWLEDGE]))
+        draws = np.random.default_rng([seed, 1])
+        weights = list(metrics.resample_weights(clusters, resamples, seed))
+        everyone = np.ones((1, len(clusters)))
+        self.value: dict[str, float] = {}
+        self.knowledge: dict[str, float] = {}
+        self.resampled: dict[str, Floats] = {}
+        self._knowledge_resampled: dict[str, Floats] = {}
+        for row, seeds in rows.items():
+            each = [metrics.Statistics(labels, *found, names) for found in seeds]
+            on_all = [statistics(everyone) for statistics in each]
+            # Which of the row's seeds stand for it in each resample: [resample, seed].
+            drawn = draws.integers(len(each), size=(resamples, len(each)))
+            by_seed = [[statistics(chunk) for chunk in weights] for statistics in each]
+            for name, value, resampled in (
+                (metric, self.value, self.resampled),
+                (KNOWLEDGE, self.knowledge, self._knowledge_resampled),
+            ):
+                value[row] = float(np.mean([found[name][0] for found in on_all]))
+                stacked = np.stack(
+                    [np.concatenate([chunk[name] for chunk in chunks]) for chunks in by_seed], 1
+                )
+                resampled[row] = np.take_along_axis(stacked, drawn, axis=1).mean(axis=1)
+
+    def differences(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Difference]:
+        """First row against second, for one family of pairs."""
+        asked = list(dict.fromkeys(pairs))
+        found = [
+            self._difference(
+                self.sign * (self.value[one] - self.value[other]),
+                self.sign * (self.resampled[one] - self.resampled[other]),
+            )
+            for one, other in asked
+        ]
+        return dict(zip(asked, _corrected(found), strict=True))
+
+    def knowing(self) -> dict[str, Difference]:
+        """Each row's Matthews correlation against none: whether it knows anything at all."""
+        found = [
+            self._difference(self.knowledge[row], self._knowledge_resampled[row])
+            for row in self.knowledge
+        ]
+        return dict(zip(self.knowledge, _corrected(found), strict=True))
+
+    def _difference(self, value: float, resampled: Floats) -> Difference:
+        defined = resampled[~np.isnan(resampled)]
+        if np.isnan(value) or len(defined) < 2:
+            nan = float("nan")
+            return Difference(value, nan, nan, nan, self.freedom, 1.0, 1.0)
+        error = float(defined.std(ddof=1))
+        if error == 0.0:  # every resample says the same
+            p = float(value == 0.0)
+            return Difference(value, value, value, error, self.freedom, p, p)
+        half = float(stats.t.ppf(1 - SIGNIFICANCE / 2, self.freedom)) * error
+        p = float(2 * stats.t.sf(abs(value) / error, self.freedom))
+        return Difference(value, value - half, value + half, error, self.freedom, p, p)
+
+
+def _corrected(family: Sequence[Difference]) -> list[Difference]:
+    """Holm: the smallest p times the number of comparisons, the next times one less, and so on."""
+    p = np.array([item.p for item in family])
+    order = np.argsort(p, kind="stable")
+    together = np.empty_like(p)
+    together[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return [
+        replace(item, corrected_p=min(1.0, float(corrected)))
+        for item, corrected in zip(family, together, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Notes that one of two classifiers gets wholly right and the other does not.
+
+    Attributes
+    ----------
+    first, second : int
+        Notes that only the first, or only the second, gets right.
+    p : float
+        Mid-p (Fagerland, Lydersen & Laake 2013) of both being equally often right. It takes notes
+        as independent, which those of one patient are not.
+    """
+
+    first: int
+    second: int
+    p: float
+
+
+def mcnemar(
+    labels: NDArray[np.bool_], first: NDArray[np.bool_], second: NDArray[np.bool_]
+) -> McNemar:
+    """Compare the accuracy of two classifiers on the same notes.
+
+    Parameters
+    ----------
+    labels, first, second : ndarray of bool, shape [note, class]
+        Truth, and what each says.
+    """
+    right = [(labels == said).all(axis=1) for said in (first, second)]
+    only_first = int((right[0] & ~right[1]).sum())
+    only_second = int((right[1] & ~right[0]).sum())
+    fewer, both = min(only_first, only_second), only_first + only_second
+    if not both:
+        return McNemar(0, 0, 1.0)
+    # The exact test, in which the observed table counts half.
+    exact = 2 * stats.binom.cdf(fewer, both, 0.5)
+    p = exact - stats.binom.pmf(fewer, both, 0.5)
+    return McNemar(only_first, only_second, float(min(1.0, p)))

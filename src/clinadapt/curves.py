@@ -1,0 +1,360 @@
+r"""How scores grow with the number of labelled notes: curves, where they cross, what more would do.
+
+A study with a curve runs its rows again on parts of its labelled notes (training and validation),
+several draws a size; the test notes stay. Scores follow a power law of the number of notes n,
+
+$$ a - b\,n^{-c} $$
+
+(Hestness et al. 2017, arXiv 1712.00409; Figueroa et al. 2012, "Predicting sample size required for
+classification performance", on clinical notes), fitted to each row; the fit is made again on every
+resample of test patients and draws, and the intervals are the percentiles of these fits.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from clinadapt import metrics
+from clinadapt.comparison import Predictions, Scores
+from clinadapt.labels import Labels
+
+Floats = NDArray[np.float64]
+FITS = 200
+LEAST_SIZES = 4  # to fit three numbers and see whether they fit
+GRID = 40
+AHEAD = 4.0  # times the largest size: as far as the curve is drawn
+KINDS = {
+    "a pretrained encoder": ("pretrained",),
+    "a model from scratch": ("transformer", "moe"),
+    "word counts": ("tfidf-logistic", "tfidf-mlp", "tfidf-autoencoder"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Size:
+    """A row's results on one number of labelled notes.
+
+    Attributes
+    ----------
+    notes : int
+        Labelled notes, mean over draws.
+    predictions : sequence of (probabilities, predicted), both [note, class]
+        On the test notes, of each draw and seed.
+    seconds : float
+        To encode, fit and predict, mean.
+    """
+
+    notes: int
+    predictions: Sequence[Predictions]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Grower:
+    """A row at every size; sizes ascend.
+
+    Attributes
+    ----------
+    row_id, label, family : str
+    sizes : sequence of Size
+    """
+
+    row_id: str
+    label: str
+    family: str
+    sizes: Sequence[Size]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """A power law (a, b, c) of a row, and those of the resamples [resample, 3]; NaN: no fit."""
+
+    best: Floats
+    resampled: Floats
+
+    def at(self, notes: float) -> Estimate:
+        """Score expected with so many labelled notes."""
+        return _estimate(_score(self.best, notes), _score(self.resampled.T, notes))
+
+    def gain(self, notes: float, more: float) -> Estimate:
+        """Score that so many more labelled notes are expected to bring."""
+
+        def difference(law: Floats) -> Any:
+            return _score(law, notes + more) - _score(law, notes)
+
+        return _estimate(difference(self.best), difference(self.resampled.T))
+
+
+class Curves:
+    """Scores of rows over numbers of labelled notes.
+
+    Parameters
+    ----------
+    growers : sequence of Grower
+    labels : Labels
+        Of the test notes.
+    clusters : ndarray of int64, shape [note]
+        Patient of each test note.
+    metric : str
+    """
+
+    def __init__(
+        self,
+        growers: Sequence[Grower],
+        labels: Labels,
+        clusters: NDArray[np.int64],
+        metric: str,
+    ) -> None:
+        self.growers = growers
+        self.sign = -1.0 if metric in metrics.LOSSES else 1.0
+        self.metric = metric
+        self.scores = Scores(
+            labels,
+            clusters,
+            metric,
+            {
+                _key(grower, number): size.predictions
+                for grower in growers
+                for number, size in enumerate(grower.sizes)
+            },
+            resamples=FITS,
+        )
+
+    @cached_property
+    def laws(self) -> dict[str, Law]:
+        """Law of each row that has enough sizes."""
+        return {
+            grower.row_id: law
+            for grower in self.growers
+            if (law := self._law(grower, len(grower.sizes))) is not None
+        }
+
+    def _law(self, grower: Grower, sizes: int) -> Law | None:
+        """Fit a law to a row's first sizes."""
+        if sizes < LEAST_SIZES - 1:
+            return None
+        notes = np.array([size.notes for size in grower.sizes[:sizes]], dtype=np.float64)
+        keys = [_key(grower, number) for number in range(sizes)]
+        best = _fit(notes, self.sign * np.array([self.scores.value[key] for key in keys]))
+        if best is None:
+            return None
+        drawn = self.sign * np.column_stack([self.scores.resampled[key] for key in keys])
+        fits = [_fit(notes, scores) for scores in drawn]
+        none = np.full(3, np.nan)
+        return Law(best, np.array([none if fit is None else fit for fit in fits]))
+
+    def held_out(self, grower: Grower) -> dict[str, Any] | None:
+        """What a law of the smaller sizes says of the largest, and what came."""
+        law = self._law(grower, len(grower.sizes) - 1)
+        if len(grower.sizes) < LEAST_SIZES or law is None:
+            return None
+        largest = grower.sizes[-1]
+        came = self.sign * self.scores.value[_key(grower, len(grower.sizes) - 1)]
+        said = law.at(largest.notes)
+        return {
+            "notes": largest.notes,
+            "came": self.sign * came,
+            "inside": bool(said.low <= came <= said.high),
+            **{name: self.sign * value for name, value in asdict(said).items()},
+        }
+
+    # ------------------------------------------------------------------ crossings
+
+    def crossing(self, one: Grower, other: Grower) -> Estimate | None:
+        """Labelled notes at which the second overtakes the first, within the sizes tried.
+
+        None unless the laws cross once there, on the notes and on most resamples.
+        """
+        if one.row_id not in self.laws or other.row_id not in self.laws:
+            return None
+        grid = self._grid(1.0)
+        first, second = self.laws[one.row_id], self.laws[other.row_id]
+
+        def overtakes(law: Floats, beside: Floats) -> float:
+            ahead = _score(beside[:, None], grid) > _score(law[:, None], grid)
+            turns = np.flatnonzero(np.diff(ahead.astype(int)))
+            once = len(turns) == 1 and bool(ahead[-1])
+            return float(np.sqrt(grid[turns[0]] * grid[turns[0] + 1])) if once else np.nan
+
+        value = overtakes(first.best, second.best)
+        pairs = zip(first.resampled, second.resampled, strict=True)
+        drawn = np.array([overtakes(a, b) for a, b in pairs])
+        defined = drawn[~np.isnan(drawn)]
+        if np.isnan(value) or len(defined) < len(drawn) / 2:
+            return None
+        return _estimate(value, defined)
+
+    def _grid(self, ahead: float) -> Floats:
+        sizes = [size.notes for grower in self.growers for size in grower.sizes]
+        return np.geomspace(min(sizes), ahead * max(sizes), GRID)
+
+    # ------------------------------------------------------------------ words
+
+    def sentences(self) -> list[str]:
+        """What the curves say: which kind of model for how many notes, and what more would do."""
+        leaders = {
+            kind: max(found, key=self._last)
+            for kind, families in KINDS.items()
+            if (found := [g for g in self.growers if g.family in families and g.sizes])
+        }
+        told = [self._against(one, other) for one, other in combinations(leaders.values(), 2)]
+        if leaders:
+            told += list(self._more(max(leaders.values(), key=self._last)))
+        return told
+
+    def _last(self, grower: Grower) -> float:
+        return float(self.sign * self.scores.value[_key(grower, len(grower.sizes) - 1)])
+
+    def _against(self, one: Grower, other: Grower) -> str:
+        for early, late in ((one, other), (other, one)):
+            crossing = self.crossing(early, late)
+            if crossing is not None:
+                return (
+                    f"Below about {_round(crossing.value)} labelled notes "
+                    f"[{_round(crossing.low)}, {_round(crossing.high)}], {early.label} does "
+                    f"better; above, {late.label}."
+                )
+        common = sorted({size.notes for size in one.sizes} & {size.notes for size in other.sizes})
+        pairs = [
+            tuple(
+                _key(grower, [size.notes for size in grower.sizes].index(notes))
+                for grower in (one, other)
+            )
+            for notes in common
+        ]
+        found = list(self.scores.differences((a, b) for a, b in pairs).values())
+        ahead = [item.value > 0 for item in found]
+        sure = [item.different for item in found]
+        span = f"{common[0]:,} to {common[-1]:,} labelled notes" if common else "no size"
+        for better, worse, wins in ((one, other, ahead), (other, one, [not a for a in ahead])):
+            if wins and all(wins) and any(sure):
+                return (
+                    f"{better.label} does better than {worse.label} at every size tried ({span}); "
+                    f"the difference can be told from none at {sum(sure)} of {len(sure)} sizes."
+                )
+        return (
+            f"No number of notes was found above which {one.label} and {other.label} change "
+            f"places; of the {len(sure)} sizes tried ({span}), {sum(sure)} tell them apart."
+        )
+
+    def _more(self, grower: Grower) -> Iterator[str]:
+        law = self.laws.get(grower.row_id)
+        if law is None:
+            return
+        notes = grower.sizes[-1].notes
+        gain = law.gain(notes, notes)
+        yield (
+            f"With {notes:,} more labelled notes, {grower.label} is expected to gain "
+            f"{100 * gain.value:+.1f} points of {self.metric} "
+            f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]."
+        )
+        checked = self.held_out(grower)
+        if checked is not None:
+            verdict = "inside" if checked["inside"] else "outside"
+            yield (
+                f"How far such a forecast can be trusted: from the smaller sizes alone it says "
+                f"{checked['value']:.3f} [{checked['low']:.3f}, {checked['high']:.3f}] for "
+                f"{checked['notes']:,} notes; {checked['came']:.3f} came, {verdict} the interval."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, for ``curves.json``."""
+        return {
+            "metric": self.metric,
+            "sentences": self.sentences(),
+            "rows": [self._row(grower) for grower in self.growers],
+        }
+
+    def _row(self, grower: Grower) -> dict[str, Any]:
+        law = self.laws.get(grower.row_id)
+        points = []
+        for number, size in enumerate(grower.sizes):
+            key = _key(grower, number)
+            resampled = self.scores.resampled[key]
+            low, high = metrics.interval(resampled)
+            points.append(
+                {
+                    "notes": size.notes,
+                    "score": self.scores.value[key],
+                    "low": low,
+                    "high": high,
+                    "runs": len(size.predictions),
+                    "seconds": size.seconds,
+                }
+            )
+        fitted = []
+        for notes in self._grid(AHEAD) if law is not None else ():
+            assert law is not None
+            expected = law.at(float(notes))
+            fitted.append(
+                [
+                    float(notes),
+                    *(self.sign * v for v in (expected.value, expected.low, expected.high)),
+                ]
+            )
+        return {
+            "row_id": grower.row_id,
+            "row": grower.label,
+            "family": grower.family,
+            "points": points,
+            "law": None if law is None else dict(zip("abc", law.best.tolist(), strict=True)),
+            "fitted": fitted,
+            "held_out": self.held_out(grower),
+        }
+
+
+def _key(grower: Grower, size: int) -> str:
+    return f"{grower.row_id}/{size}"
+
+
+def _score(law: Floats, notes: Any) -> Any:
+    a, b, c = law
+    return a - b * notes ** (-c)
+
+
+def _fit(notes: Floats, scores: Floats) -> Floats | None:
+    """Law of some scores, more being better; None where none can be fitted."""
+    if np.isnan(scores).any():
+        return None
+    start = (min(1.0, scores.max() + 0.02), 1.0, 0.5)
+    with warnings.catch_warnings():
+        # The covariance is not used, and cannot be had where a curve is flat.
+        warnings.simplefilter("ignore", optimize.OptimizeWarning)
+        try:
+            found, _ = optimize.curve_fit(
+                lambda n, a, b, c: a - b * n ** (-c),
+                notes,
+                scores,
+                p0=start,
+                bounds=([-1.0, 0.0, 0.01], [1.0, 50.0, 2.0]),
+            )
+        except RuntimeError:  # no fit within the allowed number of steps
+            return None
+    return np.asarray(found, dtype=np.float64)
+
+
+def _estimate(value: Any, resampled: Floats) -> Estimate:
+    low, high = metrics.interval(resampled)
+    return Estimate(float(value), float(low), float(high))
+
+
+def _round(notes: float) -> str:
+    """A number of notes to two digits: more would pretend."""
+    digits = max(0, int(np.floor(np.log10(max(notes, 1)))) - 1)
+    return f"{round(notes / 10**digits) * 10**digits:,}"

@@ -1,0 +1,340 @@
+"""What a study's test scores allow to be said: pairs that matter, groups, a recommendation.
+
+The row that leads is chosen on validation notes; everything here is measured on test notes, which
+nothing was chosen on. The recommendation is the cheapest row that knows something, cannot be told
+from the leader and is not worse by more than the margin.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinadapt import metrics
+from clinadapt.comparison import Difference, Predictions, Scores, mcnemar
+from clinadapt.labels import Labels
+
+CONSTANT = "constant"
+# Settings in which a structure, or how much is tuned, differs from the row it is compared with.
+OF_STRUCTURE = (
+    "structure",
+    "structure_options",
+    "match_parameters",
+    "placement",
+    "adapted_layers",
+    "batch_size",
+    "learning_rate",
+)
+OF_TUNING = ("tuned_layers", "epochs", "batch_size", "encoder_learning_rate")
+QUESTIONS = {
+    "best": "the best row against each",
+    "structure": "a structure against none",
+    "tuning": "tuned against frozen",
+    "tfidf": "each against TF-IDF",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """A row with a result of every seed.
+
+    Attributes
+    ----------
+    row_id, label, family : str
+    settings : mapping
+        Resolved, without the seed.
+    validation : float
+        Mean score on validation notes; more is better.
+    seconds : float
+        To encode, fit and predict, mean over seeds.
+    predictions : sequence of (probabilities, predicted), both [note, class]
+        On the test notes, of each seed.
+    chosen : int
+        Number of the seed that is best on validation.
+    """
+
+    row_id: str
+    label: str
+    family: str
+    settings: Mapping[str, Any]
+    validation: float
+    seconds: float
+    predictions: Sequence[Predictions]
+    chosen: int
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The comparison of a study's rows on its test notes.
+
+    Attributes
+    ----------
+    entrants : sequence of Entrant
+    labels : Labels
+        Of the test notes.
+    train : Labels
+        Of the training notes.
+    clusters : ndarray of int64, shape [note]
+        Patient of each test note.
+    metric : str
+    margin : float
+        Difference of the metric that does not matter.
+    resamples : int
+    """
+
+    entrants: Sequence[Entrant]
+    labels: Labels
+    train: Labels
+    clusters: NDArray[np.int64]
+    metric: str
+    margin: float
+    resamples: int
+
+    @cached_property
+    def by_id(self) -> dict[str, Entrant]:
+        """Entrants by row."""
+        return {entrant.row_id: entrant for entrant in self.entrants}
+
+    @cached_property
+    def leader(self) -> Entrant:
+        """First on validation."""
+        return max(self.entrants, key=lambda entrant: entrant.validation)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Scores of the rows and of the constant answer."""
+        rows = {entrant.row_id: entrant.predictions for entrant in self.entrants}
+        answer = constant_answer(self.train, len(self.labels.matrix), self.metric)
+        return Scores(
+            self.labels, self.clusters, self.metric, {**rows, CONSTANT: [answer]}, self.resamples
+        )
+
+    # ------------------------------------------------------------------ pairs
+
+    @cached_property
+    def questions(self) -> dict[tuple[str, str], list[str]]:
+        """Pairs that matter, and what each answers."""
+        found: dict[tuple[str, str], list[str]] = {}
+
+        def ask(one: Entrant, other: Entrant, question: str) -> None:
+            if one is not other:
+                reverse = (other.row_id, one.row_id)
+                pair = reverse if reverse in found else (one.row_id, other.row_id)
+                found.setdefault(pair, []).append(question)
+
+        for entrant in self.entrants:
+            ask(self.leader, entrant, "best")
+        for entrant in self.entrants:
+            settings = entrant.settings
+            if entrant.family == "pretrained":
+                if settings["structure"] != "none":
+                    for plain in self._alike(entrant, OF_STRUCTURE, structure="none"):
+                        ask(entrant, plain, "structure")
+                if settings["tuned_layers"] != 0:
+                    for frozen in self._alike(entrant, OF_TUNING, tuned_layers=0):
+                        ask(entrant, frozen, "tuning")
+        linear = [entrant for entrant in self.entrants if entrant.family == "tfidf-logistic"]
+        if linear:
+            reference = max(linear, key=lambda entrant: entrant.validation)
+            for entrant in self.entrants:
+                ask(entrant, reference, "tfidf")
+        return found
+
+    def _alike(self, entrant: Entrant, apart: Sequence[str], **fixed: Any) -> list[Entrant]:
+        """Rows that differ from one in the named settings at most, and have the fixed ones."""
+
+        def rest(other: Entrant) -> dict[str, Any]:
+            return {name: value for name, value in other.settings.items() if name not in apart}
+
+        return [
+            other
+            for other in self.entrants
+            if other.family == entrant.family
+            and rest(other) == rest(entrant)
+            and all(other.settings[name] == value for name, value in fixed.items())
+        ]
+
+    @cached_property
+    def differences(self) -> dict[tuple[str, str], Difference]:
+        """Of the pairs that matter, corrected together."""
+        return self.scores.differences(self.questions)
+
+    # ------------------------------------------------------------------ conclusions
+
+    @cached_property
+    def groups(self) -> dict[str, int]:
+        """Group of each row, from 1: rows that cannot be told from the best of their group.
+
+        The best on the test notes opens the first group, the best of those that are left the next.
+        """
+        left = sorted(
+            self.by_id,
+            key=lambda row: np.nan_to_num(self.scores.sign * self.scores.value[row], nan=-np.inf),
+            reverse=True,
+        )
+        found: dict[str, int] = {}
+        group = 0
+        while left:
+            group += 1
+            head, *others = left
+            against = self.scores.differences((head, other) for other in others)
+            alike = [other for other in others if not against[head, other].different]
+            found |= dict.fromkeys([head, *alike], group)
+            left = [other for other in others if other not in alike]
+        return found
+
+    @cached_property
+    def useful(self) -> dict[str, bool]:
+        """Whether each row knows something, and answers better than a constant."""
+        knowing = self.scores.knowing()
+        better = self.scores.differences((row, CONSTANT) for row in self.by_id)
+        return {
+            row: knowing[row].different
+            and knowing[row].value > 0
+            and better[row, CONSTANT].different
+            and better[row, CONSTANT].value > 0
+            for row in self.by_id
+        }
+
+    @cached_property
+    def recommended(self) -> Entrant | None:
+        """The cheapest row that does as well as the best useful one; None if none is useful."""
+        useful = [entrant for entrant in self.entrants if self.useful[entrant.row_id]]
+        if not useful:
+            return None
+        best = max(useful, key=lambda entrant: entrant.validation)
+        against = self.scores.differences(
+            (entrant.row_id, best.row_id) for entrant in useful if entrant is not best
+        )
+        good = [
+            entrant
+            for entrant in useful
+            if entrant is best
+            or (
+                against[entrant.row_id, best.row_id].value >= -self.margin
+                and not against[entrant.row_id, best.row_id].different
+            )
+        ]
+        return min(good, key=lambda entrant: entrant.seconds)
+
+    @cached_property
+    def certainty(self) -> float | None:
+        """Confidence that the recommended row is truly not worse than the leader by the margin."""
+        if self.recommended is None or self.recommended is self.leader:
+            return None
+        pair = (self.recommended.row_id, self.leader.row_id)
+        return self.scores.differences([pair])[pair].certainty(-self.margin)
+
+    def sentence(self) -> str:
+        """The recommendation in words."""
+        chosen = self.recommended
+        if chosen is None:
+            return (
+                "No row can be told from one that gives every note the same answer, so none is "
+                f"recommended: {self._on_what()} do not show that anything was learned."
+            )
+        if chosen is self.leader:
+            return (
+                f"{chosen.label} is recommended: it leads on validation, and no cheaper row does "
+                f"as well within {self.margin:g}."
+            )
+        assert self.certainty is not None
+        return (
+            f"{chosen.label} is recommended: on the test notes it is the cheapest row that cannot "
+            f"be told from the leader, {self.leader.label}, and scores at most {self.margin:g} "
+            f"less. That it is truly within {self.margin:g} is {self.certainty:.0%} sure."
+        )
+
+    def _on_what(self) -> str:
+        notes, patients = len(self.labels.matrix), len(np.unique(self.clusters))
+        return f"{notes:,} test notes" + (f" of {patients:,} patients" * (patients < notes))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that was found, for ``evidence.json``."""
+        recommended = self.recommended
+        return {
+            "sentence": self.sentence(),
+            "metric": self.metric,
+            "margin": self.margin,
+            "patients": len(np.unique(self.clusters)),
+            "notes": len(self.labels.matrix),
+            "resamples": self.resamples,
+            "constant": self.scores.value[CONSTANT],
+            "leader": self.leader.row_id,
+            "recommended": None if recommended is None else recommended.row_id,
+            "certainty_within_margin": self.certainty,
+            "rows": [
+                {
+                    "row_id": row,
+                    "row": entrant.label,
+                    "score": self.scores.value[row],
+                    "mcc": self.scores.knowledge[row],
+                    "group": self.groups[row],
+                    "useful": self.useful[row],
+                    "seconds": entrant.seconds,
+                }
+                for row, entrant in self.by_id.items()
+            ],
+            "every_pair": [
+                [one, other, item.value, item.low, item.high]
+                for (one, other), item in self.scores.differences(
+                    combinations(self.by_id, 2)
+                ).items()
+            ],
+            "pairs": [
+                {
+                    "first": one,
+                    "second": other,
+                    "questions": self.questions[one, other],
+                    **difference.to_json(),
+                    "mcnemar": self._mcnemar(one, other),
+                }
+                for (one, other), difference in self.differences.items()
+            ],
+        }
+
+    def _mcnemar(self, one: str, other: str) -> dict[str, Any]:
+        said = [
+            entrant.predictions[entrant.chosen][1]
+            for entrant in (self.by_id[one], self.by_id[other])
+        ]
+        return asdict(mcnemar(self.labels.matrix, *said))
+
+
+def constant_answer(train: Labels, notes: int, metric: str) -> Predictions:
+    """The same answer for every note: the one that scores best on the training notes.
+
+    Parameters
+    ----------
+    train : Labels
+    notes : int
+        To answer for.
+    metric : str
+
+    Returns
+    -------
+    (ndarray of float64, ndarray of bool), both of shape [note, class]
+        The classes' frequencies for probabilities, and the answer.
+    """
+    share = train.matrix.mean(axis=0)
+    if train.task == "multilabel":
+        # The most frequent labels, as many as do best; none at all among the choices.
+        frequent = np.argsort(-share, kind="stable")
+        answers = [np.isin(np.arange(len(share)), frequent[:n]) for n in range(len(share) + 1)]
+    else:
+        answers = list(np.eye(len(share), dtype=np.bool_))
+    everyone = np.ones((1, len(train.matrix)))
+    sign = -1.0 if metric in metrics.LOSSES else 1.0
+
+    def score(answer: NDArray[np.bool_]) -> float:
+        said = np.broadcast_to(answer, train.matrix.shape)
+        given = np.broadcast_to(share, train.matrix.shape)
+        value = metrics.values(train, given, said, everyone, [metric])[metric][0]
+        return float(np.nan_to_num(sign * value, nan=-np.inf))
+
+    best = max(answers, key=score)
+    return np.tile(share, (notes, 1)), np.tile(best, (notes, 1))

@@ -1,0 +1,98 @@
+"""How every chart looks: colours, lines, axes, as the JSON that plotly takes.
+
+Colours are Okabe and Ito's, told apart by the colour-blind; a symbol or a dash says the same again.
+Backgrounds are transparent and text takes the page's colour, so that one figure serves light, dark
+and paper. Names go through ``escape``: plotly reads a part of HTML in every text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Figure = dict[str, Any]
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#888888")
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon")
+SHOWN = 8
+POINTS = 200
+
+
+def line(number: int, name: str, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
+    """A line of a name, in the colour and dash of its number."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": escape(name),
+        "x": x,
+        "y": y,
+        "line": {
+            "color": COLOURS[number % len(COLOURS)],
+            "dash": DASHES[number // len(COLOURS) % len(DASHES)],
+            "width": 2,
+        },
+        "text": escape(name),
+        "hovertemplate": "%{text}<br>(%{x:.3f}, %{y:.3f})<extra></extra>",
+        "visible": True if number < SHOWN else "legendonly",
+    }
+
+
+def guide(x: Sequence[float], y: Sequence[float], name: str) -> dict[str, Any]:
+    """A dotted grey line."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "line": {"color": "#888888", "dash": "dot", "width": 1.5},
+        "hoverinfo": "skip",
+    }
+
+
+def figure(traces: list[dict[str, Any]], *, x: str, y: str, height: int = 440) -> Figure:
+    """Traces with the page's axes, legend and fonts."""
+    return {
+        "data": traces,
+        "layout": {
+            "height": height,
+            "margin": {"l": 60, "r": 12, "t": 12, "b": 50},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": "system-ui, sans-serif", "size": 12},
+            "xaxis": {
+                "title": {"text": x, "standoff": 8},
+                "zeroline": False,
+                "showline": True,
+            },
+            "yaxis": {"title": {"text": y}, "zeroline": False, "automargin": True},
+            "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"},
+            "hoverlabel": {"bgcolor": "#1c2128", "font": {"color": "#ffffff"}, "align": "left"},
+            "dragmode": False,
+        },
+    }
+
+
+def unit_square(drawn: Figure) -> Figure:
+    """Both axes from 0 to 1."""
+    drawn["layout"]["height"] = 600  # the legend stands below the curves
+    drawn["layout"]["xaxis"]["range"] = [-0.01, 1.01]
+    drawn["layout"]["yaxis"]["range"] = [-0.01, 1.01]
+    return drawn
+
+
+def thin(x: NDArray[Any], y: NDArray[Any]) -> tuple[list[float], list[float]]:
+    """Keep points that lie evenly along the curve: steep and flat parts keep their shape."""
+    way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], POINTS)).clip(max=len(x) - 1))
+    return [rounded(v) for v in x[kept]], [rounded(v) for v in y[kept]]
+
+
+def rounded(value: float) -> float:
+    """Four digits: more only make the page larger."""
+    return round(float(value), 4)

@@ -1,0 +1,82 @@
+"""Learning curves: what each row scores on so many labelled notes, and what more would bring."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from clinadapt.report import words
+from clinadapt.report.drawing import COLOURS, SHOWN, SYMBOLS, Figure, figure, rounded
+from clinadapt.report.load import Study
+
+
+def learning_curves(study: Study) -> Figure | None:
+    """Draw measured points with intervals, the fitted laws and their bands."""
+    if study.curves is None:
+        return None
+    traces: list[dict[str, Any]] = []
+    for number, row in enumerate(study.curves["rows"]):
+        points = [point for point in row["points"] if point["score"] is not None]
+        colour = COLOURS[number % len(COLOURS)]
+        common = {
+            "legendgroup": row["row_id"],
+            "visible": True if number < SHOWN else "legendonly",
+        }
+        if row["fitted"]:
+            notes, value, low, high = zip(*row["fitted"], strict=True)
+            across = [round(n) for n in notes]
+            traces += [
+                common
+                | {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "x": [*across, *reversed(across)],
+                    "y": [rounded(v) for v in (*high, *reversed(low))],
+                    "fill": "toself",
+                    "fillcolor": f"{colour}22",
+                    "line": {"width": 0},
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                },
+                common
+                | {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "x": across,
+                    "y": [rounded(v) for v in value],
+                    "line": {"color": colour, "width": 1.5, "dash": "dot"},
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                },
+            ]
+        traces.append(
+            common
+            | {
+                "type": "scatter",
+                "mode": "markers",
+                "name": escape(row["row"]),
+                "x": [point["notes"] for point in points],
+                "y": [rounded(point["score"]) for point in points],
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [rounded(point["high"] - point["score"]) for point in points],
+                    "arrayminus": [rounded(point["score"] - point["low"]) for point in points],
+                },
+                "text": [f"{escape(row['row'])}<br>{point['runs']} runs" for point in points],
+                "hovertemplate": "%{text}<br>%{x:,} notes: %{y:.3f}<extra></extra>",
+                "marker": {
+                    "color": colour,
+                    "symbol": SYMBOLS[number % len(SYMBOLS)],
+                    "size": 9,
+                },
+            }
+        )
+    drawn = figure(
+        traces,
+        x="labelled notes (training and validation)",
+        y=f"test {words.metric(study.about['metric'])}",
+        height=520,
+    )
+    drawn["layout"]["xaxis"] |= {"type": "log", "dtick": "D2"}
+    return drawn
