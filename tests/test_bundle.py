@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 
 from clinadapt import NoteClassifier, PretrainedModel, load
 from clinadapt.errors import InputError
@@ -61,8 +62,25 @@ def test_card_names_task_classes_and_settings(bundle):
     _, folder = bundle
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: clinadapt")
-    assert "binary classifier" in card
+    assert "into two classes" in card
     assert '"structure": "bottleneck"' in card
+
+
+def test_the_cards_scores_are_the_studys(finished_study):
+    folder = finished_study / "best"
+    record = json.loads((folder / "bundle.json").read_text())
+    scores = record["provenance"]["metrics"]
+    card = ModelCard.load(folder / "README.md")
+    told = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert told == {
+        name: pytest.approx(score["value"], abs=1e-4)
+        for name, score in scores.items()
+        if score["value"] is not None
+    }
+    assert card.data.model_name == record["provenance"]["row"]
+    f1 = scores["f1"]
+    assert f"| f1 | {f1['value']:.3f} | {f1['low']:.3f} to {f1['high']:.3f} |" in card.text
+    assert "Fitted on synthetic notes" in card.text
 
 
 def test_damage_is_told(bundle, tmp_path):

@@ -312,7 +312,10 @@ def test_the_page_is_one_file(study: Path) -> None:
         "evidence.json",
         "leaderboard.csv",
         "report.html",
+        "report.json",
         "study.json",
+        "tables",
+        "tripod-ai.md",
     ]
     page = Page(file)
     references = [
@@ -496,3 +499,41 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 )
 def test_numbers_are_written_for_people(said: str, expected: str) -> None:
     assert said == expected
+
+
+def test_the_numbers_as_json_and_tables(tmp_path: Path) -> None:
+    fabricate(tmp_path, "binary", name="a_b & c")
+    render(tmp_path)
+    read = json.loads((tmp_path / "report.json").read_text())
+    assert [row["row_id"] for row in read["rows"]] == [row.row_id for row in load(tmp_path).rows]
+    assert len(read["findings"]["best"]) == 3
+    assert 0 <= read["calibration"]["ece"] <= 1
+    board = pl.read_csv(tmp_path / "tables" / "leaderboard.csv")
+    assert board["Row"].to_list() == [row.row for row in load(tmp_path).done]
+    pairs = pl.read_csv(tmp_path / "tables" / "comparisons.csv")
+    assert pairs["Difference"].to_list() == ["+1.5", "+3.0", "+4.5"]
+    source = (tmp_path / "tables" / "leaderboard.tex").read_text()
+    assert r"a\_b \& c 0: pretrained" in source
+    body = source.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    assert len(body) == board.height
+    assert all(len(re.findall(r"(?<!\\)&", line)) == board.width - 1 for line in body)
+
+
+def test_a_study_without_rows_has_empty_tables(tmp_path: Path) -> None:
+    render(fabricate(tmp_path, "binary", rows=0))
+    assert json.loads((tmp_path / "report.json").read_text())["rows"] != []
+    assert "tabular" in (tmp_path / "tables" / "leaderboard.tex").read_text()
+
+
+@pytest.mark.parametrize("task", sorted(CLASSES))
+def test_the_checklist_is_filled_in_and_says_what_is_open(tmp_path: Path, task: str) -> None:
+    render(fabricate(tmp_path, task))
+    text = (tmp_path / "tripod-ai.md").read_text()
+    lines = [line for line in text.splitlines() if re.match(r"\| \d", line)]
+    unanswered = [line for line in lines if "**Open.**" in line]
+    assert f"{len(lines) - len(unanswered)} of {len(lines)} items; {len(unanswered)} hold" in text
+    numbers = [int(re.match(r"\| (\d+)", line)[1]) for line in lines]
+    assert sorted(set(numbers)) == list(range(1, 28))
+    assert "3 rows of the table were left out" in text
+    assert "2 exact and 1 near duplicates" in text
+    assert ", ".join(CLASSES[task]) in text

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from clinadapt import families
+from clinadapt.card import model_card
 from clinadapt.classifier import NoteClassifier
 from clinadapt.errors import InputError
 from clinadapt.threshold import Threshold
@@ -69,7 +70,7 @@ def save_bundle(
     }
     text = json.dumps(record, ensure_ascii=False, indent=2)
     (partial / RECORD).write_text(text, encoding="utf-8")
-    (partial / CARD).write_text(_card(record), encoding="utf-8")
+    (partial / CARD).write_text(model_card(record), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
     return folder
@@ -122,56 +123,3 @@ def load(folder: str | Path) -> NoteClassifier:
         float("nan") if value is None else value, record["threshold"]["at_least_one"]
     )
     return classifier
-
-
-def _card(record: dict[str, Any]) -> str:
-    """Model card in the Hugging Face format."""
-    provenance = record["provenance"]
-    data = provenance.get("data", {})
-    lines = [
-        "---",
-        "library_name: clinadapt",
-        "pipeline_tag: text-classification",
-        "tags: [clinical, text-classification]",
-        "---",
-        "",
-        f"# {provenance.get('row', record['family'])}",
-        "",
-        f"A {record['task']} classifier of clinical notes, made by clinadapt "
-        f"{record['clinadapt']}. Classes: {', '.join(map(str, record['classes']))}.",
-        "",
-    ]
-    if data.get("synthetic"):
-        lines += ["**Fitted on synthetic notes: for trying the program, not for patients.**", ""]
-    if provenance.get("metrics"):
-        lines += [f"## Test scores (95 % intervals), {data.get('source', 'unknown notes')}", ""]
-        lines += ["| metric | value | low | high |", "|---|---|---|---|"]
-        for name, score in provenance["metrics"].items():
-            cells = [score[key] for key in ("value", "low", "high")]
-            shown = " | ".join("–" if cell is None else f"{cell:.3f}" for cell in cells)
-            lines.append(f"| {name} | {shown} |")
-        lines.append("")
-    lines += [
-        "## Use",
-        "",
-        "```python",
-        "import clinadapt",
-        'classifier = clinadapt.load("this folder")',
-        'classifier.predict_proba(["…"])',
-        "```",
-        "",
-        "## Settings",
-        "",
-        "```json",
-        json.dumps(
-            {key: record[key] for key in ("family", "settings", "threshold", "metric")},
-            ensure_ascii=False,
-            indent=2,
-        ),
-        "```",
-        "",
-        "The model saw patient notes: treat its weights and terms as you treat the notes. It has "
-        "not been assessed as a medical device.",
-        "",
-    ]
-    return "\n".join(lines)

@@ -103,28 +103,34 @@ class Scores:
         self.sign = -1.0 if metric in metrics.LOSSES else 1.0
         self.freedom = max(1, len(np.unique(clusters)) - 1)
         names = list(dict.fromkeys([metric, KNOWLEDGE]))
+        each = {
+            row: [metrics.Statistics(labels, *found, names) for found in seeds]
+            for row, seeds in rows.items()
+        }
+
+        def scored(weights: Floats) -> dict[tuple[str, str], Floats]:
+            """Of each row and name [resample, seed]."""
+            found = {}
+            for row, several in each.items():
+                by_seed = [statistics(weights) for statistics in several]
+                for name in names:
+                    found[row, name] = np.stack([values[name] for values in by_seed], axis=1)
+            return found
+
+        on_all = scored(np.ones((1, len(clusters))))
+        self.value = {row: float(on_all[row, metric].mean()) for row in rows}
+        self.knowledge = {row: float(on_all[row, KNOWLEDGE].mean()) for row in rows}
+        # Some resamples at a time: of very many notes, all weights at once would not fit.
+        chunks = [scored(some) for some in metrics.resample_weights(clusters, resamples, seed)]
         draws = np.random.default_rng([seed, 1])
-        weights = list(metrics.resample_weights(clusters, resamples, seed))
-        everyone = np.ones((1, len(clusters)))
-        self.value: dict[str, float] = {}
-        self.knowledge: dict[str, float] = {}
         self.resampled: dict[str, Floats] = {}
         self._knowledge_resampled: dict[str, Floats] = {}
-        for row, seeds in rows.items():
-            each = [metrics.Statistics(labels, *found, names) for found in seeds]
-            on_all = [statistics(everyone) for statistics in each]
+        for row, several in each.items():
             # Which of the row's seeds stand for it in each resample: [resample, seed].
-            drawn = draws.integers(len(each), size=(resamples, len(each)))
-            by_seed = [[statistics(chunk) for chunk in weights] for statistics in each]
-            for name, value, resampled in (
-                (metric, self.value, self.resampled),
-                (KNOWLEDGE, self.knowledge, self._knowledge_resampled),
-            ):
-                value[row] = float(np.mean([found[name][0] for found in on_all]))
-                stacked = np.stack(
-                    [np.concatenate([chunk[name] for chunk in chunks]) for chunks in by_seed], 1
-                )
-                resampled[row] = np.take_along_axis(stacked, drawn, axis=1).mean(axis=1)
+            drawn = draws.integers(len(several), size=(resamples, len(several)))
+            for name, kept in ((metric, self.resampled), (KNOWLEDGE, self._knowledge_resampled)):
+                by_seed = np.concatenate([chunk[row, name] for chunk in chunks])
+                kept[row] = np.take_along_axis(by_seed, drawn, axis=1).mean(axis=1)
 
     def differences(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Difference]:
         """First row against second, for one family of pairs."""

@@ -303,11 +303,10 @@ class _Work:
 
     def epoch_seconds(self, phase: int) -> float:
         """Seconds of the steps of an epoch over all training notes."""
+        # The last epoch alone: before, the libraries got ready for each new shape of a batch.
         measured = self.run.step_seconds(phase)
-        seconds = np.concatenate([np.asarray(steps) for steps in measured])
-        padded = np.concatenate(
-            [self._padded(self.seen, epoch)[1:] for epoch in range(len(measured))]
-        )
+        seconds = np.asarray(measured[-1])
+        padded = self._padded(self.seen, len(measured) - 1)[1:]
         if not len(seconds):  # one step an epoch: what lies between two epochs is all there is
             return 0.0
         # Seconds are so many a step and so many a token, neither below zero.

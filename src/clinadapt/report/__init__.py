@@ -7,6 +7,8 @@ findings what the comparison of the rows found, in sentences
 growth   scores over the number of labelled notes
 charts   the other charts; drawing is how all of them look
 decisions  what the probabilities mean, and what acting on them is worth
+export   the same numbers as JSON, CSV and LaTeX
+checklist  TRIPOD+AI, filled in where the run knows the answer
 page     the template, its style and its script
 """
 
@@ -30,6 +32,7 @@ def render(study_dir: Path) -> Path:
     -------
     Path
         ``study_dir / "report.html"``, replaced in one step: a reader sees the old page or the new.
+        Beside it ``report.json``, ``tables/`` as CSV and LaTeX, and the reporting checklist.
 
     Raises
     ------
@@ -38,10 +41,14 @@ def render(study_dir: Path) -> Path:
     ValueError
         If the study was written in a format that this version does not read.
     """
+    from clinadapt.report import checklist, export
     from clinadapt.report.load import load
     from clinadapt.report.page import page
 
-    html = page(load(study_dir))
+    study = load(study_dir)
+    html = page(study)
+    export.write(study, study_dir)
+    (study_dir / checklist.FILE).write_text(checklist.checklist(study), encoding="utf-8")
     target = study_dir / "report.html"
     partial = study_dir / f".report.{os.getpid()}.html"
     partial.write_text(html, encoding="utf-8")

@@ -1,0 +1,137 @@
+"""The model card of a bundle, in the Hugging Face format, with its scores as a model index.
+
+What a reader of a clinical model must know (Mitchell et al. 2019, "Model Cards for Model
+Reporting", arXiv 1810.03993), as far as the run knows it; what only its makers know is named.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+TASKS = {
+    "binary": "two classes",
+    "multiclass": "one of several classes",
+    "multilabel": "any labels",
+}
+OPEN = (
+    "who may use it for what, and who answers for it",
+    "how the labels were made, by whom, and how far annotators agree",
+    "sites, years and kinds of notes it was fitted on, and whether yours are alike",
+    "how it does on groups of patients that matter here",
+)
+
+
+def model_card(record: dict[str, Any]) -> str:
+    """Text of a bundle's ``README.md``.
+
+    Parameters
+    ----------
+    record : dict
+        Content of ``bundle.json``.
+    """
+    provenance = record["provenance"]
+    data = provenance.get("data", {})
+    name = provenance.get("row", record["family"])
+    scores = provenance.get("metrics", {})
+    lines = ["---", _metadata(name, data, scores), "---", "", f"# {name}", ""]
+    lines += [
+        f"A classifier of clinical notes into {TASKS[record['task']]}, made by clinadapt "
+        f"{record['clinadapt']}. Classes: {', '.join(map(str, record['classes']))}.",
+        "",
+    ]
+    if data.get("synthetic"):
+        lines += ["**Fitted on synthetic notes: for trying the program, not for patients.**", ""]
+    lines += _fitted_on(record, data)
+    if scores:
+        lines += _scores(scores)
+    lines += _use(record)
+    lines += _limits(record)
+    lines += _settings(record, provenance.get("environment", {}))
+    return "\n".join(lines)
+
+
+def _metadata(name: str, data: dict[str, Any], scores: dict[str, Any]) -> str:
+    from huggingface_hub import EvalResult, ModelCardData  # slow to import
+
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type="clinical-notes",
+            dataset_name=Path(str(data.get("source", "notes"))).name,
+            dataset_split="test",
+            metric_type=metric,
+            metric_value=round(score["value"], 4),
+        )
+        for metric, score in scores.items()
+        if score["value"] is not None
+    ]
+    card = ModelCardData(
+        library_name="clinadapt",
+        pipeline_tag="text-classification",
+        tags=["clinical", "text-classification"],
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
+    return str(card.to_yaml())
+
+
+def _fitted_on(record: dict[str, Any], data: dict[str, Any]) -> list[str]:
+    if not data:
+        return []
+    told = [f"- notes: {Path(data['source']).name}, {data['notes']:,} in all"]
+    if data.get("groups"):
+        told.append(f"- of {data['groups']:,} patients; none is in two parts of the split")
+    told.append(
+        f"- threshold and stopping were chosen on validation notes, for {record['metric']}; the "
+        "test notes had no part in it"
+    )
+    return ["## Fitted on", "", *told, ""]
+
+
+def _scores(scores: dict[str, Any]) -> list[str]:
+    lines = ["## Test scores", "", "| metric | value | 95 % interval |", "|---|--:|---|"]
+    for name, score in scores.items():
+        if score["value"] is None:
+            lines.append(f"| {name} | – | {score.get('reason', 'undefined')} |")
+        else:
+            low, high = (
+                "–" if score[end] is None else f"{score[end]:.3f}" for end in ("low", "high")
+            )
+            lines.append(f"| {name} | {score['value']:.3f} | {low} to {high} |")
+    return [*lines, "", "Intervals are from resampling patients (notes, where none are known).", ""]
+
+
+def _use(record: dict[str, Any]) -> list[str]:
+    lines = ["## Use", "", "```python", "import clinadapt"]
+    lines += [
+        'classifier = clinadapt.load("this folder")',
+        'classifier.predict_proba(["…"])',
+        "```",
+        "",
+    ]
+    value = record["threshold"]["value"]
+    if value is not None:
+        lines += [f"A class is said from a probability of {value:.3f} on.", ""]
+    return lines
+
+
+def _limits(record: dict[str, Any]) -> list[str]:
+    lines = ["## Limits", ""]
+    lines += ["- It has not been assessed as a medical device: for research."]
+    lines += [
+        "- It saw patient notes: treat its weights and terms as you treat the notes.",
+        "- Notes of another site, time or kind may score lower than the test notes did.",
+    ]
+    most = record["settings"].get("max_tokens")
+    if most is not None and record["settings"].get("cut") != "windows":
+        lines.append(f"- It reads at most {most} sub-words of a note.")
+    lines += ["", "Open, for those who made it to fill in:", ""]
+    return [*lines, *(f"- {item}" for item in OPEN), ""]
+
+
+def _settings(record: dict[str, Any], environment: dict[str, Any]) -> list[str]:
+    kept = {key: record[key] for key in ("family", "settings", "threshold", "metric")}
+    if environment:
+        kept["made with"] = environment.get("versions", {})
+    text = json.dumps(kept, ensure_ascii=False, indent=2)
+    return ["## Settings", "", "```json", text, "```", ""]

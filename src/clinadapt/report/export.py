@@ -1,0 +1,137 @@
+"""The report's numbers for other programs and for a paper: JSON, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from clinadapt.report import decisions, findings, words
+from clinadapt.report.load import Study
+
+REPORT = "report.json"
+TABLES = "tables"
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "→": r"$\rightarrow$",
+    "·": r"$\cdot$",
+    "−": r"$-$",
+}
+
+
+def write(study: Study, folder: Path) -> None:
+    """Write ``report.json``, and the leaderboard and the comparisons under ``tables/``.
+
+    Parameters
+    ----------
+    study : Study
+    folder : Path
+        The study's.
+    """
+    content = json.dumps(_content(study), ensure_ascii=False, indent=1)
+    (folder / REPORT).write_text(content, encoding="utf-8")
+    tables = folder / TABLES
+    tables.mkdir(exist_ok=True)
+    metric = words.metric(study.about["metric"])
+    for name, table, caption in (
+        ("leaderboard", leaderboard(study), f"Test {metric} with 95 % intervals, and cost."),
+        ("comparisons", comparisons(study), f"Differences of test {metric} in points."),
+    ):
+        table.write_csv(tables / f"{name}.csv")
+        (tables / f"{name}.tex").write_text(latex(table, caption), encoding="utf-8")
+
+
+def _content(study: Study) -> dict[str, Any]:
+    meaning = decisions.meaning(study)
+    return {
+        "study": study.about,
+        "rows": [asdict(row) for row in study.rows],
+        "findings": {
+            question: [pair.sentence for pair in several]
+            for question, several in findings.pairs(study).items()
+        },
+        "calibration": None if meaning is None else asdict(meaning),
+        "operating_points": [asdict(point) for point in decisions.points(study)],
+        "evidence": study.evidence,
+        "curves": study.curves,
+    }
+
+
+def leaderboard(study: Study) -> pl.DataFrame:
+    """One line a finished row, in words."""
+    return pl.DataFrame(
+        [
+            {
+                "Row": row.row,
+                "Group": words.count(row.group),
+                "Validation": words.score(row.validation),
+                "Test": words.score(row.test),
+                "95 % interval": f"{words.score(row.test_low)} to {words.score(row.test_high)}",
+                "Time": words.seconds(row.seconds),
+                "Memory": words.size(row.peak_memory_bytes),
+                "Trained weights": words.parameters(row.trainable_parameters),
+            }
+            for row in study.done
+        ]
+    )
+
+
+def comparisons(study: Study) -> pl.DataFrame:
+    """One line a pair that matters."""
+    pairs = {
+        (pair.first.row_id, pair.second.row_id): pair
+        for several in findings.pairs(study).values()
+        for pair in several
+    }
+    return pl.DataFrame(
+        [
+            {
+                "First": pair.first.row,
+                "Second": pair.second.row,
+                "Difference": words.points(pair.value),
+                "95 % interval": f"{words.points(pair.low)} to {words.points(pair.high)}",
+                "p, corrected": words.p(pair.corrected_p),
+                "McNemar p": words.p(pair.mcnemar["p"]),
+            }
+            for pair in pairs.values()
+        ]
+    )
+
+
+def latex(table: pl.DataFrame, caption: str) -> str:
+    """A table for LaTeX's booktabs package; the first column is text, the others are centred."""
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{_escaped(caption)}}}",
+        rf"\begin{{tabular}}{{l{'c' * (table.width - 1)}}}",
+        r"\toprule",
+        _line(table.columns),
+        r"\midrule",
+        *(_line(row) for row in table.iter_rows()),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(map(_escaped, cells)) + r" \\"
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in text)
