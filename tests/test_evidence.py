@@ -85,6 +85,15 @@ def test_the_cheapest_of_equals_is_recommended():
     assert "FROZEN" in found.sentence()
 
 
+def test_a_row_that_is_told_to_be_better_on_the_test_notes_takes_the_leaders_place():
+    accuracies = {"tfidf": 0.8, "words": 0.93, "frozen": 0.8}
+    validation = {"tfidf": 0.7, "words": 0.7, "frozen": 0.8}
+    found = evidence(accuracies, 400, validation=validation)
+    assert found.leader.row_id == "frozen"
+    assert found.best.row_id == found.recommended.row_id == "words"
+    assert "does better on the test notes than what leads on validation, FROZEN" in found.sentence()
+
+
 def test_a_cheaper_row_that_is_worse_is_not():
     found = evidence({"tfidf": 0.8, "frozen": 0.92}, 400)
     assert found.recommended.row_id == "frozen"

@@ -261,7 +261,7 @@ class Curves:
         gain = law.gain(notes, notes)
         yield (
             f"With {notes:,} more labelled notes, {grower.label} is expected to gain "
-            f"{100 * gain.value:+.1f} points of {self.metric} "
+            f"{100 * gain.value:+.1f} points "
             f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]."
         )
         checked = self.held_out(grower)

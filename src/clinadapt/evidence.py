@@ -2,7 +2,7 @@
 
 The row that leads is chosen on validation notes; everything here is measured on test notes, which
 nothing was chosen on. The recommendation is the cheapest row that knows something, cannot be told
-from the leader and is not worse by more than the margin.
+from the best and is not worse by more than the margin.
 """
 
 from collections.abc import Mapping, Sequence
@@ -173,7 +173,7 @@ class Evidence:
         """
         left = sorted(
             self.by_id,
-            key=lambda row: np.nan_to_num(self.scores.sign * self.scores.value[row], nan=-np.inf),
+            key=lambda row: np.nan_to_num(self._on_test(self.by_id[row]), nan=-np.inf),
             reverse=True,
         )
         found: dict[str, int] = {}
@@ -201,52 +201,76 @@ class Evidence:
         }
 
     @cached_property
-    def recommended(self) -> Entrant | None:
-        """The cheapest row that does as well as the best useful one; None if none is useful."""
+    def best(self) -> Entrant | None:
+        """The best useful row; None if none is useful.
+
+        The first on validation, unless another can be told to be better on the test notes.
+        """
         useful = [entrant for entrant in self.entrants if self.useful[entrant.row_id]]
         if not useful:
             return None
-        best = max(useful, key=lambda entrant: entrant.validation)
-        against = self.scores.differences(
-            (entrant.row_id, best.row_id) for entrant in useful if entrant is not best
-        )
-        good = [
+        first = max(useful, key=lambda entrant: entrant.validation)
+        against = self._against(first, useful)
+        better = [entrant for entrant in useful if _beats(against.get(entrant.row_id))]
+        return max(better, key=self._on_test) if better else first
+
+    @cached_property
+    def recommended(self) -> Entrant | None:
+        """The cheapest row that does as well as the best useful one; None if none is useful."""
+        if self.best is None:
+            return None
+        useful = [entrant for entrant in self.entrants if self.useful[entrant.row_id]]
+        against = self._against(self.best, useful)
+        as_good = [
             entrant
             for entrant in useful
-            if entrant is best
-            or (
-                against[entrant.row_id, best.row_id].value >= -self.margin
-                and not against[entrant.row_id, best.row_id].different
-            )
+            if (item := against.get(entrant.row_id)) is not None
+            and item.value >= -self.margin
+            and not item.different
         ]
-        return min(good, key=lambda entrant: entrant.seconds)
+        return min([self.best, *as_good], key=lambda entrant: entrant.seconds)
+
+    def _against(self, one: Entrant, others: Sequence[Entrant]) -> dict[str, Difference]:
+        """Differences of other rows from one."""
+        pairs = [(other.row_id, one.row_id) for other in others if other is not one]
+        return {pair[0]: item for pair, item in self.scores.differences(pairs).items()}
+
+    def _on_test(self, entrant: Entrant) -> float:
+        return self.scores.sign * self.scores.value[entrant.row_id]
 
     @cached_property
     def certainty(self) -> float | None:
-        """Confidence that the recommended row is truly not worse than the leader by the margin."""
-        if self.recommended is None or self.recommended is self.leader:
+        """Confidence that the recommended row is truly not worse than the best by the margin."""
+        if self.recommended is None or self.best is None or self.recommended is self.best:
             return None
-        pair = (self.recommended.row_id, self.leader.row_id)
-        return self.scores.differences([pair])[pair].certainty(-self.margin)
+        against = self._against(self.best, [self.recommended])
+        return against[self.recommended.row_id].certainty(-self.margin)
 
     def sentence(self) -> str:
         """The recommendation in words."""
-        chosen = self.recommended
-        if chosen is None:
+        chosen, best = self.recommended, self.best
+        if chosen is None or best is None:
             return (
                 "No row can be told from one that gives every note the same answer, so none is "
                 f"recommended: {self._on_what()} do not show that anything was learned."
             )
-        if chosen is self.leader:
+        how = "which leads on validation"
+        if best is not self.leader:
+            how = (
+                "which does better on the test notes than what leads on validation, "
+                f"{self.leader.label}"
+            )
+        if chosen is best:
+            how = how.removeprefix("which ")
             return (
-                f"{chosen.label} is recommended: it leads on validation, and no cheaper row does "
-                f"as well within {self.margin:g}."
+                f"{chosen.label} is recommended: it {how}, and no cheaper row does as well within "
+                f"{self.margin:g}."
             )
         assert self.certainty is not None
         return (
             f"{chosen.label} is recommended: on the test notes it is the cheapest row that cannot "
-            f"be told from the leader, {self.leader.label}, and scores at most {self.margin:g} "
-            f"less. That it is truly within {self.margin:g} is {self.certainty:.0%} sure."
+            f"be told from {best.label}, {how}, and scores at most {self.margin:g} less. That it "
+            f"is truly within {self.margin:g} is {self.certainty:.0%} sure."
         )
 
     def _on_what(self) -> str:
@@ -303,6 +327,10 @@ class Evidence:
             for entrant in (self.by_id[one], self.by_id[other])
         ]
         return asdict(mcnemar(self.labels.matrix, *said))
+
+
+def _beats(item: Difference | None) -> bool:
+    return item is not None and item.different and item.value > 0
 
 
 def constant_answer(train: Labels, notes: int, metric: str) -> Predictions:

@@ -78,5 +78,10 @@ def learning_curves(study: Study) -> Figure | None:
         y=f"test {words.metric(study.about['metric'])}",
         height=520,
     )
-    drawn["layout"]["xaxis"] |= {"type": "log", "dtick": "D2"}
+    shown = [round(n * 10**power) for power in range(1, 7) for n in (1, 2, 5)]
+    drawn["layout"]["xaxis"] |= {
+        "type": "log",
+        "tickvals": shown,
+        "ticktext": [f"{notes:,}" for notes in shown],
+    }
     return drawn
