@@ -92,7 +92,16 @@ def test_equals_are_not_said_to_cross():
     same = (0.8, 0.5, 0.5)
     sentence = curves(one=(same, "pretrained"), other=(same, "transformer")).sentences()[0]
     assert "does better" not in sentence
-    assert "change places" in sentence
+    assert "change places for certain" in sentence
+
+
+def test_a_crossing_that_one_side_does_not_bear_out_is_not_told():
+    # √n = 0.4 / 0.05: they cross at 64, where only the smallest size lies below, by a hair.
+    slow, quick = (0.85, 0.9, 0.5), (0.80, 0.5, 0.5)
+    found = curves(slow=(slow, "pretrained"), quick=(quick, "transformer"))
+    sentence = found.sentences()[0]
+    assert not sentence.startswith("Below about")
+    assert "SLOW at 1,600" in sentence or "SLOW does better" in sentence
 
 
 def test_too_few_sizes_have_points_and_no_law():

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from clinadapt import metrics
-from clinadapt.comparison import Predictions, Scores
+from clinadapt.comparison import Difference, Predictions, Scores
 from clinadapt.labels import Labels
 
 Floats = NDArray[np.float64]
@@ -222,36 +222,50 @@ class Curves:
         return float(self.sign * self.scores.value[_key(grower, len(grower.sizes) - 1)])
 
     def _against(self, one: Grower, other: Grower) -> str:
-        for early, late in ((one, other), (other, one)):
+        beside = self._differences(one, other)
+        sizes, found = list(beside), list(beside.values())
+        for early, late, sign in ((one, other, 1), (other, one, -1)):
             crossing = self.crossing(early, late)
-            if crossing is not None:
+            if crossing is None:
+                continue
+            # The curves alone may cross by chance: the measured sizes must bear both halves out.
+            sure_of = {n: sign * item.value for n, item in beside.items() if item.different}
+            before = any(n < crossing.value and value > 0 for n, value in sure_of.items())
+            after = any(n > crossing.value and value < 0 for n, value in sure_of.items())
+            if before and after:
                 return (
                     f"Below about {_round(crossing.value)} labelled notes "
                     f"[{_round(crossing.low)}, {_round(crossing.high)}], {early.label} does "
                     f"better; above, {late.label}."
                 )
-        common = sorted({size.notes for size in one.sizes} & {size.notes for size in other.sizes})
-        pairs = [
-            tuple(
-                _key(grower, [size.notes for size in grower.sizes].index(notes))
-                for grower in (one, other)
-            )
-            for notes in common
-        ]
-        found = list(self.scores.differences((a, b) for a, b in pairs).values())
-        ahead = [item.value > 0 for item in found]
-        sure = [item.different for item in found]
-        span = f"{common[0]:,} to {common[-1]:,} labelled notes" if common else "no size"
-        for better, worse, wins in ((one, other, ahead), (other, one, [not a for a in ahead])):
-            if wins and all(wins) and any(sure):
+        sure = sum(item.different for item in found)
+        span = f"{sizes[0]:,} to {sizes[-1]:,} labelled notes" if sizes else "no size in common"
+        for better, worse, sign in ((one, other, 1), (other, one, -1)):
+            if sure and all(sign * item.value > 0 for item in found):
                 return (
                     f"{better.label} does better than {worse.label} at every size tried ({span}); "
-                    f"the difference can be told from none at {sum(sure)} of {len(sure)} sizes."
+                    f"the difference can be told from none at {sure} of {len(sizes)} sizes."
                 )
+        told = [
+            f"{(one if item.value > 0 else other).label} at {n:,}"
+            for n, item in beside.items()
+            if item.different
+        ]
         return (
-            f"No number of notes was found above which {one.label} and {other.label} change "
-            f"places; of the {len(sure)} sizes tried ({span}), {sum(sure)} tell them apart."
+            f"No number of notes was found at which {one.label} and {other.label} change places "
+            f"for certain. Of the {len(sizes)} sizes tried ({span}), {sure} tell them apart"
+            + (f": better is {', '.join(told)}." if told else ".")
         )
+
+    def _differences(self, one: Grower, other: Grower) -> dict[int, Difference]:
+        """First row less second, by number of notes, at the sizes that both have."""
+        place = [
+            {size.notes: _key(grower, number) for number, size in enumerate(grower.sizes)}
+            for grower in (one, other)
+        ]
+        pairs = {n: (key, place[1][n]) for n, key in place[0].items() if n in place[1]}
+        found = self.scores.differences(pairs.values())
+        return {n: found[pair] for n, pair in pairs.items()}
 
     def _more(self, grower: Grower) -> Iterator[str]:
         law = self.laws.get(grower.row_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,7 @@ def leaderboard(study: Study) -> pl.DataFrame:
 
 def comparisons(study: Study) -> pl.DataFrame:
     """One line a pair that matters."""
-    pairs = {
-        (pair.first.row_id, pair.second.row_id): pair
-        for several in findings.pairs(study).values()
-        for pair in several
-    }
+    pairs = chain(*findings.told_once(findings.pairs(study)).values())
     return pl.DataFrame(
         [
             {
@@ -106,7 +103,7 @@ def comparisons(study: Study) -> pl.DataFrame:
                 "p, corrected": words.p(pair.corrected_p),
                 "McNemar p": words.p(pair.mcnemar["p"]),
             }
-            for pair in pairs.values()
+            for pair in pairs
         ]
     )
 

@@ -78,6 +78,18 @@ def pairs(study: Study) -> dict[str, list[Pair]]:
     return {question: several for question, several in found.items() if several}
 
 
+def told_once(found: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+    """The same, each pair under the first question that it answers."""
+    told: set[int] = set()
+    once: dict[str, list[Pair]] = {}
+    for question, several in found.items():
+        fresh = [pair for pair in several if id(pair) not in told]
+        told |= {id(pair) for pair in fresh}
+        if fresh:
+            once[question] = fresh
+    return once
+
+
 def not_useful(study: Study) -> list[Row]:
     """Rows that cannot be told from a constant answer."""
     if study.evidence is None:

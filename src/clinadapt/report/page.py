@@ -6,6 +6,8 @@ import base64
 import gzip
 import json
 from functools import cache
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -47,6 +49,7 @@ def page(study: Study) -> str:
         "metric": words.metric,
         "points": words.points,
         "p": words.p,
+        "basename": lambda path: Path(path).name,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
     }
     source = environment.loader
@@ -94,10 +97,8 @@ def _tables(study: Study) -> dict[str, Any]:
         "axis": tables.score_axis(study.done),
         "handed": "recommended" if study.about["recommended"] else "best",
         "headings": findings.HEADINGS,
-        "pairs": compared,
-        "all_pairs": list(
-            {id(pair): pair for several in compared.values() for pair in several}.values()
-        ),
+        "pairs": findings.told_once(compared),
+        "all_pairs": list(chain(*findings.told_once(compared).values())),
         "not_useful": findings.not_useful(study),
         "overfitted": findings.overfitted(study),
         "every_pair": list(findings.every_pair(study)),
