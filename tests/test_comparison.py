@@ -65,6 +65,16 @@ def test_the_same_row_twice_is_no_difference(notes):
     assert found.certainty(-0.01) == 1.0
 
 
+def test_one_patient_proves_nothing(notes):
+    _, positive, _, rows = notes
+    alone = np.zeros(len(positive), dtype=np.int64)
+    scores = Scores(labels_of(positive), alone, "f1", rows, resamples=100)
+    found = scores.differences([("b", "a")])["b", "a"]
+    assert found.value > 0
+    assert np.isnan([found.low, found.high]).all()
+    assert not found.different
+
+
 def test_less_loss_is_better(notes):
     clusters, positive, _, rows = notes
     scores = Scores(labels_of(positive), clusters, "brier", rows, resamples=100)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from simulated import draw, f1, labels_of, predictions
 
-from clinadapt import metrics
 from clinadapt.evidence import CONSTANT, Entrant, Evidence, constant_answer
 from clinadapt.labels import from_sets, from_single
 
@@ -152,4 +151,3 @@ def test_the_constant_answers_score_is_scikit_learns():
     found = evidence({"tfidf": 0.8, "words": 0.8})
     share = found.labels.matrix[:, 1].mean()
     assert found.scores.value[CONSTANT] == pytest.approx(2 * share / (1 + share))
-    assert metrics.PRIMARY["binary"] == "f1"

@@ -1,7 +1,7 @@
 """What a study's finished cells amount to: evidence, leaderboard, ledger, curves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,7 @@ class Board:
     parts: Mapping[str, Notes]
     margin: float
     resamples: int
+    _read: dict[str, Predictions] = field(default_factory=dict, init=False)
 
     @property
     def test(self) -> Notes:
@@ -95,7 +96,7 @@ class Board:
         """Write ``leaderboard.csv``: one line a row, best on validation first."""
         standing = self.folders.standing()
         metric = self.folders.metric
-        sign = -1 if metric in metrics.LOSSES else 1
+        sign = metrics.sign(metric)
         lines = []
         for row_id, cells in self.folders.rows.items():
             line = self._line(cells)
@@ -145,13 +146,14 @@ class Board:
         return [result for result in found if result is not None and result["status"] == "done"]
 
     def predictions(self, done: list[dict[str, Any]]) -> list[Predictions]:
-        """Of each result, probabilities and predicted classes of the test notes."""
-        return [
-            results.read_predictions(
-                self.folders.root / results.CELLS / result["id"], "test", self.test.labels
-            )
-            for result in done
-        ]
+        """Of each result, probabilities and predicted classes of the test notes; read once."""
+        for result in done:
+            if result["id"] not in self._read:
+                folder = self.folders.root / results.CELLS / result["id"]
+                self._read[result["id"]] = results.read_predictions(
+                    folder, "test", self.test.labels
+                )
+        return [self._read[result["id"]] for result in done]
 
     def write_ledger(self) -> None:
         """Write ``ledger.csv``: who computed frozen states, and who found them."""

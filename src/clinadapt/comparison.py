@@ -32,7 +32,8 @@ class Difference:
     Attributes
     ----------
     value, low, high : float
-        Positive where the first is the better one. NaN where the metric is undefined.
+        Positive where the first is the better one. NaN where the metric is undefined; the
+        interval is NaN with a single patient, too.
     error : float
         Standard error.
     freedom : int
@@ -100,8 +101,9 @@ class Scores:
         resamples: int = 1000,
         seed: int = 0,
     ) -> None:
-        self.sign = -1.0 if metric in metrics.LOSSES else 1.0
-        self.freedom = max(1, len(np.unique(clusters)) - 1)
+        self.sign = metrics.sign(metric)
+        self.freedom = len(np.unique(clusters)) - 1
+        self._quantile = float(stats.t.ppf(1 - SIGNIFICANCE / 2, max(1, self.freedom)))
         names = list(dict.fromkeys([metric, KNOWLEDGE]))
         each = {
             row: [metrics.Statistics(labels, *found, names) for found in seeds]
@@ -154,14 +156,15 @@ class Scores:
 
     def _difference(self, value: float, resampled: Floats) -> Difference:
         defined = resampled[~np.isnan(resampled)]
-        if np.isnan(value) or len(defined) < 2:
+        # One patient drawn again and again is always the same, which proves nothing.
+        if np.isnan(value) or len(defined) < 2 or self.freedom < 1:
             nan = float("nan")
             return Difference(value, nan, nan, nan, self.freedom, 1.0, 1.0)
         error = float(defined.std(ddof=1))
         if error == 0.0:  # every resample says the same
             p = float(value == 0.0)
             return Difference(value, value, value, error, self.freedom, p, p)
-        half = float(stats.t.ppf(1 - SIGNIFICANCE / 2, self.freedom)) * error
+        half = self._quantile * error
         p = float(2 * stats.t.sf(abs(value) / error, self.freedom))
         return Difference(value, value - half, value + half, error, self.freedom, p, p)
 

@@ -30,11 +30,12 @@ FITS = 200
 LEAST_SIZES = 4  # to fit three numbers and see whether they fit
 GRID = 40
 AHEAD = 4.0  # times the largest size: as far as the curve is drawn
-KINDS = {
-    "a pretrained encoder": ("pretrained",),
-    "a model from scratch": ("transformer", "moe"),
-    "word counts": ("tfidf-logistic", "tfidf-mlp", "tfidf-autoencoder"),
-}
+# Families of one kind: a pretrained encoder, a model from scratch, word counts.
+KINDS = (
+    ("pretrained",),
+    ("transformer", "moe"),
+    ("tfidf-logistic", "tfidf-mlp", "tfidf-autoencoder"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ class Curves:
         metric: str,
     ) -> None:
         self.growers = growers
-        self.sign = -1.0 if metric in metrics.LOSSES else 1.0
+        self.sign = metrics.sign(metric)
         self.metric = metric
         self.scores = Scores(
             labels,
@@ -142,13 +143,12 @@ class Curves:
         return {
             grower.row_id: law
             for grower in self.growers
-            if (law := self._law(grower, len(grower.sizes))) is not None
+            if len(grower.sizes) >= LEAST_SIZES
+            and (law := self._law(grower, len(grower.sizes))) is not None
         }
 
     def _law(self, grower: Grower, sizes: int) -> Law | None:
         """Fit a law to a row's first sizes."""
-        if sizes < LEAST_SIZES - 1:
-            return None
         notes = np.array([size.notes for size in grower.sizes[:sizes]], dtype=np.float64)
         keys = [_key(grower, number) for number in range(sizes)]
         best = _fit(notes, self.sign * np.array([self.scores.value[key] for key in keys]))
@@ -159,10 +159,16 @@ class Curves:
         none = np.full(3, np.nan)
         return Law(best, np.array([none if fit is None else fit for fit in fits]))
 
-    def held_out(self, grower: Grower) -> dict[str, Any] | None:
-        """What a law of the smaller sizes says of the largest, and what came."""
+    @cached_property
+    def held_out(self) -> dict[str, dict[str, Any]]:
+        """What a law of a row's smaller sizes says of the largest, and what came, by row."""
+        rows = [grower for grower in self.growers if grower.row_id in self.laws]
+        found = ((grower.row_id, self._held_out(grower)) for grower in rows)
+        return {row_id: checked for row_id, checked in found if checked is not None}
+
+    def _held_out(self, grower: Grower) -> dict[str, Any] | None:
         law = self._law(grower, len(grower.sizes) - 1)
-        if len(grower.sizes) < LEAST_SIZES or law is None:
+        if law is None:
             return None
         largest = grower.sizes[-1]
         came = self.sign * self.scores.value[_key(grower, len(grower.sizes) - 1)]
@@ -208,14 +214,14 @@ class Curves:
 
     def sentences(self) -> list[str]:
         """What the curves say: which kind of model for how many notes, and what more would do."""
-        leaders = {
-            kind: max(found, key=self._last)
-            for kind, families in KINDS.items()
+        leaders = [
+            max(found, key=self._last)
+            for families in KINDS
             if (found := [g for g in self.growers if g.family in families and g.sizes])
-        }
-        told = [self._against(one, other) for one, other in combinations(leaders.values(), 2)]
+        ]
+        told = [self._against(one, other) for one, other in combinations(leaders, 2)]
         if leaders:
-            told += list(self._more(max(leaders.values(), key=self._last)))
+            told += list(self._more(max(leaders, key=self._last)))
         return told
 
     def _last(self, grower: Grower) -> float:
@@ -253,7 +259,8 @@ class Curves:
         ]
         return (
             f"No number of notes was found at which {one.label} and {other.label} change places "
-            f"for certain. Of the {len(sizes)} sizes tried ({span}), {sure} tell them apart"
+            f"for certain. Of the {len(sizes)} sizes tried ({span}), {sure or 'none'} "
+            f"{'tell' if sure > 1 else 'tells'} them apart"
             + (f": better is {', '.join(told)}." if told else ".")
         )
 
@@ -278,7 +285,7 @@ class Curves:
             f"{100 * gain.value:+.1f} points "
             f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]."
         )
-        checked = self.held_out(grower)
+        checked = self.held_out.get(grower.row_id)
         if checked is not None:
             verdict = "inside" if checked["inside"] else "outside"
             yield (
@@ -329,7 +336,7 @@ class Curves:
             "points": points,
             "law": None if law is None else dict(zip("abc", law.best.tolist(), strict=True)),
             "fitted": fitted,
-            "held_out": self.held_out(grower),
+            "held_out": self.held_out.get(grower.row_id),
         }
 
 

@@ -30,12 +30,6 @@ OF_STRUCTURE = (
     "learning_rate",
 )
 OF_TUNING = ("tuned_layers", "epochs", "batch_size", "encoder_learning_rate")
-QUESTIONS = {
-    "best": "the best row against each",
-    "structure": "a structure against none",
-    "tuning": "tuned against frozen",
-    "tfidf": "each against TF-IDF",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,13 +194,17 @@ class Evidence:
             for row in self.by_id
         }
 
+    @property
+    def _useful(self) -> list[Entrant]:
+        return [entrant for entrant in self.entrants if self.useful[entrant.row_id]]
+
     @cached_property
     def best(self) -> Entrant | None:
         """The best useful row; None if none is useful.
 
         The first on validation, unless another can be told to be better on the test notes.
         """
-        useful = [entrant for entrant in self.entrants if self.useful[entrant.row_id]]
+        useful = self._useful
         if not useful:
             return None
         first = max(useful, key=lambda entrant: entrant.validation)
@@ -219,11 +217,10 @@ class Evidence:
         """The cheapest row that does as well as the best useful one; None if none is useful."""
         if self.best is None:
             return None
-        useful = [entrant for entrant in self.entrants if self.useful[entrant.row_id]]
-        against = self._against(self.best, useful)
+        against = self._against(self.best, self._useful)
         as_good = [
             entrant
-            for entrant in useful
+            for entrant in self._useful
             if (item := against.get(entrant.row_id)) is not None
             and item.value >= -self.margin
             and not item.different
@@ -356,7 +353,7 @@ def constant_answer(train: Labels, notes: int, metric: str) -> Predictions:
     else:
         answers = list(np.eye(len(share), dtype=np.bool_))
     everyone = np.ones((1, len(train.matrix)))
-    sign = -1.0 if metric in metrics.LOSSES else 1.0
+    sign = metrics.sign(metric)
 
     def score(answer: NDArray[np.bool_]) -> float:
         said = np.broadcast_to(answer, train.matrix.shape)

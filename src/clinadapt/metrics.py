@@ -76,6 +76,11 @@ class Score:
         return entry | ({"reason": self.reason} if self.reason else {})
 
 
+def sign(name: str) -> float:
+    """1 for a metric of which more is better, -1 for one of which less is."""
+    return -1.0 if name in LOSSES else 1.0
+
+
 def metric_names(task: Task) -> tuple[str, ...]:
     """Every metric of a task."""
     return THRESHOLDED[task] + PROBABILISTIC

@@ -147,7 +147,7 @@ class Study:
         progress("cells", len(self.cells), len(self.cells))
         made_of_cells = self._board()
         self._hand_over(made_of_cells, progress)
-        self._grow(progress, finished, retry)
+        self._grow(made_of_cells, progress, finished, retry)
         made_of_cells.write_evidence()
         board = made_of_cells.write_leaderboard()
         made_of_cells.write_ledger()
@@ -156,9 +156,10 @@ class Study:
         render(self.out)
         return board
 
-    def _grow(self, progress: Progress, finished: Finished, retry: bool) -> None:
+    def _grow(self, whole: Board, progress: Progress, finished: Finished, retry: bool) -> None:
         """Run the rows on smaller amounts of labelled notes, and write ``curves.json``."""
         if self.design.curve is None:
+            (self.out / results.CURVES).unlink(missing_ok=True)  # of an earlier design
             return
         shares, draws = sorted(self.design.curve.shares), self.design.curve.draws
         boards: list[list[Board]] = []
@@ -173,7 +174,7 @@ class Study:
                 boards.append([])
             boards[-1].append(small._board())
         progress("sizes", len(shares) * draws, len(shares) * draws)
-        curves = learning_curves([*boards, [self._board()]])
+        curves = learning_curves([*boards, [whole]])
         results.write_json(self.out / results.CURVES, curves.to_json())
 
     def _board(self) -> Board:

@@ -121,8 +121,7 @@ def points(study: Study) -> list[calibration.OperatingPoint]:
 
 def _part(study: Study, part: str) -> tuple[Labels, NDArray[np.float64]]:
     """Labels and probabilities [note, class] of the model handed over."""
-    assert study.handed_over is not None
-    table = study.handed_over.predictions(part)
+    table = study.answers[part]
     classes = study.about["classes"]
     given = table["label"]
     if study.about["task"] == "multilabel":

@@ -117,6 +117,12 @@ class Study:
         chosen = self.about["recommended"] or self.about["best"]
         return next((c for c in self.finished if chosen and c.id == chosen["cell"]), None)
 
+    @cached_property
+    def answers(self) -> dict[str, pl.DataFrame]:
+        """Predictions of the cell handed over, by part; read once."""
+        cell = self.handed_over
+        return {} if cell is None else {p: cell.predictions(p) for p in ("validation", "test")}
+
 
 def load(study_dir: Path) -> Study:
     """Read a study folder.
