@@ -34,8 +34,9 @@ KINDS = {
 
 def open_study(options, folder):
     from clinadapt import Study
+    from clinadapt.columns import Columns
     from clinadapt.memory import parse_bytes
-    from clinadapt.notes import Columns, built_in_notes, read_notes
+    from clinadapt.notes import built_in_notes, read_notes
 
     if options.notes is None:
         n = options.size

@@ -79,7 +79,7 @@ def write_encoder(folder):
 
 
 def columns():
-    from clinadapt.notes import Columns
+    from clinadapt.columns import Columns
 
     return Columns(id="id", group="patient")
 

@@ -79,7 +79,8 @@ def noise(studies):
     import polars as pl
 
     from clinadapt import Study
-    from clinadapt.notes import Columns, read_notes
+    from clinadapt.columns import Columns
+    from clinadapt.notes import read_notes
     from clinadapt.synthetic import generate
 
     recommended = 0

@@ -15,7 +15,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from clinadapt.notes import Columns, Notes, read_notes
+from clinadapt.columns import Columns
+from clinadapt.notes import Notes, read_notes
 from clinadapt.offline import no_network
 from clinadapt.synthetic import generate
 

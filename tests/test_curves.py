@@ -8,8 +8,9 @@ import pytest
 from simulated import labels_of, predictions
 
 from clinadapt import Study
+from clinadapt.columns import Columns
 from clinadapt.curves import Curves, Grower, Size
-from clinadapt.notes import Columns, read_notes
+from clinadapt.notes import read_notes
 from clinadapt.split import make_split, thinned
 from clinadapt.synthetic import generate
 
@@ -17,7 +18,7 @@ NOTES = (50, 100, 200, 400, 800, 1600)
 TEST_NOTES, DRAWS = 3_000, 3
 
 
-def grower(name, law, generator, positive, family="tfidf-logistic", sizes=NOTES):
+def grower(name, law, generator, positive, family="tfidf-logistic", sizes=NOTES, price=1.0):
     """A row whose accuracy follows a law, with a little luck of each draw."""
     a, b, c = law
     found = []
@@ -26,7 +27,7 @@ def grower(name, law, generator, positive, family="tfidf-logistic", sizes=NOTES)
         said = [
             np.where(generator.random(len(positive)) < one, positive, ~positive) for one in accuracy
         ]
-        found.append(Size(notes, [predictions(one) for one in said], seconds=1.0))
+        found.append(Size(notes, [predictions(one) for one in said], price, price * 1e9))
     return Grower(name, name.upper(), family, found)
 
 
@@ -34,7 +35,8 @@ def curves(**laws):
     generator = np.random.default_rng(0)
     positive = generator.random(TEST_NOTES) < 0.5
     growers = [
-        grower(name, law, generator, positive, family) for name, (law, family) in laws.items()
+        grower(name, law, generator, positive, family, price=1.0 + number)
+        for number, (name, (law, family)) in enumerate(laws.items())
     ]
     return Curves(growers, labels_of(positive), np.arange(TEST_NOTES), "accuracy")
 
@@ -47,6 +49,21 @@ CROSSING = (1.7 / 0.15) ** 2
 @pytest.fixture(scope="module")
 def two():
     return curves(steep=(STEEP, "pretrained"), flat=(FLAT, "transformer"))
+
+
+def test_more_time_is_worth_it_where_a_dearer_row_is_told_to_be_better(two):
+    """The steep row is the cheap one: overtaken at 50 notes, and ahead at 1,600."""
+
+    def steps(number):
+        return [(step.label, step.price) for step in two.ladder(number, lambda s: s.seconds)]
+
+    assert steps(0) == [("STEEP", 1.0), ("FLAT", 2.0)]
+    assert steps(len(NOTES) - 1) == [("STEEP", 1.0)]
+    told = two.sentences()
+    assert (
+        "With 50 labelled notes, STEEP is the choice for the least memory; from 2.0 GB on FLAT."
+    ) in told
+    assert ("With 1,600 labelled notes, no more time than STEEP takes buys a better score.") in told
 
 
 def test_a_planted_law_is_found(two):

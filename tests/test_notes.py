@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from clinadapt.columns import Columns
 from clinadapt.errors import InputError
-from clinadapt.notes import Columns, LeftOut, built_in_notes, read_notes, read_texts
+from clinadapt.notes import LeftOut, built_in_notes, read_notes, read_texts
 from clinadapt.split import make_split
 
 

@@ -7,6 +7,7 @@ import pytest
 from test_study import cells_of, comparable
 
 from clinadapt import Study
+from clinadapt.cost import spell_seconds
 from clinadapt.errors import InputError
 from clinadapt.forecast import Forecast, Phase, first_time_seconds, last_two
 from clinadapt.machines import MACHINES, Machine, find_machine, there
@@ -19,7 +20,6 @@ from clinadapt.plan import (
     make_plan,
     read_plan,
     schedule,
-    spell_seconds,
 )
 from clinadapt.probe import Prober, Run, Timeline
 

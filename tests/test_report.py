@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from clinadapt.report import charts, drawing, findings, render, tables, words
+from clinadapt.report import charts, drawing, findings, render, summary, tables, words
 from clinadapt.report.load import load
 
 CLASSES = {
@@ -85,7 +85,7 @@ def fabricate(
         "classes": classes,
         "positive": "positive" if task == "binary" else None,
         "metric": metric,
-        "design": {"seeds": list(range(seeds))},
+        "design": {"seeds": list(range(seeds)), "resamples": 1000},
         "best": {"cell": "row0-0", "row": lines[0]["row"]} if rows else None,
         "recommended": {"cell": "row0-0", "row": lines[0]["row"]} if rows else None,
         "data": {
@@ -181,7 +181,14 @@ def _outcome(
     value = centre + random.normal(scale=0.005)
     estimate = {"value": value, "low": value - 0.021, "high": value + 0.019}
     undefined = {"value": None, "low": None, "high": None, "reason": "no <positive> note"}
-    metrics = {"accuracy": {**estimate, "value": value + 0.01}, metric: estimate, "mcc": undefined}
+    metrics = {
+        "accuracy": {**estimate, "value": value + 0.01},
+        "precision": {**estimate, "value": value - 0.011},
+        "recall": {**estimate, "value": value + 0.012},
+        "recall_weighted": {**estimate, "value": value + 0.013},
+        metric: estimate,
+        "mcc": undefined,
+    }
     epochs = [
         {
             "epoch": epoch,
@@ -311,6 +318,7 @@ def test_the_page_is_one_file(study: Path) -> None:
         "cells",
         "evidence.json",
         "leaderboard.csv",
+        "mi-claim.md",
         "report.html",
         "report.json",
         "study.json",
@@ -537,3 +545,43 @@ def test_the_checklist_is_filled_in_and_says_what_is_open(tmp_path: Path, task: 
     assert "3 rows of the table were left out" in text
     assert "2 exact and 1 near duplicates" in text
     assert ", ".join(CLASSES[task]) in text
+
+
+def test_the_other_checklist_asks_what_the_first_does_not(tmp_path: Path) -> None:
+    render(fabricate(tmp_path, "binary"))
+    text = (tmp_path / "mi-claim.md").read_text()
+    assert "of 8 items" in text
+    assert "An answer that is always the same scores 0.530" in text
+    assert "row 1: tfidf-logistic" in text
+    assert "1,000 resamples of notes" in text
+
+
+def test_three_sentences_say_what_a_clinician_wants_to_know(study: Path) -> None:
+    page = Page(render(study))
+    about = json.loads((study / "study.json").read_text())
+    told = json.loads((study / "report.json").read_text())["summary"]
+    assert len(told) == 3
+    assert " ".join(told) in page.text
+    (row,) = (cell for cell in load(study).finished if cell.id == about["recommended"]["cell"])
+    asked = {
+        "binary": ("“positive”?", ["recall", "precision"]),
+        "multiclass": ("right one of 5 classes?", ["accuracy"]),
+        "multilabel": ("which of 4 labels", ["recall_weighted", "accuracy"]),
+    }
+    question, shown = asked[about["task"]]
+    assert question in told[0]
+    assert "4 methods learned from 240 labelled notes" in told[0]
+    assert "120 notes that they had not seen" in told[0]
+    for name in shown:
+        value, low, high = (round(100 * row.metrics[name][end]) for end in ("value", "low", "high"))
+        assert f"{value} ({low} to {high})" in told[1]
+    assert "Of the 3 others, 1 cannot be told from it" in told[2]
+
+
+def test_the_summary_warns_where_nothing_was_learned(tmp_path: Path) -> None:
+    folder = fabricate(tmp_path, "binary")
+    about = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps(about | {"recommended": None}))
+    told = summary.three_sentences(load(folder))
+    assert told[2].startswith("But no method was shown to know more")
+    assert summary.three_sentences(load(fabricate(tmp_path / "none", "binary", rows=0))) == []

@@ -14,8 +14,9 @@ import pytest
 from sklearn import metrics as sk
 
 from clinadapt import Study, load
+from clinadapt.columns import Columns
 from clinadapt.errors import InputError
-from clinadapt.notes import Columns, read_notes
+from clinadapt.notes import read_notes
 from clinadapt.synthetic import generate
 
 
@@ -247,7 +248,8 @@ RUN = """
 import json, sys
 from pathlib import Path
 from clinadapt import Study
-from clinadapt.notes import Columns, read_notes
+from clinadapt.columns import Columns
+from clinadapt.notes import read_notes
 from clinadapt.synthetic import generate
 design = json.loads(Path(sys.argv[1]).read_text())
 notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))

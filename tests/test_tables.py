@@ -8,8 +8,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from clinadapt.columns import Columns
 from clinadapt.errors import InputError
-from clinadapt.notes import Columns, read_notes
+from clinadapt.notes import read_notes
 from clinadapt.tables import open_table
 
 

@@ -28,18 +28,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clinadapt.bundle import load as load
     from clinadapt.classifier import NoteClassifier as NoteClassifier
+    from clinadapt.columns import Columns as Columns
     from clinadapt.families.autoencoder import TfidfAutoencoder as TfidfAutoencoder
     from clinadapt.families.logistic import TfidfLogistic as TfidfLogistic
     from clinadapt.families.mlp import TfidfMLP as TfidfMLP
     from clinadapt.families.pretrained import PretrainedModel as PretrainedModel
     from clinadapt.families.scratch import ScratchModel as ScratchModel
-    from clinadapt.notes import Columns as Columns
     from clinadapt.notes import Notes as Notes
     from clinadapt.notes import read_notes as read_notes
     from clinadapt.study import Study as Study
 
 _HOMES = {
-    "Columns": "clinadapt.notes",
+    "Columns": "clinadapt.columns",
     "NoteClassifier": "clinadapt.classifier",
     "Notes": "clinadapt.notes",
     "PretrainedModel": "clinadapt.families.pretrained",

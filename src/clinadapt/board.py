@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from clinadapt import metrics, results
+from clinadapt import metrics, results, subgroups
 from clinadapt.cells import CellFolders
 from clinadapt.comparison import Predictions
 from clinadapt.curves import Curves, Grower, Size
@@ -91,6 +91,30 @@ class Board:
             path.unlink(missing_ok=True)
         else:
             results.write_json(path, self.evidence.to_json())
+
+    def write_subgroups(self) -> None:
+        """Write ``subgroups.json``: the recommended row, or else the leader, by kind of note."""
+        path = self.folders.root / results.SUBGROUPS
+        if self.evidence is None:
+            path.unlink(missing_ok=True)
+            return
+        row = self.evidence.recommended or self.evidence.leader
+        test = self.test
+        found = subgroups.compare_subgroups(
+            test.labels,
+            test.clusters,
+            self.folders.metric,
+            row.predictions,
+            subgroups.levels_of(test.texts, test.characteristics),
+            self.resamples,
+        )
+        content = {
+            "row_id": row.row_id,
+            "row": row.label,
+            "sentences": subgroups.sentences(found),
+            "subgroups": [item.to_json() for item in found],
+        }
+        results.write_json(path, content)
 
     def write_leaderboard(self) -> pl.DataFrame:
         """Write ``leaderboard.csv``: one line a row, best on validation first."""
@@ -199,6 +223,9 @@ def learning_curves(sizes: Sequence[Sequence[Board]]) -> Curves:
                         pair for board, several in done for pair in board.predictions(several)
                     ],
                     seconds=float(np.mean([_seconds(result) for result in results_of])),
+                    memory=float(
+                        np.mean([result["cost"]["peak_memory_bytes"] for result in results_of])
+                    ),
                 )
             )
         if found:

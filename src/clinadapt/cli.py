@@ -9,7 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from clinadapt.errors import ClinadaptError
+from clinadapt.errors import ClinadaptError, InputError
+from clinadapt.options import (
+    CacheOption,
+    CutOption,
+    DescribeOption,
+    EncoderOption,
+    EncodingOption,
+    GroupOption,
+    HoursOption,
+    IdOption,
+    LabelOption,
+    LeaveOutOption,
+    MarginOption,
+    MaxTokensOption,
+    MemoryOption,
+    MetricOption,
+    NotesArgument,
+    OfflineOption,
+    OutOption,
+    PositiveOption,
+    SeedOption,
+    SeparatorOption,
+    SitesOption,
+    SplitOption,
+    StudyOption,
+    TaskOption,
+    TextOption,
+)
 
 if TYPE_CHECKING:
     from clinadapt.notes import Notes
@@ -24,60 +51,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-NotesArgument = Annotated[
-    Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet; default: built-in notes.")
-]
-TextOption = Annotated[str, typer.Option(help="Column of the text.")]
-LabelOption = Annotated[
-    list[str], typer.Option(help="Column of the label; give several 0/1 columns for multi-label.")
-]
-SeparatorOption = Annotated[
-    str | None, typer.Option(help="Splits a multi-label column, such as '|'.")
-]
-IdOption = Annotated[str | None, typer.Option("--id", help="Column of the identifier.")]
-GroupOption = Annotated[
-    str | None, typer.Option(help="Column of the patient: no patient in two parts.")
-]
-SplitOption = Annotated[
-    str | None, typer.Option(help="Column of the official part: train, dev, test.")
-]
-PositiveOption = Annotated[str | None, typer.Option(help="Positive class of a binary task.")]
-EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and JSONL.")]
-LeaveOutOption = Annotated[
-    bool,
-    typer.Option("--leave-out-bad", help="Leave out rows without text or label, and list them."),
-]
-StudyOption = Annotated[str, typer.Option(help="quick, paper, or a TOML file.")]
-EncoderOption = Annotated[
-    list[str] | None, typer.Option(help="Name, hub id or folder; instead of the study's own.")
-]
-OutOption = Annotated[Path, typer.Option(help="Folder of the study.")]
-MaxTokensOption = Annotated[int | None, typer.Option(help="Tokens read of each note.")]
-CutOption = Annotated[
-    str | None, typer.Option(help="head, tail, head+tail or windows, for longer notes.")
-]
-SeedOption = Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")]
-MetricOption = Annotated[str | None, typer.Option(help="What to rank by.")]
-MarginOption = Annotated[
-    float | None,
-    typer.Option(help="Difference of the metric that does not matter (default 0.01)."),
-]
-CacheOption = Annotated[
-    Path | None, typer.Option(help="Folder of frozen states (patient data); default OUT/cache.")
-]
-MemoryOption = Annotated[
-    str | None, typer.Option(help="That a cell may hold, such as 2GB; what it costs is said.")
-]
-HoursOption = Annotated[
-    float | None, typer.Option(min=0, help="For the whole run; what will not fit is skipped.")
-]
-OfflineOption = Annotated[
-    bool,
-    typer.Option(
-        "--offline", envvar="CLINADAPT_OFFLINE", help="Make any network attempt an error."
-    ),
-]
-
 
 def _read(
     notes: Path | None,
@@ -90,15 +63,20 @@ def _read(
     positive: str | None,
     encoding: str,
     leave_out_bad: bool,
+    describe: tuple[str, ...] = (),
 ) -> "Notes":
-    from clinadapt.notes import Columns, read_notes
+    from clinadapt.columns import Columns
+    from clinadapt.notes import read_notes
 
     if notes is None:
         from clinadapt.notes import built_in_notes
 
+        if describe:
+            named = ", ".join(describe)
+            raise InputError(f"the built-in notes have no column to describe them by ({named})")
         _say("No notes given: using the built-in [bold]synthetic[/] notes.")
         return built_in_notes()
-    columns = Columns(text, tuple(label), separator, id, group, split, positive)
+    columns = Columns(text, tuple(label), separator, id, group, split, positive, describe)
     return read_notes(notes, columns, encoding=encoding, leave_out_bad=leave_out_bad)
 
 
@@ -114,6 +92,9 @@ def study(
     positive: PositiveOption = None,
     encoding: EncodingOption = "utf-8",
     leave_out_bad: LeaveOutOption = False,
+    describe: DescribeOption = None,
+    sites: SitesOption = None,
+    task: TaskOption = None,
     study: StudyOption = "quick",
     encoder: EncoderOption = None,
     out: OutOption = Path("study"),
@@ -129,9 +110,20 @@ def study(
     offline: OfflineOption = False,
 ) -> None:
     """Compare every row of a study on a table of notes; go on if it was interrupted."""
-    table = _read(
-        notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad
-    )
+    from clinadapt.tasks import folders_of
+
+    if task and notes is None:
+        raise InputError("--task names label columns of a table of notes: name the table, too")
+    described = tuple(dict.fromkeys([*(describe or ()), *([sites] if sites else ())]))
+    targets = {name: [name] for name in task} if task else {"": label}
+    folders = folders_of(task or ())
+    tables = {
+        name: _read(
+            notes, text, target, separator, id, group, split, positive, encoding, leave_out_bad,
+            described,
+        )
+        for name, target in targets.items()
+    }  # fmt: skip
     with ExitStack() as stack:
         _go_offline(stack, offline)
         from clinadapt.terminal import StudyDisplay, print_leaderboard, print_notes
@@ -139,11 +131,29 @@ def study(
         overrides = _overrides(
             max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric, margin=margin
         )
-        run = _open_study(table, study, out, encoder, overrides, cache, memory, hours)
-        print_notes(table, run.split)
-        with StudyDisplay(len(run.cells)) as display:
-            board = run.run(display.progress, display.finished, retry)
-        print_leaderboard(board, run)
+        shared = cache or (out / "cache" if task else None)
+        for name, table in tables.items():
+            place = out / folders[name] if task else out
+            run = _open_study(table, study, place, encoder, overrides, shared, memory, hours, sites)
+            print_notes(table, run.split)
+            with StudyDisplay(len(run.cells)) as display:
+                board = run.run(display.progress, display.finished, retry)
+            print_leaderboard(board, run)
+        if task:
+            _put_together(out, folders)
+
+
+def _put_together(out: Path, folders: dict[str, str]) -> None:
+    """Write and print what several tasks amount to."""
+    from clinadapt.report.overview import write_overview
+    from clinadapt.results import write_json
+    from clinadapt.tasks import TASKS, read_tasks
+
+    content = read_tasks(out, folders).to_json()
+    write_json(out / TASKS, content)
+    page = write_overview(content, out)
+    _say(escape(" ".join(content["sentences"])))
+    _say(f"all tasks: [bold]{escape(str(page))}[/]")
 
 
 def _overrides(**values: Any) -> dict[str, Any]:
@@ -160,12 +170,13 @@ def _open_study(
     cache: Path | None,
     memory: str | None,
     hours: float | None,
+    sites: str | None = None,
 ) -> "Study":
     from clinadapt.memory import parse_bytes
     from clinadapt.study import Study
 
     limit = None if memory is None else parse_bytes(memory)
-    return Study(table, design, out, encoders or (), overrides, cache, limit, hours)
+    return Study(table, design, out, encoders or (), overrides, cache, limit, hours, sites)
 
 
 @app.command()
@@ -245,7 +256,6 @@ def predict(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Write a study's report again."""
-    from clinadapt.errors import InputError
     from clinadapt.report import render
 
     if not (folder / "leaderboard.csv").is_file():

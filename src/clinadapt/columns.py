@@ -1,4 +1,4 @@
-"""Columns of a batch of rows: cells as text, labels as numbered classes."""
+"""Columns of a table: which is what; cells as text, labels as numbered classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,41 @@ from clinadapt.tables import Table
 
 SPACE = r"[\s\x1c-\x1f]"  # what Python's str.split() takes for white space
 TRUE, FALSE = ["1", "true"], ["0", "false"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of the table is what.
+
+    Attributes
+    ----------
+    text : str
+    label : tuple of str
+        One column; or several 0/1 columns, one a class (multi-label).
+    separator : str, optional
+        Splits a multi-label column such as ``"cardiology|oncology"``.
+    id, group, split : str, optional
+        Identifier; patient (or other unit that must not be in two parts); official part.
+    positive : str, optional
+        Positive class of a binary task.
+    describe : tuple of str
+        Columns that no model reads and scores are told by: sex, age, site, kind of note.
+    """
+
+    text: str = "text"
+    label: tuple[str, ...] = ("label",)
+    separator: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    positive: str | None = None
+    describe: tuple[str, ...] = ()
+
+    def wanted(self) -> list[str]:
+        """Every column that the table must have."""
+        optional = (self.id, self.group, self.split)
+        named = (name for name in optional if name is not None)
+        return list(dict.fromkeys([self.text, *self.label, *named, *self.describe]))
 
 
 def whole_floats(table: Table, names: Sequence[str]) -> set[str]:

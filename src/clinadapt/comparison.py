@@ -103,7 +103,6 @@ class Scores:
     ) -> None:
         self.sign = metrics.sign(metric)
         self.freedom = len(np.unique(clusters)) - 1
-        self._quantile = float(stats.t.ppf(1 - SIGNIFICANCE / 2, max(1, self.freedom)))
         names = list(dict.fromkeys([metric, KNOWLEDGE]))
         each = {
             row: [metrics.Statistics(labels, *found, names) for found in seeds]
@@ -138,46 +137,58 @@ class Scores:
         """First row against second, for one family of pairs."""
         asked = list(dict.fromkeys(pairs))
         found = [
-            self._difference(
+            difference(
                 self.sign * (self.value[one] - self.value[other]),
                 self.sign * (self.resampled[one] - self.resampled[other]),
+                self.freedom,
             )
             for one, other in asked
         ]
-        return dict(zip(asked, _corrected(found), strict=True))
+        return dict(zip(asked, corrected(found), strict=True))
 
     def knowing(self) -> dict[str, Difference]:
         """Each row's Matthews correlation against none: whether it knows anything at all."""
         found = [
-            self._difference(self.knowledge[row], self._knowledge_resampled[row])
+            difference(self.knowledge[row], self._knowledge_resampled[row], self.freedom)
             for row in self.knowledge
         ]
-        return dict(zip(self.knowledge, _corrected(found), strict=True))
-
-    def _difference(self, value: float, resampled: Floats) -> Difference:
-        defined = resampled[~np.isnan(resampled)]
-        # One patient drawn again and again is always the same, which proves nothing.
-        if np.isnan(value) or len(defined) < 2 or self.freedom < 1:
-            nan = float("nan")
-            return Difference(value, nan, nan, nan, self.freedom, 1.0, 1.0)
-        error = float(defined.std(ddof=1))
-        if error == 0.0:  # every resample says the same
-            p = float(value == 0.0)
-            return Difference(value, value, value, error, self.freedom, p, p)
-        half = self._quantile * error
-        p = float(2 * stats.t.sf(abs(value) / error, self.freedom))
-        return Difference(value, value - half, value + half, error, self.freedom, p, p)
+        return dict(zip(self.knowledge, corrected(found), strict=True))
 
 
-def _corrected(family: Sequence[Difference]) -> list[Difference]:
+def difference(value: float, resampled: Floats, freedom: int) -> Difference:
+    """A difference with its interval, not yet corrected for others.
+
+    Parameters
+    ----------
+    value : float
+        On all notes.
+    resampled : ndarray of float64, shape [resample]
+    freedom : int
+        Degrees of freedom: patients less one.
+    """
+    defined = resampled[~np.isnan(resampled)]
+    # One patient drawn again and again is always the same, which proves nothing.
+    if np.isnan(value) or len(defined) < 2 or freedom < 1:
+        nan = float("nan")
+        return Difference(value, nan, nan, nan, freedom, 1.0, 1.0)
+    error = float(defined.std(ddof=1))
+    if error == 0.0:  # every resample says the same
+        p = float(value == 0.0)
+        return Difference(value, value, value, error, freedom, p, p)
+    half = float(stats.t.ppf(1 - SIGNIFICANCE / 2, freedom)) * error
+    p = float(2 * stats.t.sf(abs(value) / error, freedom))
+    return Difference(value, value - half, value + half, error, freedom, p, p)
+
+
+def corrected(family: Sequence[Difference]) -> list[Difference]:
     """Holm: the smallest p times the number of comparisons, the next times one less, and so on."""
     p = np.array([item.p for item in family])
     order = np.argsort(p, kind="stable")
     together = np.empty_like(p)
     together[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     return [
-        replace(item, corrected_p=min(1.0, float(corrected)))
-        for item, corrected in zip(family, together, strict=True)
+        replace(item, corrected_p=min(1.0, float(p_together)))
+        for item, p_together in zip(family, together, strict=True)
     ]
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 Progress = Callable[[str, int, int], None]
+Finished = Callable[[dict[str, Any]], None]
 
 
 def no_progress(stage: str, done: int, total: int) -> None:

@@ -1,17 +1,12 @@
-r"""How scores grow with the number of labelled notes: curves, where they cross, what more would do.
+"""How scores grow with the number of labelled notes: curves, where they cross, what more would do.
 
 A study with a curve runs its rows again on parts of its labelled notes (training and validation),
-several draws a size; the test notes stay. Scores follow a power law of the number of notes n,
-
-$$ a - b\,n^{-c} $$
-
-(Hestness et al. 2017, arXiv 1712.00409; Figueroa et al. 2012, "Predicting sample size required for
-classification performance", on clinical notes), fitted to each row; the fit is made again on every
-resample of test patients and draws, and the intervals are the percentiles of these fits.
+several draws a size; the test notes stay. Scores follow a power law of the number of notes, fitted
+to each row; the fit is made again on every resample of test patients and draws, and the intervals
+are the percentiles of these fits.
 """
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations
@@ -19,11 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from clinadapt import metrics
 from clinadapt.comparison import Difference, Predictions, Scores
+from clinadapt.cost import spell_seconds
 from clinadapt.labels import Labels
+from clinadapt.memory import spell_bytes
+from clinadapt.power_law import Estimate, Law, estimate, fit, score_at
 
 Floats = NDArray[np.float64]
 FITS = 200
@@ -50,11 +47,14 @@ class Size:
         On the test notes, of each draw and seed.
     seconds : float
         To encode, fit and predict, mean.
+    memory : float
+        Bytes held at most, mean.
     """
 
     notes: int
     predictions: Sequence[Predictions]
     seconds: float
+    memory: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,33 +73,26 @@ class Grower:
     sizes: Sequence[Size]
 
 
+PRICES: tuple[tuple[str, Callable[[Size], float], Callable[[float], str]], ...] = (
+    ("time", lambda size: size.seconds, spell_seconds),
+    ("memory", lambda size: size.memory, lambda held: spell_bytes(round(held))),
+)
+
+
 @dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval."""
+class Step:
+    """A row, and the least that one has to spend for it to be the one to take.
 
-    value: float
-    low: float
-    high: float
+    Attributes
+    ----------
+    row_id, label : str
+    price : float
+        Seconds, or bytes.
+    """
 
-
-@dataclass(frozen=True, eq=False)
-class Law:
-    """A power law (a, b, c) of a row, and those of the resamples [resample, 3]; NaN: no fit."""
-
-    best: Floats
-    resampled: Floats
-
-    def at(self, notes: float) -> Estimate:
-        """Score expected with so many labelled notes."""
-        return _estimate(_score(self.best, notes), _score(self.resampled.T, notes))
-
-    def gain(self, notes: float, more: float) -> Estimate:
-        """Score that so many more labelled notes are expected to bring."""
-
-        def difference(law: Floats) -> Any:
-            return _score(law, notes + more) - _score(law, notes)
-
-        return _estimate(difference(self.best), difference(self.resampled.T))
+    row_id: str
+    label: str
+    price: float
 
 
 class Curves:
@@ -151,11 +144,11 @@ class Curves:
         """Fit a law to a row's first sizes."""
         notes = np.array([size.notes for size in grower.sizes[:sizes]], dtype=np.float64)
         keys = [_key(grower, number) for number in range(sizes)]
-        best = _fit(notes, self.sign * np.array([self.scores.value[key] for key in keys]))
+        best = fit(notes, self.sign * np.array([self.scores.value[key] for key in keys]))
         if best is None:
             return None
         drawn = self.sign * np.column_stack([self.scores.resampled[key] for key in keys])
-        fits = [_fit(notes, scores) for scores in drawn]
+        fits = [fit(notes, scores) for scores in drawn]
         none = np.full(3, np.nan)
         return Law(best, np.array([none if fit is None else fit for fit in fits]))
 
@@ -193,7 +186,7 @@ class Curves:
         first, second = self.laws[one.row_id], self.laws[other.row_id]
 
         def overtakes(law: Floats, beside: Floats) -> float:
-            ahead = _score(beside[:, None], grid) > _score(law[:, None], grid)
+            ahead = score_at(beside[:, None], grid) > score_at(law[:, None], grid)
             turns = np.flatnonzero(np.diff(ahead.astype(int)))
             once = len(turns) == 1 and bool(ahead[-1])
             return float(np.sqrt(grid[turns[0]] * grid[turns[0] + 1])) if once else np.nan
@@ -204,11 +197,53 @@ class Curves:
         defined = drawn[~np.isnan(drawn)]
         if np.isnan(value) or len(defined) < len(drawn) / 2:
             return None
-        return _estimate(value, defined)
+        return estimate(value, defined)
 
     def _grid(self, ahead: float) -> Floats:
         sizes = [size.notes for grower in self.growers for size in grower.sizes]
         return np.geomspace(min(sizes), ahead * max(sizes), GRID)
+
+    # ------------------------------------------------------------------ what it costs
+
+    def ladder(self, number: int, price: Callable[[Size], float]) -> list[Step]:
+        """Which row to take, the more time or memory there is, at one size.
+
+        The first is the cheapest row; each next one can be told to do better than the one before.
+
+        Parameters
+        ----------
+        number : int
+            Of the size.
+        price : callable
+            From a size to what a run costs.
+        """
+        there = [grower for grower in self.growers if number < len(grower.sizes)]
+        there.sort(key=lambda grower: price(grower.sizes[number]))
+        key = {grower.row_id: _key(grower, number) for grower in there}
+        beside = self.scores.differences(
+            (key[dearer.row_id], key[cheaper.row_id]) for cheaper, dearer in combinations(there, 2)
+        )
+        steps: list[Step] = []
+        for grower in there:
+            if steps:
+                gain = beside[key[grower.row_id], key[steps[-1].row_id]]
+                if not gain.different or gain.value <= 0:
+                    continue
+            steps.append(Step(grower.row_id, grower.label, price(grower.sizes[number])))
+        return steps
+
+    def _means(self) -> Iterator[str]:
+        """What more time and more memory buy, with the fewest and with the most notes."""
+        sizes = max(self.growers, key=lambda grower: len(grower.sizes)).sizes
+        for number in sorted({0, len(sizes) - 1}):
+            notes = f"With {sizes[number].notes:,} labelled notes"
+            for asked, price, spell in PRICES:
+                first, *others = self.ladder(number, price)
+                if not others:
+                    yield f"{notes}, no more {asked} than {first.label} takes buys a better score."
+                    continue
+                steps = ", ".join(f"from {spell(step.price)} on {step.label}" for step in others)
+                yield f"{notes}, {first.label} is the choice for the least {asked}; {steps}."
 
     # ------------------------------------------------------------------ words
 
@@ -221,6 +256,7 @@ class Curves:
         ]
         told = [self._against(one, other) for one, other in combinations(leaders, 2)]
         if leaders:
+            told += list(self._means())
             told += list(self._more(max(leaders, key=self._last)))
         return told
 
@@ -317,6 +353,7 @@ class Curves:
                     "high": high,
                     "runs": len(size.predictions),
                     "seconds": size.seconds,
+                    "memory": size.memory,
                 }
             )
         fitted = []
@@ -342,37 +379,6 @@ class Curves:
 
 def _key(grower: Grower, size: int) -> str:
     return f"{grower.row_id}/{size}"
-
-
-def _score(law: Floats, notes: Any) -> Any:
-    a, b, c = law
-    return a - b * notes ** (-c)
-
-
-def _fit(notes: Floats, scores: Floats) -> Floats | None:
-    """Law of some scores, more being better; None where none can be fitted."""
-    if np.isnan(scores).any():
-        return None
-    start = (min(1.0, scores.max() + 0.02), 1.0, 0.5)
-    with warnings.catch_warnings():
-        # The covariance is not used, and cannot be had where a curve is flat.
-        warnings.simplefilter("ignore", optimize.OptimizeWarning)
-        try:
-            found, _ = optimize.curve_fit(
-                lambda n, a, b, c: a - b * n ** (-c),
-                notes,
-                scores,
-                p0=start,
-                bounds=([-1.0, 0.0, 0.01], [1.0, 50.0, 2.0]),
-            )
-        except RuntimeError:  # no fit within the allowed number of steps
-            return None
-    return np.asarray(found, dtype=np.float64)
-
-
-def _estimate(value: Any, resampled: Floats) -> Estimate:
-    low, high = metrics.interval(resampled)
-    return Estimate(float(value), float(low), float(high))
 
 
 def _round(notes: float) -> str:

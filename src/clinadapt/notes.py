@@ -6,6 +6,7 @@ groups are on disk once they are many.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,42 +17,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.checks import RowNumbers, class_problems, label_marks, repeated_texts
-from clinadapt.columns import LabelReader, as_text, text_hashes, whole_floats
+from clinadapt.columns import Columns, LabelReader, as_text, text_hashes, whole_floats
 from clinadapt.errors import InputError
 from clinadapt.labels import Labels, from_codes
 from clinadapt.tables import Table, open_table
 from clinadapt.texts import Texts, TextWriter
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which column of the table is what.
-
-    Attributes
-    ----------
-    text : str
-    label : tuple of str
-        One column; or several 0/1 columns, one a class (multi-label).
-    separator : str, optional
-        Splits a multi-label column such as ``"cardiology|oncology"``.
-    id, group, split : str, optional
-        Identifier; patient (or other unit that must not be in two parts); official part.
-    positive : str, optional
-        Positive class of a binary task.
-    """
-
-    text: str = "text"
-    label: tuple[str, ...] = ("label",)
-    separator: str | None = None
-    id: str | None = None
-    group: str | None = None
-    split: str | None = None
-    positive: str | None = None
-
-    def wanted(self) -> list[str]:
-        """Every column that the table must have."""
-        optional = (self.id, self.group, self.split)
-        return [self.text, *self.label, *(name for name in optional if name is not None)]
 
 
 @dataclass(frozen=True)
@@ -74,6 +44,8 @@ class Notes:
     labels : Labels
     groups, parts : Texts [note], optional
         Patient of each note; name of the official part of each note.
+    characteristics : dict of str to Texts [note]
+        What describes the notes and no model reads; "" where it is not known.
     source : str
         Where the notes came from; never their content.
     synthetic : bool
@@ -88,6 +60,7 @@ class Notes:
     labels: Labels
     groups: Texts | None = None
     parts: Texts | None = None
+    characteristics: Mapping[str, Texts] = field(default_factory=dict)
     source: str = "memory"
     synthetic: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
@@ -97,6 +70,8 @@ class Notes:
         for name in ("ids", "texts", "groups", "parts"):
             column = getattr(self, name)
             object.__setattr__(self, name, None if column is None else Texts.of(column))
+        known = {name: Texts.of(column) for name, column in self.characteristics.items()}
+        object.__setattr__(self, "characteristics", known)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -128,6 +103,9 @@ class Notes:
             labels=self.labels.take(rows),
             groups=None if self.groups is None else self.groups.take(rows),
             parts=None if self.parts is None else self.parts.take(rows),
+            characteristics={
+                name: column.take(rows) for name, column in self.characteristics.items()
+            },
         )
 
 
@@ -263,6 +241,7 @@ class _Reader:
         roles = {"group": columns.group, "split": columns.split}
         self.units = {role: name for role, name in roles.items() if name is not None}
         self.writers = {role: TextWriter() for role in self.units}
+        self.describing = {name: TextWriter() for name in columns.describe}
         self.without = {role: RowNumbers() for role in self.units}
         self.empty, self.unlabelled, self.nameless = RowNumbers(), RowNumbers(), RowNumbers()
         self.left_out: list[LeftOut] = []
@@ -307,6 +286,9 @@ class _Reader:
             cells = as_text(batch[name], name in self.whole).filter(keep)
             self.without[role].add(numbers[cells.is_null().to_numpy()])
             self.writers[role].append(cells.fill_null("").str.strip_chars().to_list())
+        for name, writer in self.describing.items():
+            cells = as_text(batch[name], name in self.whole).filter(keep)
+            writer.append(cells.fill_null("").str.strip_chars().to_list())
 
     def finish(self, source: str, minimum_per_class: int) -> Notes:
         """The notes, or an error with everything that is wrong."""
@@ -349,6 +331,7 @@ class _Reader:
             labels=from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive),
             groups=groups,
             parts=units.get("split"),
+            characteristics={name: writer.finish() for name, writer in self.describing.items()},
             source=source,
             left_out=self.left_out,
             warnings=warnings,

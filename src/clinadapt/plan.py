@@ -16,6 +16,7 @@ import torch
 
 from clinadapt import results
 from clinadapt.context import Progress, no_progress
+from clinadapt.cost import spell_seconds
 from clinadapt.design import Cell, identity
 from clinadapt.forecast import Forecast, Phase, forecast
 from clinadapt.machine import environment
@@ -307,11 +308,3 @@ def disk_bytes(plan: Plan, lines: Sequence[Line]) -> int:
     bundle = max((row.bundle_bytes for row in rows), default=0)
     checkpoint = max((row.checkpoint_bytes for row in rows), default=0)
     return sum(states.values()) + 2 * bundle + checkpoint
-
-
-def spell_seconds(seconds: float) -> str:
-    """Spell a duration for a reader: "45 s", "12 min", "3 h 20 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

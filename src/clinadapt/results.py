@@ -29,6 +29,8 @@ LEADERBOARD = "leaderboard.csv"
 LEDGER = "ledger.csv"
 EVIDENCE = "evidence.json"
 CURVES = "curves.json"
+SITES = "sites.json"
+SUBGROUPS = "subgroups.json"
 NOTES_AT_ONCE = 2**16
 COSTS = (
     "encode_seconds",

@@ -207,7 +207,7 @@ def make_split(
         fractions = (rest * (1 - validation_fraction), rest * validation_fraction, test_fraction)
         part_of = partition(notes.labels.matrix, notes.clusters, fractions, seed)
     split = Split(*(np.flatnonzero(part_of == number) for number in range(len(PARTS))))
-    problems = _problems(notes, split)
+    problems = problems_of(notes, split)
     if problems:
         raise InputError(problems)
     return split
@@ -264,7 +264,8 @@ def _groups_in_two_parts(notes: Notes, parts: NDArray[np.int64]) -> list[str]:
     return list(notes.groups.take(rows))  # clusters are numbered in the order of their names
 
 
-def _problems(notes: Notes, split: Split) -> list[str]:
+def problems_of(notes: Notes, split: Split) -> list[str]:
+    """Say what keeps a split from being learned from and scored."""
     problems = []
     for name, rows in split.parts().items():
         if not len(rows):

@@ -9,10 +9,9 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt import metrics, results
-from clinadapt.board import Board, learning_curves
+from clinadapt.board import Board
 from clinadapt.bundle import RECORD
 from clinadapt.cells import FORMAT, CellFolders
-from clinadapt.context import Context, Progress, no_progress
+from clinadapt.context import Context, Finished, Progress, no_progress
 from clinadapt.description import describe, summarize
 from clinadapt.design import Cell, Design, expand, load_design
 from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError, LimitError
@@ -32,10 +31,10 @@ from clinadapt.fitting import CHECKPOINT, Material, fit_cell
 from clinadapt.machine import environment
 from clinadapt.notes import Notes
 from clinadapt.plan import Budget, make_plan, read_plan
-from clinadapt.split import Split, make_split, save_split, thinned
+from clinadapt.sites import site_names
+from clinadapt.split import Split, make_split, save_split
+from clinadapt.substudies import write_curves, write_sites
 from clinadapt.train import forget
-
-Finished = Callable[[dict[str, Any]], None]
 
 
 class Study:
@@ -59,6 +58,9 @@ class Study:
         that does not fit with everything given up is skipped.
     hours : float, optional
         For the whole run: a cell that is predicted to take longer than what is left is skipped.
+    sites : str, optional
+        Column that describes the notes, such as a site, department or year: every row is fitted
+        again for each of its values, on the notes of all others, and scored on the notes of that.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class Study:
         cache: str | Path | None = None,
         memory: int | None = None,
         hours: float | None = None,
+        sites: str | None = None,
     ) -> None:
         self.design: Design = load_design(design)
         if overrides:
@@ -88,6 +91,8 @@ class Study:
             known = ", ".join(metrics.metric_names(notes.labels.task))
             raise InputError(f"metric {self.metric!r} is not one of this task's: {known}")
         self.memory, self.hours = memory, hours
+        self.sites = sites
+        self.site_names = site_names(notes, sites) if sites is not None else []
         split = make_split(
             notes,
             self.design.test_fraction,
@@ -141,53 +146,34 @@ class Study:
         save_split(self.split, self.notes.ids, self.out / "split.json")
         self._started = time.perf_counter()
         self._budget = self._make_budget(progress)
-        for number, cell in enumerate(self.cells):
-            progress("cells", number, len(self.cells))
-            finished(self._result_of(cell, progress, retry))
-        progress("cells", len(self.cells), len(self.cells))
-        made_of_cells = self._board()
-        self._hand_over(made_of_cells, progress)
-        self._grow(made_of_cells, progress, finished, retry)
-        made_of_cells.write_evidence()
-        board = made_of_cells.write_leaderboard()
-        made_of_cells.write_ledger()
+        whole = self.fit_cells(progress, finished, retry)
+        self._hand_over(whole, progress)
+        write_curves(self, whole, progress, finished, retry)
+        write_sites(self, whole, progress, finished, retry)
+        whole.write_evidence()
+        whole.write_subgroups()
+        board = whole.write_leaderboard()
+        whole.write_ledger()
         from clinadapt.report import render  # heavy, and needed only now
 
         render(self.out)
         return board
 
-    def _grow(self, whole: Board, progress: Progress, finished: Finished, retry: bool) -> None:
-        """Run the rows on smaller amounts of labelled notes, and write ``curves.json``."""
-        if self.design.curve is None:
-            (self.out / results.CURVES).unlink(missing_ok=True)  # of an earlier design
-            return
-        shares, draws = sorted(self.design.curve.shares), self.design.curve.draws
-        boards: list[list[Board]] = []
-        for number, (share, draw) in enumerate(product(shares, range(draws))):
-            small = self._on_share(share, draw)
-            for cell in small.cells:
-                progress("sizes", number, len(shares) * draws)
-                finished(small._result_of(cell, progress, retry))
-            for bundle in small.out.glob(f"{results.CELLS}/*/{results.BUNDLE}"):
-                shutil.rmtree(bundle)
-            if not draw:
-                boards.append([])
-            boards[-1].append(small._board())
-        progress("sizes", len(shares) * draws, len(shares) * draws)
-        curves = learning_curves([*boards, [whole]])
-        results.write_json(self.out / results.CURVES, curves.to_json())
+    def under(self, split: Split, folder: str) -> "Study":
+        """The same study under another split, in a folder below its own."""
+        other = copy(self)
+        other._budget = None  # it speaks of the whole
+        other.out = self.out / folder
+        other._take(replace(self.material, split=split))
+        return other
 
-    def _board(self) -> Board:
+    def fit_cells(self, progress: Progress, finished: Finished, retry: bool) -> Board:
+        """Run every cell that has no result yet; see `run`."""
+        for number, cell in enumerate(self.cells):
+            progress("cells", number, len(self.cells))
+            finished(self._result_of(cell, progress, retry))
+        progress("cells", len(self.cells), len(self.cells))
         return Board(self.folders, self.material.parts, self.design.margin, self.design.resamples)
-
-    def _on_share(self, share: float, draw: int) -> "Study":
-        """The same study on a share of the labelled notes, in a folder of its own."""
-        small = copy(self)
-        small._budget = None  # it speaks of the whole
-        small.out = self.out / "sizes" / f"{share:g}-{draw}"
-        split = thinned(self.split, self.notes, share, draw)
-        small._take(replace(self.material, split=split))
-        return small
 
     def _claim_folder(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,9 @@ growth   scores over the number of labelled notes
 charts   the other charts; drawing is how all of them look
 decisions  what the probabilities mean, and what acting on them is worth
 export   the same numbers as JSON, CSV and LaTeX
-checklist  TRIPOD+AI, filled in where the run knows the answer
+summary  three sentences for a clinician
+checklist  reporting checklists: tripod_ai, mi_claim
+overview the page above the reports of several tasks
 page     the template, its style and its script
 """
 
@@ -32,7 +34,7 @@ def render(study_dir: Path) -> Path:
     -------
     Path
         ``study_dir / "report.html"``, replaced in one step: a reader sees the old page or the new.
-        Beside it ``report.json``, ``tables/`` as CSV and LaTeX, and the reporting checklist.
+        Beside it ``report.json``, ``tables/`` as CSV and LaTeX, and the reporting checklists.
 
     Raises
     ------
@@ -41,14 +43,17 @@ def render(study_dir: Path) -> Path:
     ValueError
         If the study was written in a format that this version does not read.
     """
-    from clinadapt.report import checklist, export
+    from clinadapt.report import export, mi_claim, tripod_ai
+    from clinadapt.report.checklist import checklist
     from clinadapt.report.load import load
     from clinadapt.report.page import page
 
     study = load(study_dir)
     html = page(study)
     export.write(study, study_dir)
-    (study_dir / checklist.FILE).write_text(checklist.checklist(study), encoding="utf-8")
+    for asked in (tripod_ai, mi_claim):
+        told = checklist(asked.TITLE, asked.ITEMS, study)
+        (study_dir / asked.FILE).write_text(told, encoding="utf-8")
     target = study_dir / "report.html"
     partial = study_dir / f".report.{os.getpid()}.html"
     partial.write_text(html, encoding="utf-8")

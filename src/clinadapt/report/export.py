@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt.report import decisions, findings, words
+from clinadapt.report import decisions, findings, summary, words
 from clinadapt.report.load import Study
 
 REPORT = "report.json"
@@ -58,6 +58,7 @@ def write(study: Study, folder: Path) -> None:
 def _content(study: Study) -> dict[str, Any]:
     meaning = decisions.meaning(study)
     return {
+        "summary": summary.three_sentences(study),
         "study": study.about,
         "rows": [asdict(row) for row in study.rows],
         "findings": {
@@ -68,6 +69,8 @@ def _content(study: Study) -> dict[str, Any]:
         "operating_points": [asdict(point) for point in decisions.points(study)],
         "evidence": study.evidence,
         "curves": study.curves,
+        "subgroups": study.subgroups,
+        "sites": study.sites,
     }
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from clinadapt import results
+
 FORMAT = 1
 
 
@@ -78,8 +80,9 @@ class Cell:
 class Study:
     """A study; ``rows`` and ``cells`` come best first, and those without a rank last.
 
-    ``evidence`` is the comparison of the rows, None where no row has all its seeds; ``curves``
-    are the scores over numbers of labelled notes, None where the study asks for none.
+    ``evidence`` is the comparison of the rows and ``subgroups`` the scores of the one handed over
+    by kind of note, None where no row has all its seeds; ``curves`` are the scores over numbers of
+    labelled notes and ``sites`` those on sites held out, None where the study asks for none.
     """
 
     about: dict[str, Any]
@@ -87,6 +90,8 @@ class Study:
     cells: list[Cell]
     evidence: dict[str, Any] | None
     curves: dict[str, Any] | None
+    subgroups: dict[str, Any] | None
+    sites: dict[str, Any] | None
 
     @cached_property
     def done(self) -> list[Row]:
@@ -158,12 +163,8 @@ def load(study_dir: Path) -> Study:
     cells = [_cell(file) for file in sorted(study_dir.glob("cells/*/result.json"))]
     known = [cell for cell in cells if cell.row_id in place]
     in_order = sorted(known, key=lambda cell: (place[cell.row_id], cell.seed))
-    evidence, curves = (_optional(study_dir / f"{name}.json") for name in ("evidence", "curves"))
-    return Study(about, rows, in_order, evidence, curves)
-
-
-def _optional(file: Path) -> dict[str, Any] | None:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    extras = (results.EVIDENCE, results.CURVES, results.SUBGROUPS, results.SITES)
+    return Study(about, rows, in_order, *(results.read_json(study_dir / name) for name in extras))
 
 
 def _rows(file: Path) -> list[Row]:

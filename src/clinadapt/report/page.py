@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from clinadapt.report import charts, decisions, findings, growth, tables, words
+from clinadapt.report import charts, decisions, findings, growth, summary, tables, words
 from clinadapt.report.drawing import Figure
 from clinadapt.report.load import Study
 
@@ -32,6 +32,24 @@ def page(study: Study) -> str:
     str
         The page. It asks the network for nothing and holds no text of any note.
     """
+    environment = environment_of_pages()
+    source = environment.loader
+    assert source is not None
+    style, script = (
+        Markup(source.get_source(environment, name)[0]) for name in ("page.css", "page.js")
+    )
+    return environment.get_template("page.html.jinja").render(
+        study=study,
+        style=style,
+        script=script,
+        library=_library(),
+        figures=_figures(study),
+        **_tables(study),
+    )
+
+
+def environment_of_pages() -> Environment:
+    """Templates, and the filters that spell numbers."""
     environment = Environment(
         loader=PackageLoader("clinadapt.report", "page"),
         autoescape=True,
@@ -46,25 +64,14 @@ def page(study: Study) -> str:
         "parameters": words.parameters,
         "count": words.count,
         "share": words.share,
+        "rank": words.rank,
         "metric": words.metric,
         "points": words.points,
         "p": words.p,
         "basename": lambda path: Path(path).name,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
     }
-    source = environment.loader
-    assert source is not None
-    style, script = (
-        Markup(source.get_source(environment, name)[0]) for name in ("page.css", "page.js")
-    )
-    return environment.get_template("page.html.jinja").render(
-        study=study,
-        style=style,
-        script=script,
-        library=_library(),
-        figures=_figures(study),
-        **_tables(study),
-    )
+    return environment
 
 
 @cache
@@ -93,8 +100,15 @@ def _tables(study: Study) -> dict[str, Any]:
     cell, classes = study.handed_over, study.about["classes"]
     multilabel = study.about["task"] == "multilabel"
     compared = findings.pairs(study)
+    groups = study.subgroups["subgroups"] if study.subgroups else []
     return {
-        "axis": tables.score_axis(study.done),
+        "axis": tables.score_axis(
+            end for row in study.done for end in (row.test, row.test_low, row.test_high)
+        ),
+        "group_axis": tables.score_axis(
+            group[end] for group in groups for end in ("value", "low", "high")
+        ),
+        "in_short": summary.three_sentences(study),
         "handed": "recommended" if study.about["recommended"] else "best",
         "headings": findings.HEADINGS,
         "pairs": findings.told_once(compared),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import precision_recall_fscore_support
 
-from clinadapt.report.load import Cell, Row, Study
+from clinadapt.report.load import Cell, Study
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Axis:
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
 
-def score_axis(rows: Sequence[Row]) -> Axis:
-    """Span every interval, with round ticks and a little air at both ends."""
-    ends = [v for row in rows for v in (row.test, row.test_low, row.test_high) if v is not None]
+def score_axis(scores: Iterable[float | None]) -> Axis:
+    """Span every score and end of an interval, with round ticks and a little air at both ends."""
+    ends = [score for score in scores if score is not None]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     span = max(high - low, 0.02)
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if span / s <= 4 or s == 1.0)

@@ -43,6 +43,11 @@ def count(value: float | None) -> str:
     return MISSING if value is None else f"{value:,.0f}"
 
 
+def rank(value: float | None) -> str:
+    """A mean rank, to one digit."""
+    return MISSING if value is None else f"{value:.1f}"
+
+
 def share(value: float | None) -> str:
     """A fraction in percent."""
     return MISSING if value is None else f"{value:.1%}"

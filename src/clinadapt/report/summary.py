@@ -1,0 +1,98 @@
+"""The study in three sentences that a clinician understands: the question, the answer, how sure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clinadapt.report import words
+from clinadapt.report.load import Cell, Row, Study
+
+
+def three_sentences(study: Study) -> list[str]:
+    """What was asked, how often the model handed over is right, and what that is worth.
+
+    Parameters
+    ----------
+    study : Study
+
+    Returns
+    -------
+    list of str
+        Three; none if no row finished.
+    """
+    cell = study.handed_over
+    if cell is None or study.evidence is None:
+        return []
+    return [_question(study), _answer(study, cell), _worth(study, cell)]
+
+
+def _question(study: Study) -> str:
+    about, data = study.about, study.about["data"]
+    if about["task"] == "binary":
+        asked = f"Can a program tell which notes are “{about['positive']}”?"
+    elif about["task"] == "multiclass":
+        asked = (
+            f"Can a program put each note into the right one of {len(about['classes'])} classes?"
+        )
+    else:
+        asked = f"Can a program tell which of {len(about['classes'])} labels a note has?"
+    parts = data["parts"]
+    learned = parts["train"]["notes"] + parts["validation"]["notes"]
+    of_others = f" of {parts['test']['groups']:,} other patients" if data["groups"] else ""
+    return (
+        f"{asked} {len(study.done)} methods learned from {learned:,} labelled notes, and were then "
+        f"examined on {parts['test']['notes']:,} notes{of_others} that they had not seen."
+    )
+
+
+def _answer(study: Study, cell: Cell) -> str:
+    about, row = study.about, _row(study, cell)
+    if about["task"] == "binary":
+        found, right = (cell.metrics[name] for name in ("recall", "precision"))
+        name = f"“{about['positive']}”"
+        return (
+            f"{row.row} finds {_of_hundred(found)} of 100 notes that are {name}, and of 100 that "
+            f"it calls so, {_of_hundred(right)} are."
+        )
+    if about["task"] == "multiclass":
+        return f"{row.row} gets {_of_hundred(cell.metrics['accuracy'])} of 100 notes right."
+    # Weighted by how often labels occur, recall is the share of all labels that are found.
+    found, right = (cell.metrics[name] for name in ("recall_weighted", "accuracy"))
+    return (
+        f"{row.row} finds {_of_hundred(found)} of 100 labels, and has every label right on "
+        f"{_of_hundred(right)} of 100 notes."
+    )
+
+
+def _worth(study: Study, cell: Cell) -> str:
+    assert study.evidence is not None
+    if study.about["recommended"] is None:
+        return (
+            "But no method was shown to know more than one that gives every note the same answer, "
+            "so none should be used on the strength of this study."
+        )
+    others = [row for row in study.done if row.row_id != cell.row_id]
+    row = _row(study, cell)
+    alike = [other for other in others if other.group == row.group]
+    if not others:
+        told = "There was no other method to compare it with"
+    elif not alike:
+        told = "None of the others does as well"
+    else:
+        told = (
+            f"Of the {len(others)} others, {len(alike)} cannot be told from it on these notes; it "
+            f"took {words.seconds(row.seconds)} to learn"
+        )
+    return f"{told}. Before it is used, it should be checked on recent notes of the very ward."
+
+
+def _of_hundred(score: dict[str, Any]) -> str:
+    """A share as people count, with its interval."""
+    if score["value"] is None:
+        return "an unknown number"
+    value, low, high = (round(100 * score[end]) for end in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _row(study: Study, cell: Cell) -> Row:
+    return next(row for row in study.done if row.row_id == cell.row_id)

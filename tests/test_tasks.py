@@ -1,0 +1,115 @@
+"""Several label columns of one table: folders, ranks, and a whole run."""
+
+import json
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from clinadapt.cli import app
+from clinadapt.errors import InputError
+from clinadapt.synthetic import generate
+from clinadapt.tasks import TaskResult, Tasks, folders_of
+
+LABELS = {"a": "ROW A", "b": "ROW B", "c": "ROW C"}
+
+
+def task(name, scores, groups, metric="f1"):
+    intervals = {row: [score, score - 0.1, score + 0.1] for row, score in scores.items()}
+    return TaskResult(name, name, metric, 100, intervals, groups, None, None)
+
+
+def test_folders_are_plain_and_apart():
+    assert folders_of(["smoker", "../etc", "a b", "A/B", "é"]) == {
+        "smoker": "smoker",
+        "../etc": "etc",
+        "a b": "a-b",
+        "A/B": "A-B-2",
+        "é": "é",
+    }
+    assert folders_of(["..", "//"]) == {"..": "task", "//": "task-2"}
+    with pytest.raises(InputError, match="each task once"):
+        folders_of(["x", "x"])
+
+
+def test_ranks_are_means_over_tasks_and_ties_share():
+    both = Tasks(
+        [
+            task("one", {"a": 0.9, "b": 0.8, "c": 0.8}, {"a": 1, "b": 1, "c": 2}),
+            task("two", {"a": 0.3, "b": 0.1, "c": 0.2}, {"a": 2, "b": 1, "c": 1}, "brier"),
+        ],
+        LABELS,
+    )
+    assert both.ranks() == {"a": 2.0, "b": (2.5 + 1) / 2, "c": (2.5 + 2) / 2}
+    assert both.among_the_best() == {"a": 1, "b": 2, "c": 1}
+    assert both.sentences() == [
+        "If one row is to serve all 2 tasks: ROW B cannot be told from the best in 2 of them; its "
+        "mean rank is 1.8 of 3."
+    ]
+    assert [row["row_id"] for row in both.to_json()["rows"]] == ["b", "a", "c"]
+
+
+def test_a_row_that_falls_behind_or_did_not_finish():
+    found = Tasks(
+        [
+            task("one", {"a": 0.9, "b": 0.8}, {"a": 1, "b": 2}),
+            task("two", {"a": 0.3, "b": 0.9, "c": 0.99}, {"a": 2, "b": 2, "c": 1}),
+        ],
+        LABELS,
+    )
+    assert set(found.ranks()) == {"a", "b"}
+    assert found.sentences()[1] == "It falls behind in two."
+    nothing = Tasks([task("one", {}, {})], LABELS)
+    assert nothing.sentences() == ["No row finished in every task."]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Two tasks: the built-in one, and whether a note is long."""
+    folder = tmp_path_factory.mktemp("tasks")
+    notes = generate(n_patients=100, n_notes=260, n_positive=100)
+    words = notes["text"].str.split(" ").list.len()
+    long = pl.Series("long note", (words > words.median()).cast(pl.Int64))
+    notes.rename({"label": "failure"}).with_columns(long).write_csv(folder / "notes.csv")
+    design = 'name = "small"\n[[rows]]\nfamily = "tfidf-logistic"\n'
+    design += '[[rows]]\nfamily = "tfidf-mlp"\nepochs = 2\n'
+    (folder / "small.toml").write_text(design, encoding="utf-8")
+    command = ["study", str(folder / "notes.csv"), "--id", "id", "--group", "patient"]
+    command += ["--study", str(folder / "small.toml"), "--out", str(folder / "out"), "--offline"]
+    command += ["--task", "failure", "--task", "long note"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    return folder / "out", done.output
+
+
+def test_each_task_has_a_study_of_its_own(run):
+    out, output = run
+    for folder, classes in (("failure", ["negative", "positive"]), ("long-note", ["0", "1"])):
+        study = json.loads((out / folder / "study.json").read_text(encoding="utf-8"))
+        assert study["classes"] == classes
+        assert (out / folder / "report.html").is_file()
+        assert (out / folder / "best" / "bundle.json").is_file()
+    assert "If one row is to serve all 2 tasks" in " ".join(output.split())
+
+
+def test_what_they_amount_to_is_what_each_says(run):
+    out, _ = run
+    together = json.loads((out / "tasks.json").read_text(encoding="utf-8"))
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert [task["name"] for task in together["tasks"]] == ["failure", "long note"]
+    for task in together["tasks"]:
+        board = pl.read_csv(out / task["folder"] / "leaderboard.csv")
+        for line in board.iter_rows(named=True):
+            assert task["scores"][line["row_id"]][0] == line["test"]
+            assert task["groups"][line["row_id"]] == line["group"]
+            assert f"{line['test']:.3f}" in page
+        evidence = json.loads((out / task["folder"] / "evidence.json").read_text())
+        assert task["sentence"] == evidence["sentence"]
+        assert f'href="{task["folder"]}/report.html"' in page
+    assert page.count("<script") == 0
+
+
+def test_tasks_need_a_table():
+    done = CliRunner().invoke(app, ["study", "--task", "smoker"])
+    assert isinstance(done.exception, InputError)
+    assert "name the table, too" in str(done.exception)
