@@ -61,9 +61,13 @@ def test_more_time_is_worth_it_where_a_dearer_row_is_told_to_be_better(two):
     assert steps(len(NOTES) - 1) == [("STEEP", 1.0)]
     told = two.sentences()
     assert (
-        "With 50 labelled notes, STEEP is the choice for the least memory; from 2.0 GB on FLAT."
+        "With 50 labelled notes: STEEP for the least time, from 2 s on FLAT; "
+        "STEEP for the least memory, from 2.0 GB on FLAT."
     ) in told
-    assert ("With 1,600 labelled notes, no more time than STEEP takes buys a better score.") in told
+    assert (
+        "With 1,600 labelled notes: no more time than STEEP takes buys a better score; "
+        "no more memory than STEEP takes buys a better score."
+    ) in told
 
 
 def test_a_planted_law_is_found(two):

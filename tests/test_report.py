@@ -575,7 +575,7 @@ def test_three_sentences_say_what_a_clinician_wants_to_know(study: Path) -> None
     for name in shown:
         value, low, high = (round(100 * row.metrics[name][end]) for end in ("value", "low", "high"))
         assert f"{value} ({low} to {high})" in told[1]
-    assert "Of the 3 others, 1 cannot be told from it" in told[2]
+    assert "Of the others, 1 of 3 cannot be told from it" in told[2]
 
 
 def test_the_summary_warns_where_nothing_was_learned(tmp_path: Path) -> None:

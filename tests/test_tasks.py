@@ -14,9 +14,9 @@ from clinadapt.tasks import TaskResult, Tasks, folders_of
 LABELS = {"a": "ROW A", "b": "ROW B", "c": "ROW C"}
 
 
-def task(name, scores, groups, metric="f1"):
+def task(name, scores, groups, metric="f1", recommended="a"):
     intervals = {row: [score, score - 0.1, score + 0.1] for row, score in scores.items()}
-    return TaskResult(name, name, metric, 100, intervals, groups, None, None)
+    return TaskResult(name, name, metric, 100, intervals, groups, recommended, None)
 
 
 def test_folders_are_plain_and_apart():
@@ -43,8 +43,8 @@ def test_ranks_are_means_over_tasks_and_ties_share():
     assert both.ranks() == {"a": 2.0, "b": (2.5 + 1) / 2, "c": (2.5 + 2) / 2}
     assert both.among_the_best() == {"a": 1, "b": 2, "c": 1}
     assert both.sentences() == [
-        "If one row is to serve all 2 tasks: ROW B cannot be told from the best in 2 of them; its "
-        "mean rank is 1.8 of 3."
+        "If one row is to serve all tasks: ROW B cannot be told from the best in 2 of 2; its mean "
+        "rank is 1.8 of 3."
     ]
     assert [row["row_id"] for row in both.to_json()["rows"]] == ["b", "a", "c"]
 
@@ -59,8 +59,21 @@ def test_a_row_that_falls_behind_or_did_not_finish():
     )
     assert set(found.ranks()) == {"a", "b"}
     assert found.sentences()[1] == "It falls behind in two."
-    nothing = Tasks([task("one", {}, {})], LABELS)
+    nothing = Tasks([task("one", {"a": 0.5}, {"a": 1}), task("two", {}, {})], LABELS)
     assert nothing.sentences() == ["No row finished in every task."]
+
+
+def test_a_task_in_which_nothing_was_learned_tells_nothing_of_rows():
+    noise = task("noise", {"a": 0.1, "b": 0.9}, {"a": 1, "b": 1}, recommended=None)
+    found = Tasks([task("one", {"a": 0.9, "b": 0.8}, {"a": 1, "b": 2}), noise], LABELS)
+    assert found.ranks() == {"a": 1.0, "b": 2.0}
+    assert found.among_the_best() == {"a": 1, "b": 0, "c": 0}
+    assert found.sentences()[1:] == [
+        "Nothing was shown to be learned in noise, so ranks leave this out."
+    ]
+    assert Tasks([noise], LABELS).sentences() == [
+        "Nothing was shown to be learned in noise, so ranks leave this out."
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +102,7 @@ def test_each_task_has_a_study_of_its_own(run):
         assert study["classes"] == classes
         assert (out / folder / "report.html").is_file()
         assert (out / folder / "best" / "bundle.json").is_file()
-    assert "If one row is to serve all 2 tasks" in " ".join(output.split())
+    assert "If one row is to serve all tasks" in " ".join(output.split())
 
 
 def test_what_they_amount_to_is_what_each_says(run):

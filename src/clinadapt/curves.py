@@ -236,14 +236,16 @@ class Curves:
         """What more time and more memory buy, with the fewest and with the most notes."""
         sizes = max(self.growers, key=lambda grower: len(grower.sizes)).sizes
         for number in sorted({0, len(sizes) - 1}):
-            notes = f"With {sizes[number].notes:,} labelled notes"
+            told = []
             for asked, price, spell in PRICES:
                 first, *others = self.ladder(number, price)
-                if not others:
-                    yield f"{notes}, no more {asked} than {first.label} takes buys a better score."
-                    continue
                 steps = ", ".join(f"from {spell(step.price)} on {step.label}" for step in others)
-                yield f"{notes}, {first.label} is the choice for the least {asked}; {steps}."
+                told.append(
+                    f"{first.label} for the least {asked}, {steps}"
+                    if others
+                    else f"no more {asked} than {first.label} takes buys a better score"
+                )
+            yield f"With {sizes[number].notes:,} labelled notes: {'; '.join(told)}."
 
     # ------------------------------------------------------------------ words
 

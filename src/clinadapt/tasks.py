@@ -81,13 +81,18 @@ class Tasks:
     def __init__(self, tasks: Sequence[TaskResult], labels: dict[str, str]) -> None:
         self.tasks, self.labels = tasks, labels
 
+    @property
+    def learned(self) -> list[TaskResult]:
+        """Tasks in which some row is shown to know something; the others tell nothing of rows."""
+        return [task for task in self.tasks if task.recommended is not None]
+
     def ranks(self) -> dict[str, float]:
         """Mean rank on the test notes of each row that finished in every task; ties share."""
-        shared = [row for row in self.labels if all(row in task.scores for task in self.tasks)]
-        if not shared:
+        shared = [row for row in self.labels if all(row in task.scores for task in self.learned)]
+        if not shared or not self.learned:
             return {}
         ranked = []
-        for task in self.tasks:
+        for task in self.learned:
             values = pl.Series([task.scores[row][0] for row in shared])
             better_first = -metrics.sign(task.metric) * values
             ranked.append(better_first.rank("average").to_numpy())
@@ -95,22 +100,30 @@ class Tasks:
 
     def among_the_best(self) -> dict[str, int]:
         """In how many tasks each row cannot be told from the best."""
-        return {row: sum(task.groups.get(row) == 1 for task in self.tasks) for row in self.labels}
+        return {row: sum(task.groups.get(row) == 1 for task in self.learned) for row in self.labels}
 
     def sentences(self) -> list[str]:
         """Which row would do for all tasks, and which tasks ask for another."""
         count, ranks = self.among_the_best(), self.ranks()
-        if not ranks:
-            return ["No row finished in every task."]
-        first = max(ranks, key=lambda row: (count[row], -ranks[row]))
-        told = [
-            f"If one row is to serve all {len(self.tasks)} tasks: {self.labels[first]} cannot be "
-            f"told from the best in {count[first]} of them; its mean rank is {ranks[first]:.1f} "
-            f"of {len(ranks)}."
-        ]
-        others = [task.name for task in self.tasks if task.groups.get(first) != 1]
-        if others:
-            told.append(f"It falls behind in {', '.join(others)}.")
+        told = []
+        if ranks:
+            first = max(ranks, key=lambda row: (count[row], -ranks[row]))
+            told.append(
+                f"If one row is to serve all tasks: {self.labels[first]} cannot be told from the "
+                f"best in {count[first]} of {len(self.learned)}; its mean rank is "
+                f"{ranks[first]:.1f} of {len(ranks)}."
+            )
+            behind = [task.name for task in self.learned if task.groups.get(first) != 1]
+            if behind:
+                told.append(f"It falls behind in {', '.join(behind)}.")
+        elif self.learned:
+            told.append("No row finished in every task.")
+        nothing = [task.name for task in self.tasks if task.recommended is None]
+        if nothing:
+            told.append(
+                f"Nothing was shown to be learned in {', '.join(nothing)}, so ranks leave "
+                f"{'these' if len(nothing) > 1 else 'this'} out."
+            )
         return told
 
     def to_json(self) -> dict[str, Any]:
@@ -119,6 +132,7 @@ class Tasks:
         in_order = sorted(self.labels, key=lambda row: (-count[row], ranks.get(row, np.inf)))
         return {
             "sentences": self.sentences(),
+            "learned": len(self.learned),
             "tasks": [asdict(task) for task in self.tasks],
             "rows": [
                 {

@@ -73,17 +73,17 @@ def _worth(study: Study, cell: Cell) -> str:
         )
     others = [row for row in study.done if row.row_id != cell.row_id]
     row = _row(study, cell)
-    alike = [other for other in others if other.group == row.group]
+    alike = sum(other.group == row.group for other in others)
+    cost = f"it took {words.seconds(row.seconds)} to learn"
     if not others:
         told = "There was no other method to compare it with"
     elif not alike:
-        told = "None of the others does as well"
+        told = f"None of the others does as well; {cost}"
     else:
         told = (
-            f"Of the {len(others)} others, {len(alike)} cannot be told from it on these notes; it "
-            f"took {words.seconds(row.seconds)} to learn"
+            f"Of the others, {alike} of {len(others)} cannot be told from it on these notes; {cost}"
         )
-    return f"{told}. Before it is used, it should be checked on recent notes of the very ward."
+    return f"{told}. Before it is used, check it on recent notes of the ward where it will be used."
 
 
 def _of_hundred(score: dict[str, Any]) -> str:
