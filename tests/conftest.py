@@ -12,14 +12,25 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from clinadapt.cli import app
 from clinadapt.columns import Columns
 from clinadapt.notes import Notes, read_notes
 from clinadapt.offline import no_network
 from clinadapt.synthetic import generate
 
+SPARSE_STUDY = """
+name = "small"
+[[rows]]
+family = "tfidf-logistic"
+[[rows]]
+family = "tfidf-mlp"
+epochs = 2
+"""
 SMALL = {"n_notes": 240, "n_patients": 80, "n_positive": 96}
 
 
@@ -84,3 +95,49 @@ def finished_study(
     out = tmp_path_factory.mktemp("study") / "out"
     Study(small_notes_synthetic, study_design, out).run()
     return out
+
+
+@pytest.fixture(scope="session")
+def sites_table() -> pl.DataFrame:
+    """Notes of three sites; some patients were seen at two."""
+    notes = generate(n_patients=150, n_notes=420, n_positive=160)
+    generator = np.random.default_rng(0)
+    patients = notes["patient"].unique(maintain_order=True).to_list()
+    home = dict(zip(patients, generator.choice(["north", "south", "west"], 150), strict=True))
+    moved = set(patients[:20])
+    site = [
+        generator.choice(["north", "south", "west"]) if name in moved else home[name]
+        for name in notes["patient"]
+    ]
+    return notes.with_columns(pl.Series("site", site), pl.Series("age", range(len(notes))))
+
+
+@pytest.fixture(scope="session")
+def study_of_sites(sites_table: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a table, a study file, and a study that holds out sites."""
+    folder = tmp_path_factory.mktemp("sites")
+    sites_table.write_parquet(folder / "notes.parquet")
+    (folder / "small.toml").write_text(SPARSE_STUDY, encoding="utf-8")
+    command = ["study", str(folder / "notes.parquet"), "--id", "id", "--group", "patient"]
+    command += ["--study", str(folder / "small.toml"), "--out", str(folder / "out")]
+    command += ["--sites", "site", "--describe", "age", "--offline"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def study_of_tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Two tasks: the built-in one, and whether a note is long."""
+    folder = tmp_path_factory.mktemp("tasks")
+    notes = generate(n_patients=100, n_notes=260, n_positive=100)
+    words = notes["text"].str.split(" ").list.len()
+    long = pl.Series("long note", (words > words.median()).cast(pl.Int64))
+    notes.rename({"label": "failure"}).with_columns(long).write_csv(folder / "notes.csv")
+    (folder / "small.toml").write_text(SPARSE_STUDY, encoding="utf-8")
+    command = ["study", str(folder / "notes.csv"), "--id", "id", "--group", "patient"]
+    command += ["--study", str(folder / "small.toml"), "--out", str(folder / "out"), "--offline"]
+    command += ["--task", "failure", "--task", "long note"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    return folder / "out", done.output

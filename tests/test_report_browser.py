@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +130,46 @@ def test_two_rows_of_the_readers_choice_are_compared(opened, finished_study):
     assert "two different rows" in page.locator("#picked").inner_text()
 
 
+def serious(page: Page) -> dict[str, list]:
+    """What an accessibility check finds that is serious, and where."""
+    violations = Axe().run(page).response["violations"]
+    return {
+        found["id"]: [node["target"] for node in found["nodes"]][:3]
+        for found in violations
+        if found["impact"] in ("serious", "critical")
+    }
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_an_accessibility_check_finds_nothing_serious(opened, scheme):
     page, _ = opened
     page.emulate_media(color_scheme=scheme)
     for details in page.locator("details").all():
         details.evaluate("element => element.open = true")
-    violations = Axe().run(page).response["violations"]
-    told = {
-        found["id"]: [node["target"] for node in found["nodes"]][:3]
-        for found in violations
-        if found["impact"] in ("serious", "critical")
-    }
-    assert told == {}
+    assert serious(page) == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_sites_and_of_several_tasks(browser, study_of_sites, study_of_tasks, scheme):
+    reports = (study_of_sites / "out" / "report.html", study_of_tasks[0] / "report.html")
+    for viewport, report in product((LAPTOP, PHONE), reports):
+        page = browser.new_page(viewport=viewport, color_scheme=scheme)
+        asked, said = [], []
+        page.on("request", lambda sent, asked=asked: asked.append(sent.url))
+        page.on("console", lambda line, said=said: said.append(line.text))
+        page.goto(f"file://{report}")
+        beyond = [url for url in asked if not url.startswith(("blob:", "data:"))]
+        assert beyond == [f"file://{report}"]
+        assert said == []
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert serious(page) == {}
+        page.close()
+
+
+def test_the_page_of_several_tasks_leads_to_each(browser, study_of_tasks):
+    page = browser.new_page(viewport=LAPTOP)
+    page.goto(f"file://{study_of_tasks[0] / 'report.html'}")
+    page.get_by_role("link", name="long note").click()
+    page.wait_for_selector(".chart svg")
+    assert page.url == f"file://{study_of_tasks[0] / 'long-note' / 'report.html'}"
+    page.close()

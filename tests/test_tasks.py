@@ -1,4 +1,4 @@
-"""Several label columns of one table: folders, ranks, and a whole run."""
+"""Several label columns of one table: folders, ranks, and a whole study_of_tasks."""
 
 import json
 
@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 from clinadapt.cli import app
 from clinadapt.errors import InputError
-from clinadapt.synthetic import generate
 from clinadapt.tasks import TaskResult, Tasks, folders_of
 
 LABELS = {"a": "ROW A", "b": "ROW B", "c": "ROW C"}
@@ -76,27 +75,8 @@ def test_a_task_in_which_nothing_was_learned_tells_nothing_of_rows():
     ]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Two tasks: the built-in one, and whether a note is long."""
-    folder = tmp_path_factory.mktemp("tasks")
-    notes = generate(n_patients=100, n_notes=260, n_positive=100)
-    words = notes["text"].str.split(" ").list.len()
-    long = pl.Series("long note", (words > words.median()).cast(pl.Int64))
-    notes.rename({"label": "failure"}).with_columns(long).write_csv(folder / "notes.csv")
-    design = 'name = "small"\n[[rows]]\nfamily = "tfidf-logistic"\n'
-    design += '[[rows]]\nfamily = "tfidf-mlp"\nepochs = 2\n'
-    (folder / "small.toml").write_text(design, encoding="utf-8")
-    command = ["study", str(folder / "notes.csv"), "--id", "id", "--group", "patient"]
-    command += ["--study", str(folder / "small.toml"), "--out", str(folder / "out"), "--offline"]
-    command += ["--task", "failure", "--task", "long note"]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    return folder / "out", done.output
-
-
-def test_each_task_has_a_study_of_its_own(run):
-    out, output = run
+def test_each_task_has_a_study_of_its_own(study_of_tasks):
+    out, output = study_of_tasks
     for folder, classes in (("failure", ["negative", "positive"]), ("long-note", ["0", "1"])):
         study = json.loads((out / folder / "study.json").read_text(encoding="utf-8"))
         assert study["classes"] == classes
@@ -105,8 +85,8 @@ def test_each_task_has_a_study_of_its_own(run):
     assert "If one row is to serve all tasks" in " ".join(output.split())
 
 
-def test_what_they_amount_to_is_what_each_says(run):
-    out, _ = run
+def test_what_they_amount_to_is_what_each_says(study_of_tasks):
+    out, _ = study_of_tasks
     together = json.loads((out / "tasks.json").read_text(encoding="utf-8"))
     page = (out / "report.html").read_text(encoding="utf-8")
     assert [task["name"] for task in together["tasks"]] == ["failure", "long note"]
