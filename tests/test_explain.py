@@ -20,7 +20,7 @@ from clinadapt.explain import WAYS, explain
 from clinadapt.explain.gradients import integrate
 from clinadapt.explain.kinds import fold
 from clinadapt.explain.sparse import OCCURRENCES
-from clinadapt.explain.tokens import Reader, _sequences, attributions
+from clinadapt.explain.tokens import Reader, attributions, sequences
 from clinadapt.explain.words import gather, spans
 from clinadapt.families import FAMILIES
 from clinadapt.head import masked_mean
@@ -221,7 +221,7 @@ def test_every_architecture_is_served(name, encoder_folders):
             alone = tokenizer.encode(" " + shown(one, word), add_special_tokens=False)
             assert word.read == bool(alone.ids)
     # Tokens lie where the tokenizer's own pieces say: none reaches into two words.
-    _, _, number, where = _sequences(
+    _, _, number, where = sequences(
         Reader(None, None, tokenizer, 40, "head", "binary", None), texts[0]
     )
     for token in number[number >= 0]:
@@ -255,7 +255,7 @@ def test_the_explained_tokens_are_those_that_the_model_reads(cut, encoder_folder
     reader = Reader(None, None, tokenizer, 12, cut, "binary", None)
     sequence = 0
     for text in texts:
-        ids, mask, number, where = _sequences(reader, text)
+        ids, mask, number, where = sequences(reader, text)
         for row in range(len(ids)):
             assert ids[row][mask[row]].tolist() == expected.sequence(sequence).tolist()
             sequence += 1

@@ -131,7 +131,7 @@ def test_the_page_quotes_notes_safely(bundle, notes_table, tmp_path):
     assert not re.search(r"https?://|//[a-z]|@import|url\(|src=|href=", page)
     assert "default-src 'none'" in page
     assert re.search(
-        r'<mark class="raises heavy"[^>]*title="\+\d\.\d\d to the logit of 1">fever', page
+        r'<mark class="raises heavy"[^>]*title="\+\d\.\d{3} to the logit of 1">fever', page
     )
     assert "Faithfulness" in page
 

@@ -18,7 +18,7 @@ from clinadapt.labels import Task
 STEPS = 32
 SMALL_STEPS = 128  # of a network that costs little
 # Inputs of the network, of all steps that go through it together.
-AT_ONCE = 2**21
+AT_ONCE = 2**19
 
 
 def integrate(

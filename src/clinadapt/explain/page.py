@@ -155,5 +155,5 @@ def _listed(explanation: Explanation) -> list[Word]:
 
 
 def signed(value: float) -> str:
-    """Two digits after the point, with a sign."""
-    return f"{value:+.2f}".replace("-", "−")
+    """Three digits after the point, with a sign; nothing is +0.000."""
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")

@@ -144,7 +144,7 @@ def attributions(
     """
     unknown = _unknown(reader)
     for text, column in zip(texts, columns, strict=True):
-        ids, mask, number, where = _sequences(reader, text)
+        ids, mask, number, where = sequences(reader, text)
         ids, mask = ids.to(reader.device), mask.to(reader.device)
         with torch.no_grad():
             vectors = reader.embedding(ids)
@@ -154,11 +154,11 @@ def attributions(
         def logit(
             embedded: Tensor, ids: Tensor = ids, mask: Tensor = mask, to: int = column
         ) -> Tensor:
-            steps, sequences = embedded.shape[:2]
+            steps, windows = embedded.shape[:2]
             batch = Batch(
                 ids.repeat(steps, 1),
                 mask.repeat(steps, 1),
-                torch.arange(steps, device=ids.device).repeat_interleave(sequences),
+                torch.arange(steps, device=ids.device).repeat_interleave(windows),
                 steps,
             )
             vectors = embedded.flatten(0, 1)
@@ -184,7 +184,7 @@ def _unknown(reader: Reader) -> Tensor:
     return reader.embedding.weight.mean(dim=0)  # type: ignore[operator]
 
 
-def _sequences(
+def sequences(
     reader: Reader, text: str
 ) -> tuple[Tensor, Tensor, NDArray[np.int64], list[tuple[int, int]]]:
     """Ids and mask [sequence, token], each token's number in the text or -1, where each is."""
