@@ -254,6 +254,75 @@ def predict(
 
 
 @app.command()
+def explain(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/best.")],
+    notes: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.")],
+    text: TextOption = "text",
+    id: IdOption = None,
+    encoding: EncodingOption = "utf-8",
+    limit: Annotated[
+        int, typer.Option("--limit", "--rows", min=1, help="Notes explained, from the first on.")
+    ] = 20,
+    target: Annotated[
+        str | None, typer.Option("--class", help="Explained class; default: what is predicted.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="HTML, JSONL or Parquet file. It will contain patient text.")
+    ] = Path("explanations.html"),
+    faithfulness: Annotated[
+        bool, typer.Option("--faithfulness", help="Delete the strongest words and see.")
+    ] = False,
+) -> None:
+    """Say which words of notes moved a bundle's model. Writes patient text."""
+    with ExitStack() as stack:
+        _go_offline(stack, True)
+        from clinadapt.explain.files import explain_table
+        from clinadapt.terminal import print_faithfulness, progress_bar
+
+        with progress_bar() as progress:
+            count, found = explain_table(
+                bundle, notes, out, text, id, encoding, limit, target, faithfulness, progress
+            )
+    if found is not None:
+        print_faithfulness(found)
+    _say(f"{count} notes explained: {escape(str(out))} ([bold]contains patient text[/])")
+
+
+@app.command()
+def errors(
+    folder: Annotated[Path, typer.Argument(help="A finished study's folder.")],
+    notes: NotesArgument = None,
+    text: TextOption = "text",
+    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
+    separator: SeparatorOption = None,
+    id: IdOption = None,
+    group: GroupOption = None,
+    split: SplitOption = None,
+    positive: PositiveOption = None,
+    encoding: EncodingOption = "utf-8",
+    leave_out_bad: LeaveOutOption = False,
+    limit: Annotated[int, typer.Option(min=1, help="Errors shown, most confident first.")] = 50,
+    sample: Annotated[int, typer.Option(min=1, help="Notes in which kinds are counted.")] = 200,
+    out: Annotated[Path, typer.Option(help="HTML file. It will contain patient text.")] = Path(
+        "errors.html"
+    ),
+) -> None:
+    """Show the most confident errors of a study and what kind they are. Writes patient text."""
+    table = _read(
+        notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad
+    )
+    with ExitStack() as stack:
+        _go_offline(stack, True)
+        from clinadapt.explain.files import write_mistakes
+        from clinadapt.terminal import print_kinds, progress_bar
+
+        with progress_bar() as progress:
+            found = write_mistakes(folder, table, out, limit, sample, progress)
+        print_kinds(found)
+    _say(f"{len(found.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Write a study's report again."""
     from clinadapt.report import render

@@ -117,7 +117,7 @@ class VectorSource:
 
     def batch(self, notes: NDArray[np.int64]) -> Batch:
         """Return notes as states [note, 1, width]."""
-        return _one_token_each(self.vectors[torch.from_numpy(notes)])
+        return one_token_each(self.vectors[torch.from_numpy(notes)])
 
 
 class SparseSource:
@@ -135,10 +135,11 @@ class SparseSource:
     def batch(self, notes: NDArray[np.int64]) -> Batch:
         """Return notes as states [note, 1, feature]."""
         dense = self.matrix[notes].toarray().astype(np.float32, copy=False)
-        return _one_token_each(torch.from_numpy(dense))
+        return one_token_each(torch.from_numpy(dense))
 
 
-def _one_token_each(vectors: Tensor) -> Batch:
+def one_token_each(vectors: Tensor) -> Batch:
+    """Notes as states [note, 1, width], of vectors [note, width]."""
     notes = len(vectors)
     mask = torch.ones(notes, 1, dtype=torch.bool)
     return Batch(vectors[:, None], mask, torch.arange(notes), notes)

@@ -1,7 +1,9 @@
 """What the command line shows: progress, the leaderboard, what was found in the notes."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
@@ -18,6 +20,10 @@ from clinadapt.plan import HERE, Plan, disk_bytes, schedule
 from clinadapt.results import EVIDENCE, read_json
 from clinadapt.split import Split
 from clinadapt.study import Study
+
+if TYPE_CHECKING:
+    from clinadapt.explain.faithfulness import Faithfulness
+    from clinadapt.explain.mistakes import Mistakes, Share
 
 STAGE_WIDTH = 44
 WIDE = 110  # columns of a terminal that shows every column of the leaderboard
@@ -81,6 +87,55 @@ class StudyDisplay:
         self.console.print(
             f"[green]done[/] {name}: {metric} {shown} on validation, {seconds:.1f} s"
         )
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for one stage of work, and what moves it."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeRemainingColumn(), transient=True) as bars:
+        bar = bars.add_task("", total=None)
+        yield lambda stage, done, total: bars.update(
+            bar, description=stage, completed=done, total=total
+        )
+
+
+def print_faithfulness(found: "Faithfulness") -> None:
+    """Print what deleting the strongest words did, against random ones."""
+    table = Table(
+        title=f"Fall of the probability of what was said, mean of {found.notes} notes",
+        title_justify="left",
+    )
+    table.add_column("without")
+    table.add_column("fall [95 %]", justify="right")
+    for name, score in (
+        ("the strongest tenth of the words", found.strongest),
+        ("as many random words", found.random),
+        ("difference", found.difference),
+    ):
+        shown = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+        table.add_row(name, escape(shown))
+    Console().print(table)
+
+
+def print_kinds(found: "Mistakes") -> None:
+    """Print how common each kind is among wrong and among right notes."""
+    table = Table(
+        title=f"wrong on {found.wrong} of {found.wrong + found.right} test notes: kinds",
+        title_justify="left",
+    )
+    for heading in ("kind", "among wrong notes [95 %]", "among right notes [95 %]"):
+        table.add_column(escape(heading), justify="left" if heading == "kind" else "right")
+    for kind, shares in found.shares.items():
+        table.add_row(kind, *map(_share, shares))
+    Console().print(table)
+
+
+def _share(share: "Share | None") -> str:
+    if share is None:
+        return "–"
+    percent = f"{share.count / share.of:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    return escape(f"{share.count} of {share.of}, {percent}")
 
 
 def print_notes(notes: Notes, split: Split) -> None:

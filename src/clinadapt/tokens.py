@@ -78,7 +78,7 @@ def tokenize(
     for encoding in encoded:
         bare = encoding.ids
         shortened += len(bare) > room
-        sequences += [before + piece + after for piece in _pieces(bare, room, cut)]
+        sequences += [before + piece + after for piece in pieces(bare, room, cut)]
         first.append(len(sequences))
     lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
     return Tokens(
@@ -89,7 +89,8 @@ def tokenize(
     )
 
 
-def _pieces(ids: list[int], room: int, cut: Cut) -> list[list[int]]:
+def pieces(ids: list[int], room: int, cut: Cut) -> list[list[int]]:
+    """What is kept of a note's ids (or of their numbers), in sequences of at most `room`."""
     if len(ids) <= room:
         return [ids]
     if cut == "head":

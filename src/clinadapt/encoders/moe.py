@@ -12,6 +12,8 @@ for it. Its weight $\alpha$ is 0.01 in the Switch paper (the default) and 1.0 in
 No token is dropped for want of capacity: on one machine there is no reason to.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import torch
@@ -38,6 +40,7 @@ class Experts(nn.Module):
         # Tokens sent to each expert since the count was last taken; not a weight.
         self.routed: Tensor
         self.register_buffer("routed", torch.zeros(experts), persistent=False)
+        self.held: Tensor | None = None  # expert of each token [sequence · token]
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map states to states [sequence, token, width], and the balance loss (unweighted)."""
@@ -45,6 +48,9 @@ class Experts(nn.Module):
         real = mask.flatten()
         probabilities = self.router(states).float().softmax(dim=-1)
         confidence, choice = probabilities.max(dim=-1)
+        if self.held is not None:
+            choice = self.held.repeat(len(choice) // len(self.held))
+            confidence = probabilities.gather(1, choice[:, None])[:, 0]
         # One stable sort puts each expert's tokens side by side, and the padding last.
         experts = len(self.experts)
         choice = choice.masked_fill(~real, experts)
@@ -111,6 +117,30 @@ class MoETransformer(nn.Module):
             total = total + balance
         self.balance = total.detach()
         return hidden, batch.mask, self.balance_weight * total
+
+    @contextmanager
+    def routing_held(self, batch: Batch) -> Iterator[None]:
+        """Keep each token of a batch with its expert while states vary, within a `with` block.
+
+        Batches inside are this one, repeated. The routing jumps; what is left is continuous.
+        """
+        found: list[Tensor] = []
+        with torch.no_grad():
+            hooks = [
+                mixture.router.register_forward_hook(
+                    lambda module, args, scores: found.append(scores.argmax(dim=-1))
+                )
+                for mixture in self.mixtures
+            ]
+            self(batch)
+        for hook, mixture, choice in zip(hooks, self.mixtures, found, strict=True):
+            hook.remove()
+            mixture.held = choice
+        try:
+            yield
+        finally:
+            for mixture in self.mixtures:
+                mixture.held = None
 
     def take_report(self) -> dict[str, object]:
         """Share of tokens that each expert got since the last call, and the last balance loss.

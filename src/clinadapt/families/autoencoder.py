@@ -161,7 +161,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
             held = (self._standard(validation[0]), validation[1])
         self.history_: list[dict[str, Any]] = neural.fit_classifier(
             self.classifier_,
-            VectorSource((codes.vectors - self._center) / self._scale),
+            VectorSource(self.standardize(codes.vectors)),
             labels,
             held,
             metric,
@@ -199,9 +199,11 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         )
 
     def _standard(self, texts: Sequence[str]) -> VectorSource:
-        """Codes of notes, centred and scaled as on the training notes."""
-        codes = self._codes(self.features_.transform(texts))
-        return VectorSource((codes.vectors - self._center) / self._scale)
+        return VectorSource(self.standardize(self._codes(self.features_.transform(texts)).vectors))
+
+    def standardize(self, codes: Tensor) -> Tensor:
+        """Codes [note, code], centred and scaled as on the training notes."""
+        return (codes - self._center.to(codes.device)) / self._scale.to(codes.device)
 
     def predict_proba(
         self, texts: Sequence[str], context: Context | None = None

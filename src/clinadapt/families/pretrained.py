@@ -199,7 +199,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         self.pooling_: Pooling = causal_or_mean if self.pooling == "auto" else self.pooling
 
     @property
-    def _after_pooling(self) -> bool:
+    def after_pooling(self) -> bool:
         """Whether nothing that trains looks at single tokens."""
         no_tokens = self.placement == "pooled" or self.structure == "none"
         return no_tokens and not self.suffix_
@@ -232,7 +232,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             if self.placement != "layers":
                 final = self._make_structure()
             head = Head(width, classes, self.inner, self.dropout)
-        pooling: Pooling = "mean" if self._after_pooling else self.pooling_
+        pooling: Pooling = "mean" if self.after_pooling else self.pooling_
         self.network_ = NoteNetwork(encoder, final, head, pooling)
         trained = neural.trainable(self.network_)
         self.history_: list[dict[str, Any]] = []
@@ -340,7 +340,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
 
     def _made_up(self, notes: int, dtype: torch.dtype) -> Batch:
         """Notes of the greatest length, as the network gets them."""
-        longest = 1 if self._after_pooling else self.max_tokens
+        longest = 1 if self.after_pooling else self.max_tokens
         mask = torch.ones(notes, longest, dtype=torch.bool)
         if not self.boundary_:
             inputs = torch.ones(notes, longest, dtype=torch.int64)
@@ -390,7 +390,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         return [self._pooled(source) for source in self.prefix_.cached(parts, context, device)]
 
     def _pooled(self, source: StateSource) -> Source:
-        return source.pooled(self.pooling_) if self._after_pooling else source
+        return source.pooled(self.pooling_) if self.after_pooling else source
 
     # ------------------------------------------------------------------ prediction
 
