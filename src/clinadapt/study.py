@@ -27,6 +27,7 @@ from clinadapt.cells import FORMAT, CellFolders
 from clinadapt.context import Context, Progress, no_progress
 from clinadapt.description import describe, summarize
 from clinadapt.design import Cell, Design, expand, load_design
+from clinadapt.energy import Meter
 from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError, LimitError
 from clinadapt.fitting import CHECKPOINT, Material, fit_cell
 from clinadapt.machine import environment
@@ -59,6 +60,9 @@ class Study:
         that does not fit with everything given up is skipped.
     hours : float, optional
         For the whole run: a cell that is predicted to take longer than what is left is skipped.
+    energy : str, optional
+        Country whose electricity the cells use, such as "FRA": their energy is measured, or
+        estimated where there is no meter. See `clinadapt.energy`.
 
     Raises
     ------
@@ -76,7 +80,9 @@ class Study:
         cache: str | Path | None = None,
         memory: int | None = None,
         hours: float | None = None,
+        energy: str | None = None,
     ) -> None:
+        self.meter = None if energy is None else Meter(energy)
         self.design: Design = load_design(design)
         if overrides:
             self.design = load_design({**self.design.model_dump(), **overrides})
@@ -264,9 +270,13 @@ class Study:
 
     def _fit(self, cell: Cell, folder: Path, progress: Progress) -> dict[str, Any]:
         context = Context(cache=self.cache, memory=self.memory, progress=progress)
-        return fit_cell(
-            self.material, cell, self.folders.id(cell), folder, context, self.environment
-        )
+        asked = (self.material, cell, self.folders.id(cell), folder, context, self.environment)
+        if self.meter is None:
+            return fit_cell(*asked)
+        with self.meter.measure() as energy:
+            content = fit_cell(*asked)
+        content["cost"]["energy"] = energy
+        return content
 
     # ------------------------------------------------------------------ cells
 
