@@ -14,6 +14,7 @@ from clinadapt.errors import ClinadaptError
 if TYPE_CHECKING:
     from clinadapt.notes import Notes
     from clinadapt.study import Study
+    from clinadapt.tracking import Tracker
 
 app = typer.Typer(
     name="clinadapt",
@@ -71,6 +72,17 @@ MemoryOption = Annotated[
 HoursOption = Annotated[
     float | None, typer.Option(min=0, help="For the whole run; what will not fit is skipped.")
 ]
+EnergyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COUNTRY",
+        help="Measure or estimate energy and CO2e: whose electricity, such as FRA, DEU, USA.",
+    ),
+]
+STORES = "local (OUT/mlflow.db), sqlite:///FILE or a server's http address."
+MlflowOption = Annotated[
+    str | None, typer.Option(metavar="STORE", help=f"Log every cell to MLflow: {STORES}")
+]
 OfflineOption = Annotated[
     bool,
     typer.Option(
@@ -125,25 +137,42 @@ def study(
     cache: CacheOption = None,
     memory: MemoryOption = None,
     hours: HoursOption = None,
+    energy: EnergyOption = None,
+    mlflow: MlflowOption = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
     offline: OfflineOption = False,
 ) -> None:
     """Compare every row of a study on a table of notes; go on if it was interrupted."""
-    table = _read(
-        notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad
-    )
     with ExitStack() as stack:
         _go_offline(stack, offline)
-        from clinadapt.terminal import StudyDisplay, print_leaderboard, print_notes
+        from clinadapt.tracking import store_uri
+
+        store = None if mlflow is None else store_uri(mlflow, out)
+        table = _read(
+            notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad
+        )
+        from clinadapt.terminal import StudyDisplay, print_leaderboard, print_meter, print_notes
 
         overrides = _overrides(
             max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric, margin=margin
         )
-        run = _open_study(table, study, out, encoder, overrides, cache, memory, hours)
+        run = _open_study(table, study, out, encoder, overrides, cache, memory, hours, energy)
+        tracker = None if store is None else _open_tracker(store, run)
         print_notes(table, run.split)
+        if run.meter is not None:
+            print_meter(run.meter)
         with StudyDisplay(len(run.cells)) as display:
-            board = run.run(display.progress, display.finished, retry)
+
+            def finished(result: dict[str, Any]) -> None:
+                display.finished(result)
+                if tracker is not None:
+                    tracker(result)
+
+            board = run.run(display.progress, finished, retry)
         print_leaderboard(board, run)
+        if tracker is not None and tracker.problem is not None:
+            _say(f"[yellow]MLflow[/] has not got every cell: {escape(tracker.problem)}")
+            _say(f"clinadapt track {escape(str(out))} --store STORE logs what is missing")
 
 
 def _overrides(**values: Any) -> dict[str, Any]:
@@ -160,12 +189,19 @@ def _open_study(
     cache: Path | None,
     memory: str | None,
     hours: float | None,
+    energy: str | None = None,
 ) -> "Study":
     from clinadapt.memory import parse_bytes
     from clinadapt.study import Study
 
     limit = None if memory is None else parse_bytes(memory)
-    return Study(table, design, out, encoders or (), overrides, cache, limit, hours)
+    return Study(table, design, out, encoders or (), overrides, cache, limit, hours, energy)
+
+
+def _open_tracker(uri: str, study: "Study") -> "Tracker":
+    from clinadapt.tracking import Tracker
+
+    return Tracker(uri, study.design.name, study.material.fingerprint)
 
 
 @app.command()
@@ -251,6 +287,20 @@ def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
     if not (folder / "leaderboard.csv").is_file():
         raise InputError(f"{folder} holds no finished study (no leaderboard.csv)")
     _say(escape(str(render(folder))))
+
+
+@app.command()
+def track(
+    folder: Annotated[Path, typer.Argument(help="A study's folder.")],
+    store: Annotated[str, typer.Option(help=STORES)] = "local",
+    offline: OfflineOption = False,
+) -> None:
+    """Log the cells of a study to MLflow, those that it has not got yet."""
+    with ExitStack() as stack:
+        _go_offline(stack, offline)
+        from clinadapt.tracking import track as log_cells
+
+        _say(f"{log_cells(folder, store)} cells are in MLflow")
 
 
 @app.command()
