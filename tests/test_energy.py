@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import threading
 import time
@@ -209,6 +210,7 @@ def test_the_report_calls_an_estimate_an_estimate(study):
     page = (study / "report.html").read_text(encoding="utf-8")
     section = page.partition('<section id="energy">')[2].partition("</section>")[0]
     assert "memory estimated from its size" in section
+    assert len(re.findall(r"\d k?(?:Wh|g) <small>(?:part )?estimate</small>", section)) == 2
     assert "FRA, 56 g a kWh" in section
     assert "whole machine" in section
     table = pl.read_csv(study / "tables" / "energy.csv")
