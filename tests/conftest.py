@@ -5,6 +5,8 @@ import os
 # Two test processes share two cores; and tokenizers must not warn about forks.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tests that import MLflow do so before the network is shut.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # Speed decides nothing in tests: each backend is tested by name.
 os.environ["CLINADAPT_BACKEND"] = "torch"
 

@@ -149,6 +149,19 @@ def test_help_imports_nothing_heavy():
     assert time.monotonic() - started < 10
 
 
+def test_a_study_without_the_options_imports_neither_library(tmp_path):
+    code = (
+        "import sys; from clinadapt import Study; from clinadapt import cli, terminal, tracking\n"
+        "from clinadapt.notes import read_notes; from clinadapt.synthetic import generate\n"
+        "design = {'name': 'x', 'resamples': 100, 'rows': [{'family': 'tfidf-logistic'}]}\n"
+        f"Study(read_notes(generate(60, 20, 24)), design, {str(tmp_path / 'out')!r}).run()\n"
+        "found = {'codecarbon', 'mlflow'} & set(sys.modules)\n"
+        "print(*found, file=sys.stderr); sys.exit(bool(found))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_brackets_in_labels_and_advice_are_shown_as_they_are(tmp_path, capsys):
     path = tmp_path / "notes.csv"
     words = {"[/x] a": "fievre", "[b]": "dyspnee"}

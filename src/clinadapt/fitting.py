@@ -137,7 +137,11 @@ def fit_cell(
         "metrics": scores["test"],
         "validation_metrics": scores["validation"],
         "training": model.history_,
-        "data": {**summarize(material.notes, material.fingerprint), "cut": cut},
+        "data": {
+            **summarize(material.notes, material.fingerprint),
+            "labelled": len(train) + len(validation),
+            "cut": cut,
+        },
         "encoder_sha256": getattr(model, "encoder_fingerprint_", None),
         "cost": {
             "encode_seconds": encoding.encode_seconds,

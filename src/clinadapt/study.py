@@ -26,6 +26,7 @@ from clinadapt.cells import FORMAT, CellFolders
 from clinadapt.context import Context, Finished, Progress, no_progress
 from clinadapt.description import describe, summarize
 from clinadapt.design import Cell, Design, expand, load_design
+from clinadapt.energy import Meter
 from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError, LimitError
 from clinadapt.fitting import CHECKPOINT, Material, fit_cell
 from clinadapt.machine import environment
@@ -61,6 +62,9 @@ class Study:
     sites : str, optional
         Column that describes the notes, such as a site, department or year: every row is fitted
         again for each of its values, on the notes of all others, and scored on the notes of that.
+    energy : str, optional
+        Country whose electricity the cells use, such as "FRA": their energy is measured, or
+        estimated where there is no meter. See `clinadapt.energy`.
 
     Raises
     ------
@@ -79,7 +83,9 @@ class Study:
         memory: int | None = None,
         hours: float | None = None,
         sites: str | None = None,
+        energy: str | None = None,
     ) -> None:
+        self.meter = None if energy is None else Meter(energy)
         self.design: Design = load_design(design)
         if overrides:
             self.design = load_design({**self.design.model_dump(), **overrides})
@@ -250,9 +256,13 @@ class Study:
 
     def _fit(self, cell: Cell, folder: Path, progress: Progress) -> dict[str, Any]:
         context = Context(cache=self.cache, memory=self.memory, progress=progress)
-        return fit_cell(
-            self.material, cell, self.folders.id(cell), folder, context, self.environment
-        )
+        asked = (self.material, cell, self.folders.id(cell), folder, context, self.environment)
+        if self.meter is None:
+            return fit_cell(*asked)
+        with self.meter.measure() as energy:
+            content = fit_cell(*asked)
+        content["cost"]["energy"] = energy
+        return content
 
     # ------------------------------------------------------------------ cells
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from clinadapt.cost import spell_seconds
 from clinadapt.duplicates import Duplicates
+from clinadapt.energy import Meter, in_words
 from clinadapt.memory import spell_bytes
 from clinadapt.notes import Notes
 from clinadapt.plan import HERE, Plan, disk_bytes, schedule
@@ -157,6 +158,14 @@ def print_notes(notes: Notes, split: Split) -> None:
         console.print(f"[yellow]warning[/] {escape(warning)}")
     if notes.left_out:
         console.print(f"[yellow]left out[/] {len(notes.left_out)} rows (listed in study.json)")
+
+
+def print_meter(meter: Meter) -> None:
+    """Print how energy will be known, and what codecarbon warns of."""
+    console = Console()
+    console.print(f"energy of the whole machine: {escape(in_words(meter.parts))}", soft_wrap=True)
+    for warning in meter.warnings:
+        console.print(f"[yellow]warning[/] codecarbon: {escape(warning)}", soft_wrap=True)
 
 
 def print_check(notes: Notes, pairs: Duplicates) -> None:

@@ -5,6 +5,7 @@ words    numbers as people read them
 tables   what the page counts and lays out itself
 findings what the comparison of the rows found, in sentences
 growth   scores over the number of labelled notes
+spending energy, and how it is known
 charts   the other charts; drawing is how all of them look
 decisions  what the probabilities mean, and what acting on them is worth
 export   the same numbers as JSON, CSV and LaTeX

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt.report import decisions, findings, summary, words
+from clinadapt.report import decisions, findings, spending, summary, words
 from clinadapt.report.load import Study
 
 REPORT = "report.json"
@@ -34,7 +34,7 @@ LATEX = {
 
 
 def write(study: Study, folder: Path) -> None:
-    """Write ``report.json``, and the leaderboard and the comparisons under ``tables/``.
+    """Write ``report.json``, and the leaderboard, the comparisons and any energy in ``tables/``.
 
     Parameters
     ----------
@@ -47,10 +47,14 @@ def write(study: Study, folder: Path) -> None:
     tables = folder / TABLES
     tables.mkdir(exist_ok=True)
     metric = words.metric(study.about["metric"])
-    for name, table, caption in (
+    written = [
         ("leaderboard", leaderboard(study), f"Test {metric} with 95 % intervals, and cost."),
         ("comparisons", comparisons(study), f"Differences of test {metric} in points."),
-    ):
+    ]
+    if spending.spent(study):
+        caption = "Energy of the whole machine while a cell ran, and how it is known."
+        written.append(("energy", energy(study), caption))
+    for name, table, caption in written:
         table.write_csv(tables / f"{name}.csv")
         (tables / f"{name}.tex").write_text(latex(table, caption), encoding="utf-8")
 
@@ -67,6 +71,7 @@ def _content(study: Study) -> dict[str, Any]:
         },
         "calibration": None if meaning is None else asdict(meaning),
         "operating_points": [asdict(point) for point in decisions.points(study)],
+        "energy": [asdict(line) for line in spending.spent(study)],
         "evidence": study.evidence,
         "curves": study.curves,
         "subgroups": study.subgroups,
@@ -107,6 +112,22 @@ def comparisons(study: Study) -> pl.DataFrame:
                 "McNemar p": words.p(pair.mcnemar["p"]),
             }
             for pair in pairs
+        ]
+    )
+
+
+def energy(study: Study) -> pl.DataFrame:
+    """One line a finished row whose energy is on record."""
+    return pl.DataFrame(
+        [
+            {
+                "Row": line.row,
+                "Energy": words.energy(line.kwh),
+                "CO2e": words.mass(line.kg_co2e),
+                "Kind": line.kind,
+                "How it is known": line.how,
+            }
+            for line in spending.spent(study)
         ]
     )
 

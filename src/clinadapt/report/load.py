@@ -69,6 +69,7 @@ class Cell:
     metrics: dict[str, dict[str, Any]]
     training: list[dict[str, Any]]
     cut: dict[str, int]
+    energy: dict[str, Any] | None
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Read the cell's labels, predictions and probabilities on a part."""
@@ -191,4 +192,5 @@ def _cell(file: Path) -> Cell:
         metrics=result.get("metrics") or {},
         training=result.get("training") or [],
         cut=(result.get("data") or {}).get("cut") or {},
+        energy=(result.get("cost") or {}).get("energy"),
     )

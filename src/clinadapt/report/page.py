@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from clinadapt.report import charts, decisions, findings, growth, summary, tables, words
+from clinadapt.report import charts, decisions, findings, growth, spending, summary, tables, words
 from clinadapt.report.drawing import Figure
 from clinadapt.report.load import Study
 
@@ -61,6 +61,8 @@ def environment_of_pages() -> Environment:
         "score": words.score,
         "seconds": words.seconds,
         "size": words.size,
+        "energy": words.energy,
+        "mass": words.mass,
         "parameters": words.parameters,
         "count": words.count,
         "share": words.share,
@@ -123,6 +125,9 @@ def _tables(study: Study) -> dict[str, Any]:
         "metric_names": tables.metric_names(study),
         "left_out": tables.left_out(study),
         "cuts": tables.cuts(study),
+        "spent": spending.spent(study),
+        "grids": spending.grids(study),
+        "energy_warnings": spending.warnings(study),
         "meaning": decisions.meaning(study),
         "operating_points": decisions.points(study),
     }

@@ -33,6 +33,16 @@ def size(value: float | None) -> str:
     return MISSING if value is None else _scaled(value, ("B", "kB", "MB", "GB", "TB"))
 
 
+def energy(kwh: float | None) -> str:
+    """Kilowatt-hours in a unit of their size."""
+    return MISSING if kwh is None else _scaled(1000 * kwh, ("Wh", "kWh", "MWh"))
+
+
+def mass(kg: float | None) -> str:
+    """Kilograms in a unit of their size."""
+    return MISSING if kg is None else _scaled(1000 * kg, ("g", "kg", "t"))
+
+
 def parameters(value: float | None) -> str:
     """A number of parameters in thousands, millions or billions."""
     return MISSING if value is None else _scaled(value, ("", "k", "M", "bn", "trn")).rstrip()

@@ -64,6 +64,17 @@ MemoryOption = Annotated[
 HoursOption = Annotated[
     float | None, typer.Option(min=0, help="For the whole run; what will not fit is skipped.")
 ]
+EnergyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COUNTRY",
+        help="Measure or estimate energy and CO2e: whose electricity, such as FRA, DEU, USA.",
+    ),
+]
+STORES = "local (OUT/mlflow.db), sqlite:///FILE or a server's http address."
+MlflowOption = Annotated[
+    str | None, typer.Option(metavar="STORE", help=f"Log every cell to MLflow: {STORES}")
+]
 OfflineOption = Annotated[
     bool,
     typer.Option(
