@@ -17,7 +17,7 @@ from codecarbon.input import DataSource
 
 from clinadapt import Study, offline
 from clinadapt.energy import Meter, in_words, kind, parts
-from clinadapt.errors import InputError
+from clinadapt.errors import InputError, MissingExtraError
 
 SPARSE = {"name": "tiny", "resamples": 100, "rows": [{"family": ["tfidf-logistic", "tfidf-mlp"]}]}
 
@@ -122,7 +122,7 @@ def test_a_country_that_is_none(country):
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "codecarbon.input", None)
-    with pytest.raises(InputError, match=r"pip install 'clinadapt\[energy\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'clinadapt\[energy\]'"):
         Meter("FRA")
 
 

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from test_cli import run as command
 
 from clinadapt import Study, tracking
-from clinadapt.errors import InputError
+from clinadapt.errors import InputError, MissingExtraError
 from clinadapt.tracking import Tracker, store_uri, track
 
 USER = "zqxuser"  # a name that stands nowhere else
@@ -315,7 +315,7 @@ def test_a_store_of_another_version(store):
 
 def test_a_missing_library_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "mlflow.exceptions", None)
-    with pytest.raises(InputError, match=r"pip install 'clinadapt\[mlflow\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'clinadapt\[mlflow\]'"):
         Tracker(database(tmp_path / "store.db"), "x", "0" * 16)
 
 

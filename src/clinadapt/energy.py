@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from clinadapt.errors import InputError
+from clinadapt.errors import InputError, MissingExtraError
 
 COUNTERS = {
     "intel_rapl": "RAPL counters",
@@ -68,7 +68,9 @@ class Meter:
     Raises
     ------
     InputError
-        codecarbon is missing, does not know the country, or fails on this machine.
+        codecarbon does not know the country, or fails on this machine.
+    MissingExtraError
+        codecarbon is not installed.
     """
 
     def __init__(self, country: str) -> None:
@@ -77,7 +79,7 @@ class Meter:
             try:
                 from codecarbon.input import DataSource
             except ImportError:
-                raise InputError(
+                raise MissingExtraError(
                     "measuring energy needs codecarbon: pip install 'clinadapt[energy]'"
                 ) from None
             if self.country not in DataSource().get_global_energy_mix_data():

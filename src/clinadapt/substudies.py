@@ -14,6 +14,8 @@ from clinadapt.split import thinned
 if TYPE_CHECKING:
     from clinadapt.study import Study
 
+SIZES, SITES = SUBSTUDIES = "sizes", "sites"  # folders, and the names of the stages
+
 
 def write_curves(
     study: "Study", whole: Board, progress: Progress, finished: Finished, retry: bool
@@ -26,14 +28,14 @@ def write_curves(
     shares, draws = sorted(study.design.curve.shares), study.design.curve.draws
     boards: list[list[Board]] = []
     for number, (share, draw) in enumerate(product(shares, range(draws))):
-        progress("sizes", number, len(shares) * draws)
+        progress(SIZES, number, len(shares) * draws)
         small = study.under(
-            thinned(study.split, study.notes, share, draw), f"sizes/{share:g}-{draw}"
+            thinned(study.split, study.notes, share, draw), f"{SIZES}/{share:g}-{draw}"
         )
         if not draw:
             boards.append([])
         boards[-1].append(_scored(small, progress, finished, retry))
-    progress("sizes", len(shares) * draws, len(shares) * draws)
+    progress(SIZES, len(shares) * draws, len(shares) * draws)
     results.write_json(path, learning_curves([*boards, [whole]]).to_json())
 
 
@@ -47,7 +49,7 @@ def write_sites(
         return
     boards, refused = {}, {}
     for number, site in enumerate(study.site_names):
-        progress("sites", number, len(study.site_names))
+        progress(SITES, number, len(study.site_names))
         try:
             split = hold_out(
                 study.notes,
@@ -60,9 +62,9 @@ def write_sites(
             refused[site] = "; ".join(error.problems)
             continue
         # The number, not the name: that may hold anything, and must not become a path.
-        other = study.under(split, f"sites/{number + 1}")
+        other = study.under(split, f"{SITES}/{number + 1}")
         boards[site] = _scored(other, progress, finished, retry)
-    progress("sites", len(study.site_names), len(study.site_names))
+    progress(SITES, len(study.site_names), len(study.site_names))
     results.write_json(path, Sites(study.sites, whole.evidence, boards, refused).to_json())
 
 

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from clinadapt import results
 from clinadapt.encoders.catalog import is_offline
 from clinadapt.energy import in_words
-from clinadapt.errors import InputError
+from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.substudies import SUBSTUDIES
 
 LOCAL = "local"
 DATABASE = "mlflow.db"
@@ -50,7 +51,9 @@ class Tracker:
     Raises
     ------
     InputError
-        MLflow is missing, or the store does not answer.
+        The store does not answer.
+    MissingExtraError
+        MLflow is not installed.
     """
 
     def __init__(self, uri: str, name: str, fingerprint: str) -> None:
@@ -62,7 +65,7 @@ class Tracker:
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
             from mlflow.tracking import MlflowClient
         except ImportError:
-            raise InputError(
+            raise MissingExtraError(
                 "logging to MLflow needs its library: pip install 'clinadapt[mlflow]'"
             ) from None
         self.problem: str | None = None
@@ -157,7 +160,7 @@ def track(folder: Path, store: str) -> int:
         raise InputError(f"{folder} holds no study (no study.json)")
     tracker = Tracker(store_uri(store, folder), about["name"], about["data"]["fingerprint"])
     count = 0
-    for root in (folder, *sorted(folder.glob("sizes/*"))):
+    for root in (folder, *(one for kind in SUBSTUDIES for one in sorted(folder.glob(f"{kind}/*")))):
         for path in sorted(root.glob(f"{results.CELLS}/*/{results.RESULT}")):
             result = results.read_json(path)
             if result is not None:
