@@ -13,6 +13,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from clinadapt.columns import Columns
+from clinadapt.explain.files import explain_table, write_mistakes
+from clinadapt.notes import read_notes
+
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 QUIET = [
@@ -161,6 +165,25 @@ def test_pages_of_sites_and_of_several_tasks(browser, study_of_sites, study_of_t
         beyond = [url for url in asked if not url.startswith(("blob:", "data:"))]
         assert beyond == [f"file://{report}"]
         assert said == []
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert serious(page) == {}
+        page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_words_and_of_errors(browser, study_of_sites, tmp_path, scheme):
+    table, out = study_of_sites / "notes.parquet", study_of_sites / "out"
+    pages = tmp_path / "words.html", tmp_path / "errors.html"
+    explain_table(out / "recommended", table, pages[0], id="id", limit=5, try_faithfulness=True)
+    notes = read_notes(table, Columns(id="id", group="patient"))
+    write_mistakes(out, notes, pages[1], limit=5, sample=20)
+    for viewport, file in product((LAPTOP, PHONE), pages):
+        page = browser.new_page(viewport=viewport, color_scheme=scheme)
+        asked: list[str] = []
+        page.on("request", lambda sent, asked=asked: asked.append(sent.url))
+        page.goto(f"file://{file}")
+        assert asked == [f"file://{file}"]
+        assert "contains patient text" in page.inner_text("body").lower()
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert serious(page) == {}
         page.close()

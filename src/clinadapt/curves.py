@@ -290,16 +290,22 @@ class Curves:
                     f"{better.label} does better than {worse.label} at every size tried ({span}); "
                     f"the difference can be told from none at {sure} of {len(sizes)} sizes."
                 )
+        better = {
+            grower.label: [
+                n for n, item in beside.items() if item.different and sign * item.value > 0
+            ]
+            for grower, sign in ((one, 1), (other, -1))
+        }
         told = [
-            f"{(one if item.value > 0 else other).label} at {n:,}"
-            for n, item in beside.items()
-            if item.different
+            f"{label} at {', '.join(f'{n:,}' for n in where)}"
+            for label, where in better.items()
+            if where
         ]
         return (
             f"No number of notes was found at which {one.label} and {other.label} change places "
             f"for certain. Of the {len(sizes)} sizes tried ({span}), {sure or 'none'} "
             f"{'tell' if sure > 1 else 'tells'} them apart"
-            + (f": better is {', '.join(told)}." if told else ".")
+            + (f": better is {', and '.join(told)}." if told else ".")
         )
 
     def _differences(self, one: Grower, other: Grower) -> dict[int, Difference]:
