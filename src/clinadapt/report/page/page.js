@@ -86,10 +86,17 @@ function draw(chart) {
   return Plotly.newPlot(chart, data, layout, config);
 }
 
+// One chart at a time, between whatever the reader does: together they would hold up the page.
+const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve));
+
 async function drawAll() {
   try {
+    await idle();
     await loadLibrary();
-    for (const chart of charts) await draw(chart);
+    for (const chart of charts) {
+      await idle();
+      await draw(chart);
+    }
   } catch (error) {
     for (const chart of charts) chart.textContent = `This browser cannot draw the chart (${error}). The tables are complete.`;
   }
