@@ -55,10 +55,8 @@ def opened(browser: Browser, finished_study: Path, request: Any) -> Iterator[tup
 
 def test_opens_from_disk_and_asks_nobody(opened, finished_study):
     page, seen = opened
-    page.wait_for_function(
-        "[...document.querySelectorAll('.chart')]"
-        " .every(chart => chart.offsetParent === null || chart.querySelector('svg'))"
-    )
+    for chart in page.locator(".chart:visible").all():  # drawn one by one, when there is time
+        chart.locator("svg.main-svg").first.wait_for()
     assert "Synthetic notes" in page.inner_text("body")
     beyond = [url for url in seen["requests"] if not url.startswith(("file://", "blob:", "data:"))]
     assert beyond == []
