@@ -290,7 +290,7 @@ class Curves:
                     f"{better.label} does better than {worse.label} at every size tried ({span}); "
                     f"the difference can be told from none at {sure} of {len(sizes)} sizes."
                 )
-        better = {
+        ahead = {
             grower.label: [
                 n for n, item in beside.items() if item.different and sign * item.value > 0
             ]
@@ -298,7 +298,7 @@ class Curves:
         }
         told = [
             f"{label} at {', '.join(f'{n:,}' for n in where)}"
-            for label, where in better.items()
+            for label, where in ahead.items()
             if where
         ]
         return (
