@@ -9,6 +9,7 @@ import typer
 from clinadapt.commands.beforehand import check, encoders
 from clinadapt.commands.bundle import explain, predict
 from clinadapt.commands.folder import errors, report, track
+from clinadapt.commands.pretrain import pretrain
 from clinadapt.commands.study import plan, study
 from clinadapt.errors import ClinadaptError
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (study, plan, check, predict, explain, errors, report, track, encoders):
+for command in (study, plan, check, predict, explain, errors, report, track, encoders, pretrain):
     app.command()(command)
 
 

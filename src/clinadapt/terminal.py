@@ -1,6 +1,6 @@
 """What the command line shows: progress, the leaderboard, what was found in the notes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,8 +25,10 @@ from clinadapt.study import Study
 if TYPE_CHECKING:
     from clinadapt.explain.faithfulness import Faithfulness
     from clinadapt.explain.mistakes import Mistakes, Share
+    from clinadapt.pretraining.corpus import Corpus
 
 STAGE_WIDTH = 44
+SHOWN_NOTES = 10
 WIDE = 110  # columns of a terminal that shows every column of the leaderboard
 
 
@@ -99,6 +101,33 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda stage, done, total: bars.update(
             bar, description=stage, completed=done, total=total
         )
+
+
+def print_corpus(corpus: "Corpus") -> None:
+    """Print what there is to learn from, and what was left out."""
+    console = Console()
+    console.print(
+        f"{corpus.words:,} words in {len(corpus.train):,} texts, and {len(corpus.held_out):,} "
+        f"texts held out; {corpus.repeated:,} repeated segments left out"
+    )
+    if corpus.excluded:
+        named = ", ".join(corpus.contained[:SHOWN_NOTES])
+        more = len(corpus.contained) - SHOWN_NOTES
+        console.print(
+            f"[yellow]warning[/] {corpus.excluded:,} segments of notes to exclude were in the "
+            f"texts and are left out; {len(corpus.contained)} of these notes were there, half or "
+            f"more of each: {escape(named)}{f' and {more} more' if more > 0 else ''}"
+        )
+
+
+def print_pretraining(record: Mapping[str, Any]) -> None:
+    """Print how an encoder was made."""
+    found = record["result"]
+    Console().print(
+        f"{record['parameters']:,} weights; {found['tokens']:,} tokens in "
+        f"{spell_seconds(found['seconds'])}, {found['tokens_per_second']:,} a second; held-out "
+        f"loss {found['held_out_loss']:.3f}, {found['held_out_accuracy']:.1%} told right"
+    )
 
 
 def print_faithfulness(found: "Faithfulness") -> None:

@@ -1,0 +1,12 @@
+"""An encoder made from a hospital's own unlabelled notes.
+
+    texts → corpus → vocabulary → packed → objective → trainer → a folder
+
+corpus      texts read, repeated segments dropped, notes of a test part kept out
+vocabulary  a tokenizer learned on them
+packed      full sequences of token ids, on disk
+sizes       how wide and deep a new encoder is
+masked      objective: guess what was masked (Devlin et al. 2019)
+replaced    objective: tell which tokens were replaced (Clark et al. 2020)
+trainer     steps for the minutes that there are; killed, it goes on where it was
+"""

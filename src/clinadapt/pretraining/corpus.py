@@ -1,0 +1,193 @@
+"""Unlabelled texts made ready: repeated segments dropped, notes of a test part kept out.
+
+Clinical text repeats itself: letters are copied forward, leaflets share whole paragraphs. A model
+that reads a sentence a hundred times learns that sentence, so each segment is read once (Lee et
+al. 2022, "Deduplicating training data makes language models better").
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from clinadapt.columns import as_text, text_hashes
+from clinadapt.errors import InputError
+from clinadapt.split import SYNONYMS
+from clinadapt.tables import open_table
+from clinadapt.texts import Texts, TextWriter
+
+SEGMENT = re.compile(r"(?<=[.!?;:])\s+|\n+")
+LEAST_WORDS = 5  # shorter segments, such as headings, may repeat
+HELD_OUT = 100  # one text in so many
+CONTAINED = 0.5  # share of a note's segments from which on the texts are said to hold it
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Texts to learn from.
+
+    Attributes
+    ----------
+    train, held_out : Texts
+        Without repeated or excluded segments; no segment is in both.
+    words, repeated, excluded : int
+        Words that are left; segments dropped for each reason.
+    contained : list of str
+        Ids of excluded notes that the texts held, all or half of them.
+    """
+
+    train: Texts
+    held_out: Texts
+    words: int
+    repeated: int
+    excluded: int
+    contained: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts; no text."""
+        return {
+            "texts": len(self.train),
+            "held_out_texts": len(self.held_out),
+            "words": self.words,
+            "repeated_segments": self.repeated,
+            "excluded_segments": self.excluded,
+            "excluded_notes_found": len(self.contained),
+        }
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """Segments of notes that must not be learned from.
+
+    Attributes
+    ----------
+    notes_of : dict of int to set of int
+        By a segment's hash, the numbers of the notes that have it.
+    sizes : list of int
+        Of each note, its segments.
+    ids : sequence of str
+        Of each note.
+    """
+
+    notes_of: dict[int, set[int]] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
+    ids: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, ids: Sequence[str], texts: Sequence[str]) -> "Excluded":
+        """Segments of some notes."""
+        notes_of: dict[int, set[int]] = {}
+        sizes = []
+        for number, text in enumerate(texts):
+            long = {hashed for _, hashed, is_long in _segments(text) if is_long}
+            sizes.append(len(long))
+            for hashed in long:
+                notes_of.setdefault(hashed, set()).add(number)
+        return cls(notes_of, sizes, ids)
+
+    def contained(self, found: set[int]) -> list[str]:
+        """Ids of the notes of which half the segments or more were found."""
+        counted = Counter(note for hashed in found for note in self.notes_of[hashed])
+        numbers = sorted(n for n, count in counted.items() if count >= CONTAINED * self.sizes[n])
+        return [self.ids[number] for number in numbers]
+
+
+def read_excluded(
+    source: Any, text: str = "text", split: str | None = None, encoding: str = "utf-8"
+) -> Excluded:
+    """Notes that must not be learned from, by their row numbers.
+
+    Parameters
+    ----------
+    source
+        Anything that `clinadapt.tables.open_table` opens.
+    text, split : str
+        Columns; with `split`, the training notes among them may be learned from.
+    encoding : str
+        Text encoding of CSV, TSV and JSON lines.
+
+    Raises
+    ------
+    InputError
+        No such column.
+    """
+    table = open_table(source, encoding)
+    wanted = [text] if split is None else [text, split]
+    missing = [name for name in wanted if name not in table.schema]
+    if missing:
+        has = ", ".join(table.schema)
+        raise InputError([f"no column {name!r} in the table; it has: {has}" for name in missing])
+    rows, texts, seen = [], [], 0
+    for batch in table.batches(wanted):
+        parts = [""] * len(batch) if split is None else as_text(batch[split]).to_list()
+        for number, (note, part) in enumerate(zip(as_text(batch[text]), parts, strict=True)):
+            if note is not None and SYNONYMS.get((part or "").strip().lower()) != "train":
+                rows.append(f"row {seen + number + 1}")
+                texts.append(note)
+        seen += len(batch)
+    return Excluded.of(rows, texts)
+
+
+def read_corpus(
+    source: Any, text: str = "text", excluded: Excluded | None = None, encoding: str = "utf-8"
+) -> Corpus:
+    """Read texts, dropping what is repeated or excluded.
+
+    Parameters
+    ----------
+    source
+        Anything that `clinadapt.tables.open_table` opens.
+    text : str
+        Column.
+    excluded : Excluded, optional
+    encoding : str
+        Text encoding of CSV, TSV and JSON lines.
+
+    Raises
+    ------
+    InputError
+        No such column, or nothing to read.
+    """
+    table = open_table(source, encoding)
+    if text not in table.schema:
+        raise InputError(f"no column {text!r} in the table; it has: {', '.join(table.schema)}")
+    barred = excluded or Excluded()
+    writers = TextWriter(), TextWriter()
+    seen: set[int] = set()
+    found: set[int] = set()
+    words = repeated = dropped = 0
+    for batch in table.batches([text]):
+        for whole in as_text(batch[text]).drop_nulls().to_list():
+            kept, first = [], None
+            for segment, hashed, is_long in _segments(whole):
+                first = hashed if first is None else first
+                if is_long and hashed in barred.notes_of:
+                    found.add(hashed)
+                    dropped += 1
+                elif is_long and hashed in seen:
+                    repeated += 1
+                else:
+                    kept.append(segment)
+                    if is_long:
+                        seen.add(hashed)
+            if kept and first is not None:
+                words += sum(len(segment.split()) for segment in kept)
+                writers[first % HELD_OUT == 0].append([" ".join(kept)])
+    train, held_out = (writer.finish() for writer in writers)
+    if not len(train):
+        raise InputError(f"column {text!r} holds no text to learn from")
+    return Corpus(train, held_out, words, repeated, dropped, barred.contained(found))
+
+
+def _segments(text: str) -> list[tuple[str, int, bool]]:
+    """Segments of a text, their hashes, and whether each is long enough to be told again."""
+    parts = [part for piece in SEGMENT.split(text) if (part := piece.strip())]
+    if not parts:
+        return []
+    hashes = text_hashes(pl.Series(parts, dtype=pl.String)).astype(np.uint64).tolist()
+    long = [len(part.split()) >= LEAST_WORDS for part in parts]
+    return list(zip(parts, hashes, long, strict=True))

@@ -1,0 +1,266 @@
+"""Steps for the minutes that there are; killed, the training goes on where it was.
+
+A few steps are timed first, and the budget made into a number of steps: the schedule is then a
+function of the step alone. What a step reads and masks hangs on the seed and the step, so a
+training that was killed comes to the same losses as one that was not.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from clinadapt.context import Progress, no_progress
+from clinadapt.machine import autocast, compute_dtype, pick_device
+
+Sequences = NDArray[np.uint16 | np.uint32]
+WARM_UP = 0.06
+PROBED_STEPS = 4
+LOOKS = 20  # at the held-out loss, over a training
+HELD_OUT_SEQUENCES = 256
+CHECKPOINT_SECONDS = 60.0
+HELD_OUT_SEED = 2**40  # no step has this number
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an encoder is pre-trained.
+
+    Attributes
+    ----------
+    batch_tokens : int
+        Tokens of a step.
+    learning_rate : float
+        At its highest: it rises over the first 6 % of the steps and falls to nothing at the end.
+    weight_decay : float
+    seed : int
+    device : str
+    """
+
+    batch_tokens: int = 8192
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    seed: int = 0
+    device: str = "auto"
+
+
+class Trainer:
+    """Trains an objective on packed sequences.
+
+    Parameters
+    ----------
+    objective : torch.nn.Module
+        From ids [sequence, token] and a generator to a dict with ``loss`` and, out of training,
+        ``accuracy``.
+    train, held_out : ndarray [sequence, token]
+    recipe : Recipe
+    folder : Path
+        Of the checkpoint, the plan and the log.
+    progress : callable
+    """
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        train: Sequences,
+        held_out: Sequences,
+        recipe: Recipe,
+        folder: Path,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.objective, self.recipe, self.folder, self.progress = (
+            objective,
+            recipe,
+            folder,
+            progress,
+        )
+        self.train, self.held_out = train, held_out[:HELD_OUT_SEQUENCES]
+        self.device = pick_device(recipe.device)
+        self.dtype = compute_dtype("auto", self.device)
+        self.objective.to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            _groups(objective, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98)
+        )
+        self.sequences = max(1, recipe.batch_tokens // train.shape[1])
+
+    # ------------------------------------------------------------------ the run
+
+    def run(self, minutes: float, steps: int | None = None) -> dict[str, Any]:
+        """Train for about so many minutes, or for so many steps.
+
+        Parameters
+        ----------
+        minutes : float
+            Of this machine, those of an earlier, killed run included.
+        steps : int, optional
+            Instead.
+
+        Returns
+        -------
+        dict
+            Steps, tokens, seconds, tokens per second, and the last held-out loss and accuracy.
+        """
+        total = self._planned(minutes, steps)
+        step, seconds = self._restore()
+        every = max(1, total // LOOKS)
+        started = saved = time.perf_counter()
+        self.objective.train()
+        while step < total:
+            losses = self._step(step, total)
+            step += 1
+            self.progress("pretraining", step, total)
+            now = time.perf_counter()
+            if step % every == 0 or step == total:
+                self._log(step, total, seconds + now - started, losses)
+            if now - saved > CHECKPOINT_SECONDS or step == total:
+                self._save(step, seconds + time.perf_counter() - started)
+                saved = time.perf_counter()
+        return {**self.log()[-1], "steps": total, "recipe": asdict(self.recipe)}
+
+    def _step(self, step: int, total: int) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * share_of_rate(step, total)
+        ids = self._batch(step)
+        with autocast(self.device, self.dtype):
+            found = self.objective(ids, self._generator(step))
+        found["loss"].backward()
+        nn.utils.clip_grad_norm_(self.objective.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    def _batch(self, step: int) -> torch.Tensor:
+        """Token ids of a step: every sequence is read once before any is read again."""
+        start, count = step * self.sequences, len(self.train)
+        rows = [
+            self._order((start + at) // count)[(start + at) % count] for at in range(self.sequences)
+        ]
+        ids = self.train[np.sort(np.array(rows))].astype(np.int64)
+        return torch.from_numpy(ids).to(self.device)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if getattr(self, "_epoch", None) != epoch:
+            self._epoch = epoch
+            generator = np.random.default_rng([self.recipe.seed, epoch])
+            self._shuffled = generator.permutation(len(self.train))
+        return self._shuffled
+
+    def _generator(self, step: int) -> torch.Generator:
+        seed = np.random.SeedSequence([self.recipe.seed, step]).generate_state(1, np.uint64)[0]
+        return torch.Generator(self.device).manual_seed(int(seed) % 2**63)
+
+    @torch.no_grad()
+    def look(self) -> dict[str, float]:
+        """Loss and accuracy on held-out sequences, masked the same each time."""
+        self.objective.eval()
+        found, weights = [], []
+        for number, rows in enumerate(_chunks(len(self.held_out), self.sequences)):
+            ids = torch.from_numpy(self.held_out[rows].astype(np.int64)).to(self.device)
+            with autocast(self.device, self.dtype):
+                some = self.objective(ids, self._generator(HELD_OUT_SEED + number))
+            found.append([float(some["loss"]), float(some["accuracy"])])
+            weights.append(len(ids))
+        self.objective.train()
+        if not found:
+            return {"held_out_loss": float("nan"), "held_out_accuracy": float("nan")}
+        loss, accuracy = np.average(found, axis=0, weights=weights).tolist()
+        return {"held_out_loss": loss, "held_out_accuracy": accuracy}
+
+    # ------------------------------------------------------------------ what is on disk
+
+    def _planned(self, minutes: float, steps: int | None) -> int:
+        """Steps in all, decided once: a resumed training keeps its schedule."""
+        path = self.folder / "plan.json"
+        if path.is_file():
+            return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
+        if steps is None:
+            steps = max(1, int(60 * minutes / self._seconds_a_step()))
+        path.write_text(json.dumps({"steps": steps}), encoding="utf-8")
+        return steps
+
+    def _seconds_a_step(self) -> float:
+        """Time of a step, by running some that are then forgotten."""
+        kept = {name: value.clone() for name, value in self.objective.state_dict().items()}
+        times = []
+        for step in range(PROBED_STEPS):
+            started = time.perf_counter()
+            self._step(step, PROBED_STEPS)
+            times.append(time.perf_counter() - started)
+        self.objective.load_state_dict(kept)
+        self.optimizer.state.clear()
+        return float(np.median(times[1:]))
+
+    def _save(self, step: int, seconds: float) -> None:
+        state = {
+            "step": step,
+            "seconds": seconds,
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = self.folder / "checkpoint.tmp"
+        torch.save(state, partial)
+        os.replace(partial, self.folder / "checkpoint.pt")
+
+    def _restore(self) -> tuple[int, float]:
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
+            return 0, 0.0
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        kept = [entry for entry in self.log() if entry["step"] <= state["step"]]
+        lines = "".join(json.dumps(entry) + "\n" for entry in kept)
+        (self.folder / "log.jsonl").write_text(lines, encoding="utf-8")
+        return state["step"], state["seconds"]
+
+    def _log(self, step: int, total: int, seconds: float, losses: dict[str, float]) -> None:
+        tokens = step * self.sequences * self.train.shape[1]
+        entry = {
+            "step": step,
+            "tokens": tokens,
+            "seconds": round(seconds, 3),
+            "tokens_per_second": round(tokens / seconds) if seconds else 0,
+            "learning_rate": self.recipe.learning_rate * share_of_rate(step - 1, total),
+            **losses,
+            **self.look(),
+        }
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def log(self) -> list[dict[str, Any]]:
+        """What was logged so far: losses and pace, each so many steps."""
+        path = self.folder / "log.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def share_of_rate(step: int, total: int) -> float:
+    """Learning rate of a step, as a share of the highest: a rise, then half a cosine."""
+    warm = max(1, round(WARM_UP * total))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def _groups(objective: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; norms and biases do not."""
+    trained = [weight for weight in objective.parameters() if weight.requires_grad]
+    return [
+        {"params": [w for w in trained if w.ndim > 1], "weight_decay": weight_decay},
+        {"params": [w for w in trained if w.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
