@@ -30,8 +30,6 @@ LENGTH = 32
 FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=3e-3)
 STEPS = 60
 NUMBERS = "un deux trois quatre cinq six sept huit neuf dix onze douze"
-    ["un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf", "dix", "onze", "douze"]
-)
 
 
 def frame(*texts):
@@ -184,7 +182,8 @@ def test_it_learns(made):
     log = record["log"]
     assert log[-1]["step"] == STEPS
     assert log[-1]["held_out_loss"] < 0.7 * log[0]["held_out_loss"]
-    assert log[-1]["held_out_accuracy"] > max(0.5, log[0]["held_out_accuracy"] + 0.05)
+    if record["objective"] == "masked":  # a generator that is always right replaces nothing
+        assert log[-1]["held_out_accuracy"] > max(0.5, log[0]["held_out_accuracy"] + 0.05)
     assert log[-1]["tokens"] == STEPS * 8 * LENGTH
 
 

@@ -73,4 +73,4 @@ class ReplacedTokens(nn.Module):
             return {"loss": loss}
         right = ((said > 0) == (replaced > 0)).float()
         both = [right[replaced == kind].mean() for kind in (0.0, 1.0)]
-        return {"loss": loss, "accuracy": torch.stack(both).mean()}
+        return {"loss": loss, "accuracy": torch.stack(both).nanmean()}
