@@ -28,7 +28,7 @@ from clinadapt.texts import Texts
 
 LENGTH = 32
 FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=3e-3)
-STEPS = 60
+STEPS = 150
 NUMBERS = "un deux trois quatre cinq six sept huit neuf dix onze douze"
 
 
@@ -154,7 +154,7 @@ def test_the_rate_rises_and_falls():
 def counting():
     """Texts that count to twelve, from anywhere: what comes next is known."""
     cycle = NUMBERS.split()
-    starts = np.random.default_rng(0).integers(12, size=300)
+    starts = np.random.default_rng(0).integers(12, size=1500)
     return read_corpus(
         frame(*(" ".join([*cycle[start:], *cycle[:start]] * 2) for start in starts.tolist()))
         .with_row_index()
