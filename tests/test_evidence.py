@@ -20,7 +20,7 @@ ROWS = {
 }
 
 
-def evidence(accuracies, patients=150, seed=0, validation=None, margin=0.01):
+def evidence(accuracies, patients=150, seed=0, validation=None, margin=0.01, unconfirmed=()):
     """Rows of given accuracy, each a second dearer than the one before."""
     generator = np.random.default_rng(seed)
     clusters, positive, said = draw(patients, list(accuracies.values()), generator)
@@ -33,15 +33,27 @@ def evidence(accuracies, patients=150, seed=0, validation=None, margin=0.01):
             validation=(validation or accuracies)[name],
             seconds=float(number),
             predictions=[predictions(one)],
+            validated=[predictions(one if name not in unconfirmed else ~positive)],
             chosen=0,
         )
         for number, (name, one) in enumerate(zip(accuracies, said, strict=True))
     ]
     labels = labels_of(positive)
-    return Evidence(entrants, labels, labels, clusters, "f1", margin, resamples=200)
+    return Evidence(
+        entrants, labels, labels, labels, clusters, clusters, "f1", margin, resamples=200
+    )
 
 
 EVERY = {"tfidf": 0.8, "words": 0.82, "frozen": 0.8, "adapter": 0.9, "tuned": 0.85, "other": 0.8}
+
+
+def test_validation_notes_must_agree_that_a_row_knows_something():
+    both = {"tfidf": 0.8, "adapter": 0.9}
+    assert evidence(both).useful == {"tfidf": True, "adapter": True}
+    one = evidence(both, unconfirmed=("adapter",))
+    assert one.useful == {"tfidf": True, "adapter": False}
+    assert one.recommended.row_id == "tfidf"
+    assert evidence(both, unconfirmed=("tfidf", "adapter")).recommended is None
 
 
 def test_the_pairs_that_matter():

@@ -38,7 +38,7 @@ class Board:
     parts: Mapping[str, Notes]
     margin: float
     resamples: int
-    _read: dict[str, Predictions] = field(default_factory=dict, init=False)
+    _read: dict[tuple[str, str], Predictions] = field(default_factory=dict, init=False)
 
     @property
     def test(self) -> Notes:
@@ -69,6 +69,7 @@ class Board:
                     validation=standing.validation[row_id],
                     seconds=float(np.mean([_seconds(result) for result in done])),
                     predictions=self.predictions(done),
+                    validated=self.predictions(done, "validation"),
                     chosen=[result["id"] for result in done].index(chosen),
                 )
             )
@@ -78,7 +79,9 @@ class Board:
             entrants,
             self.test.labels,
             self.parts["train"].labels,
+            self.parts["validation"].labels,
             self.test.clusters,
+            self.parts["validation"].clusters,
             self.folders.metric,
             self.margin,
             self.resamples,
@@ -169,15 +172,15 @@ class Board:
         found = [self.folders.result(cell) for cell in cells]
         return [result for result in found if result is not None and result["status"] == "done"]
 
-    def predictions(self, done: list[dict[str, Any]]) -> list[Predictions]:
-        """Of each result, probabilities and predicted classes of the test notes; read once."""
+    def predictions(self, done: list[dict[str, Any]], part: str = "test") -> list[Predictions]:
+        """Of each result, probabilities and predicted classes of a part's notes; read once."""
         for result in done:
-            if result["id"] not in self._read:
+            if (result["id"], part) not in self._read:
                 folder = self.folders.root / results.CELLS / result["id"]
-                self._read[result["id"]] = results.read_predictions(
-                    folder, "test", self.test.labels
+                self._read[result["id"], part] = results.read_predictions(
+                    folder, part, self.parts[part].labels
                 )
-        return [self._read[result["id"]] for result in done]
+        return [self._read[result["id"], part] for result in done]
 
     def write_ledger(self) -> None:
         """Write ``ledger.csv``: who computed frozen states, and who found them."""

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt import metrics
-from clinadapt.comparison import Difference, Predictions, Scores, mcnemar
+from clinadapt.comparison import (
+    KNOWLEDGE,
+    SIGNIFICANCE,
+    Difference,
+    Predictions,
+    Scores,
+    mcnemar,
+)
 from clinadapt.labels import Labels
 
 CONSTANT = "constant"
@@ -45,8 +52,8 @@ class Entrant:
         Mean score on validation notes; more is better.
     seconds : float
         To encode, fit and predict, mean over seeds.
-    predictions : sequence of (probabilities, predicted), both [note, class]
-        On the test notes, of each seed.
+    predictions, validated : sequence of (probabilities, predicted), both [note, class]
+        On the test notes and on the validation notes, of each seed.
     chosen : int
         Number of the seed that is best on validation.
     """
@@ -58,6 +65,7 @@ class Entrant:
     validation: float
     seconds: float
     predictions: Sequence[Predictions]
+    validated: Sequence[Predictions]
     chosen: int
 
 
@@ -70,10 +78,10 @@ class Evidence:
     entrants : sequence of Entrant
     labels : Labels
         Of the test notes.
-    train : Labels
-        Of the training notes.
-    clusters : ndarray of int64, shape [note]
-        Patient of each test note.
+    train, validation : Labels
+        Of the training and the validation notes.
+    clusters, validation_clusters : ndarray of int64, shape [note]
+        Patient of each test note and of each validation note.
     metric : str
     margin : float
         Difference of the metric that does not matter.
@@ -83,7 +91,9 @@ class Evidence:
     entrants: Sequence[Entrant]
     labels: Labels
     train: Labels
+    validation: Labels
     clusters: NDArray[np.int64]
+    validation_clusters: NDArray[np.int64]
     metric: str
     margin: float
     resamples: int
@@ -183,14 +193,24 @@ class Evidence:
 
     @cached_property
     def useful(self) -> dict[str, bool]:
-        """Whether each row knows something, and answers better than a constant."""
+        """Whether each row knows something, and answers better than a constant.
+
+        Validation notes must agree that it does: with few notes in a corner of the table the
+        bootstrap takes errors for smaller than they are, and one look in twenty goes wrong.
+        """
         knowing = self.scores.knowing()
+        validated = {row: entrant.validated for row, entrant in self.by_id.items()}
+        agreeing = Scores(
+            self.validation, self.validation_clusters, KNOWLEDGE, validated, self.resamples
+        ).knowing()
         better = self.scores.differences((row, CONSTANT) for row in self.by_id)
         return {
             row: knowing[row].different
             and knowing[row].value > 0
             and better[row, CONSTANT].different
             and better[row, CONSTANT].value > 0
+            and agreeing[row].value > 0
+            and agreeing[row].p < 2 * SIGNIFICANCE  # of one side, and not corrected
             for row in self.by_id
         }
 
