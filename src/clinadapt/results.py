@@ -227,7 +227,7 @@ def test_interval(
 
 def leaderboard(rows: list[dict[str, Any]], metric: str, synthetic: bool) -> pl.DataFrame:
     """One line a row, best on validation first; rows without a result last."""
-    sign = 1 if metric in metrics.LOSSES else -1
+    sign = -metrics.sign(metric)
     ordered = sorted(
         rows,
         key=lambda row: (row["status"] != "done", sign * (row.get("validation") or 0.0)),

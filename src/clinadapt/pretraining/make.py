@@ -75,6 +75,8 @@ def make_encoder(
         "start": None if start is None else Path(start).name,
         "objective": objective,
         "size": None if start else size,
+        "vocabulary": None if start else vocabulary,
+        "seed": recipe.seed,
         "length": length,
         "corpus": corpus.to_json(),
     }

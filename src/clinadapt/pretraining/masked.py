@@ -24,7 +24,9 @@ class MaskedTokens(nn.Module):
         super().__init__()
         self.model = model
         self.mask = tokenizer.mask_token_id
-        self.special = torch.tensor(tokenizer.all_special_ids)
+        special = torch.tensor(tokenizer.all_special_ids)
+        self.special: torch.Tensor
+        self.register_buffer("special", special, persistent=False)  # goes where the model goes
 
     def forward(self, ids: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Loss and, out of training, the share of masked tokens guessed right.
@@ -76,10 +78,10 @@ def mask_tokens(
     (int64 tensor, int64 tensor), both [sequence, token]
         Labels are -100 where nothing is asked.
     """
-    draw = torch.rand(ids.shape, generator=generator)
+    draw = torch.rand(ids.shape, generator=generator, device=ids.device)
     chosen = (draw < share) & ~torch.isin(ids, special)
     labels = torch.where(chosen, ids, IGNORED)
-    kind = torch.rand(ids.shape, generator=generator)
-    anything = torch.randint(vocabulary, ids.shape, generator=generator)
+    kind = torch.rand(ids.shape, generator=generator, device=ids.device)
+    anything = torch.randint(vocabulary, ids.shape, generator=generator, device=ids.device)
     shown = torch.where(chosen & (kind >= KEPT + RANDOM), mask, ids)
     return torch.where(chosen & (kind < RANDOM), anything, shown), labels

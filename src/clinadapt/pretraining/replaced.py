@@ -41,7 +41,9 @@ class ReplacedTokens(nn.Module):
         self.generator.tie_weights()
         self.tell = nn.Linear(config.hidden_size, 1)
         self.mask = tokenizer.mask_token_id
-        self.special = torch.tensor(tokenizer.all_special_ids)
+        special = torch.tensor(tokenizer.all_special_ids)
+        self.special: torch.Tensor
+        self.register_buffer("special", special, persistent=False)
 
     def forward(self, ids: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Loss and, out of training, the mean of the shares of own and replaced tokens told right.
@@ -60,7 +62,7 @@ class ReplacedTokens(nn.Module):
         asked = labels != IGNORED
         logits = guess.logits if guess.logits.ndim == 2 else guess.logits[asked]
         with torch.no_grad():
-            noise = torch.rand(logits.shape, generator=generator).clamp_min(1e-9)
+            noise = torch.rand(logits.shape, generator=generator, device=ids.device).clamp_min(1e-9)
             sampled = (logits.float() - torch.log(-torch.log(noise))).argmax(-1)  # Gumbel
         read = ids.masked_scatter(asked, sampled)
         replaced = (read != ids).float()

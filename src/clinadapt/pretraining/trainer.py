@@ -109,11 +109,11 @@ class Trainer:
         dict
             Steps, tokens, seconds, tokens per second, and the last held-out loss and accuracy.
         """
+        self.objective.train()  # an opened model is not
         total = self._planned(minutes, steps)
         step, seconds = self._restore()
         every = max(1, total // LOOKS)
         started = saved = time.perf_counter()
-        self.objective.train()
         while step < total:
             losses = self._step(step, total)
             step += 1
