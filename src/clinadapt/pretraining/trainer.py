@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from clinadapt.context import Progress, no_progress
-from clinadapt.machine import autocast, compute_dtype, pick_device
+from clinadapt.machine import compute_dtype, pick_device
+from clinadapt.pretraining.masters import MasterWeights
 
 Sequences = NDArray[np.uint16 | np.uint32]
 WARM_UP = 0.06
@@ -85,10 +86,13 @@ class Trainer:
         )
         self.train, self.held_out = train, held_out[:HELD_OUT_SEQUENCES]
         self.device = pick_device(recipe.device)
-        self.dtype = compute_dtype("auto", self.device)
         self.objective.to(self.device)
+        self.masters = MasterWeights(objective)  # before the weights are rounded
+        self.objective.to(compute_dtype("auto", self.device))
         self.optimizer = torch.optim.AdamW(
-            _groups(objective, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98)
+            _groups(self.masters.copies, recipe.weight_decay),
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.98),
         )
         self.sequences = max(1, recipe.batch_tokens // train.shape[1])
 
@@ -130,12 +134,12 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * share_of_rate(step, total)
         ids = self._batch(step)
-        with autocast(self.device, self.dtype):
-            found = self.objective(ids, self._generator(step))
+        found = self.objective(ids, self._generator(step))
         found["loss"].backward()
-        nn.utils.clip_grad_norm_(self.objective.parameters(), 1.0)
+        self.masters.take_gradients()
+        nn.utils.clip_grad_norm_(self.masters.copies, 1.0)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.masters.give()
         return {name: float(value.detach()) for name, value in found.items()}
 
     def _batch(self, step: int) -> torch.Tensor:
@@ -165,8 +169,7 @@ class Trainer:
         found, weights = [], []
         for number, rows in enumerate(_chunks(len(self.held_out), self.sequences)):
             ids = torch.from_numpy(self.held_out[rows].astype(np.int64)).to(self.device)
-            with autocast(self.device, self.dtype):
-                some = self.objective(ids, self._generator(HELD_OUT_SEED + number))
+            some = self.objective(ids, self._generator(HELD_OUT_SEED + number))
             found.append([float(some["loss"]), float(some["accuracy"])])
             weights.append(len(ids))
         self.objective.train()
@@ -189,13 +192,13 @@ class Trainer:
 
     def _seconds_a_step(self) -> float:
         """Time of a step, by running some that are then forgotten."""
-        kept = {name: value.clone() for name, value in self.objective.state_dict().items()}
+        kept = [copy.clone() for copy in self.masters.copies]
         times = []
         for step in range(PROBED_STEPS):
             started = time.perf_counter()
             self._step(step, PROBED_STEPS)
             times.append(time.perf_counter() - started)
-        self.objective.load_state_dict(kept)
+        self.masters.load(kept)
         self.optimizer.state.clear()
         return float(np.median(times[1:]))
 
@@ -203,7 +206,7 @@ class Trainer:
         state = {
             "step": step,
             "seconds": seconds,
-            "objective": self.objective.state_dict(),
+            "weights": self.masters.copies,
             "optimizer": self.optimizer.state_dict(),
         }
         partial = self.folder / "checkpoint.tmp"
@@ -216,7 +219,7 @@ class Trainer:
             (self.folder / "log.jsonl").unlink(missing_ok=True)
             return 0, 0.0
         state = torch.load(path, map_location=self.device, weights_only=True)
-        self.objective.load_state_dict(state["objective"])
+        self.masters.load(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         kept = [entry for entry in self.log() if entry["step"] <= state["step"]]
         lines = "".join(json.dumps(entry) + "\n" for entry in kept)
@@ -253,12 +256,11 @@ def share_of_rate(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-def _groups(objective: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _groups(weights: list[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay; norms and biases do not."""
-    trained = [weight for weight in objective.parameters() if weight.requires_grad]
     return [
-        {"params": [w for w in trained if w.ndim > 1], "weight_decay": weight_decay},
-        {"params": [w for w in trained if w.ndim < 2], "weight_decay": 0.0},
+        {"params": [w for w in weights if w.ndim > 1], "weight_decay": weight_decay},
+        {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
     ]
 
 

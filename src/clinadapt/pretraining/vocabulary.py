@@ -3,6 +3,7 @@
 from typing import Any
 
 from tokenizers import (
+    Regex,
     Tokenizer,
     decoders,
     models,
@@ -15,10 +16,13 @@ from tokenizers import (
 from clinadapt.texts import Texts
 
 SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+LETTERS = 400  # different characters that are known, the most frequent ones
+# An elided article stays with its apostrophe ("l'", "d'"); other marks stand alone.
+ELISION, MARK = Regex("['’]"), Regex(r"[^\w\s'’]")
 
 
 def learn_vocabulary(texts: Texts, size: int, length: int) -> Any:
-    """Learn sub-words (Unigram, Kudo 2018; lower case, accents kept).
+    """Learn sub-words (WordPiece, Schuster & Nakajima 2012; lower case, accents kept).
 
     Parameters
     ----------
@@ -34,20 +38,21 @@ def learn_vocabulary(texts: Texts, size: int, length: int) -> Any:
     """
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.Unigram())
+    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL["unk"]))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Metaspace(),
+            pre_tokenizers.WhitespaceSplit(),
             pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.Punctuation(),
+            pre_tokenizers.Split(ELISION, "merged_with_previous"),
+            pre_tokenizers.Split(MARK, "isolated"),
         ]
     )
-    tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         special_tokens=list(SPECIAL.values()),
-        unk_token=SPECIAL["unk"],
+        limit_alphabet=LETTERS,
         show_progress=False,
     )
     tokenizer.train_from_iterator(iter(texts), trainer)
