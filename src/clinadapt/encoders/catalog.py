@@ -13,6 +13,8 @@ from pathlib import Path
 from clinadapt.errors import EncoderNotFoundError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# Encoders that come with clinadapt, a folder each.
+BUILT_IN = Path(__file__).parent / "builtin"
 # What a folder needs: never pickled weights, never code.
 FETCHED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model")
 
@@ -56,6 +58,16 @@ UNPINNED = "no commit could be read where this catalogue was made: pin one when 
 CATALOG: dict[str, Entry] = {
     entry.name: entry
     for entry in (
+        Entry(
+            "clinadapt-mini-fr",
+            "comes with clinadapt",
+            None,
+            "fr",
+            "CC BY-NC 4.0",
+            13,
+            "docs/pretraining.md",
+            note="small; its weights are for non-commercial use (LICENSE.md in its folder)",
+        ),
         Entry(
             "camembert-bio",
             "almanach/camembert-bio-base",
@@ -176,11 +188,13 @@ def is_offline() -> bool:
 def find_local(name: str) -> Path | None:
     """Folder of an encoder that is already on this machine, or None.
 
-    Looked for, in this order: a folder of that path; `encoder_home` under the short name or the
+    Looked for, in this order: a folder of that path; those that come with clinadapt; `encoder_home` under the short name or the
     hub id; the Python package that carries it; the Hugging Face cache at the pinned revision.
     """
     if _has_config(Path(name).expanduser()):
         return Path(name).expanduser()
+    if _has_config(BUILT_IN / name):
+        return BUILT_IN / name
     entry = CATALOG.get(name)
     hub_id = entry.hub_id if entry else name
     for folder in (encoder_home() / name, encoder_home() / hub_id):
