@@ -51,8 +51,9 @@ def save_bundle(
     model.save(partial / MODEL_FOLDER)
     value = classifier.threshold_.value
     settings = families.settings_of(model)
-    if "encoder" in settings:  # a name or a path of the machine that made it
-        settings["encoder"] = Path(settings["encoder"]).name
+    for name in ("encoder", "vectors"):  # a name or a path of the machine that made it
+        if settings.get(name) is not None:
+            settings[name] = Path(settings[name]).name
     record = {
         "format": FORMAT,
         "clinadapt": importlib.metadata.version("clinadapt"),

@@ -55,20 +55,19 @@ class CellFolders:
     fingerprint: str
     metric: str
     _ids: dict[Cell, str] = field(default_factory=dict)
-    _encoders: dict[str, str | None] = field(default_factory=dict)
+    _starts: dict[tuple[str, str] | None, str | None] = field(default_factory=dict)
 
     def id(self, cell: Cell) -> str:
         """Hash of everything that decides a cell's result."""
         if cell not in self._ids:
-            decided_by = (cell.row.family, cell.resolved, self._weights(cell))
+            decided_by = (cell.row.family, cell.resolved, self._start(cell))
             self._ids[cell] = identity(FORMAT, *decided_by, self.fingerprint, self.metric)
         return self._ids[cell]
 
-    def _weights(self, cell: Cell) -> str | None:
-        encoder = str(cell.resolved.get("encoder"))
-        if encoder not in self._encoders:
-            self._encoders[encoder] = cell.encoder_fingerprint
-        return self._encoders[encoder]
+    def _start(self, cell: Cell) -> str | None:
+        if cell.start not in self._starts:
+            self._starts[cell.start] = cell.start_fingerprint
+        return self._starts[cell.start]
 
     def row_id(self, row: Row) -> str:
         """Hash of a row's settings."""

@@ -17,6 +17,7 @@ from clinadapt import settings as checking
 from clinadapt.encoders.catalog import find_local
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.errors import InputError
+from clinadapt.pretraining.vectors import Vectors
 from clinadapt.tokens import Cut
 
 BUILT_IN = Path(__file__).parent / "studies"
@@ -131,10 +132,20 @@ class Cell:
         return families.settings_of(families.build(self.row.family, given))
 
     @property
-    def encoder_fingerprint(self) -> str | None:
-        """Hash of the weights of the cell's encoder; None without one, or where it is not here."""
-        name = self.resolved.get("encoder") if self.row.family == "pretrained" else None
-        folder = None if name is None else find_local(name)
+    def start(self) -> tuple[str, str] | None:
+        """Kind ("encoder" or "vectors") and name of the files that the model starts from."""
+        names = {kind: self.resolved.get(kind) for kind in ("encoder", "vectors")}
+        return next(((kind, name) for kind, name in names.items() if name is not None), None)
+
+    @property
+    def start_fingerprint(self) -> str | None:
+        """Hash of these files; None without any, or where they are not here."""
+        if self.start is None:
+            return None
+        kind, name = self.start
+        if kind == "vectors":
+            return Vectors.of(name).fingerprint
+        folder = find_local(name)
         return None if folder is None else PretrainedEncoder(folder).fingerprint
 
 
@@ -202,6 +213,7 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Cell]:
             problems.append(f"row {number}: seeds are set for the whole study, in 'seeds'")
         for family, settings in _combinations(entry, design, encoders):
             found = families.problems(family, settings)
+            found = found or families.file_problems(family, settings)
             problems += [f"row {number}: {problem}" for problem in found]
             if not found:
                 row = Row(family, settings, _label(family, settings, design))
@@ -251,6 +263,8 @@ def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:
     for key in ("max_tokens", "cut"):  # what all rows share goes without saying
         if key in shown and shown[key] == getattr(design, key):
             del shown[key]
+    if "vectors" in shown:
+        shown["vectors"] = Path(str(shown["vectors"])).name
     parts = [FAMILY_NAMES.get(family, "")]
     if family == "pretrained":
         encoder = str(shown.pop("encoder", "camembert-bio"))

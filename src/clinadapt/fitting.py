@@ -143,6 +143,7 @@ def fit_cell(
             "cut": cut,
         },
         "encoder_sha256": getattr(model, "encoder_fingerprint_", None),
+        "vectors_sha256": getattr(model, "vectors_fingerprint_", None),
         "cost": {
             "encode_seconds": encoding.encode_seconds,
             "encode_seconds_spent_here": watch.seconds["encode"] if encoding.encoded else 0.0,

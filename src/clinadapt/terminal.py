@@ -130,6 +130,16 @@ def print_pretraining(record: Mapping[str, Any]) -> None:
     )
 
 
+def print_vectors(record: Mapping[str, Any]) -> None:
+    """Print how vectors were made."""
+    found = record["result"]
+    Console().print(
+        f"{record['vocabulary']:,} sub-words, {record['width']} numbers each; "
+        f"{found['tokens']:,} tokens in {spell_seconds(found['seconds'])}, "
+        f"{found['tokens_per_second']:,} a second"
+    )
+
+
 def print_faithfulness(found: "Faithfulness") -> None:
     """Print what deleting the strongest words did, against random ones."""
     table = Table(

@@ -230,6 +230,7 @@ def _tags(result: Mapping[str, Any]) -> dict[str, str]:
         "synthetic": result["data"]["synthetic"],
         "data_fingerprint": result["data"]["fingerprint"],
         "encoder_sha256": result.get("encoder_sha256"),
+        "vectors_sha256": result.get("vectors_sha256"),
         "economies": "; ".join(cost.get("economies") or ()) or None,
         "energy": in_words(cost["energy"]) if cost.get("energy") else None,
         "clinadapt": result["environment"]["versions"]["clinadapt"],
@@ -280,9 +281,10 @@ def _is_number(value: Any) -> bool:
 
 def _portable(text: str, result: Mapping[str, Any]) -> str:
     """A text without paths of this machine: of each the last part is left."""
-    encoder = str(result["settings"].get("encoder") or "")
-    if PurePath(encoder).is_absolute():
-        text = text.replace(encoder, PurePath(encoder).name)
+    for name in ("encoder", "vectors"):
+        folder = str(result["settings"].get(name) or "")
+        if PurePath(folder).is_absolute():
+            text = text.replace(folder, PurePath(folder).name)
     if Path.home().name:  # not the root of all paths
         text = text.replace(str(Path.home()), "~")
     return ABSOLUTE.sub(lambda found: PurePath(found.group()).name, text)

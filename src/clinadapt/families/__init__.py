@@ -108,6 +108,12 @@ def problems(family: str, values: Mapping[str, Any]) -> list[str]:
     return further() if further else []
 
 
+def file_problems(family: str, values: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with the files that valid settings name; a fitted model needs none."""
+    found = getattr(FAMILIES[family].build(values), "file_problems", None)
+    return found() if found else []
+
+
 def family_of(model: Any) -> str:
     """Name of the family that a model belongs to."""
     for name, entry in FAMILIES.items():

@@ -15,6 +15,7 @@ from clinadapt import settings
 from clinadapt.context import Context
 from clinadapt.encoders.moe import MoETransformer
 from clinadapt.encoders.transformer import Transformer
+from clinadapt.errors import InputError
 from clinadapt.families import neural
 from clinadapt.head import Head, Pooling
 from clinadapt.labels import Labels, Task
@@ -22,6 +23,7 @@ from clinadapt.machine import Precision, compute_dtype, pick_device
 from clinadapt.memory import Economy, Footprint, choose_economy, measure
 from clinadapt.network import Batch, NoteNetwork
 from clinadapt.objective import ClassWeight
+from clinadapt.pretraining.vectors import Vectors
 from clinadapt.randomness import local_randomness
 from clinadapt.sources import TokenSource
 from clinadapt.structures import count_parameters
@@ -31,10 +33,13 @@ from clinadapt.train import Recipe, run
 
 ENCODERS = {"transformer": Transformer, "moe": MoETransformer}
 TOKENIZER_FILE = "tokenizer.json"
+VOCABULARY = 8192
 
 
 class ScratchModel(BaseEstimator):  # type: ignore[misc]
-    """An encoder with random first weights and a tokenizer learned on the training notes.
+    """An encoder trained from scratch, with a tokenizer learned on the training notes.
+
+    Its first weights are random; with `vectors`, those of the token embeddings are not.
 
     Parameters
     ----------
@@ -43,6 +48,9 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         Settings of the encoder's class: width, blocks, heads, experts, balance_weight, …
     vocabulary : int
         Largest number of sub-words.
+    vectors : str, optional
+        Folder that `clinadapt.pretraining.vectors.make_vectors` wrote: its tokenizer is taken, and
+        its vectors, cut to the encoder's width, are the first token embeddings, tuned on.
     max_tokens : int
     cut : {"head", "tail", "head+tail", "windows"}
         What is kept of longer notes.
@@ -64,7 +72,8 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         self,
         encoder: Literal["transformer", "moe"] = "transformer",
         encoder_options: dict[str, Any] | None = None,
-        vocabulary: Annotated[int, Ge(10)] = 8192,
+        vocabulary: Annotated[int, Ge(10)] = VOCABULARY,
+        vectors: str | None = None,
         max_tokens: Annotated[int, Ge(4)] = 256,
         cut: Cut = "head",
         pooling: Pooling = "mean",
@@ -82,6 +91,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         self.encoder = encoder
         self.encoder_options = encoder_options
         self.vocabulary = vocabulary
+        self.vectors = vectors
         self.max_tokens = max_tokens
         self.cut: Cut = cut
         self.pooling: Pooling = pooling
@@ -97,9 +107,25 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def setting_problems(self) -> list[str]:
-        """Say what is wrong with `encoder_options`."""
+        """Say what is wrong with `encoder_options`, and with settings that exclude each other."""
         options = {"vocabulary": 10, "max_tokens": 4, **(self.encoder_options or {})}
-        return settings.problems(ENCODERS[self.encoder], options)
+        found = settings.problems(ENCODERS[self.encoder], options)
+        if self.vectors is not None and self.vocabulary != VOCABULARY:
+            found.append("vocabulary is that of the vectors: leave it out where vectors are given")
+        return found
+
+    def file_problems(self) -> list[str]:
+        """Say what is wrong with the folder of `vectors`; nothing without one."""
+        if self.vectors is None:
+            return []
+        try:
+            vectors = Vectors.of(self.vectors)
+        except InputError as error:
+            return error.problems
+        # Built without memory, to know how wide the defaults make it.
+        with torch.device("meta"):
+            encoder = ENCODERS[self.encoder](10, 4, **(self.encoder_options or {}))
+        return vectors.problems(encoder.width)
 
     def fit(
         self,
@@ -111,10 +137,16 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Learn tokenizer and network on training notes, stopping early on validation notes."""
         settings.check(self)
-        settings.raise_if(self.setting_problems())
+        settings.raise_if(self.setting_problems() or self.file_problems())
         context = context or Context()
-        self.tokenizer_ = learn_tokenizer(texts, self.vocabulary)
+        vectors = None if self.vectors is None else Vectors.of(self.vectors)
+        self.tokenizer_ = (
+            learn_tokenizer(texts, self.vocabulary) if vectors is None else vectors.tokenizer
+        )
         self._build(labels.task, len(labels.classes))
+        if vectors is not None:
+            vectors.put_into(self.network_.get_parameter("encoder.embedding.token.weight"))
+            self.vectors_fingerprint_ = vectors.fingerprint
         source = self._source(texts, context)
         held = None
         if validation is not None:

@@ -1,4 +1,4 @@
-"""An encoder made from a hospital's own unlabelled notes.
+"""An encoder, or sub-word vectors, made from a hospital's own unlabelled notes.
 
     texts → corpus → vocabulary → packed → objective → trainer → a folder
 
@@ -9,4 +9,8 @@ sizes       how wide and deep a new encoder is
 masked      objective: guess what was masked (Devlin et al. 2019)
 replaced    objective: tell which tokens were replaced (Clark et al. 2020)
 trainer     steps for the minutes that there are; killed, it goes on where it was
+
+    texts → corpus → vocabulary → vectors → a folder
+
+vectors     co-occurrence counts, factored: what minutes on a CPU can learn
 """

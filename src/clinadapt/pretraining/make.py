@@ -104,6 +104,7 @@ def make_encoder(
     trainer = Trainer(asked, train, held_out, recipe, work, progress)
     found = trainer.run(minutes, steps)
     record = {
+        "strength": "full",
         **settings,
         "result": found,
         "log": trainer.log(),
