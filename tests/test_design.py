@@ -173,6 +173,12 @@ def test_encoders_replace_those_of_the_design():
             "placement": "layers",
             "adapted_layers": [1, 2, "all"],
         },
+        {
+            "family": "stacked",
+            "encoder": ["drbert", "alibert"],
+            "encoder_options": [{}, {"tuned_layers": 1}, {"structure": "bottleneck"}],
+            "tfidf_options": [{}, {"characters": True}],
+        },
     ],
 )
 @pytest.mark.parametrize("shared", [{}, {"max_tokens": 32, "cut": "head"}])
@@ -203,6 +209,15 @@ def test_rows_that_differ_are_labelled_differently(row, shared):
             },
             "minilm · lora in top 2 layers · all tuned",
         ),
+        (
+            {
+                "family": "stacked",
+                "encoder": "minilm",
+                "encoder_options": {"tuned_layers": 1, "epochs": 3},
+                "tfidf_options": {"characters": True},
+            },
+            "TF-IDF + minilm · none · top 1 tuned (epochs=3, tfidf characters=True)",
+        ),
     ],
 )
 def test_labels_in_words(row, label):
@@ -223,6 +238,22 @@ def test_place_of_a_row_in_the_comparison():
         "tuned_layers": 0,
     }
     assert logistic == {**dict.fromkeys(bottleneck), "family": "tfidf-logistic"}
+
+
+def test_a_stacked_row_is_placed_by_its_encoder():
+    row = {"family": "stacked", "encoder_options": {"structure": "bottleneck", "tuned_layers": 1}}
+    (cell,) = expand(design(row, max_tokens=32, seeds=[7]), encoders=["minilm"])
+    assert cell.row.model == {
+        "family": "stacked",
+        "encoder": "minilm",
+        "structure": "bottleneck",
+        "placement": "final",
+        "tuned_layers": 1,
+    }
+    _, encoder = cell.build().parts()
+    assert (encoder.encoder, encoder.max_tokens, encoder.seed) == ("minilm", 32, 7)
+    (alone,) = expand(design({"family": "pretrained", "encoder": "minilm"}))
+    assert cell.encoder_fingerprint == alone.encoder_fingerprint is not None
 
 
 def cell_ids(cells):

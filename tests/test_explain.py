@@ -348,12 +348,14 @@ SETTINGS = {
     "transformer": {"vocabulary": 200, "max_tokens": 16, "epochs": 15},
     "moe": {"vocabulary": 200, "max_tokens": 16, "epochs": 15},
     "pretrained": {"max_tokens": 24, "epochs": 15, "learning_rate": 0.01},
+    "stacked": {"max_tokens": 24, "encoder_options": {"epochs": 15, "learning_rate": 0.01}},
 }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_planted_word_is_the_strongest(family, minilm):
-    values = SETTINGS[family] | ({"encoder": str(minilm)} if family == "pretrained" else {})
+    encoder = {"encoder": str(minilm)} if family in ("pretrained", "stacked") else {}
+    values = SETTINGS[family] | encoder
     classifier = NoteClassifier(FAMILIES[family].build(values)).fit(*planted(0))
     texts, labels = planted(1, 30)
     assert (classifier.predict(texts) == labels).mean() >= 0.9

@@ -31,6 +31,7 @@ QUICK = {
     "transformer": {"epochs": 2, "vocabulary": 60, "max_tokens": 16},
     "moe": {"epochs": 2, "vocabulary": 60, "max_tokens": 16},
     "pretrained": {"epochs": 1, "max_tokens": 16},
+    "stacked": {"max_tokens": 16, "encoder_options": {"epochs": 1}},
 }
 PLACES = {
     "frozen": {},
@@ -57,7 +58,7 @@ PLACES = {
 
 def build(family, encoder_folders, **more):
     values = QUICK[family] | more
-    if family == "pretrained":
+    if family in ("pretrained", "stacked"):
         values = {"encoder": str(encoder_folders["bert"]), **values}
     return families.build(family, values)
 

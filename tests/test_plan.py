@@ -9,7 +9,7 @@ from test_study import cells_of, comparable
 from clinadapt import Study
 from clinadapt.cost import spell_seconds
 from clinadapt.errors import InputError
-from clinadapt.forecast import Forecast, Phase, first_time_seconds, last_two
+from clinadapt.forecast import Forecast, Phase, first_time_seconds, last_two, together
 from clinadapt.machines import MACHINES, Machine, find_machine, there
 from clinadapt.memory import Footprint
 from clinadapt.plan import (
@@ -70,6 +70,16 @@ def test_peak_counts_states_and_what_is_held_already():
     assert (cell.peak(False), cell.peak(True)) == (GB, 2 * GB)
     assert cell.peak(False, held=300) == GB - 100
     assert cell.peak(False, held=700) == GB + 300
+
+
+def test_two_models_in_one_row_cost_both():
+    sparse = row("x", held_bytes=700, peak_bytes=900, weights_bytes=8, bundle_bytes=30)
+    encoder = row("y", held_bytes=800, **TRAINED, **FROZEN, weights_bytes=50, bundle_bytes=60)
+    both = together(sparse, encoder)
+    assert both.seconds(True) == pytest.approx(10 + encoder.seconds(True))
+    assert (both.weights_bytes, both.bundle_bytes) == (58, 90)
+    assert both.peak(False) == encoder.peak_bytes + 200
+    assert (both.states, both.epochs) == (encoder.states, encoder.epochs)
 
 
 def test_a_timeline_tells_steps_from_gaps(monkeypatch):
@@ -278,3 +288,27 @@ def test_a_study_within_memory_says_what_it_gave_up(small_notes, tmp_path, encod
     assert "training needs at least" in reasons["bert · none · all tuned (epochs=1)"]
     result = json.loads(next(tmp_path.glob("no/cells/*/result.json")).read_text())
     assert result["status"] == "skipped"
+
+
+def test_a_stacked_row_is_planned_as_its_two_parts(small_notes, tmp_path, encoder_folders):
+    shared = {"encoder": str(encoder_folders["bert"]), "max_tokens": 16}
+    rows = [
+        {"family": "pretrained", **shared, "epochs": 3},
+        {"family": "stacked", **shared, "encoder_options": {"epochs": 3}},
+    ]
+    study = Study(small_notes, {"name": "x", "resamples": 100, "rows": rows}, tmp_path / "s")
+    plan = make_plan(study)
+    alone, both = (plan.forecasts[study.folders.row_id(cell.row)] for cell in study.cells)
+    assert both.reason is None
+    assert (both.row, both.states, both.epochs) == (study.cells[1].row.label, alone.states, 3)
+    assert both.weights_bytes > alone.weights_bytes
+    assert both.bundle_bytes > alone.bundle_bytes
+    plan.save(study.out)
+    study.run()
+    results = {found["model"]["family"]: found for found in cells_of(study.out).values()}
+    stacked = results["stacked"]
+    assert stacked["status"] == "done"
+    assert stacked["cost"]["encoded_sequences"] == 0  # the row before had paid for the states
+    assert stacked["cost"]["predicted"]["epochs"] == 3
+    assert stacked["cost"]["disk_bytes"] == pytest.approx(both.bundle_bytes, rel=0.3)
+    assert stacked["cost"]["total_parameters"] * 4 == pytest.approx(both.weights_bytes, rel=0.3)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from clinadapt.families.mlp import TfidfMLP as TfidfMLP
     from clinadapt.families.pretrained import PretrainedModel as PretrainedModel
     from clinadapt.families.scratch import ScratchModel as ScratchModel
+    from clinadapt.families.stacked import StackedModel as StackedModel
     from clinadapt.notes import Notes as Notes
     from clinadapt.notes import read_notes as read_notes
     from clinadapt.study import Study as Study
@@ -44,6 +45,7 @@ _HOMES = {
     "Notes": "clinadapt.notes",
     "PretrainedModel": "clinadapt.families.pretrained",
     "ScratchModel": "clinadapt.families.scratch",
+    "StackedModel": "clinadapt.families.stacked",
     "Study": "clinadapt.study",
     "TfidfAutoencoder": "clinadapt.families.autoencoder",
     "TfidfLogistic": "clinadapt.families.logistic",

@@ -17,6 +17,7 @@ from clinadapt import settings as checking
 from clinadapt.encoders.catalog import find_local
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.errors import InputError
+from clinadapt.families.stacked import StackedModel
 from clinadapt.pretraining.vectors import Vectors
 from clinadapt.tokens import Cut
 
@@ -99,7 +100,10 @@ class Row:
     @property
     def model(self) -> dict[str, Any]:
         """Return the row's place in the comparison, null where a notion does not apply."""
-        known = families.settings_of(families.build(self.family, self.settings))
+        model = families.build(self.family, self.settings)
+        if isinstance(model, StackedModel):  # it stands where its encoder does
+            model = model.parts()[1]
+        known = families.settings_of(model)
         described = {"family": self.family, **{key: known.get(key) for key in ROW_KEYS[1:]}}
         if described["structure"] == "none":
             described["placement"] = None
@@ -247,10 +251,17 @@ def _combinations(
     if not encoders:
         return found
     return [
-        (family, {**settings, "encoder": name} if family == "pretrained" else settings)
+        (family, {**settings, "encoder": name} if _takes_encoder(family) else settings)
         for family, settings in found
-        for name in (encoders if family == "pretrained" else [""])
+        for name in (encoders if _takes_encoder(family) else [""])
     ]
+
+
+def _takes_encoder(family: str) -> bool:
+    entry = families.FAMILIES.get(family)
+    if entry is None or "encoder" in entry.fixed:
+        return False
+    return "encoder" in checking.setting_names(entry.cls)
 
 
 def _is_seeded(family: str) -> bool:
@@ -266,7 +277,9 @@ def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:
     if "vectors" in shown:
         shown["vectors"] = Path(str(shown["vectors"])).name
     parts = [FAMILY_NAMES.get(family, "")]
-    if family == "pretrained":
+    shown |= {f"tfidf {key}": v for key, v in (shown.pop("tfidf_options", None) or {}).items()}
+    if _takes_encoder(family):
+        shown |= shown.pop("encoder_options", None) or {}
         encoder = str(shown.pop("encoder", "camembert-bio"))
         structure = shown.pop("structure", "none")
         placement = shown.pop("placement", "final")
@@ -281,7 +294,8 @@ def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:
         tuned = shown.pop("tuned_layers", 0)
         regime = {0: "frozen", "all": "all tuned"}.get(tuned, f"top {tuned} tuned")
         name = Path(encoder).name if "/" in encoder else encoder
-        parts = [name, f"{structure}{place}", regime]
+        beside = "TF-IDF + " if family == "stacked" else ""
+        parts = [beside + name, f"{structure}{place}", regime]
     text = " · ".join(parts)
     rest = [f"{key}={value}" for key, value in sorted(shown.items())]
     return f"{text} ({', '.join(rest)})" if rest else text

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from tokenizers import Tokenizer
 
-from clinadapt import results
+from clinadapt import families, results
 from clinadapt.bundle import load
-from clinadapt.design import Cell
+from clinadapt.design import Cell, Row
 from clinadapt.errors import ClinadaptError, LimitError
 from clinadapt.families.pretrained import FROZEN_EPOCHS, TUNED_EPOCHS, PretrainedModel
 from clinadapt.families.scratch import ScratchModel
+from clinadapt.families.stacked import StackedModel
 from clinadapt.features import HELD_BYTES
 from clinadapt.machine import Precision, compute_dtype, pick_device
 from clinadapt.memory import Economy, Footprint
@@ -147,12 +148,42 @@ class Forecast:
 def forecast(prober: Prober, cell: Cell) -> Forecast:
     """Run a cell on some notes and extrapolate; a row that cannot run says why."""
     try:
+        model = cell.build()
+        if isinstance(model, StackedModel):
+            parts = [_part(cell, part) for part in model.parts()]
+            return together(*(_forecast(prober, part) for part in parts)).named(cell.row.label)
         return _forecast(prober, cell)
     except ClinadaptError as error:
         fits = not isinstance(error, LimitError)
         return Forecast(cell.row.label, reason=str(error), fits=fits)
     except Exception as error:  # its message may quote a note
         return Forecast(cell.row.label, reason=f"{type(error).__name__} on a few of the notes")
+
+
+def _part(cell: Cell, model: Any) -> Cell:
+    """A part of a cell's model as a cell of its own."""
+    return Cell(
+        Row(families.family_of(model), families.settings_of(model), cell.row.label), cell.seed
+    )
+
+
+def together(sparse: Forecast, encoder: Forecast) -> Forecast:
+    """Two models fitted one after the other and kept together, as one row.
+
+    Parameters
+    ----------
+    sparse : Forecast
+        Without epochs, states or economies of its own.
+    encoder : Forecast
+    """
+    beside = sparse.peak_bytes - sparse.held_bytes
+    return replace(
+        encoder,
+        fixed_seconds=sparse.fixed_seconds + encoder.fixed_seconds,
+        peak_bytes=encoder.peak_bytes + beside,
+        weights_bytes=sparse.weights_bytes + encoder.weights_bytes,
+        bundle_bytes=sparse.bundle_bytes + encoder.bundle_bytes,
+    )
 
 
 def _forecast(prober: Prober, cell: Cell) -> Forecast:

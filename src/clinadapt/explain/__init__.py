@@ -4,6 +4,7 @@ words        the words of a note as its reader sees them
 attribution  what a family says about a note
 sparse       families on TF-IDF: exact for the linear one, integrated gradients for the others
 tokens       families on tokens: integrated gradients over their embeddings
+stacked      both, of word counts and an encoder together
 gradients    integrated gradients
 faithfulness whether words that are said to matter do
 kinds        negated, historical, someone else's: the context of a word
@@ -25,12 +26,14 @@ from clinadapt.context import Progress, no_progress
 from clinadapt.errors import InputError
 from clinadapt.explain import sparse, tokens
 from clinadapt.explain.attribution import Attribution
+from clinadapt.explain.stacked import stacked
 from clinadapt.explain.words import Word, gather
 from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
+from clinadapt.families.stacked import StackedModel
 from clinadapt.labels import Task
 
 Way = Callable[[Any, Sequence[str], Sequence[int]], Iterator[Attribution]]
@@ -40,6 +43,7 @@ WAYS: dict[type, Way] = {
     TfidfAutoencoder: sparse.codes,
     ScratchModel: tokens.scratch,
     PretrainedModel: tokens.pretrained,
+    StackedModel: stacked,
 }
 
 

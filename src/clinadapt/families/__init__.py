@@ -21,6 +21,7 @@ from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
+from clinadapt.families.stacked import StackedModel
 from clinadapt.labels import Labels, Task
 
 Examples = tuple[Sequence[str], Labels]
@@ -78,6 +79,7 @@ FAMILIES: dict[str, Entry] = {
     "transformer": Entry(ScratchModel, {"encoder": "transformer"}),
     "moe": Entry(ScratchModel, {"encoder": "moe"}),
     "pretrained": Entry(PretrainedModel),
+    "stacked": Entry(StackedModel),
 }
 
 
