@@ -253,7 +253,7 @@ def test_a_stacked_row_is_placed_by_its_encoder():
     _, encoder = cell.build().parts()
     assert (encoder.encoder, encoder.max_tokens, encoder.seed) == ("minilm", 32, 7)
     (alone,) = expand(design({"family": "pretrained", "encoder": "minilm"}))
-    assert cell.encoder_fingerprint == alone.encoder_fingerprint is not None
+    assert cell.start_fingerprint == alone.start_fingerprint is not None
 
 
 def cell_ids(cells):

@@ -122,12 +122,28 @@ def print_corpus(corpus: "Corpus") -> None:
 
 def print_pretraining(record: Mapping[str, Any]) -> None:
     """Print how an encoder was made."""
-    found = record["result"]
-    Console().print(
+    found, console = record["result"], Console()
+    if extension := record["extension"]:
+        console.print(
+            f"{extension['words']:,} words added; tokens a word: "
+            f"{extension['tokens_per_word_before']:.2f} before, "
+            f"{extension['tokens_per_word_after']:.2f} after"
+        )
+    if teacher := record["teacher"]:
+        console.print(
+            f"agreement with {escape(teacher['name'])}: {found['agreement']:.3f} "
+            "(mean correlation of states)"
+        )
+    console.print(
         f"{record['parameters']:,} weights; {found['tokens']:,} tokens in "
         f"{spell_seconds(found['seconds'])}, {found['tokens_per_second']:,} a second; held-out "
         f"loss {found['held_out_loss']:.3f}, {found['held_out_accuracy']:.1%} told right"
     )
+    memory = record["memory"]
+    told = f"peak memory {spell_bytes(memory['peak_memory_bytes'])}"
+    if "peak_gpu_memory_bytes" in memory:
+        told += f", of the GPU {spell_bytes(memory['peak_gpu_memory_bytes'])}"
+    console.print(told)
 
 
 def print_vectors(record: Mapping[str, Any]) -> None:

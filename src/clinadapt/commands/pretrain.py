@@ -43,6 +43,13 @@ def pretrain(
         str | None,
         typer.Option("--from", help="Encoder to go on from: name, hub id or folder."),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Encoder to agree with: name, hub id or folder; may be a large one."),
+    ] = None,
+    add_words: Annotated[
+        int, typer.Option(min=0, help="At most, that the tokenizer of --from cuts into pieces.")
+    ] = 0,
     objective: Annotated[
         str, typer.Option(help="masked (guess what was masked) or replaced (tell what was).")
     ] = "masked",
@@ -90,7 +97,8 @@ def pretrain(
         with progress_bar() as progress:
             record = make_encoder(
                 corpus, out, minutes, start, objective, size, vocabulary, length,
-                Recipe(seed=seed, device=device), progress=progress,
+                Recipe(seed=seed, device=device), progress=progress, teacher=teacher,
+                add_words=add_words,
             )  # fmt: skip
         print_pretraining(record)
     say(f"encoder: [bold]{escape(str(out))}[/]")

@@ -146,6 +146,7 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
 
     def _finish(self) -> None:
         self.history_: list[dict[str, Any]] = self.encoder_.history_
+        self.encoder_fingerprint_ = self.encoder_.encoder_fingerprint_
         parts = (self.sparse_, self.encoder_)
         self.trainable_parameters_ = sum(part.trainable_parameters_ for part in parts) + 2
         self.total_parameters_ = sum(part.total_parameters_ for part in parts) + 2

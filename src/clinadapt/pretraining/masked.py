@@ -43,11 +43,22 @@ class MaskedTokens(nn.Module):
         output = self.model(input_ids=shown, attention_mask=torch.ones_like(shown), labels=labels)
         if self.training:
             return {"loss": output.loss}
-        chosen = labels[labels != IGNORED]
-        logits = output.logits
-        if logits.ndim == 3:  # a model that predicts every token
-            logits = logits[labels != IGNORED]
-        return {"loss": output.loss, "accuracy": (logits.argmax(-1) == chosen).float().mean()}
+        return {"loss": output.loss, "accuracy": share_right(output.logits, labels)}
+
+
+def share_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Share of masked tokens guessed right.
+
+    Parameters
+    ----------
+    logits : float tensor [sequence, token, id], or [masked token, id]
+    labels : int64 tensor [sequence, token]
+        -100 where nothing is asked.
+    """
+    asked = labels != IGNORED
+    if logits.ndim == 3:  # a model that predicts every token
+        logits = logits[asked]
+    return (logits.argmax(-1) == labels[asked]).float().mean()
 
 
 def mask_tokens(
