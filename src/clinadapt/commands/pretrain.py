@@ -22,7 +22,16 @@ class Strength(StrEnum):
 
 # Options that mean something to one strength alone.
 ONLY = {
-    Strength.FULL: ("minutes", "start", "objective", "size", "length", "device"),
+    Strength.FULL: (
+        "minutes",
+        "start",
+        "teacher",
+        "add_words",
+        "objective",
+        "size",
+        "length",
+        "device",
+    ),
     Strength.FAST: ("width",),
 }
 
@@ -51,14 +60,19 @@ def pretrain(
         int, typer.Option(min=0, help="At most, that the tokenizer of --from cuts into pieces.")
     ] = 0,
     objective: Annotated[
-        str, typer.Option(help="masked (guess what was masked) or replaced (tell what was).")
-    ] = "masked",
+        str | None,
+        typer.Option(
+            help="bag (guess what was masked, and which words a sequence holds; the default), "
+            "masked or replaced (tell what was)."
+        ),
+    ] = None,
     size: Annotated[str, typer.Option(help="Of a new encoder: mini, small or medium.")] = "mini",
     vocabulary: Annotated[int, typer.Option(min=100, help="Sub-words of a new tokenizer.")] = 8192,
     width: Annotated[int, typer.Option(min=1, help="Of the vectors of --strength fast.")] = 256,
     length: Annotated[int, typer.Option(min=16, help="Tokens of a sequence.")] = 128,
     exclude: Annotated[
-        Path | None, typer.Option(help="Notes that must not be learned from, such as a test part.")
+        list[Path] | None,
+        typer.Option(help="Notes that must not be learned from, such as a test part; may repeat."),
     ] = None,
     exclude_split: Annotated[
         str | None,
@@ -73,7 +87,7 @@ def pretrain(
     out = out or Path("encoder" if strength is Strength.FULL else "vectors")
     with ExitStack() as stack:
         go_offline(stack, offline)
-        from clinadapt.pretraining.corpus import read_corpus, read_excluded
+        from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
         from clinadapt.pretraining.make import make_encoder
         from clinadapt.pretraining.trainer import Recipe
         from clinadapt.pretraining.vectors import make_vectors
@@ -84,9 +98,9 @@ def pretrain(
             progress_bar,
         )
 
-        barred = None
-        if exclude is not None:
-            barred = read_excluded(exclude, text, exclude_split, encoding)
+        barred = Excluded()
+        for notes in exclude or ():
+            barred += read_excluded(notes, text, exclude_split, encoding)
         corpus = read_corpus(texts, text, barred, encoding)
         print_corpus(corpus)
         if strength is Strength.FAST:

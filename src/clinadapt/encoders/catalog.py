@@ -188,8 +188,9 @@ def is_offline() -> bool:
 def find_local(name: str) -> Path | None:
     """Folder of an encoder that is already on this machine, or None.
 
-    Looked for, in this order: a folder of that path; those that come with clinadapt; `encoder_home` under the short name or the
-    hub id; the Python package that carries it; the Hugging Face cache at the pinned revision.
+    Looked for, in this order: a folder of that path; those that come with clinadapt;
+    `encoder_home` under the short name or the hub id; the Python package that carries it; the
+    Hugging Face cache at the pinned revision.
     """
     if _has_config(Path(name).expanduser()):
         return Path(name).expanduser()

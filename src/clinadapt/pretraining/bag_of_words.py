@@ -47,7 +47,7 @@ class BagOfWords(nn.Module):
         self.states = output[0]
 
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Loss of both and, out of training, of the masked tokens alone, with the share guessed right.
+        """Loss of both; out of training of the masked tokens alone, and the share guessed right.
 
         Parameters
         ----------

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,13 @@ class Excluded:
                 notes_of.setdefault(hashed, set()).add(number)
         return cls(notes_of, sizes, ids)
 
+    def __add__(self, other: "Excluded") -> "Excluded":
+        """Segments of the notes of both."""
+        notes_of = {hashed: set(notes) for hashed, notes in self.notes_of.items()}
+        for hashed, notes in other.notes_of.items():
+            notes_of.setdefault(hashed, set()).update(len(self.sizes) + note for note in notes)
+        return Excluded(notes_of, self.sizes + other.sizes, [*self.ids, *other.ids])
+
     def contained(self, found: set[int]) -> list[str]:
         """Ids of the notes of which half the segments or more were found."""
         counted = Counter(note for hashed in found for note in self.notes_of[hashed])
@@ -99,7 +107,7 @@ class Excluded:
 def read_excluded(
     source: Any, text: str = "text", split: str | None = None, encoding: str = "utf-8"
 ) -> Excluded:
-    """Notes that must not be learned from, by their row numbers.
+    """Notes that must not be learned from, by file and row number.
 
     Parameters
     ----------
@@ -116,6 +124,7 @@ def read_excluded(
         No such column.
     """
     table = open_table(source, encoding)
+    named = f"{source}, " if isinstance(source, str | Path) else ""
     wanted = [text] if split is None else [text, split]
     missing = [name for name in wanted if name not in table.schema]
     if missing:
@@ -126,7 +135,7 @@ def read_excluded(
         parts = [""] * len(batch) if split is None else as_text(batch[split]).to_list()
         for number, (note, part) in enumerate(zip(as_text(batch[text]), parts, strict=True)):
             if note is not None and SYNONYMS.get((part or "").strip().lower()) != "train":
-                rows.append(f"row {seen + number + 1}")
+                rows.append(f"{named}row {seen + number + 1}")
                 texts.append(note)
         seen += len(batch)
     return Excluded.of(rows, texts)

@@ -21,7 +21,7 @@ class Size:
 
 
 SIZES = {
-    "mini": Size(layers=4, width=256, heads=4, inner=512),
+    "mini": Size(layers=3, width=384, heads=6, inner=768),
     "small": Size(layers=6, width=384, heads=6, inner=768),
     "medium": Size(layers=8, width=512, heads=8, inner=1024),
 }

@@ -47,7 +47,7 @@ class Recipe:
     device : str
     """
 
-    batch_tokens: int = 8192
+    batch_tokens: int = 4096
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     seed: int = 0

@@ -30,7 +30,7 @@ from safetensors.numpy import save_file
 from scipy import sparse
 from scipy.sparse.linalg import svds
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from clinadapt.context import Progress, no_progress
 from clinadapt.errors import InputError
@@ -97,8 +97,6 @@ def make_vectors(
         )
     learned = time.perf_counter()
     counts, tokens = count_pairs(corpus.train, tokenizer, progress)
-    if not counts.nnz:
-        raise InputError("no text holds two sub-words: give more text")
     counted = time.perf_counter()
     vectors = factor(positive_information(counts), width, seed)
     ended = time.perf_counter()
@@ -134,6 +132,11 @@ def make_vectors(
     return record
 
 
+def learn_vectors(texts: Texts, tokenizer: Any, width: int, seed: int) -> NDArray[np.float32]:
+    """Vectors [sub-word, width] of a tokenizer's sub-words."""
+    return factor(positive_information(count_pairs(texts, tokenizer)[0]), width, seed)
+
+
 def count_pairs(
     texts: Texts, tokenizer: Any, progress: Progress = no_progress
 ) -> tuple[sparse.csr_matrix, int]:
@@ -151,6 +154,11 @@ def count_pairs(
         Symmetric; neighbours count `WINDOW`, the farthest pair 1.
     int
         Tokens that were read.
+
+    Raises
+    ------
+    InputError
+        No two sub-words stand together.
     """
     size = len(tokenizer)
     following = sparse.csr_matrix((size, size), dtype=np.int64)
@@ -166,6 +174,8 @@ def count_pairs(
         following += sparse.csr_matrix((np.concatenate(weight), places), shape=(size, size))
         read += len(ids)
         progress("counting", texts_read, len(texts))
+    if not following.nnz:
+        raise InputError("no text holds two sub-words: give more text")
     return following + following.T.tocsr(), read
 
 
@@ -304,18 +314,24 @@ class Vectors:
         ]
 
     def put_into(self, embeddings: nn.Parameter) -> None:
-        """Replace the random vectors of the sub-words that were met.
-
-        The leading numbers are kept, as many as the embeddings are wide, and scaled to the standard
-        deviation of the random ones, which the rest of a network is made for.
-
-        Parameters
-        ----------
-        embeddings : nn.Parameter, shape [sub-word, width]
-            Random.
-        """
+        """Replace the random vectors of the sub-words that were met, see `put_into`."""
         with safe_open(self.folder / VECTORS_FILE, "pt") as file:
-            leading = file.get_slice("vectors")[:, : embeddings.shape[1]].float()
-        met = leading.any(dim=1)
-        with torch.no_grad():
-            embeddings[met] = leading[met] * (embeddings.std() / leading[met].std())
+            put_into(embeddings, file.get_slice("vectors")[:, : embeddings.shape[1]].float())
+
+
+def put_into(embeddings: nn.Parameter, vectors: Tensor) -> None:
+    """Replace the random vectors of the sub-words that were met.
+
+    They are scaled to the standard deviation of the random ones, which the rest of a network is
+    made for.
+
+    Parameters
+    ----------
+    embeddings : nn.Parameter, shape [sub-word, width]
+        Random.
+    vectors : Tensor, shape [sub-word, width]
+        Zero for what was never met.
+    """
+    met = vectors.any(dim=1)
+    with torch.no_grad():
+        embeddings[met] = vectors[met] * (embeddings.std() / vectors[met].std())

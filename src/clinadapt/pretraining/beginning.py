@@ -1,0 +1,146 @@
+"""What a training begins from: a tokenizer and a masked language model, new or opened."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clinadapt.encoders.pretrained import open_encoder
+from clinadapt.errors import InputError
+from clinadapt.pretraining.corpus import Corpus
+from clinadapt.pretraining.distilled import same_tokens
+from clinadapt.pretraining.extension import extend
+from clinadapt.pretraining.opened import open_tokenizer
+from clinadapt.pretraining.sizes import new_config
+from clinadapt.pretraining.vectors import learn_vectors, put_into
+from clinadapt.pretraining.vocabulary import learn_vocabulary
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """An encoder that is there, or the shape of a new one.
+
+    Attributes
+    ----------
+    start : str, optional
+        Known name, hub id or folder of an encoder to go on from.
+    size : str
+        Else, of a new one, see `clinadapt.pretraining.sizes.SIZES`.
+    vocabulary : int
+        Sub-words of a new tokenizer.
+    length : int
+        Tokens of a sequence.
+    teacher : str, optional
+        Known name, hub id or folder; a new encoder takes its tokenizer.
+    add_words : int
+        At most, to the tokenizer of `start`.
+    """
+
+    start: str | None
+    size: str
+    vocabulary: int
+    length: int
+    teacher: str | None
+    add_words: int
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result, without paths of this machine."""
+        new_words = self.start is None and self.teacher is None
+        return {
+            "start": None if self.start is None else Path(self.start).name,
+            "size": None if self.start else self.size,
+            "vocabulary": self.vocabulary if new_words else None,
+            "teacher": None if self.teacher is None else _identity(self.teacher),
+            "add_words": self.add_words,
+            "length": self.length,
+        }
+
+    def problems(self) -> list[str]:
+        """Say what does not go together."""
+        problems = []
+        if self.add_words and self.start is None:
+            problems.append(
+                "--add-words extends the tokenizer of an encoder that is there: give --from, or "
+                "for a new one a larger --vocabulary"
+            )
+        if self.add_words and self.teacher:
+            problems.append(
+                "a teacher does not know added words: distil without --add-words, and add them "
+                "afterwards with --from"
+            )
+        return problems
+
+    def begin(self, corpus: Corpus, work: Path, seed: int) -> tuple[Any, Any, Any]:
+        """Make or open tokenizer and model.
+
+        Parameters
+        ----------
+        corpus : Corpus
+        work : Path
+            Folder of the training; a tokenizer that was made is kept there.
+        seed : int
+
+        Returns
+        -------
+        (tokenizer, model, dict or None)
+            And how the tokenizer was extended.
+        """
+        torch.manual_seed(seed)
+        if self.start is not None:
+            return self._go_on(corpus, work / "tokenizer")
+        if self.teacher is not None:
+            tokenizer = open_tokenizer(open_encoder(self.teacher), self.length)
+        else:
+            tokenizer = self._own_tokenizer(corpus, work / "tokenizer")
+        return tokenizer, self._new(tokenizer, corpus, work, seed), None
+
+    def _go_on(self, corpus: Corpus, kept: Path) -> tuple[Any, Any, Any]:
+        from transformers import AutoModelForMaskedLM
+
+        encoder = open_encoder(str(self.start))
+        tokenizer = open_tokenizer(encoder, self.length)
+        if self.teacher is not None:
+            taught = open_tokenizer(open_encoder(self.teacher), self.length)
+            if not same_tokens(tokenizer, taught, corpus.train):
+                raise InputError(
+                    f"expected an encoder with the tokenizer of its teacher {self.teacher}, got "
+                    f"{self.start}, which cuts texts otherwise: their states are of other tokens. "
+                    "Leave --from out, and a new encoder takes the teacher's tokenizer"
+                )
+        model = AutoModelForMaskedLM.from_pretrained(
+            encoder.folder, local_files_only=True, dtype=torch.float32
+        )
+        if not self.add_words:
+            return tokenizer, model, None
+        extended, extension = extend(tokenizer, model, corpus.train, self.add_words, kept)
+        return extended, model, extension
+
+    def _own_tokenizer(self, corpus: Corpus, kept: Path) -> Any:
+        from transformers import PreTrainedTokenizerFast
+
+        if kept.is_dir():
+            return PreTrainedTokenizerFast.from_pretrained(kept)
+        tokenizer = learn_vocabulary(corpus.train, self.vocabulary, self.length)
+        partial = kept.with_suffix(".tmp")
+        tokenizer.save_pretrained(partial)
+        os.replace(partial, kept)
+        return tokenizer
+
+    def _new(self, tokenizer: Any, corpus: Corpus, work: Path, seed: int) -> Any:
+        """A new model; its token embeddings start as the vectors that minutes can learn."""
+        from transformers import AutoModelForMaskedLM
+
+        config = new_config(self.size, tokenizer, self.length)
+        model = AutoModelForMaskedLM.from_config(config)
+        width = config.hidden_size
+        # A training that goes on has better ones; factoring needs more sub-words than numbers.
+        if not (work / "checkpoint.pt").is_file() and width < len(tokenizer):
+            vectors = learn_vectors(corpus.train, tokenizer, width, seed)
+            put_into(model.get_input_embeddings().weight, torch.from_numpy(vectors))
+        return model
+
+
+def _identity(teacher: str) -> dict[str, str]:
+    return {"name": Path(teacher).name, "fingerprint": open_encoder(teacher).fingerprint}
