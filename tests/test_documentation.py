@@ -48,7 +48,7 @@ def test_encoders_page_names_every_encoder():
         assert f"`{entry.name}`" in text
 
 
-def test_python_example_of_the_readme_runs(tmp_path, monkeypatch, minilm):
+def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)

@@ -8,10 +8,15 @@ import sentencepiece
 import torch
 import transformers
 from folders import CORPUS, DECODERS, ENCODERS, camembert
+from safetensors.torch import load_file
 
 from clinadapt.encoders import catalog
 from clinadapt.encoders.boundary import Prefix, Suffix
-from clinadapt.encoders.pretrained import PretrainedEncoder, convert_to_safetensors
+from clinadapt.encoders.pretrained import (
+    PretrainedEncoder,
+    convert_to_safetensors,
+    save_encoder_files,
+)
 from clinadapt.encoding import pad
 from clinadapt.errors import EncoderNotFoundError, InputError
 from clinadapt.network import Batch
@@ -288,6 +293,36 @@ def test_real_pretrained_weights_give_sensible_states(minilm):
     alike = torch.nn.functional.cosine_similarity(pooled[0], pooled[1], dim=0)
     unlike = torch.nn.functional.cosine_similarity(pooled[0], pooled[2], dim=0)
     assert alike > 0.6 > 0.3 > unlike
+
+
+def test_the_encoder_that_comes_along():
+    folder = catalog.resolve("clinadapt-mini-fr")
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 40e6
+    assert "CC BY-NC 4.0" in (folder / "LICENSE.md").read_text(encoding="utf-8")
+    encoder = PretrainedEncoder(folder)
+    model = encoder.load()
+    record = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    assert count_parameters(model) == record["parameters"]
+    stored = load_file(folder / "model.safetensors")
+    assert {weight.dtype for weight in stored.values()} == {torch.bfloat16}
+    # Notes of the test parts were in the texts, and were left out.
+    assert record["corpus"]["excluded_notes_found"] > 0
+    notes = [
+        "enfant admis pour une insuffisance cardiaque",
+        "défaillance du coeur chez un nourrisson",
+        "posologie des comprimés à conserver à l'abri de l'humidité",
+    ]
+    ids, mask = pad(tokenize(encoder.tokenizer, notes), [0, 1, 2])
+    states = Prefix(model, encoder.layers, encoder.layers)(ids, mask)
+    pooled = torch.stack([row[m].mean(0) for row, m in zip(states, mask, strict=True)])
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(pooled[0], pooled[1], dim=0) > cosine(pooled[0], pooled[2], dim=0)
+
+
+def test_a_licence_goes_with_the_encoder(tmp_path):
+    encoder = PretrainedEncoder(catalog.resolve("clinadapt-mini-fr"))
+    save_encoder_files(encoder, tmp_path)
+    assert (tmp_path / "LICENSE.md").is_file()
 
 
 def test_local_folders_come_first(encoder_folders, tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ from clinadapt.synthetic import generate
 from clinadapt.texts import Texts
 
 LENGTH = 32
-FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=3e-3)
+FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=2e-3)
 STEPS = 150
 NUMBERS = "un deux trois quatre cinq six sept huit neuf dix onze douze"
 
@@ -77,6 +77,22 @@ def test_notes_of_a_test_part_are_kept_out_and_named():
     )
     assert "furosémide" not in " ".join([*found.train, *found.held_out])
     assert (found.excluded, found.contained) == (1, ["a"])
+
+
+def test_notes_of_two_tables_are_kept_out():
+    one = Excluded.of(["a"], ["Le patient a reçu du furosémide hier."])
+    other = Excluded.of(
+        ["b", "c"], ["Son état reste stable ce matin.", "Jamais vue nulle part ici."]
+    )
+    both = one + other
+    found = read_corpus(
+        frame(
+            "Le patient a reçu du furosémide hier. Son état reste stable ce matin. Encore du texte."
+        ),
+        excluded=both,
+    )
+    assert found.contained == ["a", "b"]
+    assert (one.sizes, other.sizes) == ([1], [1, 1])
 
 
 def test_excluded_notes_are_those_not_for_training():

@@ -216,7 +216,7 @@ def test_first_token_embeddings_are_the_vectors(made, encoder):
     stored = torch.from_numpy(load_file(out / VECTORS_FILE)["vectors"].astype(np.float32))
     width = embedding.shape[1]
     met = stored.any(dim=1)
-    assert 0 < (~met).sum() < 20  # the special ones, at least, stay random
+    assert 0 < (~met).sum() < 40  # special ones, and single letters that no text has, stay random
     assert (embedding[~met].any(dim=1)).all()
     # One factor for all: directions and relative lengths are kept.
     ratio = embedding[met] / stored[met][:, :width]

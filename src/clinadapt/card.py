@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from clinadapt.encoders.catalog import CATALOG
+
 TASKS = {
     "binary": "two classes",
     "multiclass": "one of several classes",
@@ -125,6 +127,9 @@ def _limits(record: dict[str, Any]) -> list[str]:
     most = record["settings"].get("max_tokens")
     if most is not None and record["settings"].get("cut") != "windows":
         lines.append(f"- It reads at most {most} sub-words of a note.")
+    encoder = CATALOG.get(str(record["settings"].get("encoder")))
+    if encoder is not None:
+        lines.append(f"- Its encoder, {encoder.name}, is licensed {encoder.licence}.")
     lines += ["", "Open, for those who made it to fill in:", ""]
     return [*lines, *(f"- {item}" for item in OPEN), ""]
 

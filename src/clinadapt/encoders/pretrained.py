@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -262,9 +263,11 @@ def convert_to_safetensors(folder: Path) -> Path:
 
 
 def save_encoder_files(encoder: PretrainedEncoder, folder: Path) -> None:
-    """Write what rebuilds the empty model and tokenizer: ``config.json``, ``tokenizer.json``."""
+    """Write what rebuilds the empty model and tokenizer, and the licence if it is a file."""
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((encoder.folder / "config.json").read_text(encoding="utf-8"))
     config.pop("_name_or_path", None)  # a path of the machine that made it
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     encoder.tokenizer.save(str(folder / TOKENIZER_FILE))
+    for path in encoder.folder.glob("LICENSE*"):
+        shutil.copyfile(path, folder / path.name)
