@@ -1,0 +1,128 @@
+"""The claims of arXiv 2407.19299, each as a difference of scores with its interval.
+
+    python benchmarks/paper_claims.py NOTES --label label --group group --split split --out OUT
+
+Runs the study of benchmarks/paper.toml (or goes on with it in OUT) and prints, for every claim, the
+mean score of some rows less that of others, on the same resamples of patients and seeds; the claims
+of one set of notes are corrected together (Holm).
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from clinadapt import Study
+from clinadapt.columns import Columns
+from clinadapt.comparison import corrected, difference
+from clinadapt.evidence import Entrant, Evidence
+from clinadapt.notes import read_notes
+
+DESIGN = Path(__file__).parent / "paper.toml"
+STRUCTURES = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")
+Chosen = Callable[[Entrant], bool]
+
+
+def on_encoder(structure=None, tuned=None, matched=None) -> Chosen:
+    """Rows with a pretrained encoder; "any" stands for a structure that is not "none"."""
+
+    def chosen(row: Entrant) -> bool:
+        settings = row.settings
+        return (
+            row.family == "pretrained"
+            and (
+                structure is None
+                or settings["structure"] == structure
+                or (structure == "any" and settings["structure"] != "none")
+                or (structure == "others" and settings["structure"] in STRUCTURES[:-1])
+            )
+            and (tuned is None or (settings["tuned_layers"] != 0) == tuned)
+            and (matched is None or (settings["match_parameters"] is not None) == matched)
+        )
+
+    return chosen
+
+
+def family(*names: str) -> Chosen:
+    return lambda row: row.family in names
+
+
+FROZEN, TUNED = on_encoder("none", tuned=False), on_encoder("none", tuned=True)
+SCRATCH, TFIDF = family("transformer", "moe"), family("tfidf-logistic")
+CLAIMS: list[tuple[str, Chosen, Chosen]] = [
+    (
+        "a structure against none, frozen",
+        on_encoder("any", tuned=False, matched=False),
+        FROZEN,
+    ),
+    (
+        "a structure against none, frozen, 100,000 weights each",
+        on_encoder("any", tuned=False, matched=True),
+        FROZEN,
+    ),
+    ("a structure against none, tuned", on_encoder("any", tuned=True), TUNED),
+    *(
+        (
+            f"gated residual against the other structures, {words}",
+            on_encoder("gated_residual", tuned=tuned, matched=matched),
+            on_encoder("others", tuned=tuned, matched=matched),
+        )
+        for words, tuned, matched in (
+            ("frozen", False, False),
+            ("frozen, 100,000 weights each", False, True),
+            ("tuned", True, False),
+        )
+    ),
+    ("frozen against tuned", on_encoder(tuned=False, matched=False), on_encoder(tuned=True)),
+    ("from scratch against frozen, no structure", SCRATCH, FROZEN),
+    ("from scratch against tuned, no structure", SCRATCH, TUNED),
+    ("MoE against Transformer, from scratch", family("moe"), family("transformer")),
+    ("TF-IDF against from scratch", TFIDF, SCRATCH),
+    ("TF-IDF against tuned", TFIDF, on_encoder(tuned=True)),
+]
+
+
+def contrast(evidence: Evidence, chosen: Chosen, others: Chosen):
+    """Mean of some rows less mean of others."""
+    scores = evidence.scores
+    sides = [[row.row_id for row in evidence.entrants if side(row)] for side in (chosen, others)]
+    one, other = ([scores.value[row] for row in side] for side in sides)
+    first, second = (np.mean([scores.resampled[row] for row in side], axis=0) for side in sides)
+    value = scores.sign * float(np.mean(one) - np.mean(other))
+    return difference(value, scores.sign * (first - second), scores.freedom)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notes", type=Path)
+    parser.add_argument("--label", default="label")
+    parser.add_argument("--separator")
+    parser.add_argument("--id")
+    parser.add_argument("--group")
+    parser.add_argument("--split")
+    parser.add_argument("--metric")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    columns = Columns(
+        label=(options.label,),
+        separator=options.separator,
+        id=options.id,
+        group=options.group,
+        split=options.split,
+    )
+    notes = read_notes(options.notes, columns)
+    overrides = {"metric": options.metric} if options.metric else None
+    study = Study(notes, DESIGN, options.out, overrides=overrides)
+    study.run(finished=lambda result: print(result["row"], result["status"], flush=True))
+    evidence = study.fit_cells(lambda *_: None, lambda _: None, False).evidence
+    for row in sorted(evidence.entrants, key=lambda row: -evidence.scores.value[row.row_id]):
+        print(f"{evidence.scores.value[row.row_id]:.3f}  {row.seconds:6.1f} s  {row.label}")
+    found = corrected([contrast(evidence, one, other) for _, one, other in CLAIMS])
+    for (claim, _, _), item in zip(CLAIMS, found, strict=True):
+        told = "told apart" if item.different else "not told apart"
+        print(f"| {claim} | {item.value:+.3f} [{item.low:+.3f}, {item.high:+.3f}] | {told} |")
+
+
+if __name__ == "__main__":
+    main()
