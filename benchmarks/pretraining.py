@@ -77,7 +77,10 @@ def main():
     options = parser.parse_args()
 
     columns = Columns(
-        label=(options.label,), separator=options.separator, group=options.group, split=options.split
+        label=(options.label,),
+        separator=options.separator,
+        group=options.group,
+        split=options.split,
     )
     notes = read_notes(options.notes, columns)
     train = np.flatnonzero(np.asarray(list(notes.parts)) == "train")

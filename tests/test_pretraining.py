@@ -17,14 +17,16 @@ from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.cli import app
+from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.errors import InputError
 from clinadapt.pretraining.bag_of_words import BagOfWords, bags_of, inverse_frequency
 from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
 from clinadapt.pretraining.make import make_encoder
-from clinadapt.pretraining.masked import IGNORED, mask_tokens
+from clinadapt.pretraining.masked import IGNORED, MaskedTokens, mask_tokens
+from clinadapt.pretraining.opened import open_tokenizer
 from clinadapt.pretraining.packed import pack
 from clinadapt.pretraining.sizes import new_config
-from clinadapt.pretraining.trainer import Recipe, share_of_rate
+from clinadapt.pretraining.trainer import Recipe, Trainer, share_of_rate
 from clinadapt.pretraining.vocabulary import learn_vocabulary
 from clinadapt.synthetic import generate
 from clinadapt.texts import Texts
@@ -328,6 +330,27 @@ def test_killed_it_comes_to_the_same_losses(notes, tmp_path):
         for name in ("loss", "held_out_loss"):
             assert one[name] == pytest.approx(other[name], rel=1e-3)
     assert kills == 2
+
+
+def test_what_came_before_does_not_change_dropout(corpus, encoder_folders, tmp_path):
+    """So a killed training of an encoder with dropout comes to the same losses, too."""
+    from transformers import AutoModelForMaskedLM
+
+    encoder = PretrainedEncoder(encoder_folders["bert"])
+    assert encoder.config.hidden_dropout_prob > 0
+    tokenizer = open_tokenizer(encoder, LENGTH)
+    train = pack(corpus.train, tokenizer, LENGTH, tmp_path / "tokens")
+    losses = []
+    for seed in (1, 2):
+        model = AutoModelForMaskedLM.from_pretrained(encoder.folder)
+        (tmp_path / str(seed)).mkdir()
+        objective = MaskedTokens(model, tokenizer)
+        trainer = Trainer(objective, train, train[:0], FAST, tmp_path / str(seed))
+        torch.manual_seed(seed)
+        trainer.run(1, steps=3)
+        losses.append([entry["loss"] for entry in trainer.log()])
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == 3
 
 
 def test_another_corpus_does_not_go_on_with_a_training(corpus, tmp_path):

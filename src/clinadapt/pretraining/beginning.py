@@ -87,7 +87,6 @@ class Beginning:
         (tokenizer, model, dict or None)
             And how the tokenizer was extended.
         """
-        torch.manual_seed(seed)
         if self.start is not None:
             return self._go_on(corpus, work / "tokenizer")
         if self.teacher is not None:

@@ -22,6 +22,7 @@ from clinadapt.pretraining.masked import MaskedTokens
 from clinadapt.pretraining.packed import pack
 from clinadapt.pretraining.replaced import ReplacedTokens
 from clinadapt.pretraining.trainer import Recipe, Sequences, Trainer
+from clinadapt.randomness import local_randomness
 
 OBJECTIVES = ("bag", "masked", "replaced")
 DEFAULT_OBJECTIVE = "bag"
@@ -101,7 +102,7 @@ def make_encoder(
     (work / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     cost.reset_peak_memory()
     try:
-        with quiet():
+        with quiet(), local_randomness(recipe.seed, stream=2**32):
             tokenizer, model, extension = beginning.begin(corpus, work, recipe.seed)
         train, held_out = _pack(corpus, tokenizer, length, work)
     except InputError:
@@ -111,7 +112,8 @@ def make_encoder(
     if pick_device(recipe.device).type == "cpu":
         # The fused kernel's backward pass took a third of a training step there.
         model.set_attn_implementation("eager")
-    asked = _objective(settings["objective"], teacher, model, tokenizer, train, recipe.device)
+    with local_randomness(recipe.seed, stream=2**32 + 1):
+        asked = _objective(settings["objective"], teacher, model, tokenizer, train, recipe.device)
     trainer = Trainer(asked, train, held_out, recipe, work, progress)
     found = trainer.run(minutes, steps)
     record = {

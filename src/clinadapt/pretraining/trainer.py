@@ -22,6 +22,7 @@ from torch import nn
 from clinadapt.context import Progress, no_progress
 from clinadapt.machine import compute_dtype, pick_device
 from clinadapt.pretraining.masters import MasterWeights
+from clinadapt.randomness import local_randomness
 
 Sequences = NDArray[np.uint16 | np.uint32]
 WARM_UP = 0.06
@@ -134,8 +135,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * share_of_rate(step, total)
         ids = self._batch(step)
-        found = self.objective(ids, self._generator(step))
-        found["loss"].backward()
+        with local_randomness(self.recipe.seed, step):  # of dropout
+            found = self.objective(ids, self._generator(step))
+            found["loss"].backward()
         self.masters.take_gradients()
         nn.utils.clip_grad_norm_(self.masters.copies, 1.0)
         self.optimizer.step()
