@@ -248,6 +248,9 @@ def test_the_folder_is_an_encoder_like_any_other(made, notes):
     assert {str(weight.dtype) for weight in model.parameters()} == {"torch.bfloat16"}
     assert AutoTokenizer.from_pretrained(out)("fièvre").input_ids[0] == model.config.cls_token_id
     assert not (out / "training").exists()  # it holds tokens of the texts
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"{record['parameters']:,} weights (new, of size mini)" in card
+    assert f"| {STEPS * 8 * LENGTH:,} |" in card  # the last look
     texts, labels = notes["text"].to_list()[:60], notes["label"].to_list()[:60]
     classifier = NoteClassifier(PretrainedModel(str(out), max_tokens=LENGTH, epochs=1))
     assert classifier.fit(texts, labels).predict(texts[:3]).shape == (3,)

@@ -14,6 +14,7 @@ bag_of_words objective: and from the mean state, which words there are (Ma et al
 replaced    objective: tell which tokens were replaced (Clark et al. 2020)
 distilled   objective: guess what was masked, in agreement with a teacher (Sanh et al. 2019)
 masters     weights in 16 bit, and their copy in 32
+card        what a reader of the folder must know
 trainer     steps for the minutes that there are; killed, it goes on where it was
 
     texts → corpus → vocabulary → vectors → a folder

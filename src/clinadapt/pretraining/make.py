@@ -16,6 +16,7 @@ from clinadapt.errors import InputError
 from clinadapt.machine import environment, pick_device
 from clinadapt.pretraining.bag_of_words import BagOfWords
 from clinadapt.pretraining.beginning import Beginning
+from clinadapt.pretraining.card import encoder_card
 from clinadapt.pretraining.corpus import Corpus
 from clinadapt.pretraining.distilled import DistilledTokens, load_teacher
 from clinadapt.pretraining.masked import MaskedTokens
@@ -26,7 +27,7 @@ from clinadapt.randomness import local_randomness
 
 OBJECTIVES = ("bag", "masked", "replaced")
 DEFAULT_OBJECTIVE = "bag"
-RECORD = "pretraining.json"
+RECORD, CARD = "pretraining.json", "README.md"
 
 
 def make_encoder(
@@ -184,6 +185,7 @@ def _write(model: Any, tokenizer: Any, record: dict[str, Any], out: Path) -> Non
     tokenizer.save_pretrained(partial)
     text = json.dumps(record, ensure_ascii=False, indent=1)
     (partial / RECORD).write_text(text, encoding="utf-8")
+    (partial / CARD).write_text(encoder_card(out.name, record), encoding="utf-8")
     names = sorted(
         (path.name for path in partial.iterdir()), key=lambda name: name == "config.json"
     )
