@@ -38,8 +38,8 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
     lines += [
         "",
         f"An encoder of {record['parameters']:,} weights ({begun}), made by `clinadapt pretrain` "
-        "from unlabelled texts. `transformers.AutoModel` opens this folder; `--encoder` of clinadapt's "
-        "studies takes it.",
+        "from unlabelled texts. `transformers.AutoModel` opens this folder; `--encoder` of a "
+        "study takes it.",
         "",
         "## How it was made",
         "",
