@@ -130,6 +130,7 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         self.task_: Task = labels.task
         self.sparse_, self.encoder_ = self.parts()
         self.encoder_.fit(texts, labels, validation, metric, context)
+        self.encoder_fingerprint_ = self.encoder_.encoder_fingerprint_
         self.sparse_.fit(texts, labels)
         self.weights_ = EQUAL
         if validation is not None:
@@ -146,7 +147,6 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
 
     def _finish(self) -> None:
         self.history_: list[dict[str, Any]] = self.encoder_.history_
-        self.encoder_fingerprint_ = self.encoder_.encoder_fingerprint_
         parts = (self.sparse_, self.encoder_)
         self.trainable_parameters_ = sum(part.trainable_parameters_ for part in parts) + 2
         self.total_parameters_ = sum(part.total_parameters_ for part in parts) + 2
