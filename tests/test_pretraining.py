@@ -300,7 +300,7 @@ from clinadapt.pretraining.sizes import new_config
 from clinadapt.pretraining.trainer import Recipe
 trainer.CHECKPOINT_SECONDS = 0.2
 corpus = read_corpus(sys.argv[1])
-recipe = Recipe(batch_tokens=8 * 32, learning_rate=3e-3)
+recipe = Recipe(batch_tokens=8 * 32, learning_rate=2e-3)
 make_encoder(corpus, Path(sys.argv[2]), start=sys.argv[3], length=32, recipe=recipe, steps=40)
 """
 
