@@ -233,7 +233,7 @@ def test_it_learns(made):
     _, record = made
     log = record["log"]
     assert log[-1]["step"] == STEPS
-    assert log[-1]["held_out_loss"] < 0.8 * log[0]["held_out_loss"]
+    assert log[-1]["held_out_loss"] < 0.7 * log[0]["held_out_loss"]
     if record["objective"] != "replaced":  # a generator that is always right replaces nothing
         assert log[-1]["held_out_accuracy"] > max(0.5, log[0]["held_out_accuracy"] + 0.05)
     assert log[-1]["tokens"] == STEPS * 8 * LENGTH

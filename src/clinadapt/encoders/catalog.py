@@ -64,7 +64,7 @@ CATALOG: dict[str, Entry] = {
             None,
             "fr",
             "CC BY-NC 4.0",
-            13,
+            11,
             "docs/pretraining.md",
             note="small; its weights are for non-commercial use (LICENSE.md in its folder)",
         ),
