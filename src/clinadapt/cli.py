@@ -8,6 +8,8 @@ import typer
 
 from clinadapt.commands.beforehand import check, encoders
 from clinadapt.commands.bundle import explain, predict
+from clinadapt.commands.cache import cache
+from clinadapt.commands.drift import drift
 from clinadapt.commands.folder import errors, report, track
 from clinadapt.commands.pretrain import pretrain
 from clinadapt.commands.study import plan, study
@@ -21,7 +23,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (study, plan, check, predict, explain, errors, report, track, encoders, pretrain):
+COMMANDS = (
+    study, plan, check, predict, explain, errors, drift, report, track, encoders, pretrain, cache,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -19,9 +19,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from clinadapt import bundle as bundles
 from clinadapt import metrics, results
 from clinadapt.board import Board
-from clinadapt.bundle import RECORD
+from clinadapt.bundle_checks import RECORD
 from clinadapt.cells import FORMAT, CellFolders
 from clinadapt.context import Context, Finished, Progress, no_progress
 from clinadapt.description import describe, summarize
@@ -302,11 +303,10 @@ class Study:
 
     def _ensure_bundle(self, cell: Cell, target: Path, progress: Progress) -> None:
         """Put a cell's bundle at a place, fitting it again if it is gone."""
-        there = results.read_json(target / RECORD)
-        if there is not None and there["provenance"].get("cell") == self.folders.id(cell):
+        if _holds(target, self.folders.id(cell)):
             return
         folder = self.folders.folder(cell)
-        if not (folder / results.BUNDLE / RECORD).is_file():
+        if not _holds(folder / results.BUNDLE, self.folders.id(cell)):
             self._fit(cell, folder, progress)
             forget(folder / CHECKPOINT)
         partial = target.with_name(f"{target.name}.tmp")
@@ -338,6 +338,14 @@ class Study:
                 "environment": self.environment,
             },
         )
+
+
+def _holds(bundle: Path, cell: str) -> bool:
+    """Whether a folder is a cell's bundle, in the format of this version."""
+    record = results.read_json(bundle / RECORD)
+    if record is None or record.get("format") != bundles.FORMAT:
+        return False
+    return bool(record["provenance"].get("cell") == cell)
 
 
 def _link_or_copy(source: str, target: str) -> str:

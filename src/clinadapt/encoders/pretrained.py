@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from clinadapt.encoders import configuration
 from clinadapt.encoders.catalog import CATALOG, WEIGHTS, resolve
 from clinadapt.errors import EncoderNotFoundError, InputError
 
@@ -266,6 +267,7 @@ def save_encoder_files(encoder: PretrainedEncoder, folder: Path) -> None:
     """Write what rebuilds the empty model and tokenizer, and the licence if it is a file."""
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((encoder.folder / "config.json").read_text(encoding="utf-8"))
+    config = configuration.plain(config)
     config.pop("_name_or_path", None)  # a path of the machine that made it
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     encoder.tokenizer.save(str(folder / TOKENIZER_FILE))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from clinadapt import settings, structures
+from clinadapt import settings, stored, structures
 from clinadapt.context import Context
 from clinadapt.dropout import replace_dropout
 from clinadapt.encoders.backends import BackendChoice
@@ -440,13 +440,18 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote; the encoder's own folder is not needed."""
         self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
+        with torch.device("meta"):  # of the size that the files imply, without the memory
+            stored.require_room(folder, self.encoder_.empty())
         self._resolve()
-        model = None
+        with torch.device("meta"):
+            self._build(task, classes, self.encoder_.empty() if self.suffix_ else None)
+        needed = set(neural.trainable(self.network_))
+        stored.require(self.network_, folder / neural.WEIGHTS_FILE, needed)
+        model: Any = None
         if self.suffix_:
             trained = self._encoder_is_trained
             model = self.encoder_.empty() if trained else self.encoder_.load()
         self._build(task, classes, model)
         self.total_parameters_ = self._count_total()
-        needed = set(neural.trainable(self.network_))
-        neural.fill(self.network_, neural.read_weights(folder), folder, needed)
+        neural.fill(self.network_, folder, needed)
         return self
