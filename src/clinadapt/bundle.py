@@ -1,8 +1,8 @@
 """A bundle: a fitted classifier as a folder of plain files, opened offline anywhere.
 
 ``bundle.json`` (settings, classes, threshold, where it came from), weights as safetensors,
-tokenizer or terms as JSON, what its notes were like as counts, and a model card. No pickles: opening
-a bundle runs no code of it, and what was not saved so is refused (`clinadapt.bundle_checks`).
+tokenizer or terms as JSON, what its notes were like as counts, and a model card. No pickles:
+opening a bundle runs no code of it, and what was not saved so is refused (`bundle_checks.py`).
 """
 
 import importlib.metadata
@@ -128,8 +128,8 @@ def load(folder: str | Path) -> NoteClassifier:
         raise
     except Exception as error:  # whatever a file that was made to harm may lead to
         raise InputError(
-            f"{folder} cannot be opened ({type(error).__name__}): the bundle is damaged or was made "
-            "by another version"
+            f"{folder} cannot be opened ({type(error).__name__}): the bundle is damaged or was "
+            "made by another version"
         ) from None
 
 

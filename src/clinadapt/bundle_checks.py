@@ -1,7 +1,7 @@
 """Whether a bundle is what was saved, and only data: checked before anything in it is used.
 
-``bundle.json`` holds the SHA-256 of every other file (but of the card, which its makers fill in) and
-of its own content. That tells damage. Against somebody who writes checksums too, names, sizes,
+``bundle.json`` holds the SHA-256 of every other file (but of the card, which its makers fill in)
+and of its own content. That tells damage. Against somebody who writes checksums too, names, sizes,
 shapes and values are held against what a bundle can be.
 """
 

@@ -174,7 +174,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": cut_in_validation,
         }
         self.validation_probabilities_ = probabilities
-        self.reference_: "Reference | None" = None
+        self.reference_: Reference | None = None
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
         if getattr(self.model_, "refit", False):
             both = labels.join(validation_labels)

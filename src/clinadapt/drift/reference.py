@@ -173,7 +173,7 @@ def _values(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> Values:
 
 
 def by_cluster(table: NDArray[np.float64], clusters: NDArray[np.int64]) -> Counts:
-    """Counts of a table [note, bin], whose notes are of clusters; a patient's notes are added up."""
+    """Counts of a table [note, bin], added up by cluster."""
     summed = np.zeros((int(clusters.max()) + 1, table.shape[1]))
     np.add.at(summed, clusters, table)
     return count(summed)

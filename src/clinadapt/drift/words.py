@@ -25,8 +25,8 @@ ADVICE = {
     "scores": "If more or fewer patients truly have it, the model may be right; if not, its "
     "threshold no longer fits. Have some two hundred of these notes labelled, and give them with "
     "--label.",
-    "classes": "Precision and F1 move with the share of a class, even where the model is as good as "
-    "it was. A threshold chosen at the old share may no longer be the best.",
+    "classes": "Precision and F1 move with the share of a class, even where the model is as good "
+    "as it was. A threshold chosen at the old share may no longer be the best.",
     "worse": "Do not go on as before: choose the threshold anew, or fit again with the new notes "
     "among those of the fitting.",
 }

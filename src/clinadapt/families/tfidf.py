@@ -21,7 +21,7 @@ CHARACTERS = (3, 5)
 class TfidfFeatures:
     """Word n-grams, and character n-grams within words, weighted by TF-IDF.
 
-    Lower case, accents kept, sub-linear term frequency; each of the two blocks has rows of length 1.
+    Lower case, accents kept, sub-linear term frequency; each block has rows of length 1.
 
     Parameters
     ----------
