@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 
+import folders
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -22,9 +23,14 @@ ENDLESS = 10**12
 
 
 @pytest.fixture(scope="module")
-def bundles(encoder_folders, tmp_path_factory):
+def encoder(tmp_path_factory):
+    return folders.bert(tmp_path_factory.mktemp("encoder") / "bert")
+
+
+@pytest.fixture(scope="module")
+def bundles(encoder, tmp_path_factory):
     """A bundle of each kind of model."""
-    encoder = str(encoder_folders["bert"])
+    encoder = str(encoder)
     root = tmp_path_factory.mktemp("bundles")
     frozen = PretrainedModel(encoder, structure="bottleneck", epochs=1, max_tokens=12)
     tuned = PretrainedModel(encoder, tuned_layers="all", epochs=1, max_tokens=12)
@@ -354,8 +360,8 @@ def test_counts_of_the_notes_are_counts(copied):
         load(reseal(folder))
 
 
-def test_a_hub_repositorys_own_code_is_left_behind(encoder_folders, tmp_path):
-    encoder = shutil.copytree(encoder_folders["bert"], tmp_path / "encoder")
+def test_a_hub_repositorys_own_code_is_left_behind(encoder, tmp_path):
+    encoder = shutil.copytree(encoder, tmp_path / "encoder")
     path = encoder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModel": "m.M"}}))
     model = PretrainedModel(str(encoder), epochs=1, max_tokens=12)

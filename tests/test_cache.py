@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import folders
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -40,14 +41,19 @@ def _no_other_caches(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
 
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return folders.bert(tmp_path_factory.mktemp("encoder") / "bert")
+
+
 @pytest.fixture
-def cache(encoder_folders, tmp_path):
+def cache(encoder, tmp_path):
     folder = tmp_path / "study" / "cache"
-    classifier(encoder_folders["bert"], folder).fit(TEXTS, Y)
+    classifier(encoder, folder).fit(TEXTS, Y)
     return folder
 
 
-def test_only_the_owner_can_read_what_is_cached(encoder_folders, cache):
+def test_only_the_owner_can_read_what_is_cached(encoder, cache):
     (entry,) = cache.iterdir()
     assert [mode(cache), mode(entry)] == [0o700, 0o700]
     files = list(entry.iterdir())
@@ -56,15 +62,15 @@ def test_only_the_owner_can_read_what_is_cached(encoder_folders, cache):
     # A folder that was opened to others, by an older version or by hand, is closed again.
     entry.chmod(0o755)
     assert [found.open_to_others for found in entries([cache])] == [True]
-    classifier(encoder_folders["bert"], cache).fit(TEXTS, Y)
+    classifier(encoder, cache).fit(TEXTS, Y)
     assert mode(entry) == 0o700
     assert [found.open_to_others for found in entries([cache])] == [False]
 
 
-def test_a_folder_of_the_users_own_keeps_its_mode(encoder_folders, tmp_path):
+def test_a_folder_of_the_users_own_keeps_its_mode(encoder, tmp_path):
     (tmp_path / "shared").mkdir(mode=0o755)
     (tmp_path / "shared").chmod(0o755)
-    classifier(encoder_folders["bert"], tmp_path / "shared").fit(TEXTS, Y)
+    classifier(encoder, tmp_path / "shared").fit(TEXTS, Y)
     assert mode(tmp_path / "shared") == 0o755
 
 
@@ -112,8 +118,8 @@ def test_mistakes(tmp_path):
         raise clinadapt(tmp_path / "nothing").exception
 
 
-def test_purged_states_are_computed_again(encoder_folders, cache):
-    before = classifier(encoder_folders["bert"], cache).fit(TEXTS, Y).predict_proba(TEXTS)
+def test_purged_states_are_computed_again(encoder, cache):
+    before = classifier(encoder, cache).fit(TEXTS, Y).predict_proba(TEXTS)
     clinadapt(cache, "--purge")
-    after = classifier(encoder_folders["bert"], cache).fit(TEXTS, Y).predict_proba(TEXTS)
+    after = classifier(encoder, cache).fit(TEXTS, Y).predict_proba(TEXTS)
     assert np.array_equal(before, after)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 from typer.testing import CliRunner
 
-from clinadapt import NoteClassifier, ScratchModel, load
+from clinadapt import NoteClassifier, ScratchModel, TfidfLogistic, load
 from clinadapt.cli import app
 from clinadapt.drift.compare import find_drift
 from clinadapt.drift.histogram import Counts, compare, count, count_values, edges_of
@@ -34,13 +35,11 @@ def independent(counts):
 
 def test_independent_things_give_pearsons_chi_squared():
     one, other = [30, 50, 20, 0], [70, 40, 60, 30]
-    found = compare(independent(one), independent(other))
-    used = independent(one).model_copy(update={"degrees": 3.0})
-    exact = compare(used, independent(other))
+    before = independent(one).model_copy(update={"degrees": 3.0})  # of the bins of both
+    found = compare(before, independent(other))
     expected = stats.chi2_contingency([one, other], correction=False)
-    assert exact.p == pytest.approx(expected.pvalue, rel=1e-9)
-    assert found.p == pytest.approx(expected.pvalue, rel=0.5)
-    assert exact.psi_by_chance == pytest.approx(3 * (1 / 100 + 1 / 200))
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.psi_by_chance == pytest.approx(3 * (1 / 100 + 1 / 200))
 
 
 def test_stability_index_and_distances():
@@ -80,22 +79,22 @@ def test_the_two_ways_of_the_product_agree():
     assert found.degrees == pytest.approx(trace**2 / np.trace(covariance @ covariance))
 
 
-@pytest.mark.parametrize(("bins", "tokens"), [(10, 1), (150, 40)], ids=["notes", "words"])
+@pytest.mark.parametrize(("bins", "tokens"), [(10, 1), (100, 40)], ids=["notes", "words"])
 def test_one_source_is_told_apart_in_one_of_twenty(bins, tokens):
     """Patients of four notes each, who differ: notes in ten bins, and words of notes."""
     generator = np.random.default_rng(2)
     base = generator.dirichlet(np.full(bins, 2.0))
 
     def drawn(patients):
-        own = generator.dirichlet(30 * base + 1e-3, size=patients)
-        return count(np.array([generator.multinomial(4 * tokens, p) for p in own], dtype=float))
+        own = generator.dirichlet(8 * base + 1e-3, size=patients)
+        return count(generator.multinomial(4 * tokens, own).astype(float))
 
-    p = np.array([compare(drawn(80), drawn(120)).p for _ in range(400)])
-    assert 0.01 <= (p < 0.05).mean() <= 0.08
-    naive = [
-        compare(independent(drawn(80).counts), independent(drawn(120).counts)).p for _ in range(50)
-    ]
-    assert np.mean(np.array(naive) < 0.05) > (0.12 if tokens == 1 else 0.9)
+    pairs = [(drawn(80), drawn(120)) for _ in range(300)]
+    told = np.array([compare(*pair).p < 0.05 for pair in pairs])
+    assert 0.01 <= told.mean() <= 0.08
+    # Taken for independent, notes of one patient raise more alarms, and words of one note many.
+    naive = [compare(*(independent(side.counts) for side in pair)).p < 0.05 for pair in pairs]
+    assert np.mean(naive) > (0.1 if tokens == 1 else 0.9)
 
 
 def test_bins_hold_a_tenth_each_and_none_twice():
@@ -145,9 +144,8 @@ def test_what_is_kept_is_counts(bundle, parts):
     assert sum(content["readings"]["length"]["counted"]["counts"]) == content["notes"]
     assert set(content["readings"]) == {"length", "unknown_words"}
     assert content["performance"]["f1"]["low"] < content["performance"]["f1"]["high"]
-    texts = parts[0]["text"].to_list()
-    for word in content["words"]["words"]:
-        assert sum(word in words_of(text) for text in texts) >= 20
+    holding = Counter(word for text in parts[0]["text"] for word in set(words_of(text)))
+    assert min(holding[word] for word in content["words"]["words"]) >= 20
 
 
 def test_other_models_have_other_readings(parts):
@@ -162,23 +160,23 @@ def test_other_models_have_other_readings(parts):
 
 
 def test_notes_of_the_same_source_seldom_raise_an_alarm(pool):
-    """Fitted and held against new patients anew, forty times."""
+    """Fitted and held against new patients anew, twenty times."""
     generator = np.random.default_rng(3)
     patients, alarms, told = pool["patient"].unique().sort().to_numpy(), 0, 0
-    for _ in range(40):
+    for _ in range(20):
         shuffled = generator.permutation(patients)
         old, new = (
             pool.filter(pl.col("patient").is_in(part.tolist()))
             for part in (shuffled[:200], shuffled[200:])
         )
-        classifier = NoteClassifier(validation_fraction=0.3)
+        classifier = NoteClassifier(TfidfLogistic(words=1), validation_fraction=0.3)
         classifier.fit(old["text"].to_list(), old["label"].to_list(), old["patient"].to_list())
         groups = new["patient"].rank("dense").to_numpy().astype(np.int64)
         found = find_drift(classifier, new["text"].to_list(), groups)
         alarms += found.drifted
         told += any(one.p < 0.05 for one in found.findings)
-    # One of twenty is two of forty; more than six come by chance once in a hundred such tests.
-    assert told <= 6
+    # One is expected; more than four come by chance in one of four hundred such tests.
+    assert told <= 4
     assert alarms <= told
 
 

@@ -6,6 +6,7 @@ import io
 import re
 import zlib
 
+import folders
 import numpy as np
 import polars as pl
 import pytest
@@ -111,14 +112,14 @@ def test_the_search_finds_what_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_stretch_of_a_note_is_in_a_bundle_or_cache(family, encoder_folders, tmp_path):
+def test_no_stretch_of_a_note_is_in_a_bundle_or_cache(family, tmp_path):
     notes = generate(n_notes=120, n_patients=40, n_positive=50)
     texts = notes["text"].to_list()
     for row in (3, 4, 5, 6):  # frequent enough for every vocabulary
         texts[row] = f"{SENTENCE}. {texts[row]}"
     settings = dict(SETTINGS[family])
     if family in ("pretrained", "stacked"):
-        settings["encoder"] = str(encoder_folders["camembert"])
+        settings["encoder"] = str(folders.camembert(tmp_path / "encoder"))
     classifier = NoteClassifier(build(family, settings), cache=tmp_path / "cache")
     classifier.fit(texts, notes["label"].to_list(), notes["patient"].to_list())
     bundle = classifier.save(tmp_path / "bundle")

@@ -1,6 +1,6 @@
 """What is read off notes to see whether they have changed: numbers a note, and frequent words.
 
-Words are of letters only, so numbers, dates and identifiers are none. Kept are those that many
+Words are of letters only, so numbers, dates and identifiers are none, nor a part of one. Kept are those that many
 training notes share; all others are counted together.
 """
 
@@ -18,7 +18,7 @@ from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel
 
-WORD = re.compile(r"[^\W\d_]{2,}")
+WORD = re.compile(r"\b[^\W\d_]{2,}\b")
 MOST_WORDS, LONGEST_WORD = 300, 60
 # A word is kept if so many training notes hold it, and such a share of them.
 LEAST_NOTES, LEAST_SHARE = 20, 0.02
