@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import json
 import re
 import zlib
 
@@ -20,6 +21,7 @@ NAME = "Quillévéré"
 SENTENCE = f"Madame {NAME} habite au douze rue des Lilas avec son chien Biscotte"
 LATIN = re.compile(r"[a-z0-9à-öø-ÿœ]+")
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
+URL_SAFE = bytes.maketrans(b"-_", b"+/")
 SETTINGS = {
     "tfidf-logistic": {"characters": True},
     "tfidf-mlp": {"epochs": 1, "inner": 4},
@@ -43,10 +45,12 @@ def forms(content, depth=2):
     if not depth:
         return
     if content[:2] == b"\x1f\x8b":
-        yield from forms(gzip.decompress(content), depth - 1)
+        yield from forms(zlib.decompressobj(31).decompress(content), depth - 1)
     if content[:4] == b"PAR1":
         table = pl.read_parquet(io.BytesIO(content))
-        columns = [column.cast(pl.String).drop_nulls() for column in table.select(pl.String)]
+        columns = [
+            column.cast(pl.String).drop_nulls() for column in table.select(pl.col(pl.String))
+        ]
         yield "\n".join(text for column in columns for text in column).encode()
     for found in re.finditer(rb"x[\x01\x5e\x9c\xda]", content[: 2**20]):
         try:
@@ -55,9 +59,8 @@ def forms(content, depth=2):
             continue
     for blob in BASE64.findall(content):
         for shift in range(4):
-            piece = blob[shift:].rstrip(b"=")
-            piece = piece[: len(piece) // 4 * 4]
-            yield from forms(base64.b64decode(piece, altchars=None), depth - 1)
+            piece = blob[shift:].rstrip(b"=").translate(URL_SAFE)
+            yield from forms(base64.b64decode(piece[: len(piece) // 4 * 4]), depth - 1)
 
 
 def texts_in(content):
@@ -152,7 +155,7 @@ def test_terms_are_of_two_words_and_of_so_many_notes(tmp_path):
     for least in (2, 30):
         model = build("tfidf-logistic", {"min_notes": least})
         folder = NoteClassifier(model).fit(texts, notes["label"].to_list()).save(tmp_path / "b")
-        terms = pl.read_json(folder / "model" / "terms.json")["words"].explode().to_list()
+        terms = json.loads((folder / "model" / "terms.json").read_text(encoding="utf-8"))["words"]
         assert max(len(term.split()) for term in terms) == 2
         kept[least] = f"madame {NAME.lower()}" in terms
     assert kept == {2: True, 30: False}

@@ -121,8 +121,8 @@ def load(folder: str | Path) -> NoteClassifier:
         Not a bundle, or not as it was saved: which files differ is said.
     """
     folder, record = Path(folder), read_record(folder)
-    bundle_checks.check_files(folder, record)
     try:
+        bundle_checks.check_files(folder, record)
         return _open(folder, record)
     except ClinadaptError:
         raise

@@ -96,8 +96,10 @@ def _own_checksum(record: Mapping[str, Any]) -> str:
     content = {name: value for name, value in record.items() if name != "sha256"}
     try:
         text = json.dumps(content, sort_keys=True, allow_nan=False)
-    except ValueError:
-        raise InputError("a bundle's settings and scores must be finite numbers") from None
+    except (ValueError, RecursionError):
+        raise InputError(
+            f"{RECORD}: settings and scores must be finite numbers, and not nested deeply"
+        ) from None
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -166,9 +168,9 @@ def check_files(folder: Path, record: Mapping[str, Any]) -> None:
     found = dict(_found(folder))
     listed: Mapping[str, str] = record["files"]
     present = {name for name in found if _is_listed(name)}
-    problems = [f"{name} is missing" for name in sorted(set(listed) - present)]
+    problems = [problem for name, path in found.items() for problem in _misplaced(name, path)]
+    problems += [f"{name} is missing" for name in sorted(set(listed) - present)]
     problems += [f"{name!r} is not part of it" for name in sorted(present - set(listed))]
-    problems += [problem for name, path in found.items() for problem in _misplaced(name, path)]
     _raise(folder, problems)
     changed = [name for name in sorted(listed) if checksum(found[name]) != listed[name]]
     _raise(folder, [f"{name} is not as it was saved" for name in changed])
@@ -218,8 +220,10 @@ def _misplaced(name: str, path: Path) -> Iterator[str]:
 
 def _content_problems(path: Path) -> Iterator[str]:
     if path.suffix == ".safetensors":
-        stored.headers(path)
-        if not stored.all_finite(path):
+        kinds = {kind for kind, _ in stored.headers(path).values()}
+        if odd := sorted(kinds - set(stored.FLOATS + stored.WHOLE)):
+            yield f"tensors of the type {', '.join(odd)}"
+        elif not stored.all_finite(path):
             yield "a weight is not a finite number"
     elif path.name == CONFIG:
         yield from configuration.problems(stored.read_json(path, MOST_BYTES[CONFIG]))

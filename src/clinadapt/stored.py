@@ -19,6 +19,7 @@ from clinadapt.errors import InputError
 HEADER_BYTES = 2**24  # some hundred thousand tensors
 SHOWN = 3
 FLOATS = ("F64", "F32", "F16", "BF16")
+WHOLE = ("I64", "I32", "I16", "I8", "U8", "BOOL")  # of masks and positions in older encoders
 
 Headers = dict[str, tuple[str, tuple[int, ...]]]
 
@@ -72,7 +73,7 @@ def headers(path: Path) -> Headers:
             return {
                 name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()
             }
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path.name}: not a whole safetensors file ({error})") from None
 
 

@@ -115,8 +115,9 @@ def purge(found: Iterable[Entry], older_than: float = 0.0) -> list[Entry]:
         for path in entry.folder.iterdir():
             if path.suffix in (DATA, SIDECAR, PARTIAL):
                 path.unlink()
-        if not any(entry.folder.iterdir()):
-            entry.folder.rmdir()
+        if any(entry.folder.iterdir()):
+            continue  # something that is none of ours
+        entry.folder.rmdir()
         deleted.append(entry)
         place = entry.folder.parent
         if place.name.startswith(SESSION) and not any(place.iterdir()):

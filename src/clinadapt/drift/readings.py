@@ -1,7 +1,7 @@
 """What is read off notes to see whether they have changed: numbers a note, and frequent words.
 
-Words are of letters only, so numbers, dates and identifiers are none, nor a part of one. Kept are those that many
-training notes share; all others are counted together.
+Words are of letters only, so numbers, dates and identifiers are none, nor a part of one. Kept are
+those that many training notes share; all others are counted together.
 """
 
 import re

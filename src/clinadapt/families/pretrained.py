@@ -213,6 +213,13 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             )
         return structures.STRUCTURES[self.structure](width, **options)
 
+    def _inserted(self, classes: int) -> nn.ModuleList:
+        """Head and structures, but for low-rank weights, whose rank is bounded."""
+        number = self.adapted_ if self.placement == "layers" else 1
+        made = [] if self.structure in low_rank.LOW_RANK else range(number)
+        head = Head(self.encoder_.width, classes, self.inner, self.dropout)
+        return nn.ModuleList([head, *(self._make_structure() for _ in made)])
+
     def _build(self, task: Task, classes: int, model: Any) -> None:
         """Put the network together around a whole encoder model (None if all is frozen)."""
         self.task_: Task = task
@@ -440,18 +447,16 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote; the encoder's own folder is not needed."""
         self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
-        with torch.device("meta"):  # of the size that the files imply, without the memory
+        with torch.device("meta"):  # of the size that the settings imply, without the memory
             stored.require_room(folder, self.encoder_.empty())
         self._resolve()
         with torch.device("meta"):
-            self._build(task, classes, self.encoder_.empty() if self.suffix_ else None)
-        needed = set(neural.trainable(self.network_))
-        stored.require(self.network_, folder / neural.WEIGHTS_FILE, needed)
-        model: Any = None
+            stored.require_room(folder, self._inserted(classes))
+        model = None
         if self.suffix_:
             trained = self._encoder_is_trained
             model = self.encoder_.empty() if trained else self.encoder_.load()
         self._build(task, classes, model)
         self.total_parameters_ = self._count_total()
-        neural.fill(self.network_, folder, needed)
+        neural.fill(self.network_, folder, set(neural.trainable(self.network_)))
         return self

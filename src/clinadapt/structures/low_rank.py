@@ -33,7 +33,7 @@ class LowRankOptions:
 
     def __init__(
         self,
-        rank: Annotated[int, Ge(1)] = 8,
+        rank: Annotated[int, Interval(ge=1, le=4096)] = 8,
         alpha: float | None = None,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.05,
         targets: Literal["all", "attention"] = "all",
