@@ -53,7 +53,7 @@ def save_bundle(
     settings = families.settings_of(model)
     for name in ("encoder", "vectors"):  # a name or a path of the machine that made it
         if settings.get(name) is not None:
-            settings[name] = Path(settings[name]).name
+            settings[name] = Path(os.path.abspath(settings[name])).name
     record = {
         "format": FORMAT,
         "clinadapt": importlib.metadata.version("clinadapt"),

@@ -68,10 +68,10 @@ def headers(path: Path) -> Headers:
             f"{path.name}: expected a header of at most {HEADER_BYTES:,} bytes, got {length:,}"
         )
     try:
-        with safe_open(path, framework="np") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        with safe_open(path, framework="np") as tensors:
+            parts = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
             return {
-                name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()
+                name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()
             }
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path.name}: not a whole safetensors file ({error})") from None
@@ -91,8 +91,8 @@ def read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
         Other names, shapes or types.
     """
     _compare(path, dict(shapes), headers(path))
-    with safe_open(path, framework="np") as file:
-        return {name: file.get_tensor(name) for name in shapes}
+    with safe_open(path, framework="np") as tensors:
+        return {name: tensors.get_tensor(name) for name in shapes}
 
 
 def require(
@@ -163,8 +163,8 @@ def _compare(path: Path, expected: Mapping[str, tuple[int, ...]], found: Headers
 
 def all_finite(path: Path) -> bool:
     """Whether no number of a safetensors file is NaN or infinite; one tensor at a time is read."""
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="pt") as tensors:
         return all(
-            bool(torch.isfinite(file.get_tensor(name)).all())
-            for name in file.keys()  # noqa: SIM118 (no mapping)
+            bool(torch.isfinite(tensors.get_tensor(name)).all())
+            for name in tensors.keys()  # noqa: SIM118
         )

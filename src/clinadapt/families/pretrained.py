@@ -216,9 +216,10 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
     def _inserted(self, classes: int) -> nn.ModuleList:
         """Head and structures, but for low-rank weights, whose rank is bounded."""
         number = self.adapted_ if self.placement == "layers" else 1
-        made = [] if self.structure in low_rank.LOW_RANK else range(number)
+        if self.structure in low_rank.LOW_RANK:
+            number = 0
         head = Head(self.encoder_.width, classes, self.inner, self.dropout)
-        return nn.ModuleList([head, *(self._make_structure() for _ in made)])
+        return nn.ModuleList([head, *(self._make_structure() for _ in range(number))])
 
     def _build(self, task: Task, classes: int, model: Any) -> None:
         """Put the network together around a whole encoder model (None if all is frozen)."""

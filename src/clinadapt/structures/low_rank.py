@@ -7,7 +7,7 @@ last layer, and they are not structures of the registry.
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import nn
 
 from clinadapt import settings
