@@ -20,6 +20,7 @@ from clinadapt.card import model_card
 from clinadapt.classifier import NoteClassifier
 from clinadapt.drift.reference import Reference
 from clinadapt.errors import ClinadaptError, InputError
+from clinadapt.families.exported import ExportedModel, load_fitted
 from clinadapt.threshold import Threshold
 
 FORMAT = 2
@@ -50,14 +51,15 @@ def save_bundle(
     model = classifier.model_
     model.save(partial / MODEL_FOLDER)
     value = classifier.threshold_.value
-    settings = families.settings_of(model)
+    described = model.original if isinstance(model, ExportedModel) else model
+    settings = families.settings_of(described)
     for name in ("encoder", "vectors"):  # a name or a path of the machine that made it
         if settings.get(name) is not None:
             settings[name] = Path(os.path.abspath(settings[name])).name
     record = {
         "format": FORMAT,
         "clinadapt": importlib.metadata.version("clinadapt"),
-        "family": families.family_of(model),
+        "family": families.family_of(described),
         "settings": settings,
         "task": classifier.task_,
         "classes": classifier.classes_.tolist(),
@@ -137,7 +139,7 @@ def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     model = families.build(record["family"], record["settings"])
     classifier = NoteClassifier(model, metric=record["metric"])
     classes = np.array(record["classes"])
-    classifier.model_ = model.load(folder / MODEL_FOLDER, record["task"], len(classes))
+    classifier.model_ = load_fitted(model, folder / MODEL_FOLDER, record["task"], len(classes))
     classifier.classes_ = classes
     classifier.task_ = record["task"]
     classifier.metric_ = record["metric"]

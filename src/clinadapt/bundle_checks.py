@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clinadapt import metrics, stored
 from clinadapt.encoders import configuration
 from clinadapt.errors import InputError
+from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 
 RECORD = "bundle.json"
 CARD = "README.md"
@@ -35,6 +36,8 @@ MOST_BYTES = {
     "tokenizer.json": 2**28,
     "terms.json": 2**29,
     CARD: 2**22,
+    ABOUT_FILE: ABOUT_BYTES,
+    NETWORK_FILE: 2**31,
 }
 LICENCE, LICENCE_BYTES = "LICENSE*", 2**20
 WEIGHTS = "*.safetensors"
@@ -225,6 +228,10 @@ def _content_problems(path: Path) -> Iterator[str]:
             yield f"tensors of the type {', '.join(odd)}"
         elif not stored.all_finite(path):
             yield "a weight is not a finite number"
+    elif path.name == NETWORK_FILE:
+        from clinadapt.export import graph  # needs an optional library
+
+        yield from graph.problems(path)
     elif path.name == CONFIG:
         yield from configuration.problems(stored.read_json(path, MOST_BYTES[CONFIG]))
     elif path.name == INDEX:

@@ -47,6 +47,7 @@ def model_card(record: dict[str, Any]) -> str:
     if scores:
         lines += _scores(scores)
     lines += _use(record)
+    lines += _export(record["provenance"].get("export"))
     lines += _limits(record)
     lines += _settings(record, provenance.get("environment", {}))
     return "\n".join(lines)
@@ -115,6 +116,22 @@ def _use(record: dict[str, Any]) -> list[str]:
     if value is not None:
         lines += [f"A class is said from a probability of {value:.3f} on.", ""]
     return lines
+
+
+def _export(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    return [
+        "## Exported",
+        "",
+        f"The network is an ONNX file with weights in {found['weights']}, run by "
+        f"{found['runtime']}: {found['speed']:.2f} times the speed of the native model on the "
+        f"machine and the {found['notes']:,} notes of the export. Probabilities differ from the "
+        f"native ones by at most {found['largest']:.4f} (allowed: {found['bound']}), by "
+        f"{found['mean']:.5f} in the mean; {found['changed']} of {found['notes']:,} decisions "
+        "changed. Scores above are of the native model.",
+        "",
+    ]
 
 
 def _limits(record: dict[str, Any]) -> list[str]:

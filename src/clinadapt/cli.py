@@ -10,6 +10,7 @@ from clinadapt.commands.beforehand import check, encoders
 from clinadapt.commands.bundle import explain, predict
 from clinadapt.commands.cache import cache
 from clinadapt.commands.drift import drift
+from clinadapt.commands.export import export
 from clinadapt.commands.folder import errors, report, track
 from clinadapt.commands.pretrain import pretrain
 from clinadapt.commands.study import plan, study
@@ -24,7 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    study, plan, check, predict, explain, errors, drift, report, track, encoders, pretrain, cache,
+    study, plan, check, predict, explain, errors, drift, export, report, track, encoders, pretrain,
+    cache,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -96,9 +96,11 @@ class Head(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map pooled states [note, width] to class scores (logits) [note, class]."""
-        # A row a note: in 16 bit, casts would cost more than products this small save.
-        with torch.autocast(pooled.device.type, enabled=False):
-            state = self.dropout(pooled.float())
-            if self.hidden is not None:
-                state = self.dropout(self.hidden(state).relu())
-            return self.out(state)
+        if torch.is_autocast_enabled(pooled.device.type):
+            # A row a note: in 16 bit, casts would cost more than products this small save.
+            with torch.autocast(pooled.device.type, enabled=False):
+                return self.forward(pooled)
+        state = self.dropout(pooled.float())
+        if self.hidden is not None:
+            state = self.dropout(self.hidden(state).relu())
+        return self.out(state)

@@ -70,11 +70,14 @@ class NoteNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return class scores [note, class] and the auxiliary loss."""
+        pooled, auxiliary_loss = self.pooled(batch)
+        return self.head(merge_windows(pooled, batch.note, batch.notes)), auxiliary_loss
+
+    def pooled(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return one state a sequence [sequence, width] and the auxiliary loss."""
         hidden, mask, auxiliary_loss = self.encoder(batch)
         mean = getattr(self.structure, "mean", None)
         if self.pooling == "mean" and callable(mean):
             # What is linear after a mean is done once a note, not once a token.
-            pooled = mean(hidden, mask)
-        else:
-            pooled = pool(self.structure(hidden, mask), mask, self.pooling)
-        return self.head(merge_windows(pooled, batch.note, batch.notes)), auxiliary_loss
+            return mean(hidden, mask), auxiliary_loss
+        return pool(self.structure(hidden, mask), mask, self.pooling), auxiliary_loss

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from clinadapt.classifier import NoteClassifier
+from clinadapt.families.exported import ExportedModel, tokenizer_of
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel
@@ -72,9 +73,8 @@ def _parts(model: Any) -> tuple[Any, ...]:
 
 def _fit(part: Any, texts: Sequence[str], length: Floats) -> Iterator[tuple[str, Floats]]:
     """How words fit what a part of a model knows."""
-    if isinstance(part, PretrainedModel | ScratchModel):
-        scratch = isinstance(part, ScratchModel)
-        tokenizer: Tokenizer = part.tokenizer_ if scratch else part.encoder_.tokenizer
+    if isinstance(part, PretrainedModel | ScratchModel | ExportedModel):
+        tokenizer = tokenizer_of(part)
         encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         pieces = np.array([max(1, len(one.ids)) for one in encoded], dtype=np.float64)
         yield "tokens_per_word", pieces / np.maximum(1.0, length)

@@ -218,9 +218,7 @@ class Suffix(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return hidden [sequence, token, width], mask, and an auxiliary loss of zero."""
         mask = batch.mask.long()
-        for layer in self.stack:
-            if isinstance(layer, AdaptedLayer):
-                layer.mask = batch.mask
+        self._tell_structures(batch.mask)
         if self.source is None:
             output = self.model(input_ids=batch.inputs, attention_mask=mask)
         else:
@@ -228,5 +226,12 @@ class Suffix(nn.Module):
             self.source.given = states
             output = self.model(inputs_embeds=states, attention_mask=mask)
             self.source.given = None
+        if not torch.is_grad_enabled():  # layers that are computed again in training ask for it
+            self._tell_structures(None)
         hidden = output.last_hidden_state
         return hidden, batch.mask, hidden.new_zeros((), dtype=torch.float32)
+
+    def _tell_structures(self, mask: Tensor | None) -> None:
+        for layer in self.stack:
+            if isinstance(layer, AdaptedLayer):
+                layer.mask = mask

@@ -29,11 +29,12 @@ from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.stacked import stacked
 from clinadapt.explain.words import Word, gather
 from clinadapt.families.autoencoder import TfidfAutoencoder
+from clinadapt.families.exported import ExportedModel
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
-from clinadapt.families.stacked import StackedModel
+from clinadapt.families.stacked import StackedModel, network_of
 from clinadapt.labels import Task
 
 Way = Callable[[Any, Sequence[str], Sequence[int]], Iterator[Attribution]]
@@ -140,6 +141,11 @@ def explain(
     MissingExtraError
         The model needs captum, which is not installed.
     """
+    if isinstance(network_of(classifier.model_), ExportedModel):
+        raise InputError(
+            "this bundle was exported, and no gradient passes through an exported network: explain "
+            "with the bundle that it was made from"
+        )
     probabilities = classifier.predict_proba(texts)
     way = WAYS.get(type(classifier.model_))
     if way is None:

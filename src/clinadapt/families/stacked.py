@@ -9,6 +9,7 @@ whom to believe, their size repairs calibration. They need not sum to one: a hea
 balanced class weights says too much, and a mean would have to believe that or leave the head out.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from sklearn.base import BaseEstimator
 from clinadapt import settings, stored
 from clinadapt.context import Context, Ledger
 from clinadapt.errors import InputError
+from clinadapt.families.exported import load_fitted
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.labels import Labels, Task
@@ -183,12 +185,26 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         self.task_ = task
         sparse, encoder = self.parts()
         self.sparse_ = sparse.load(folder / SPARSE_FOLDER, task, classes)
-        self.encoder_ = encoder.load(folder / ENCODER_FOLDER, task, classes)
+        self.encoder_ = load_fitted(encoder, folder / ENCODER_FOLDER, task, classes)
         self.weights_ = stored.read_arrays(folder / BLEND_FILE, {"weights": (2,)})["weights"]
         if (self.weights_ < 0).any():
             raise InputError(f"{BLEND_FILE}: a weight is below zero")
         self._finish()
         return self
+
+
+def network_of(model: Any) -> Any:
+    """The part of a fitted model that reads tokens: of a stacked one its encoder, else itself."""
+    return model.encoder_ if isinstance(model, StackedModel) else model
+
+
+def with_network(model: Any, network: Any) -> Any:
+    """A fitted model with another part that reads tokens; the given one stays as it is."""
+    if not isinstance(model, StackedModel):
+        return network
+    changed = copy.copy(model)
+    changed.encoder_ = network
+    return changed
 
 
 def logits(task: Task, probabilities: Floats) -> Floats:

@@ -1,0 +1,55 @@
+"""Who runs an exported network: ONNX Runtime or OpenVINO, on the CPU, a batch a core.
+
+Both read the same file. OpenVINO does matrix products in bf16 where the machine is fast at it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+
+from clinadapt.encoders import openvino
+from clinadapt.extras import need
+
+Runtime = Literal["onnx", "openvino"]
+Run = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]
+ERRORS_ONLY = 3
+
+
+def open_network(path: Path, runtime: Runtime, dtype: torch.dtype) -> Run:
+    """Make a checked file ready to run; several threads may.
+
+    Parameters
+    ----------
+    path : Path
+    runtime : {"onnx", "openvino"}
+    dtype : torch.dtype
+        Of matrix products, where the runtime offers the choice.
+
+    Returns
+    -------
+    callable
+        From ids and mask [sequence, token] and windows [note, sequence] to scores [note, class].
+
+    Raises
+    ------
+    MissingExtraError
+        The runtime is not installed.
+    """
+    if runtime == "openvino":
+        return openvino.Compiled(openvino.library().Core().read_model(path), dtype)
+    library = need("onnxruntime")
+    options = library.SessionOptions()
+    # By default a session takes all cores; here every core reads a batch of its own.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+
+    def run(*inputs: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = session.run(None, dict(zip(names, inputs, strict=True)))[0]
+        return found
+
+    return run

@@ -1,0 +1,199 @@
+"""What stands in for a pretrained or from-scratch model in a bundle that was exported.
+
+It reads notes with the tokenizer and the settings of the model that it was made from, and runs the
+network as an ONNX file. It cannot be fitted, and no gradient passes through it.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from sklearn.base import clone
+from tokenizers import Tokenizer
+
+from clinadapt import stored
+from clinadapt.context import Context
+from clinadapt.encoding import BATCH_TOKENS, runs, side_by_side, token_chunks
+from clinadapt.errors import ClinadaptError, InputError
+from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
+from clinadapt.export.runtime import Runtime, open_network
+from clinadapt.families import neural
+from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.families.scratch import TOKENIZER_FILE, ScratchModel
+from clinadapt.labels import Task
+from clinadapt.machine import compute_dtype
+from clinadapt.network import Batch
+from clinadapt.sources import TokenSource
+from clinadapt.tokens import Tokens
+
+MOST_TOKENS = 2**17  # of the longest sequences that models read
+CPU = torch.device("cpu")
+Floats = NDArray[np.float64]
+
+
+class About(BaseModel):
+    """What must be known to run an exported network; the content of ``export.json``."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    runtime: Runtime
+    weights: Literal["fp32", "int8"]
+    parameters: NonNegativeInt
+
+
+@dataclass(eq=False)
+class ExportedModel:
+    """A network from token ids to class scores, and the tokenizer before it.
+
+    Parameters
+    ----------
+    original : PretrainedModel or ScratchModel
+        Settings of the model that was exported; not fitted.
+    about : About
+    task : {"binary", "multiclass", "multilabel"}
+    classes : int
+    tokenizer : tokenizers.Tokenizer
+    folder : Path
+        Of the network's file, and of licences that go with it.
+    """
+
+    original: Any
+    about: About
+    task: Task
+    classes: int
+    tokenizer: Tokenizer
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.history_: list[dict[str, Any]] = []
+        self.trainable_parameters_ = 0
+        self.total_parameters_ = self.about.parameters
+        self.task_ = self.task
+        dtype = compute_dtype(self.original.precision, CPU)
+        self._run = open_network(self.folder / NETWORK_FILE, self.about.runtime, dtype)
+
+    @classmethod
+    def of(
+        cls, model: PretrainedModel | ScratchModel, classes: int, about: About, folder: Path
+    ) -> Self:
+        """Stand-in for a fitted model, of the network's file in a folder."""
+        if isinstance(model, PretrainedModel):
+            for path in model.encoder_.folder.glob("LICENSE*"):
+                shutil.copyfile(path, folder / path.name)
+        return cls(clone(model), about, model.task_, classes, tokenizer_of(model), folder)
+
+    def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
+        """Probabilities [note, class]; memory does not grow with the number of notes."""
+        context = context or Context()
+        found = []
+        model = self.original
+        for tokens in token_chunks(self.tokenizer, texts, model.max_tokens, model.cut):
+            context.ledger.cut_notes += tokens.cut
+            found.append(self._scores(tokens))
+        return neural.probabilities(self.task, torch.from_numpy(np.concatenate(found)))
+
+    def _scores(self, tokens: Tokens) -> NDArray[np.float32]:
+        """Class scores [note, class], the notes read in batches of like length."""
+        source = TokenSource(tokens)
+        order = np.argsort(source.lengths, kind="stable")
+        batches = list(runs(order, source.lengths, BATCH_TOKENS["cpu"]))
+        read = side_by_side(lambda notes: self._read(source.batch(notes)), batches, CPU)
+        scores = np.empty((len(order), self.classes), dtype=np.float32)
+        scores[order] = np.concatenate(list(read))
+        return scores
+
+    def _read(self, batch: Batch) -> NDArray[np.float32]:
+        shares = np.arange(batch.notes)[:, None] == batch.note.numpy()
+        windows = shares / shares.sum(axis=1, keepdims=True)
+        mask = batch.mask.numpy().astype(np.int64)
+        found: NDArray[np.float32] = self._run(
+            batch.inputs.numpy(), mask, windows.astype(np.float32)
+        )
+        return found
+
+    # ------------------------------------------------------------------ bundle
+
+    def save(self, folder: Path) -> None:
+        """Write network, tokenizer, what runs it, and licences."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (self.folder / NETWORK_FILE, *self.folder.glob("LICENSE*")):
+            shutil.copyfile(path, folder / path.name)
+        self.tokenizer.save(str(folder / TOKENIZER_FILE))
+        (folder / ABOUT_FILE).write_text(self.about.model_dump_json(indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, original: Any, folder: Path, task: Task, classes: int) -> Self:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        original : PretrainedModel or ScratchModel
+            With the settings of the model that was exported.
+        folder : Path
+        task : {"binary", "multiclass", "multilabel"}
+        classes : int
+
+        Raises
+        ------
+        InputError
+            The files do not fit each other or the settings.
+        MissingExtraError
+            What runs it is not installed.
+        """
+        if not isinstance(original, PretrainedModel | ScratchModel):
+            raise InputError(f"{ABOUT_FILE}: there is no network in a model of this family")
+        if original.max_tokens > MOST_TOKENS:
+            raise InputError(f"max_tokens: expected at most {MOST_TOKENS}")
+        try:
+            about = About.model_validate(stored.read_json(folder / ABOUT_FILE, ABOUT_BYTES))
+        except ValidationError:
+            raise InputError(f"{ABOUT_FILE} is not what an export writes") from None
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        try:
+            found = cls(original, about, task, classes, tokenizer, folder)
+            found._try()
+        except ClinadaptError:
+            raise
+        except Exception as error:  # whatever a runtime says of what it cannot run
+            raise InputError(
+                f"{NETWORK_FILE} does not run ({type(error).__name__}): it does not fit the "
+                "tokenizer or the settings, or this version of the runtime is too old for it"
+            ) from None
+        return found
+
+    def _try(self) -> None:
+        """Read the longest sequence of the token with the greatest number."""
+        largest = max(self.tokenizer.get_vocab().values())
+        ids = np.full((1, self.original.max_tokens), largest, dtype=np.int64)
+        scores = self._run(ids, np.ones_like(ids), np.ones((1, 1), dtype=np.float32))
+        if scores.shape != (1, self.classes) or not np.isfinite(scores).all():
+            raise InputError(f"{NETWORK_FILE}: expected {self.classes} finite scores a note")
+
+
+def tokenizer_of(model: Any) -> Tokenizer:
+    """Tokenizer of a fitted network, exported or not."""
+    if isinstance(model, ExportedModel):
+        return model.tokenizer
+    scratch = isinstance(model, ScratchModel)
+    return model.tokenizer_ if scratch else model.encoder_.tokenizer
+
+
+def load_fitted(model: Any, folder: Path, task: Task, classes: int) -> Any:
+    """Fitted model of a bundle's folder: exported if that is what is there, else its family's own.
+
+    Parameters
+    ----------
+    model
+        Of any family, with its settings.
+    folder : Path
+    task : {"binary", "multiclass", "multilabel"}
+    classes : int
+    """
+    if (folder / ABOUT_FILE).is_file():
+        return ExportedModel.load(model, folder, task, classes)
+    return model.load(folder, task, classes)
