@@ -136,7 +136,8 @@ def test_opens_in_another_process_without_the_native_weights(exported, bundle):
     again = load(load(bundle).save(bundle.with_name("again")))
     assert np.array_equal(again.predict_proba(TEXTS), expected)
     content = (bundle / "model" / "encoder" / NETWORK_FILE).read_bytes()
-    assert b".py" not in content and b"site-packages" not in content
+    assert b".py" not in content
+    assert b"site-packages" not in content
 
 
 def test_what_was_measured_is_so(exported):
@@ -188,13 +189,12 @@ def test_export_then_predict_drift_and_no_explanation(native_bundle, table, tmp_
 
 def test_beyond_the_bound_nothing_is_written(native_bundle, table, tmp_path, capsys):
     out = tmp_path / "small"
+    command = ["export", str(native_bundle), str(table), "--out", str(out)]
     with pytest.raises(SystemExit):
-        main(
-            ["export", str(native_bundle), str(table), "--out", str(out)]
-            + ["--bound", "0", "--int8", "--to", "onnx"]
-        )
+        main([*command, "--bound", "0", "--int8", "--to", "onnx"])
     told = capsys.readouterr().err
-    assert "onnx, int8: probabilities differ" in told and "allowed is 0" in told
+    assert "onnx, int8: probabilities differ" in told
+    assert "allowed is 0" in told
     assert not out.exists()
     assert "enfant" not in told
 
@@ -284,7 +284,7 @@ def test_files_that_do_not_fit_each_other_are_refused(copied, exported, tmp_path
     place = copied / "model" / "encoder"
     content = (place / NETWORK_FILE).read_bytes()
     (place / NETWORK_FILE).write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match="not an ONNX file|does not run"):
+    with pytest.raises(InputError, match=r"not an ONNX file|does not run"):
         load(reseal(copied))
     # A network whose vocabulary is smaller than the tokenizer's.
     other = network_of(exported("scratch")[1][0].model_).folder / NETWORK_FILE

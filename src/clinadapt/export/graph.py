@@ -1,6 +1,7 @@
 """Whether an ONNX file of a bundle is a plain graph of known operators and nothing else.
 
-ONNX can name files elsewhere, operators of other libraries, and loops: an exported network has none.
+ONNX can name files elsewhere, operators of other libraries, and loops; an exported network has
+none of these.
 """
 
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from clinadapt.extras import need
 from clinadapt.export.network import INPUTS, MOST_BYTES, OUTPUT
+from clinadapt.extras import need
 
 STANDARD = ("", "ai.onnx")
 
