@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from test_bundle import OPEN
 from test_bundle_checks import reseal
+from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, explain, load
@@ -280,18 +281,20 @@ def test_a_hostile_network_is_refused(copied, change, told):
         load(reseal(copied))
 
 
-def test_files_that_do_not_fit_each_other_are_refused(copied, exported, tmp_path):
+def test_files_that_do_not_fit_each_other_are_refused(copied, tmp_path):
     place = copied / "model" / "encoder"
     content = (place / NETWORK_FILE).read_bytes()
     (place / NETWORK_FILE).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"not an ONNX file|does not run"):
         load(reseal(copied))
-    # A network whose vocabulary is smaller than the tokenizer's.
-    other = network_of(exported("scratch")[1][0].model_).folder / NETWORK_FILE
-    shutil.copyfile(other, place / NETWORK_FILE)
+    (place / NETWORK_FILE).write_bytes(content)
+    tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
+    before = tokenizer.to_str()
+    tokenizer.add_tokens([f"beyond{n}" for n in range(1000)])
+    tokenizer.save(str(place / "tokenizer.json"))
     with pytest.raises(InputError, match="does not run"):
         load(reseal(copied))
-    (place / NETWORK_FILE).write_bytes(content)
+    (place / "tokenizer.json").write_text(before)
     about = json.loads((place / ABOUT_FILE).read_text())
     (place / ABOUT_FILE).write_text(json.dumps(about | {"runtime": "shell"}))
     with pytest.raises(InputError, match="not what an export writes"):

@@ -118,9 +118,10 @@ def write_onnx(network: WholeNetwork, path: Path) -> None:
             f"the network has {size / 1e9:.1f} GB of weights, an ONNX file at most 2.1 GB: use the "
             "bundle as it is"
         )
-    # Numbers that are unlike each other, and none of them 1: the exporter would fix it.
-    ids = torch.ones((3, 5), dtype=torch.int64)
-    example = (ids, ids, torch.full((2, 3), 1 / 3))
+    # Numbers that are unlike each other, and none of them 1: the exporter would fix it. Two tensors
+    # for ids and mask: one would be one input.
+    ids, mask = torch.full((3, 5), 2), torch.ones((3, 5), dtype=torch.int64)
+    example = (ids, mask, torch.full((2, 3), 1 / 3))
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     try:
         with _silent(), torch.no_grad():
