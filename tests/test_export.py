@@ -28,7 +28,8 @@ TEXTS = [
 ]
 Y = [n % 2 for n in range(60)]
 LABELS = [("a",) if n % 2 else ("a", "b") for n in range(60)]
-FP32 = {"precision": "fp32", "epochs": 2, "max_tokens": 12}
+LEARNT = {"epochs": 6, "learning_rate": 1e-2}  # enough to say more than a constant
+FP32 = {"precision": "fp32", "max_tokens": 12, **LEARNT}
 # States of frozen layers are rounded to 16 bit between the two parts of the native model.
 ROUNDED = 3e-3
 KINDS = ["pooled", "windows", "lora", "tuned", "scratch", "stacked"]
@@ -46,9 +47,9 @@ def models(encoder_folders):
         "windows": PretrainedModel(camembert, cut="windows", **in_layers, **FP32),
         "lora": PretrainedModel(bert, tuned_layers=1, pooling="max", **lora, **FP32),
         "tuned": PretrainedModel(bert, tuned_layers="all", pooling="first", **FP32),
-        "scratch": ScratchModel(encoder_options=wide, vocabulary=60, epochs=2, max_tokens=12),
+        "scratch": ScratchModel(encoder_options=wide, vocabulary=60, epochs=6, max_tokens=12),
         "stacked": StackedModel(
-            bert, max_tokens=12, encoder_options={"precision": "fp32", "epochs": 2}
+            bert, max_tokens=12, encoder_options={"precision": "fp32", **LEARNT}
         ),
     }
 
@@ -108,7 +109,7 @@ def test_int8_is_smaller_and_near(exported, kind):
     if kind == "scratch":  # the other's weights are fewer than the words about them
         assert bytes_of[1] < 0.4 * bytes_of[0]
     apart = np.abs(int8.predict_proba(TEXTS) - native.predict_proba(TEXTS))
-    assert 0 < apart.max() < 0.1
+    assert 0 < apart.max() < 0.2
 
 
 def test_openvino_runs_the_same_file(exported, tmp_path):

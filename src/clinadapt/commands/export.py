@@ -71,9 +71,9 @@ def _print(found: "Exported") -> None:
 
     chosen = found.chosen
     table = Table(title=f"{chosen.notes:,} notes, bound {found.bound}", title_justify="left")
-    for name in ("run by", "weights", "MB", "seconds", "speed"):
-        table.add_column(name, justify="left" if name in ("run by", "weights") else "right")
-    for name in ("largest difference", "mean", "decisions changed"):
+    for name in ("run by", "weights"):
+        table.add_column(name, no_wrap=True)
+    for name in ("MB", "seconds", "speed", "most apart", "mean", "changed"):
         table.add_column(name, justify="right")
     table.add_row("native", "", "", f"{found.native_seconds:.2f}", "1.00")
     for one in (chosen, *found.others):
