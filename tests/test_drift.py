@@ -180,6 +180,16 @@ def test_notes_of_the_same_source_seldom_raise_an_alarm(pool):
     assert alarms <= told
 
 
+def test_a_model_that_was_fitted_again_on_validation_notes_knows_their_words(pool):
+    """So their share of unknown words, which is none, is not held against that of new notes."""
+    texts, labels = pool["text"].to_list(), pool["label"].to_list()
+    for refit, expected in ((False, {"length", "unknown_words"}), (True, {"length"})):
+        classifier = NoteClassifier(TfidfLogistic(words=1, refit=refit), validation_fraction=0.3)
+        classifier.fit(texts[:400], labels[:400])
+        assert set(classifier.reference_.readings) == expected
+        assert not find_drift(classifier, texts[400:]).drifted
+
+
 PLANTED = {
     "longer": (lambda text: text + " " + text, "length"),
     "wrong encoding": (
