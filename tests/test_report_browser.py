@@ -202,7 +202,7 @@ def test_the_page_of_drift(browser, finished_study, small_table, tmp_path, schem
         page.goto(f"file://{file}")
         assert asked == [f"file://{file}"]
         assert said == []
-        assert page.locator("svg.bins rect").count() == (20 if file == other else 0)
+        assert (page.locator("svg.bins rect").count() > 0) == (file == other)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert serious(page) == {}
         page.close()

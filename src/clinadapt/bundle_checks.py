@@ -4,8 +4,8 @@
 and of its own content. That tells damage. Against somebody who writes checksums too, names, sizes,
 shapes and values are held against what a bundle can be.
 
-To add a kind of file to bundles: say its name and its largest size in `MOST_BYTES`, and what is looked
-at in it in `_content_problems`. To add a file to a bundle that is there: write it, then
+To add a kind of file to bundles: say its name and its largest size in `MOST_BYTES`, and what is
+looked at in it in `_content_problems`. To add a file to a bundle that is there: write it, then
 ``seal(folder, read_record(folder) | {...})``.
 """
 
