@@ -8,12 +8,19 @@ import shutil
 import folders
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from torch import nn
 
-from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, load
+from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic, load
+from clinadapt.bundle import read_record
+from clinadapt.bundle_checks import seal
 from clinadapt.errors import InputError
+from clinadapt.families import FAMILIES, build, family_of
+from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.stacked import StackedModel
+from clinadapt.stored import require_room
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 3)}" for n in range(40)
@@ -34,19 +41,29 @@ def bundles(encoder, tmp_path_factory):
     root = tmp_path_factory.mktemp("bundles")
     frozen = PretrainedModel(encoder, structure="bottleneck", epochs=1, max_tokens=12)
     tuned = PretrainedModel(encoder, tuned_layers="all", epochs=1, max_tokens=12)
+    upper = PretrainedModel(encoder, tuned_layers=1, epochs=1, max_tokens=12)
+    layers = PretrainedModel(
+        encoder, structure="lightweight", placement="layers", epochs=1, max_tokens=12
+    )
+    lora = PretrainedModel(encoder, structure="lora", placement="layers", epochs=1, max_tokens=12)
     models = {
         "sparse": None,
         "mlp": TfidfMLP(epochs=1, inner=4),
-        "autoencoder": "tfidf-autoencoder",
+        "autoencoder": TfidfAutoencoder(epochs=1, pretrain_epochs=1, inner=8, code=4),
         "scratch": ScratchModel(epochs=1, vocabulary=60, max_tokens=12),
+        "moe": ScratchModel("moe", epochs=1, vocabulary=60, max_tokens=12),
         "frozen": frozen,
         "tuned": tuned,
+        "upper": upper,
+        "layers": layers,
+        "lora": lora,
         "stacked": StackedModel(encoder, max_tokens=12, encoder_options={"epochs": 1}),
     }
-    return {
-        name: NoteClassifier(model).fit(TEXTS, Y).save(root / name)
-        for name, model in models.items()
-    }
+    assert {family_of(model or TfidfLogistic()) for model in models.values()} == set(FAMILIES)
+    fitted = {name: NoteClassifier(model).fit(TEXTS, Y) for name, model in models.items()}
+    for name, classifier in fitted.items():
+        np.save(root / f"{name}.npy", classifier.predict_proba(TEXTS))
+    return {name: classifier.save(root / name) for name, classifier in fitted.items()}
 
 
 @pytest.fixture
@@ -55,6 +72,12 @@ def copied(bundles, tmp_path):
         return shutil.copytree(bundles[name], tmp_path / name, dirs_exist_ok=True)
 
     return copy
+
+
+KINDS = [
+    "sparse", "mlp", "autoencoder", "scratch", "moe", "frozen", "tuned", "upper", "layers", "lora",
+    "stacked",
+]  # fmt: skip
 
 
 def reseal(folder, **changed):
@@ -88,6 +111,51 @@ def configure(folder, **changed):
     return reseal(folder)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_saved_is_opened_and_says_the_same(bundles, kind):
+    expected = np.load(bundles[kind].with_suffix(".npy"))
+    assert np.array_equal(load(bundles[kind]).predict_proba(TEXTS), expected)
+
+
+@pytest.mark.parametrize("family", ["pretrained", "stacked"])
+def test_bundles_of_the_encoder_that_comes_along(family, tmp_path):
+    options = {"epochs": 1}
+    further = options if family == "pretrained" else {"encoder_options": options}
+    model = build(family, {"encoder": "clinadapt-mini-fr", "max_tokens": 16, **further})
+    classifier = NoteClassifier(model).fit(TEXTS, Y)
+    again = load(classifier.save(tmp_path / "bundle"))
+    assert np.array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
+def test_a_part_that_is_added_later_is_sealed_again(copied):
+    folder = copied("sparse")
+    sealed = (folder / "bundle.json").read_bytes()
+    seal(folder, read_record(folder))
+    assert (folder / "bundle.json").read_bytes() == sealed
+    (folder / "LICENSE").write_text("of the encoder")
+    with pytest.raises(InputError, match="'LICENSE' is not part of it"):
+        load(folder)
+    seal(folder, read_record(folder) | {"provenance": {"backend": "other"}})
+    assert load(folder).task_ == "binary"
+    assert read_record(folder)["provenance"] == {"backend": "other"}
+    (folder / "run.py").write_text("print()")
+    with pytest.raises(InputError, match="no file of a bundle"):
+        seal(folder, read_record(folder))
+
+
+def test_a_fault_of_ours_is_not_hidden(bundles, monkeypatch):
+    """It ends in the one error of a bundle that cannot be opened, with its cause and place."""
+
+    def broken(*_):
+        raise KeyError("fièvre")
+
+    monkeypatch.setattr(TfidfLogistic, "load", broken)
+    with pytest.raises(InputError, match=r"KeyError at \w+\.py:\d+.*fault of clinadapt") as told:
+        load(bundles["sparse"])
+    assert isinstance(told.value.__cause__, KeyError)
+    assert "fièvre" not in str(told.value)
+
+
 # ---------------------------------------------------------------- damage
 
 
@@ -115,7 +183,7 @@ def test_a_changed_or_shortened_file_is_named(copied, bundles, kind):
             (folder / name).write_bytes(content)
 
 
-@pytest.mark.parametrize("kind", ["sparse", "mlp", "scratch", "frozen"])
+@pytest.mark.parametrize("kind", ["sparse", "autoencoder", "scratch", "frozen", "stacked"])
 def test_a_changed_file_with_right_checksums_never_ends_in_a_crash(copied, bundles, kind):
     generator = np.random.default_rng(1)
     paths = [path for path in sorted(bundles[kind].rglob("*")) if path.is_file()]
@@ -223,6 +291,17 @@ def test_a_configuration_may_not_name_code_or_endless_loops(copied, changed):
 def test_no_more_memory_than_the_files_are_worth(copied, kind, changed):
     with pytest.raises(InputError, match=r"imply|cannot be opened"):
         load(configure(copied(kind), **changed))
+
+
+def test_no_larger_masks_than_the_files_are_worth(bundles):
+    """Some decoders keep a mask of position by position, which is in no file."""
+    folder = bundles["frozen"] / "model"
+    with torch.device("meta"):
+        network = nn.Linear(2, 2)
+        require_room(folder, network)
+        network.register_buffer("mask", torch.ones(10**5, 10**5))
+    with pytest.raises(InputError, match="imply 10,000,000,000 numbers"):
+        require_room(folder, network)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,10 @@ def test_bins_hold_a_tenth_each_and_none_twice():
     edges = edges_of(np.arange(1000.0))
     counted = count_values(np.arange(1000.0), np.arange(1000), edges)
     assert counted.counts == [100] * 10
-    assert edges_of(np.zeros(50)) == []
+    # Nothing at fitting, as of unknown tokens: what comes later falls into a bin of its own.
+    assert edges_of(np.zeros(50)) == [0.0]
+    now = count_values(np.array([0, 0.1, 0.2]), np.arange(3), [0.0])
+    assert now.counts == [1, 2]
     many_zeros = np.r_[np.zeros(80), np.arange(1, 21)]
     assert count_values(many_zeros, np.arange(100), edges_of(many_zeros)).counts[0] == 80
 
@@ -157,6 +160,9 @@ def test_other_models_have_other_readings(parts):
     assert set(found) == {"length", "tokens_per_word", "unknown_tokens"}
     assert found["length"].tolist() == [2, 2]
     assert found["unknown_tokens"][0] == 0 < found["unknown_tokens"][1]
+    foreign = find_drift(classifier, ["日本 語 の 文"] * 60)
+    unknown = next(one for one in foreign.findings if one.name == "unknown_tokens")
+    assert unknown.verdict == "large"
 
 
 def test_notes_of_the_same_source_seldom_raise_an_alarm(pool):
@@ -178,6 +184,16 @@ def test_notes_of_the_same_source_seldom_raise_an_alarm(pool):
     # One is expected; more than four come by chance in one of four hundred such tests.
     assert told <= 4
     assert alarms <= told
+
+
+def test_a_model_that_was_fitted_again_on_validation_notes_knows_their_words(pool):
+    """So their share of unknown words, which is none, is not held against that of new notes."""
+    texts, labels = pool["text"].to_list(), pool["label"].to_list()
+    for refit, expected in ((False, {"length", "unknown_words"}), (True, {"length"})):
+        classifier = NoteClassifier(TfidfLogistic(words=1, refit=refit), validation_fraction=0.3)
+        classifier.fit(texts[:400], labels[:400])
+        assert set(classifier.reference_.readings) == expected
+        assert not find_drift(classifier, texts[400:]).drifted
 
 
 PLANTED = {
@@ -259,7 +275,7 @@ def test_exit_code_page_and_numbers(bundle, parts, tmp_path):
     longer = new.with_columns(pl.col("text") + " " + pl.col("text"))
     done, out = run(bundle, longer, tmp_path)
     assert done.exit_code == 3, done.output
-    assert "Words in a note" in done.output
+    assert "words in a note" in done.output
     page = out.read_text(encoding="utf-8")
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
     assert "<script" not in page

@@ -142,6 +142,9 @@ def test_no_stretch_of_a_note_is_in_a_studys_folder(finished_study, small_table)
     files = files_of(finished_study)
     assert any(path.suffix == ".parquet" for path in files)
     assert any("cache" in path.parts for path in files)
+    predicted = [path for path in files if path.name == "predictions.parquet"]
+    assert predicted
+    assert all(path.stat().st_mode & 0o077 == 0 for path in predicted)
     assert holding(files, set().union(*map(stretches, small_table["text"]))) == {}
 
 

@@ -19,7 +19,7 @@ from clinadapt.bundle_checks import CARD, MOST_BYTES, RECORD, REFERENCE
 from clinadapt.card import model_card
 from clinadapt.classifier import NoteClassifier
 from clinadapt.drift.reference import Reference
-from clinadapt.errors import ClinadaptError, InputError
+from clinadapt.errors import ClinadaptError, InputError, describe_unexpected
 from clinadapt.families.exported import ExportedModel, load_fitted
 from clinadapt.threshold import Threshold
 
@@ -96,9 +96,11 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InputError(f"{folder} is not a bundle: {RECORD} holds no mapping")
     if record.get("format") != FORMAT:
+        # An older one has no checksums; reading it anyway would let anybody do without them.
         raise InputError(
-            f"{folder} has bundle format {record.get('format')}, this version reads {FORMAT}: "
-            f"use clinadapt {record.get('clinadapt')}"
+            f"{folder} has bundle format {record.get('format')}, this version reads {FORMAT}: fit "
+            "and save it again (`clinadapt study`, run again in its folder, does so), or open it "
+            f"with the clinadapt that wrote it ({record.get('clinadapt')})"
         )
     bundle_checks.check_record(Path(folder), record)
     return record
@@ -130,9 +132,10 @@ def load(folder: str | Path) -> NoteClassifier:
         raise
     except Exception as error:  # whatever a file that was made to harm may lead to
         raise InputError(
-            f"{folder} cannot be opened ({type(error).__name__}): the bundle is damaged or was "
-            "made by another version"
-        ) from None
+            f"{folder} cannot be opened ({describe_unexpected(error)}): the bundle is damaged, was "
+            "made by another version, or this is a fault of clinadapt, which its maintainers "
+            "would like to hear of"
+        ) from error
 
 
 def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:

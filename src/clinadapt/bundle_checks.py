@@ -3,6 +3,10 @@
 ``bundle.json`` holds the SHA-256 of every other file (but of the card, which its makers fill in)
 and of its own content. That tells damage. Against somebody who writes checksums too, names, sizes,
 shapes and values are held against what a bundle can be.
+
+To add a kind of file to bundles: say its name and its largest size in `MOST_BYTES`, and what is
+looked at in it in `_content_problems`. To add a file to a bundle that is there: write it, then
+``seal(folder, read_record(folder) | {...})``.
 """
 
 import hashlib
@@ -74,6 +78,7 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
     folder : Path
         A whole bundle, but for this file.
     record : mapping
+        Content of the file; checksums of an earlier sealing in it are replaced.
 
     Raises
     ------

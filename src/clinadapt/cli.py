@@ -14,7 +14,7 @@ from clinadapt.commands.export import export
 from clinadapt.commands.folder import errors, report, track
 from clinadapt.commands.pretrain import pretrain
 from clinadapt.commands.study import plan, study
-from clinadapt.errors import ClinadaptError
+from clinadapt.errors import ClinadaptError, describe_unexpected
 
 app = typer.Typer(
     name="clinadapt",
@@ -50,3 +50,12 @@ def main(arguments: list[str] | None = None) -> Any:
             raise
         print(f"error: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
         return sys.exit(2)
+    except Exception as error:
+        if os.environ.get("CLINADAPT_DEBUG"):
+            raise
+        print(
+            f"error: {describe_unexpected(error)}, a fault of clinadapt (its message may quote "
+            "notes: set CLINADAPT_DEBUG=1 to see it)",
+            file=sys.stderr,
+        )
+        return sys.exit(1)

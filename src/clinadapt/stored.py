@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from clinadapt.errors import InputError
 
@@ -127,9 +127,11 @@ def require(
 def require_room(folder: Path, network: nn.Module) -> None:
     """Raise if a network, on the device "meta", has more weights than a folder's files hold.
 
-    What is built to be filled from files may not be larger than they are.
+    What is built to be filled from files may not be larger than they are; nor may its buffers
+    (positions, masks), which are not in the files.
     """
-    wanted = sum(weight.numel() for weight in network.parameters())
+    weights = sum(weight.numel() for weight in network.parameters())
+    wanted = max(weights, sum(buffer.numel() for buffer in network.buffers()))
     held = sum(
         math.prod(shape)
         for path in folder.rglob("*.safetensors")
@@ -137,7 +139,7 @@ def require_room(folder: Path, network: nn.Module) -> None:
     )
     if wanted > held:
         raise InputError(
-            f"the settings imply {wanted:,} weights, but the files hold {held:,}: the bundle is "
+            f"the settings imply {wanted:,} numbers, but the files hold {held:,}: the bundle is "
             "damaged or not to be trusted"
         )
 
@@ -164,7 +166,11 @@ def _compare(path: Path, expected: Mapping[str, tuple[int, ...]], found: Headers
 def all_finite(path: Path) -> bool:
     """Whether no number of a safetensors file is NaN or infinite; one tensor at a time is read."""
     with safe_open(path, framework="pt") as tensors:
-        return all(
-            bool(torch.isfinite(tensors.get_tensor(name)).all())
-            for name in tensors.keys()  # noqa: SIM118
-        )
+        return all(_is_finite(tensors.get_tensor(name)) for name in tensors.keys())  # noqa: SIM118
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    ends = torch.stack(torch.aminmax(tensor))  # one pass, a NaN goes through: isfinite takes four
+    return bool(torch.isfinite(ends).all())

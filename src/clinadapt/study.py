@@ -8,7 +8,6 @@ the leader's, and the best so far of the row at hand.
 import os
 import shutil
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -28,7 +27,13 @@ from clinadapt.context import Context, Finished, Progress, no_progress
 from clinadapt.description import describe, summarize
 from clinadapt.design import Cell, Design, expand, load_design
 from clinadapt.energy import Meter
-from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError, LimitError
+from clinadapt.errors import (
+    ClinadaptError,
+    EncoderNotFoundError,
+    InputError,
+    LimitError,
+    describe_unexpected,
+)
 from clinadapt.fitting import CHECKPOINT, Material, fit_cell
 from clinadapt.machine import environment
 from clinadapt.notes import Notes
@@ -345,7 +350,7 @@ def _holds(bundle: Path, cell: str) -> bool:
     record = results.read_json(bundle / RECORD)
     if record is None or record.get("format") != bundles.FORMAT:
         return False
-    return bool(record["provenance"].get("cell") == cell)
+    return bool(record.get("provenance", {}).get("cell") == cell)
 
 
 def _link_or_copy(source: str, target: str) -> str:
@@ -358,10 +363,7 @@ def _link_or_copy(source: str, target: str) -> str:
 
 def _describe(error: Exception) -> str:
     """Kind and place of an unexpected error; not its message, which may quote a note."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "clinadapt" in frame.filename] or list(frames)
-    place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown place"
-    text = f"{type(error).__name__} at {place}"
+    text = describe_unexpected(error)
     if os.environ.get("CLINADAPT_DEBUG"):
         return f"{text}: {error}"
     return f"{text} (its message may quote notes: set CLINADAPT_DEBUG=1 and --retry to see it)"

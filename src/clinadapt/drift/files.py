@@ -66,7 +66,8 @@ def write_drift(
     ------
     InputError
         Not a bundle, one without counts of its notes, an unreadable table, labels that the bundle
-        does not know, too few notes, or another kind of output file.
+        does not know, too few notes, scores in the bundle that are none, or another kind of output
+        file.
     """
     if out.suffix != ".html":
         raise InputError(f"expected --out to end in .html, got {out.name!r}")
@@ -82,7 +83,7 @@ def write_drift(
     )
     about = {
         "bundle": bundle.name,
-        "row": record["provenance"].get("row", record["family"]),
+        "row": record["provenance"].get("row", bundle.name),
         "source": Path(notes).name if isinstance(notes, str | Path) else "memory",
         "synthetic": bool(record["provenance"].get("data", {}).get("synthetic", False)),
         "notes_in_table": len(texts),
@@ -153,9 +154,12 @@ def _numbered(groups: Texts) -> NDArray[np.int64]:
 def _tested(scores: dict[str, Any]) -> dict[str, Measured] | None:
     """Scores of a study's test notes, those that are defined; None if there are none."""
     ends = ("value", "low", "high")
-    whole = {
-        name: Measured(**{end: score[end] for end in ends})
-        for name, score in scores.items()
-        if all(score.get(end) is not None for end in ends)
-    }
+    try:
+        whole = {
+            name: Measured(**{end: score[end] for end in ends})
+            for name, score in scores.items()
+            if all(score.get(end) is not None for end in ends)
+        }
+    except (AttributeError, ValueError):
+        raise InputError("the scores in the bundle are not what a study writes") from None
     return whole or None

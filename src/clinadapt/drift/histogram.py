@@ -92,8 +92,9 @@ def count(table: Floats) -> Counts:
 def edges_of(values: Floats) -> list[float]:
     """Inner edges of at most ten bins that hold about as many values each."""
     inner = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
-    # A value on an edge lies below it, so the largest one is no edge.
-    return sorted({float(edge) for edge in inner if edge < values.max()})
+    # A value on an edge lies below it, so the largest one is no edge; unless there is no other: of
+    # what no note had at fitting (unknown tokens), a second bin waits for those that have.
+    return sorted({float(edge) for edge in inner if edge < values.max()}) or [float(values.max())]
 
 
 def count_values(values: Floats, clusters: NDArray[np.int64], edges: list[float]) -> Counts:

@@ -83,6 +83,8 @@ def _fit(part: Any, texts: Sequence[str], length: Floats) -> Iterator[tuple[str,
             missed = np.array([one.ids.count(unknown) for one in encoded], dtype=np.float64)
             yield "unknown_tokens", missed / pieces
         return
+    if getattr(part, "refit", False):
+        return  # on the notes of the reference, too: it knows all their words
     vectorizer = part.features_.blocks["words"]
     prepare, cut = vectorizer.build_preprocessor(), vectorizer.build_tokenizer()
     known = vectorizer.vocabulary_

@@ -82,7 +82,7 @@ class Reference(BaseModel):
     words : Words, optional
         None where too few notes share any word.
     classes : dict of str to Counts
-        Notes without and with each class, by its name.
+        Notes without and with each class, by its name; of a binary task the positive one.
     performance : dict of str to Measured
         What was measured, by metric.
     measured_on : {"test", "validation"}
@@ -189,10 +189,11 @@ def scores_of(
 
 
 def count_classes(labels: Labels, clusters: NDArray[np.int64]) -> dict[str, Counts]:
-    """Notes without and with each class."""
+    """Notes without and with each class by name; the positive one alone of a binary task."""
+    first = 1 if labels.task == "binary" else 0
     return {
         str(name): by_cluster(np.column_stack([~carried, carried]).astype(np.float64), clusters)
-        for name, carried in zip(labels.classes, labels.matrix.T, strict=True)
+        for name, carried in zip(labels.classes[first:], labels.matrix.T[first:], strict=True)
     }
 
 

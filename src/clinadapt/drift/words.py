@@ -30,6 +30,7 @@ ADVICE = {
     "worse": "Do not go on as before: choose the threshold anew, or fit again with the new notes "
     "among those of the fitting.",
 }
+SCORES = {"auroc": "AUROC", "brier": "Brier score"}
 VERDICTS = {
     "none": "as before",
     "slight": "differs a little",
@@ -43,8 +44,24 @@ def title(found: Finding) -> str:
     if found.kind == "scores":
         return f"Predicted probability of {found.name}"
     if found.kind == "classes":
-        return f"Share of notes with {found.name}"
+        return f"Share of notes labelled {found.name}"
     return TITLES[found.name]
+
+
+def score_name(one: Performance) -> str:
+    """Name of a score as a reader knows it."""
+    return SCORES.get(one.name) or metric(one.name)
+
+
+def verdict(one: Finding | Performance) -> str:
+    """What a difference amounts to."""
+    if isinstance(one, Performance) and one.better and one.verdict != "none":
+        return "better"
+    return VERDICTS[one.verdict]
+
+
+def _in_a_sentence(text: str) -> str:
+    return text[0].lower() + text[1:]
 
 
 def advice(found: Finding) -> str:
@@ -56,14 +73,15 @@ def number(found: Finding, value: float | None) -> str:
     """A mean, in the unit of its quantity."""
     if value is None:
         return "–"
-    shares = found.kind in ("scores", "classes") or found.name.startswith("unknown")
-    return share(value) if shares else f"{value:.1f}"
+    if found.kind in ("scores", "classes") or found.name.startswith("unknown"):
+        return share(value)
+    return f"{value:.2f}" if found.name == "tokens_per_word" else f"{value:.0f}"
 
 
 def headline(drift: Drift) -> str:
     """The answer in a sentence."""
-    changed = [title(one) for one in drift.findings if matters(one)]
-    worse = [metric(one.name) for one in drift.performance if matters(one)]
+    changed = [_in_a_sentence(title(one)) for one in drift.findings if matters(one)]
+    worse = [score_name(one) for one in drift.performance if matters(one)]
     parts = []
     if worse:
         parts.append(f"the model does worse than at its fitting ({', '.join(worse)})")

@@ -163,7 +163,7 @@ class ExportedModel:
             raise InputError(
                 f"{NETWORK_FILE} does not run ({type(error).__name__}): it does not fit the "
                 "tokenizer or the settings, or this version of the runtime is too old for it"
-            ) from None
+            ) from error
         return found
 
     def _try(self) -> None:
