@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,7 @@ from clinadapt.commands.options import EncodingOption, TextOption
 
 if TYPE_CHECKING:
     from clinadapt.export.agreement import Exported
+    from clinadapt.export.runtime import Runtime
 
 
 class To(StrEnum):
@@ -55,7 +56,7 @@ def export(
             bundle,
             notes,
             out or Path(f"{bundle}-exported"),
-            None if to is None else to.value,
+            cast("Runtime | None", to and to.value),
             "int8" if int8 else "fp32",
             bound,
             text,
