@@ -11,7 +11,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["CLINADAPT_BACKEND"] = "torch"
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from clinadapt import NoteClassifier
 from clinadapt.cli import app
 from clinadapt.columns import Columns
 from clinadapt.notes import Notes, read_notes
@@ -97,6 +98,23 @@ def finished_study(
     out = tmp_path_factory.mktemp("study") / "out"
     Study(small_notes_synthetic, study_design, out).run()
     return out
+
+
+@dataclass(frozen=True)
+class SavedClassifier:
+    """A fitted classifier and its bundle."""
+
+    classifier: NoteClassifier
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def tfidf_bundle(tmp_path_factory: pytest.TempPathFactory) -> SavedClassifier:
+    """TF-IDF + logistic regression that knows "fievre toux" (1) from "apyretique" (0)."""
+    words = [f"enfant {'fievre toux' if n % 2 else 'apyretique'} jour {n % 5}" for n in range(60)]
+    classifier = NoteClassifier().fit(words, [n % 2 for n in range(60)])
+    folder = tmp_path_factory.mktemp("tfidf") / "bundle"
+    return SavedClassifier(classifier, classifier.save(folder))
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,182 @@
-"""Classify a table of unlabelled notes with a bundle, in memory that they do not grow."""
+"""Score stored notes with a bundle: from files or a database, into a file or a database."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from clinadapt import results
-from clinadapt.bundle import load, read_record
-from clinadapt.classifier import NoteClassifier
+from clinadapt.bundle import read_record
+from clinadapt.context import Progress, no_progress
 from clinadapt.errors import InputError
-from clinadapt.notes import read_texts
-from clinadapt.texts import Texts
+from clinadapt.scoring import layouts, meds
+from clinadapt.scoring.contracts import Destination, Source, State
+from clinadapt.scoring.fhir import SUFFIXES as FHIR_SUFFIXES
+from clinadapt.scoring.fhir import FhirNotes
+from clinadapt.scoring.ledger import SUFFIX, FileScores
+from clinadapt.scoring.run import score
+from clinadapt.scoring.tables import SUFFIXES, TableNotes, find_files
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+OMOP = {"text": "note_text", "id": "note_id", "subject": "person_id", "time": "note_datetime"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Where notes are and where scores go.
+
+    Attributes
+    ----------
+    bundle : Path
+        Folder such as ``OUT/best``.
+    notes : sequence of str
+        Files, folders and patterns; without any, the database's table is read.
+    out : Path
+        ``.parquet`` or ``.csv``, unless scores go `into` the database.
+    text, id : str, optional
+        Columns; default ``text`` and the row number, in a database ``note_text`` and ``note_id``.
+    encoding : str
+        Text encoding of CSV, TSV and JSON lines.
+    fhir : bool
+        The files hold FHIR resources as NDJSON.
+    database : str, optional
+        URL, such as ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
+    database_file : Path, optional
+        A file that holds the URL, instead.
+    table : str
+        Of the database, holding notes.
+    into : str, optional
+        Table of the database for the scores; ``note_nlp``, or one that is made if it is absent.
+    meds : bool
+        Write the prediction schema of MEDS.
+    subject, time : str, optional
+        Columns for it; default in a database ``person_id`` and ``note_datetime``; in FHIR they are
+        known.
+    aside : Path, optional
+        CSV of the notes that were not scored; default ``OUT.aside.csv``, or ``INTO.aside.csv``.
+    anew : bool
+        Give up an unfinished run that differs.
+    """
+
+    bundle: Path
+    notes: Sequence[str] = ()
+    out: Path = Path("predictions.parquet")
+    text: str | None = None
+    id: str | None = None
+    encoding: str = "utf-8"
+    fhir: bool = False
+    database: str | None = None
+    database_file: Path | None = None
+    table: str = "note"
+    into: str | None = None
+    meds: bool = False
+    subject: str | None = None
+    time: str | None = None
+    aside: Path | None = None
+    anew: bool = False
+
+    def run(self, progress: Progress = no_progress) -> State:
+        """Score every note once; a run that was stopped goes on where it was.
+
+        Returns
+        -------
+        State
+            Notes read, scored and set aside, earlier stretches included.
+
+        Raises
+        ------
+        InputError
+            Options that do not go together, not a bundle, unreadable notes, or an unfinished run
+            that differs.
+        MissingExtraError
+            The database's libraries are not installed.
+        """
+        record = read_record(self.bundle)
+        self._check()
+        if self.meds:
+            meds.check_task(record["task"])
+            return score(
+                self.bundle,
+                self._source(),
+                self._destination(record),
+                {"layout": "meds"},
+                meds.with_reasons,
+                anew=self.anew,
+                progress=progress,
+            )
+        return score(
+            self.bundle,
+            self._source(),
+            self._destination(record),
+            anew=self.anew,
+            progress=progress,
+        )
+
+    @property
+    def aside_path(self) -> Path:
+        """Where notes that were not scored are listed."""
+        if self.aside is not None:
+            return self.aside
+        if self.into is not None:
+            return Path(f"{self.into}.aside.csv")
+        return self.out.with_suffix(".aside.csv")
+
+    def _check(self) -> None:
+        problems = []
+        has_database = self.database is not None or self.database_file is not None
+        if not self.notes and not has_database:
+            problems.append("no notes: name files, or a database that holds them (--database)")
+        if self.into is not None and not has_database:
+            problems.append("--into names a table: say of which database (--database)")
+        if self.meds and self.into is not None:
+            problems.append("--meds is a file's schema: leave out --into")
+        if self.into is not None and self.notes and self.id is None and not self.fhir:
+            problems.append(
+                "in a database a row's number says nothing: name the ids' column (--id)"
+            )
+        if self.meds and self.notes and not self.fhir and not (self.subject and self.time):
+            problems.append("--meds needs columns of subject and time: --subject and --time")
+        if problems:
+            raise InputError(problems)
+
+    @cached_property
+    def _engine(self) -> "sa.Engine":
+        from clinadapt.scoring.database import connect
+
+        return connect(self._url)
+
+    @property
+    def _url(self) -> str:
+        file = self.database_file
+        if file is None:
+            return self.database or ""
+        if not file.is_file():
+            raise InputError(f"no such file: {file}; expected one that holds a database's URL")
+        return file.read_text(encoding="utf-8").strip()
+
+    def _source(self) -> Source:
+        further = {"subject": self.subject, "time": self.time} if self.meds else {}
+        own = (self.out, self.out.with_name(self.out.name + SUFFIX), self.aside_path)
+        if self.notes and self.fhir:
+            return FhirNotes(find_files(self.notes, FHIR_SUFFIXES, own))
+        if self.notes:
+            files = find_files(self.notes, SUFFIXES, own)
+            return TableNotes(files, self.text or "text", self.id, self.encoding, **further)
+        from clinadapt.scoring.note_table import DatabaseNotes
+
+        columns = {"text": self.text, "id": self.id, **further}
+        named = {role: name or OMOP[role] for role, name in columns.items()}
+        return DatabaseNotes(self._engine, self.table, **named)
+
+    def _destination(self, record: dict[str, Any]) -> Destination:
+        if self.into is not None:
+            from clinadapt.scoring.results_table import DatabaseScores
+
+            return DatabaseScores(self._engine, self.into, self.aside_path)
+        layout = meds.predictions if self.meds else layouts.predictions
+        return FileScores(self.out, self.aside_path, _about(record), layout)
 
 
 def predict_table(
@@ -21,7 +186,7 @@ def predict_table(
     text: str = "text",
     id: str | None = None,
     encoding: str = "utf-8",
-) -> int:
+) -> State:
     """Write id, prediction and probabilities of every note of a table.
 
     Parameters
@@ -32,6 +197,7 @@ def predict_table(
         Anything that `clinadapt.tables.open_table` opens.
     out : Path
         ``.parquet`` or ``.csv``; appears at once, whole. In CSV several labels are joined by ``|``.
+        Notes that cannot be scored are in ``OUT.aside.csv``.
     text, id : str
         Columns; without `id` the row number is the id.
     encoding : str
@@ -39,36 +205,21 @@ def predict_table(
 
     Returns
     -------
-    int
-        Number of notes.
+    State
+        Notes read, scored and set aside.
 
     Raises
     ------
     InputError
         Not a bundle, an unreadable table, or another kind of output file.
     """
-    if out.suffix not in (".parquet", ".csv"):
-        raise InputError(f"expected --out to end in .parquet or .csv, got {out.name!r}")
     record = read_record(bundle)
-    ids, texts = read_texts(notes, text, id, encoding)
-    classifier = load(bundle)
+    in_file = isinstance(notes, str | Path)
+    destination = FileScores(out, out.with_suffix(".aside.csv"), _about(record))
+    # A table in memory has no identity by which a run could go on.
+    return score(bundle, TableNotes([notes], text, id, encoding), destination, anew=not in_file)
+
+
+def _about(record: dict[str, Any]) -> dict[str, str]:
     synthetic = record["provenance"].get("data", {}).get("synthetic", False)
-    about = {"model_fitted_on": "synthetic notes" if synthetic else "notes"}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    results.write_predictions(_predicted(classifier, ids, texts), out, about)
-    return len(ids)
-
-
-def _predicted(classifier: NoteClassifier, ids: Texts, texts: Texts) -> Iterator[pl.DataFrame]:
-    """Predictions of notes, block after block; one empty block if there are none."""
-    for start in range(0, max(len(ids), 1), results.NOTES_AT_ONCE):
-        block = slice(start, start + results.NOTES_AT_ONCE)
-        probabilities = classifier.predict_proba(texts[block])
-        matrix = classifier.predict_matrix(probabilities)
-        yield pl.DataFrame(
-            {
-                "id": pl.Series(list(ids[block]), dtype=pl.String),
-                "prediction": results.decode_text(classifier.task_, classifier.classes_, matrix),
-                **results.probability_columns(classifier.classes_, probabilities),
-            }
-        )
+    return {"model_fitted_on": "synthetic notes" if synthetic else "notes"}

@@ -30,10 +30,13 @@ class Table:
         Names and types of all columns.
     read : callable
         From names of columns to an iterator of frames of these columns.
+    count : callable
+        Returns the number of rows.
     """
 
     schema: pl.Schema
     read: Callable[[list[str]], Iterator[pl.DataFrame]]
+    count: Callable[[], int]
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield frames of some columns (default: all) that are not empty, in the table's order."""
@@ -85,7 +88,11 @@ def open_table(source: Any, encoding: str = "utf-8") -> Table:
 
 
 def _of_frame(frame: pl.DataFrame) -> Table:
-    return Table(frame.schema, lambda names: frame.select(names).iter_slices(ROWS_AT_ONCE))
+    return Table(
+        frame.schema,
+        lambda names: frame.select(names).iter_slices(ROWS_AT_ONCE),
+        lambda: len(frame),
+    )
 
 
 def _of_lazy(frame: pl.LazyFrame) -> Table:
@@ -94,6 +101,7 @@ def _of_lazy(frame: pl.LazyFrame) -> Table:
         lambda names: frame.select(names).collect_batches(
             chunk_size=ROWS_AT_ONCE, maintain_order=True
         ),
+        lambda: int(frame.select(pl.len()).collect(engine="streaming").item()),
     )
 
 
@@ -104,7 +112,7 @@ def _of_dataset(source: Any) -> Table:
         part = source.select_columns(names)
         yield from part.to_polars(batch_size=ROWS_AT_ONCE, batched=True)
 
-    return Table(schema, read)
+    return Table(schema, read, lambda: len(source))
 
 
 def _open_file(path: Path, encoding: str) -> Table:
@@ -129,7 +137,11 @@ def _open_file(path: Path, encoding: str) -> Table:
         with _told(path):
             yield from table.read(names)
 
-    return Table(table.schema, read)
+    def count() -> int:
+        with _told(path):
+            return table.count()
+
+    return Table(table.schema, read, count)
 
 
 @contextmanager
@@ -158,7 +170,8 @@ def _of_parquet(path: Path) -> Table:
 
     with file() as opened:
         schema = pl.DataFrame(opened.schema_arrow.empty_table()).schema
-    return Table(schema, read)
+        rows = opened.metadata.num_rows
+    return Table(schema, read, lambda: rows)
 
 
 def _as_utf8(path: Path, encoding: str, files: ExitStack) -> Path | IO[bytes]:

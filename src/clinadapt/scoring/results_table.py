@@ -1,0 +1,166 @@
+"""Scores into a table of a database; how far a run is stands beside it.
+
+A batch's rows, the notes set aside and the state of the run are one transaction. Two tables are
+made in the schema of the results: ``clinadapt_runs`` and ``clinadapt_set_aside``.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from clinadapt.errors import InputError
+from clinadapt.scoring.contracts import Scores, Source, State
+from clinadapt.scoring.database import told
+from clinadapt.scoring.layouts import write_aside
+from clinadapt.scoring.note_nlp import NoteNlp, OwnTable, is_omop
+from clinadapt.scoring.run import check_same_run
+
+IDS_AT_ONCE = 1000  # of a condition; some databases take no more
+FETCHED_AT_ONCE = 4096
+
+
+class DatabaseScores:
+    """A table of results.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+    table : str
+        ``note_nlp``, or the name of a table that is made if it is absent; both also in a schema,
+        ``schema.name``.
+    aside : Path
+        CSV of the notes that were not scored; absent if all were.
+    """
+
+    def __init__(self, engine: sa.Engine, table: str, aside: Path) -> None:
+        self.engine, self.name, self.aside = engine, table, aside
+        metadata = sa.MetaData(schema=table.rpartition(".")[0] or None)
+        self._runs = sa.Table(
+            "clinadapt_runs",
+            metadata,
+            sa.Column("run", sa.String(64), primary_key=True),
+            sa.Column("results", sa.String(255), nullable=False),
+            sa.Column("identity", sa.Text, nullable=False),
+            sa.Column("part", sa.BigInteger, nullable=False),
+            sa.Column("state", sa.Text, nullable=False),
+            sa.Column("finished", sa.Boolean, nullable=False),
+            sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        )
+        self._aside = sa.Table(
+            "clinadapt_set_aside",
+            metadata,
+            sa.Column("run", sa.String(64), primary_key=True),
+            sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("id", sa.Text),
+            sa.Column("place", sa.Text),
+            sa.Column("reason", sa.Text, nullable=False),
+        )
+
+    def begin(self, identity: dict[str, Any], source: Source, anew: bool) -> State:
+        """Make the tables, and find the run; see `Destination`."""
+        self._layout: NoteNlp | OwnTable
+        if is_omop(self.name):
+            self._layout = NoteNlp(self.engine, self.name)
+        else:
+            self._layout = OwnTable(self.engine, self.name, source.integer_ids)
+        is_integer = isinstance(self._layout.note_id.type, sa.Integer)
+        self.id_type: pl.DataType = pl.Int64() if is_integer else pl.String()
+        self._model = f"clinadapt {identity['bundle']}"
+        content = json.dumps([self.name, identity], sort_keys=True)
+        self._run = sha256(content.encode()).hexdigest()
+        runs = self._runs
+        with told(self.engine), self.engine.begin() as connection:
+            self._layout.table.metadata.create_all(connection, [self._layout.table])
+            runs.metadata.create_all(connection)
+            unfinished = (
+                (runs.c.results == self.name) & ~runs.c.finished & (runs.c.run != self._run)
+            )
+            if anew:
+                given_up = sa.select(runs.c.run).where(unfinished)
+                connection.execute(sa.delete(self._aside).where(self._aside.c.run.in_(given_up)))
+                connection.execute(sa.delete(runs).where(unfinished))
+            other = connection.execute(sa.select(runs.c.identity).where(unfinished)).scalar()
+            own = connection.execute(sa.select(runs.c.state).where(self._is_own)).scalar()
+            if other is None and own is None:
+                connection.execute(
+                    sa.insert(runs).values(
+                        run=self._run,
+                        results=self.name,
+                        identity=json.dumps(identity),
+                        **self._progress(State()),
+                    )
+                )
+        if other is not None:
+            check_same_run(json.loads(other), identity, f"the table {self.name}")
+        return State() if own is None else State(**json.loads(own))
+
+    @property
+    def _is_own(self) -> sa.ColumnElement[bool]:
+        return self._runs.c.run == self._run
+
+    def _progress(self, state: State, finished: bool = False) -> dict[str, Any]:
+        return {
+            "part": state.part,
+            "state": json.dumps(asdict(state)),
+            "finished": finished,
+            "changed_at": datetime.now(UTC),
+        }
+
+    def scored_among(self, ids: pl.Series) -> pl.Series:
+        """Those of some ids that the table has a row of this model for."""
+        layout = self._layout
+        wanted = ids.to_list()
+        found: list[Any] = []
+        with told(self.engine), self.engine.connect() as connection:
+            for start in range(0, len(wanted), IDS_AT_ONCE):
+                query = sa.select(layout.note_id).where(
+                    layout.model == self._model,
+                    layout.note_id.in_(wanted[start : start + IDS_AT_ONCE]),
+                )
+                found += connection.execute(query).scalars()
+        return pl.Series(found, dtype=ids.dtype)
+
+    def write(self, scores: Scores, aside: pl.DataFrame, before: State, after: State) -> None:
+        """Take a batch; see `Destination`."""
+        runs, expected = self._runs, self._runs.c.part == before.part
+        beside = [
+            {"run": self._run, "number": number, "id": id, "place": place, "reason": reason}
+            for number, (id, place, reason) in enumerate(aside.rows(), before.aside)
+        ]
+        with told(self.engine), self.engine.begin() as connection:
+            moved = connection.execute(
+                sa.update(runs).where(self._is_own, expected).values(**self._progress(after))
+            )
+            if moved.rowcount != 1:
+                raise InputError(
+                    f"another process goes on with this run into {self.name}: wait until it ends"
+                )
+            if rows := self._layout.rows(connection, scores, self._model):
+                connection.execute(sa.insert(self._layout.table), rows)
+            if beside:
+                connection.execute(sa.insert(self._aside), beside)
+
+    def finish(self) -> None:
+        """Write the side file, and mark the run as finished."""
+        write_aside(self._set_aside(), self.aside)
+        with told(self.engine), self.engine.begin() as connection:
+            connection.execute(sa.update(self._runs).where(self._is_own).values(finished=True))
+
+    def _set_aside(self) -> Iterator[tuple[str | None, ...]]:
+        columns = self._aside.c
+        query = (
+            sa.select(columns.id, columns.place, columns.reason)
+            .where(columns.run == self._run)
+            .order_by(columns.number)
+            .execution_options(yield_per=FETCHED_AT_ONCE)
+        )
+        with told(self.engine), self.engine.connect() as connection:
+            for row in connection.execute(query):
+                yield tuple(row)

@@ -1,0 +1,362 @@
+"""Files of every kind, in any number: each note scored once or set aside with a reason."""
+
+import base64
+import json
+import sqlite3
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from clinadapt import NoteClassifier
+from clinadapt.bundle import fingerprint
+from clinadapt.errors import InputError
+from clinadapt.predict import Prediction
+from clinadapt.scoring import fhir, meds, run
+from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED
+from clinadapt.scoring.tables import find_files
+
+SECRET = "SECRETWORD"
+
+
+def texts(n):
+    return [
+        f"enfant {'fievre toux' if at % 2 else 'apyretique'} jour {at % 5}, note {at}"
+        for at in range(n)
+    ]
+
+
+def aside_of(path):
+    return pl.read_csv(path, infer_schema=False).rows()
+
+
+def assert_probabilities(frame, classifier, by_id):
+    """Each note of `by_id` once, with the classifier's own probability."""
+    assert sorted(frame["id"]) == sorted(by_id)
+    expected = classifier.predict_proba([by_id[id] for id in frame["id"]])
+    np.testing.assert_allclose(frame["prob_1"], expected[:, 1], atol=1e-12)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Notes 0 to 39 in files of four kinds, two of them in a folder of the folder."""
+    root = tmp_path / "notes"
+    (root / "deep").mkdir(parents=True)
+    table = pl.DataFrame({"key": [f"n{at}" for at in range(40)], "text": texts(40)})
+    table[:10].write_csv(root / "a.csv")
+    table[10:20].write_csv(root / "b.tsv", separator="\t")
+    table[20:30].write_ndjson(root / "deep" / "c.jsonl")
+    table[30:].write_parquet(root / "deep" / "d.parquet")
+    (root / "readme.txt").write_text("no notes")
+    return root
+
+
+NAMED = {f"n{at}": text for at, text in enumerate(texts(40))}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "ids"),
+    [
+        (["{}"], range(40)),
+        (["{}/*.?sv", "{}/deep/d.parquet"], [*range(20), *range(30, 40)]),
+        (["{}/**/*.parquet", "{}/a.csv"], [*range(30, 40), *range(10)]),
+        (["{}/a.csv", "{}/a.csv"], range(10)),
+    ],
+)
+def test_files_folders_and_patterns(folder, tfidf_bundle, tmp_path, patterns, ids):
+    out = tmp_path / "p.parquet"
+    notes = [pattern.format(folder) for pattern in patterns]
+    state = Prediction(tfidf_bundle.folder, notes, out, id="key").run()
+    frame = pl.read_parquet(out)
+    assert frame["id"].to_list() == [f"n{at}" for at in ids]
+    assert_probabilities(frame, tfidf_bundle.classifier, {f"n{at}": NAMED[f"n{at}"] for at in ids})
+    assert (state.read, state.scored, state.aside) == (len(ids), len(ids), 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "p.parquet"]
+
+
+def test_without_ids_rows_are_named_by_their_file(folder, tfidf_bundle, tmp_path):
+    Prediction(tfidf_bundle.folder, [str(folder)], tmp_path / "p.csv").run()
+    ids = pl.read_csv(tmp_path / "p.csv")["id"].to_list()
+    assert ids[0] == "a.csv:1"
+    assert ids[-1] == "deep/d.parquet:10"
+    assert len(set(ids)) == 40
+
+
+def test_an_output_among_the_notes_is_not_read(folder, tfidf_bundle):
+    for _ in range(2):
+        state = Prediction(tfidf_bundle.folder, [str(folder)], folder / "p.parquet", id="key").run()
+        assert state.read == 40
+
+
+def test_what_stands_for_no_file_is_told_at_once(folder):
+    with pytest.raises(InputError) as told:
+        find_files(["absent.csv", str(folder / "*.xml"), str(folder)], [".pdf"])
+    assert [problem.partition(":")[0] for problem in told.value.problems] == [
+        "no such file",
+        "no such file",
+        "no .pdf file in",
+    ]
+
+
+def test_every_file_must_have_the_columns(folder, tfidf_bundle, tmp_path):
+    (folder / "x.csv").write_text("key,body\nn1,b\n")
+    (folder / "y.parquet").write_text("not Parquet")
+    with pytest.raises(InputError) as told:
+        Prediction(tfidf_bundle.folder, [str(folder)], tmp_path / "p.csv", id="key").run()
+    first, second = told.value.problems
+    assert "'text'" in first
+    assert "x.csv" in first
+    assert "y.parquet" in second
+
+
+def test_what_cannot_be_scored_is_set_aside_without_text(tfidf_bundle, tmp_path, capsys):
+    notes, out = tmp_path / "notes.csv", tmp_path / "p.csv"
+    rows = [("a", SECRET), ("b", ""), ("a", f"{SECRET} 2"), ("", SECRET), ("c", " \t"), ("c", "x")]
+    notes.write_text("id,text\n" + "".join(f"{id},{text}\n" for id, text in rows))
+    state = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
+    assert pl.read_csv(out)["id"].to_list() == ["a", "c"]  # the first c had nothing to score
+    path = tmp_path / "p.aside.csv"
+    assert sorted(aside_of(path), key=lambda row: row[1]) == [
+        ("b", "notes.csv:2", EMPTY),
+        ("a", "notes.csv:3", REPEATED),
+        (None, "notes.csv:4", NAMELESS),
+        ("c", "notes.csv:5", EMPTY),
+    ]
+    assert (state.read, state.scored, state.aside) == (6, 2, 4)
+    assert SECRET not in path.read_text() + out.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+    notes.write_text("id,text\na,b\n")
+    Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
+    assert not path.exists()
+
+
+def test_duplicates_are_found_across_batches_and_files(tfidf_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "NOTES_AT_ONCE", 3)
+    for name in ("a", "b"):
+        frame = pl.DataFrame({"id": [f"{at}" for at in range(7)], "text": [f"{name} toux"] * 7})
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    out = tmp_path / "p.parquet"
+    state = Prediction(tfidf_bundle.folder, [str(tmp_path / "[ab].parquet")], out, id="id").run()
+    assert pl.read_parquet(out)["id"].to_list() == [f"{at}" for at in range(7)]
+    assert [row[1] for row in aside_of(tmp_path / "p.aside.csv")] == [
+        f"b.parquet:{at}" for at in range(1, 8)
+    ]
+    assert (state.read, state.scored, state.aside) == (14, 7, 7)
+
+
+@pytest.fixture
+def stopped(tfidf_bundle, tmp_path, monkeypatch):
+    """A run of 30 notes that ended with an error after two of its batches."""
+    monkeypatch.setattr("clinadapt.tables.ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(run, "NOTES_AT_ONCE", 10)
+    notes = tmp_path / "notes.parquet"
+    frame = pl.DataFrame({"id": [f"{at}" for at in range(30)], "text": texts(30), "other": "x"})
+    frame.write_parquet(notes)
+    asked = Prediction(tfidf_bundle.folder, [str(notes)], tmp_path / "p.parquet", id="id")
+    right, calls = NoteClassifier.predict_proba, []
+
+    def fails(self, batch):
+        calls.append(len(batch))
+        if len(calls) == 3:
+            raise RuntimeError("stop")
+        return right(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(NoteClassifier, "predict_proba", fails)
+        with pytest.raises(RuntimeError, match="stop"):
+            asked.run()
+    return asked
+
+
+def test_a_stopped_run_goes_on_and_scores_nothing_twice(
+    stopped, tfidf_bundle, tmp_path, monkeypatch
+):
+    ledger = tmp_path / "p.parquet.partial"
+    assert ledger.stat().st_mode & 0o077 == 0
+    assert b"apyretique" not in ledger.read_bytes()
+    right, seen, steps = NoteClassifier.predict_proba, [], []
+
+    def counted(self, batch):
+        seen.extend(batch)
+        return right(self, batch)
+
+    monkeypatch.setattr(NoteClassifier, "predict_proba", counted)
+    state = stopped.run(lambda stage, done, total: steps.append((done, total)))
+    assert seen == texts(30)[20:]
+    assert steps == [(0, 10), (10, 10)]
+    assert (state.read, state.scored) == (30, 30)
+    monkeypatch.undo()
+    by_id = {f"{at}": text for at, text in enumerate(texts(30))}
+    assert_probabilities(pl.read_parquet(tmp_path / "p.parquet"), tfidf_bundle.classifier, by_id)
+    assert not ledger.exists()
+
+
+def test_a_run_goes_on_only_as_it_was_begun(stopped, tfidf_bundle, tmp_path):
+    from dataclasses import replace
+
+    other = tmp_path / "other"
+    NoteClassifier().fit(texts(40), [at % 3 % 2 for at in range(40)]).save(other)
+    with pytest.raises(
+        InputError, match=r"p\.parquet\.partial .* differs in: bundle, text\. .*--anew"
+    ):
+        replace(stopped, bundle=other, text="other").run()
+    with pytest.raises(InputError, match=r"differs in: layout"):
+        replace(stopped, meds=True, subject="id", time="id").run()
+    assert not (tmp_path / "p.parquet").exists()
+    assert replace(stopped, text="other", anew=True).run().scored == 30
+
+
+def test_a_second_process_is_told_to_wait(stopped, tmp_path):
+    other = sqlite3.connect(tmp_path / "p.parquet.partial")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(InputError, match="another process writes this output"):
+        stopped.run()
+    other.close()
+    (tmp_path / "p.parquet.partial").write_text("something else" * 100)
+    with pytest.raises(InputError, match="not the ledger of an unfinished run"):
+        stopped.run()
+
+
+def test_the_fingerprint_is_of_the_model_not_of_the_folder(tfidf_bundle, tmp_path):
+    again = tfidf_bundle.classifier.save(tmp_path / "again")
+    (again / "README.md").write_text("another card")
+    assert fingerprint(again) == fingerprint(tfidf_bundle.folder)
+    weights = next((again / "model").rglob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert fingerprint(again) != fingerprint(tfidf_bundle.folder)
+
+
+def attachment(text, kind="text/plain", charset="utf-8", **further):
+    data = base64.b64encode(text.encode(charset)).decode()
+    return {"attachment": {"contentType": kind, "data": data, **further}}
+
+
+def document(id, *content, **further):
+    return {"resourceType": "DocumentReference", "id": id, "content": list(content), **further}
+
+
+LATIN = "text/plain; charset=ISO-8859-1"
+DOCUMENTS = [
+    (document("plain", attachment("toux fébrile")), "toux fébrile", None),
+    (document("latin", attachment("fièvre", LATIN, "latin-1")), "fièvre", None),
+    (document("two", attachment("toux"), attachment("fièvre")), "toux\n\nfièvre", None),
+    (document("same", attachment("toux"), attachment("toux", LATIN, "latin-1")), "toux", None),
+    (document("html", attachment("<p>", "text/html"), attachment("\ufefftoux")), "toux", None),
+    (document("pdf", attachment("%PDF", "application/pdf")), None, fhir.NO_PLAIN_TEXT),
+    (document("none"), None, fhir.NO_PLAIN_TEXT),
+    (document("untyped", {"attachment": {"data": "dG91eA=="}}), None, fhir.NO_PLAIN_TEXT),
+    (document("odd", attachment("toux"), "x", {"attachment": 3}), "toux", None),
+    (document("empty", attachment("  ")), None, EMPTY),
+    (
+        document("linked", {"attachment": {"contentType": "text/plain", "url": "Binary/1"}}),
+        None,
+        fhir.NOT_INCLUDED,
+    ),
+    (
+        document("bad64", {"attachment": {"contentType": "text/plain", "data": "dG9*"}}),
+        None,
+        fhir.NOT_BASE64,
+    ),
+    (
+        document("halved", attachment("toux"), {"attachment": {"contentType": LATIN, "data": 7}}),
+        None,
+        fhir.NOT_BASE64,
+    ),
+    (document("wrong", attachment("fièvre", charset="latin-1")), None, fhir.OTHER_CHARSET),
+    (document("what", attachment("t", "text/plain; charset=klingon")), None, fhir.UNKNOWN_CHARSET),
+    (document("rot", attachment("t", "text/plain; charset=rot13")), None, fhir.UNKNOWN_CHARSET),
+    (document(None, attachment("toux")), None, NAMELESS),
+    (document("plain", attachment("toux")), None, REPEATED),
+    ({"resourceType": "Patient", "id": "p"}, None, fhir.NOT_DOCUMENT),
+    ([1], None, fhir.NOT_DOCUMENT),
+]
+
+
+def test_documents_of_fhir(tfidf_bundle, tmp_path):
+    lines = [json.dumps(resource) for resource, _, _ in DOCUMENTS]
+    path, out = tmp_path / "DocumentReference.ndjson", tmp_path / "p.parquet"
+    path.write_text("\n\n".join(lines) + f"\n{{'id': {SECRET}\n" + "[" * 100_000)
+    state = Prediction(tfidf_bundle.folder, [str(path)], out, fhir=True).run()
+    scored = {resource["id"]: text for resource, text, _ in DOCUMENTS if text is not None}
+    assert_probabilities(pl.read_parquet(out), tfidf_bundle.classifier, scored)
+    found = {row[1]: row[2] for row in aside_of(tmp_path / "p.aside.csv")}
+    expected = {
+        f"{path.name}:{2 * at + 1}": reason
+        for at, (_, _, reason) in enumerate(DOCUMENTS)
+        if reason is not None
+    }
+    last = 2 * len(DOCUMENTS)
+    expected |= {f"{path.name}:{line}": fhir.NOT_JSON for line in (last, last + 1)}
+    assert found == expected
+    assert state.read == len(DOCUMENTS) + 2 == state.scored + state.aside
+    assert SECRET not in (tmp_path / "p.aside.csv").read_text()
+
+
+def test_fhir_goes_on_at_a_line(tmp_path):
+    path = tmp_path / "d.ndjson"
+    lines = [json.dumps(document(f"d{at}", attachment("toux"))) for at in range(5)]
+    path.write_text("\n\n".join(lines))
+    source = fhir.FhirNotes([path])
+    assert source.count() == 5
+    (batch,) = source.read({"file": 0, "line": 5})
+    assert batch.notes["id"].to_list() == ["d3", "d4"]
+    assert list(source.read(batch.position)) == []
+
+
+MEDS = {
+    "subject_id": pl.Int64,
+    "prediction_time": pl.Datetime("us"),
+    "boolean_value": pl.Boolean,
+    "predicted_boolean_value": pl.Boolean,
+    "predicted_boolean_probability": pl.Float64,
+}
+
+
+def test_meds_predictions_of_a_table(tfidf_bundle, tmp_path):
+    notes, out = tmp_path / "notes.csv", tmp_path / "p.parquet"
+    notes.write_text(
+        "who,when,text\n7,2024-05-01T12:00:00+02:00,toux fievre\n8,2024-05-02,apyretique\n"
+        "x,2024-05-02,toux\n9,yesterday,toux\n9,2024-05-02,\n"
+    )
+    asked = Prediction(
+        tfidf_bundle.folder, [str(notes)], out, meds=True, subject="who", time="when"
+    )
+    state = asked.run()
+    frame = pl.read_parquet(out)
+    assert dict(frame.schema) == MEDS
+    assert frame["subject_id"].to_list() == [7, 8]
+    assert frame["prediction_time"].to_list() == [datetime(2024, 5, 1, 10), datetime(2024, 5, 2)]
+    probabilities = tfidf_bundle.classifier.predict_proba(["toux fievre", "apyretique"])
+    np.testing.assert_allclose(frame["predicted_boolean_probability"], probabilities[:, 1])
+    assert frame["predicted_boolean_value"].to_list() == [True, False]
+    reasons = [row[2] for row in aside_of(tmp_path / "p.aside.csv")]
+    assert reasons == [meds.NO_SUBJECT, meds.NO_TIME, EMPTY]
+    assert (state.scored, state.aside) == (2, 3)
+
+
+def test_meds_predictions_of_fhir(tfidf_bundle, tmp_path):
+    notes, out = tmp_path / "d.ndjson", tmp_path / "p.parquet"
+    known = {"subject": {"reference": "Patient/12"}, "date": "2024-05-01T12:00:00Z"}
+    documents = [document("a", attachment("toux"), **known), document("b", attachment("toux"))]
+    notes.write_text("\n".join(map(json.dumps, documents)))
+    assert Prediction(tfidf_bundle.folder, [str(notes)], out, fhir=True, meds=True).run().aside == 1
+    row = pl.read_parquet(out).row(0, named=True)
+    assert (row["subject_id"], row["prediction_time"]) == (12, datetime(2024, 5, 1, 12))
+
+
+def test_meds_is_for_binary_tasks(tmp_path):
+    labels = [at % 3 for at in range(60)]
+    bundle = NoteClassifier().fit(texts(60), labels).save(tmp_path / "bundle")
+    with pytest.raises(InputError, match="for binary tasks, this bundle's is multiclass"):
+        Prediction(bundle, ["x.csv"], meds=True, subject="a", time="b").run()
+
+
+def test_options_that_do_not_go_together_are_told_at_once(tfidf_bundle):
+    with pytest.raises(InputError) as told:
+        Prediction(tfidf_bundle.folder, ["notes.csv"], into="results", meds=True).run()
+    assert len(told.value.problems) == 4
+    with pytest.raises(InputError, match="no notes"):
+        Prediction(tfidf_bundle.folder).run()
