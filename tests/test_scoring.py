@@ -3,6 +3,7 @@
 import base64
 import json
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -193,8 +194,6 @@ def test_a_stopped_run_goes_on_and_scores_nothing_twice(
 
 
 def test_a_run_goes_on_only_as_it_was_begun(stopped, tfidf_bundle, tmp_path):
-    from dataclasses import replace
-
     other = tmp_path / "other"
     NoteClassifier().fit(texts(40), [at % 3 % 2 for at in range(40)]).save(other)
     with pytest.raises(

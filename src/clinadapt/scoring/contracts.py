@@ -139,3 +139,6 @@ class Destination(Protocol):
 
     def finish(self) -> None:
         """Complete what people see: the output and the side file."""
+
+    def close(self) -> None:
+        """Let go of what is open, whether the run has finished or not."""

@@ -44,8 +44,8 @@ def connect(url: str) -> sa.Engine:
     if is_sqlite and not (parsed.database and Path(parsed.database).is_file()):
         raise InputError(f"no such SQLite file: {parsed.database or '(none named)'}")
     try:
-        # Parameters are hidden in messages; connections that idled while a batch was scored, tried.
-        engine = sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)
+        # No parameters in messages; no connection that idles while a batch is scored.
+        engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool)
     except (sa.exc.NoSuchModuleError, ImportError):
         raise MissingExtraError(
             f"no driver for {shown(parsed)}: pip install 'clinadapt[database]' brings SQLite's and "

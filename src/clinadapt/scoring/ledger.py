@@ -67,7 +67,6 @@ class FileScores:
         known = self._open()
         if known is not None and known[0] != identity:
             if not anew:
-                self._file.close()
                 check_same_run(known[0], identity, self.path.name)
             self._remove()
             known = self._open()
@@ -82,8 +81,8 @@ class FileScores:
     def _open(self) -> tuple[dict[str, Any], State] | None:
         """Open the file, and tell identity and state of the run in it, if there is one."""
         self.path.touch(mode=0o600)  # ids and predictions are patient data
+        self._file = sqlite3.connect(self.path, timeout=0)
         try:
-            self._file = sqlite3.connect(self.path, timeout=0)
             self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._file.execute("BEGIN IMMEDIATE")
             if not self._file.execute("SELECT * FROM sqlite_master").fetchall():
@@ -134,6 +133,10 @@ class FileScores:
         write_aside((row for frame in self._frames("aside") for row in frame.rows()), self.aside)
         results.write_predictions(self._frames("scores"), self.out, self.about)
         self._remove()
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        self._file.close()
 
     def _frames(self, column: str) -> Iterator[pl.DataFrame]:
         for (blob,) in self._file.execute(f"SELECT {column} FROM part ORDER BY number"):

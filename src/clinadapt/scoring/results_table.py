@@ -153,6 +153,9 @@ class DatabaseScores:
         with told(self.engine), self.engine.begin() as connection:
             connection.execute(sa.update(self._runs).where(self._is_own).values(finished=True))
 
+    def close(self) -> None:
+        """Nothing is open between batches."""
+
     def _set_aside(self) -> Iterator[tuple[str | None, ...]]:
         columns = self._aside.c
         query = (

@@ -1,6 +1,7 @@
 """The loop: read notes, set aside what cannot be scored, score the rest, write both at once."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,25 +64,26 @@ def score(
     """
     classifier = load(bundle)
     identity = {"bundle": fingerprint(bundle), **source.identity, **(settings or {})}
-    state = destination.begin(identity, source, anew)
-    before, total = state.read, max(source.count(), state.read)
-    progress("notes", 0, total - before)
-    for batch in _gathered(source.read(state.position)):
-        ready, aside = _sorted_out(checked(batch.notes), destination)
-        scores = _scored(classifier, ready)
-        after = State(
-            part=state.part + 1,
-            position=batch.position,
-            read=state.read + len(batch.notes),
-            scored=state.scored + len(ready),
-            aside=state.aside + len(aside),
-        )
-        destination.write(scores, aside, state, after)
-        state = after
-        progress("notes", state.read - before, max(total, state.read) - before)
-    if not state.part:
-        state = _write_nothing(classifier, destination, state)
-    destination.finish()
+    with closing(destination):
+        state = destination.begin(identity, source, anew)
+        before, total = state.read, max(source.count(), state.read)
+        progress("notes", 0, total - before)
+        for batch in _gathered(source.read(state.position)):
+            ready, aside = _sorted_out(checked(batch.notes), destination)
+            scores = _scored(classifier, ready)
+            after = State(
+                part=state.part + 1,
+                position=batch.position,
+                read=state.read + len(batch.notes),
+                scored=state.scored + len(ready),
+                aside=state.aside + len(aside),
+            )
+            destination.write(scores, aside, state, after)
+            state = after
+            progress("notes", state.read - before, max(total, state.read) - before)
+        if not state.part:
+            state = _write_nothing(classifier, destination, state)
+        destination.finish()
     return state
 
 

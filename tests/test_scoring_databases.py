@@ -1,0 +1,345 @@
+"""Real databases, SQLite and PostgreSQL: notes in key order, scores and progress as one."""
+
+import json
+import multiprocessing
+import random
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import postgres
+import pytest
+import sqlalchemy as sa
+from test_scoring import aside_of, attachment, document, texts
+from typer.testing import CliRunner
+
+from clinadapt.bundle import fingerprint
+from clinadapt.cli import app
+from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.predict import Prediction
+from clinadapt.scoring import note_table, run
+from clinadapt.scoring.contracts import EMPTY, NOT_INTEGER, REPEATED
+from clinadapt.scoring.database import connect
+
+NOTES = 50
+# As OHDSI's DDL for CDM 5.4 has them.
+OMOP = """
+CREATE TABLE note (note_id integer NOT NULL, person_id integer NOT NULL, note_date date NOT NULL,
+ note_datetime timestamp NULL, note_type_concept_id integer NOT NULL, note_title varchar(250) NULL,
+ note_text text NOT NULL, PRIMARY KEY (note_id));
+CREATE TABLE note_nlp (note_nlp_id integer NOT NULL, note_id integer NOT NULL,
+ section_concept_id integer NULL, snippet varchar(250) NULL, "offset" varchar(50) NULL,
+ lexical_variant varchar(250) NOT NULL, note_nlp_concept_id integer NULL,
+ note_nlp_source_concept_id integer NULL, nlp_system varchar(250) NULL, nlp_date date NOT NULL,
+ nlp_datetime timestamp NULL, term_exists varchar(1) NULL, term_temporal varchar(50) NULL,
+ term_modifiers varchar(2000) NULL, PRIMARY KEY (note_nlp_id));
+"""
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """URL of an empty database."""
+    if request.param == "sqlite":
+        (tmp_path / "notes.db").touch()
+        return f"sqlite:///{tmp_path / 'notes.db'}"
+    server = request.getfixturevalue("postgres_server")
+    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("DROP DATABASE IF EXISTS hospital WITH (FORCE)"))
+        connection.execute(sa.text("CREATE DATABASE hospital"))
+    engine.dispose()
+    return server.replace("/postgres?", "/hospital?")
+
+
+def execute(url, *statements, rows=None):
+    """Run statements, the last one with rows; rows of its answer."""
+    engine = connect(url)
+    with engine.begin() as connection:
+        for statement in statements[:-1]:
+            connection.execute(sa.text(statement))
+        answer = connection.execute(sa.text(statements[-1]), rows)
+        return [tuple(row) for row in answer] if answer.returns_rows else []
+
+
+def add_notes(url, first, last, step=7):
+    """Notes with gaps between their keys, inserted in no order."""
+    keys = list(range(first * step, last * step, step))
+    rows = [
+        {"id": key, "text": text, "time": f"2024-01-01 00:00:{at % 60:02}"}
+        for at, (key, text) in enumerate(zip(keys, texts(last)[first:], strict=True))
+    ]
+    random.Random(0).shuffle(rows)
+    columns = "note_id, person_id, note_date, note_datetime, note_type_concept_id, note_text"
+    insert = f"INSERT INTO note ({columns}) VALUES (:id, 1, '2024-01-01', :time, 0, :text)"
+    execute(url, insert, rows=rows)
+    return dict(zip(keys, texts(last)[first:], strict=True))
+
+
+@pytest.fixture
+def omop(url):
+    """A database with OMOP's two tables and some notes: its URL and the notes by key."""
+    execute(url, *OMOP.strip().rstrip(";").split(";\n"))
+    return url, add_notes(url, 0, NOTES)
+
+
+@pytest.fixture
+def few_at_once(monkeypatch):
+    monkeypatch.setattr(note_table, "ROWS_AT_ONCE", 8)
+    monkeypatch.setattr(run, "NOTES_AT_ONCE", 8)
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_notes_of_omop_into_note_nlp(omop, tfidf_bundle, tmp_path):
+    url, notes = omop
+    existing = "INSERT INTO note_nlp (note_nlp_id, note_id, lexical_variant, nlp_date)"
+    execute(url, f"{existing} VALUES (41, 0, 'x', '2024-01-01')")
+    asked = Prediction(
+        tfidf_bundle.folder, database=url, into="note_nlp", aside=tmp_path / "aside.csv"
+    )
+    state = asked.run()
+    assert (state.read, state.scored, state.aside) == (NOTES, NOTES, 0)
+    columns = "note_nlp_id, note_id, lexical_variant, nlp_system, term_modifiers"
+    rows = execute(url, f"SELECT {columns} FROM note_nlp WHERE note_nlp_id > 41 ORDER BY 1")
+    assert [row[0] for row in rows] == list(range(42, 42 + NOTES))
+    assert [row[1] for row in rows] == sorted(notes)
+    assert {row[3] for row in rows} == {f"clinadapt {fingerprint(tfidf_bundle.folder)}"}
+    classifier = tfidf_bundle.classifier
+    ordered = [notes[row[1]] for row in rows]
+    assert [row[2] for row in rows] == [str(said) for said in classifier.predict(ordered)]
+    found = [dict(item.split("=") for item in row[4].split(", ")) for row in rows]
+    expected = classifier.predict_proba(ordered)
+    np.testing.assert_allclose([float(one["prob_1"]) for one in found], expected[:, 1], rtol=1e-5)
+    empty = 'snippet, "offset", term_exists, term_temporal, section_concept_id'
+    assert set(execute(url, f"SELECT {empty} FROM note_nlp")) == {(None,) * 5}
+    assert not (tmp_path / "aside.csv").exists()
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_a_table_of_ones_own_is_made_and_later_notes_are_added(omop, tfidf_bundle, tmp_path):
+    url, notes = omop
+    asked = Prediction(tfidf_bundle.folder, database=url, into="scores", aside=tmp_path / "a.csv")
+    asked.run()
+    notes |= add_notes(url, NOTES, NOTES + 11)
+    steps = []
+    state = asked.run(lambda stage, done, total: steps.append((done, total)))
+    assert (state.read, state.scored) == (NOTES + 11, NOTES + 11)
+    assert steps[-1] == (11, 11)
+    assert asked.run() == state
+    columns = "note_id, model, prediction, probability, probabilities, scored_at"
+    rows = execute(url, f"SELECT {columns} FROM scores ORDER BY note_id")
+    assert [row[0] for row in rows] == sorted(notes)
+    probabilities = tfidf_bundle.classifier.predict_proba([notes[row[0]] for row in rows])
+    for row, expected in zip(rows, probabilities, strict=True):
+        each = json.loads(row[4])
+        np.testing.assert_allclose([each["0"], each["1"]], expected, atol=1e-12)
+        assert row[3] == each[row[2]] == max(each.values())
+    assert all(row[5] is not None for row in rows)
+
+
+def test_another_table_and_other_columns_into_a_file(url, tfidf_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(note_table, "ROWS_AT_ONCE", 2)
+    keys = ["b", "a", "b", "b", "b", "c", "d"]
+    cells = ["toux", "fievre", "toux", "toux 2", None, " ", "apyretique"]
+    rows = [{"key": key, "body": body} for key, body in zip(keys, cells, strict=True)]
+    make = 'CREATE TABLE letters ("key" varchar(9), body text)'
+    execute(url, make, 'INSERT INTO letters ("key", body) VALUES (:key, :body)', rows=rows)
+    out = tmp_path / "p.parquet"
+    asked = Prediction(
+        tfidf_bundle.folder, out=out, database=url, table="letters", text="body", id="key"
+    )
+    state = asked.run()
+    assert pl.read_parquet(out)["id"].to_list() == ["a", "b", "d"]
+    assert sorted(row[::2] for row in aside_of(tmp_path / "p.aside.csv")) == [
+        ("b", EMPTY), ("b", REPEATED), ("b", REPEATED), ("c", EMPTY),
+    ]  # fmt: skip
+    assert (state.read, state.scored, state.aside) == (7, 3, 4)
+    execute(url, "INSERT INTO letters (body) VALUES ('toux')")
+    with pytest.raises(InputError, match=r"1 row\(s\) of letters have no key"):
+        asked.run()
+    with pytest.raises(InputError, match="no column 'note', 'words' in the table letters; it has"):
+        replace(asked, text="words", id="note").run()
+    with pytest.raises(InputError, match=r"no table absent in .*; it has: letters"):
+        replace(asked, table="absent").run()
+
+
+def test_meds_predictions_of_omop(omop, tfidf_bundle, tmp_path):
+    url, notes = omop
+    out = tmp_path / "p.parquet"
+    Prediction(tfidf_bundle.folder, out=out, database=url, meds=True).run()
+    frame = pl.read_parquet(out)
+    assert frame["subject_id"].to_list() == [1] * NOTES
+    assert frame["prediction_time"].dt.second().to_list() == list(range(NOTES))
+    expected = tfidf_bundle.classifier.predict_proba([notes[key] for key in sorted(notes)])
+    np.testing.assert_allclose(frame["predicted_boolean_probability"], expected[:, 1])
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_files_into_databases(omop, tfidf_bundle, tmp_path):
+    url, _ = omop
+    aside, path = tmp_path / "aside.csv", tmp_path / "d.ndjson"
+    documents = [document(f"{at}", attachment("toux")) for at in (*range(20), "x", 3)]
+    path.write_text("\n".join(map(json.dumps, documents)))
+    asked = Prediction(
+        tfidf_bundle.folder, [str(path)], fhir=True, database=url, into="own", aside=aside
+    )
+    assert asked.run().scored == 21
+    ids = [id for (id,) in execute(url, "SELECT note_id FROM own")]
+    assert sorted(ids) == sorted([*map(str, range(20)), "x"])
+    assert [row[::2] for row in aside_of(aside)] == [("3", REPEATED)]
+    # OMOP's ids are integers; and what a model scored in a table once is not scored again
+    state = replace(asked, into="note_nlp").run()
+    assert (state.scored, state.aside) == (20, 2)
+    assert [row[::2] for row in aside_of(aside)] == [("x", NOT_INTEGER), ("3", REPEATED)]
+    path.write_text(json.dumps(document("20", attachment("toux"))) + "\n" + path.read_text())
+    state = replace(asked, into="note_nlp").run()
+    assert (state.read, state.scored, state.aside) == (23, 1, 22)
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_a_run_in_a_database_goes_on_only_as_it_was_begun(
+    omop, tfidf_bundle, tmp_path, monkeypatch
+):
+    url, _ = omop
+    asked = Prediction(tfidf_bundle.folder, database=url, into="own", aside=tmp_path / "a.csv")
+
+    def stop(stage, done, total):
+        if done >= 16:
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        asked.run(stop)
+    other = tmp_path / "other"
+    tfidf_bundle.classifier.save(other)
+    record = json.loads((other / "bundle.json").read_text())
+    (other / "bundle.json").write_text(json.dumps(record | {"metric": "accuracy"}))
+    with pytest.raises(InputError, match=r"the table own .* differs in: bundle, text\. .*--anew"):
+        replace(asked, bundle=other, text="note_title").run()
+    assert execute(url, "SELECT count(*) FROM own") == [(16,)]
+    given_up = replace(asked, bundle=other, anew=True).run()
+    assert (given_up.read, given_up.scored) == (NOTES, NOTES)  # under its own version
+    assert replace(asked, anew=True).run().aside == 16  # anew: found there, and set aside
+    counted = "SELECT model, count(*), count(DISTINCT note_id) FROM own GROUP BY model"
+    assert {row[1:] for row in execute(url, counted)} == {(NOTES, NOTES)}
+
+
+def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path, monkeypatch):
+    url, _ = omop
+    asked = Prediction(tfidf_bundle.folder, database=url, into="own", aside=tmp_path / "a.csv")
+    right = run._scored
+
+    def overtaken(classifier, notes):
+        monkeypatch.setattr(run, "_scored", right)
+        asked.run()
+        return right(classifier, notes)
+
+    monkeypatch.setattr(run, "_scored", overtaken)
+    with pytest.raises(InputError, match="another process goes on with this run"):
+        replace(asked).run()
+    assert execute(url, "SELECT count(*) FROM own") == [(NOTES,)]
+
+
+def test_bytes_that_are_no_text_are_set_aside(tfidf_bundle, tmp_path):
+    url = f"sqlite:///{tmp_path / 'notes.db'}"
+    (tmp_path / "notes.db").touch()
+    make = "CREATE TABLE note (note_id integer PRIMARY KEY, note_text)"
+    rows = "(1, 'toux'), (2, CAST(x'66E8' AS TEXT)), (3, x'66E8'), (4, x'66C3A8'), (5, NULL)"
+    execute(url, make, f"INSERT INTO note VALUES {rows}")
+    out = tmp_path / "p.csv"
+    Prediction(tfidf_bundle.folder, out=out, database=url).run()
+    assert pl.read_csv(out)["id"].to_list() == [1, 4]
+    assert [row[::2] for row in aside_of(tmp_path / "p.aside.csv")] == [
+        ("2", note_table.NOT_UTF8), ("3", note_table.NOT_UTF8), ("5", EMPTY),
+    ]  # fmt: skip
+
+
+def test_a_table_in_the_way_and_absent_ones(omop, tfidf_bundle, tmp_path):
+    url, _ = omop
+    asked = Prediction(tfidf_bundle.folder, database=url, aside=tmp_path / "a.csv")
+    with pytest.raises(InputError, match="no column 'model', 'prediction'"):
+        replace(asked, into="note").run()
+    execute(url, "DROP TABLE note_nlp")
+    with pytest.raises(InputError, match="OMOP's tables are not made here"):
+        replace(asked, into="note_nlp").run()
+    with pytest.raises(InputError, match="expected integer or text"):
+        replace(asked, id="note_date", into="own").run()
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "message"),
+    [
+        ("postgresql://me:secret-word@127.0.0.1:1/db?sslpassword=secret-word", InputError,
+         "postgresql://127.0.0.1:1/db answered OperationalError"),
+        ("secret-word", InputError, "not a database URL"),
+        ("postgresql://me:secret-word@host:port/db", InputError, "not a database URL"),
+        ("nosuch://me:secret-word@host/db", MissingExtraError, "no driver for nosuch://host/db"),
+        ("sqlite:///absent.db", InputError, "no such SQLite file: absent.db"),
+    ],
+)  # fmt: skip
+def test_no_password_is_shown(url, kind, message):
+    with pytest.raises(kind, match=message) as told:
+        connect(url)
+    assert "secret-word" not in str(told.value)
+    assert told.value.__cause__ is None
+    assert told.value.__context__ is None or told.value.__suppress_context__
+
+
+@pytest.mark.parametrize("way", ["option", "variable", "file"])
+def test_the_command_line(omop, tfidf_bundle, tmp_path, monkeypatch, way):
+    url, _ = omop
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "url").write_text(f"{url}\n")
+    given = {"option": ["--database", url], "file": ["--database-file", "url"], "variable": []}
+    command = ["predict", str(tfidf_bundle.folder), "--into", "own", *given[way]]
+    variables = {"CLINADAPT_DATABASE": url} if way == "variable" else {}
+    done = CliRunner().invoke(app, command, env=variables)
+    assert done.exit_code == 0, done.output
+    assert f"{NOTES} notes read: {NOTES} notes classified, 0 set aside" in done.output
+    assert "table own" in done.output
+    assert "secret-word" not in done.output
+    stored = execute(url, "SELECT identity FROM clinadapt_runs")
+    assert "secret-word" not in str(stored)
+
+
+def score_in_a_process(asked, started):
+    """Score in small transactions, so that there are many moments to be killed at."""
+    note_table.ROWS_AT_ONCE = run.NOTES_AT_ONCE = 40
+    asked.run(lambda stage, done, total: started.set())
+
+
+@pytest.mark.parametrize("into", ["own", "note_nlp", None])
+def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, into):
+    notes, seen = 3000, []
+    execute(url, *OMOP.strip().rstrip(";").split(";\n"))
+    by_key = add_notes(url, 0, notes)
+    out, aside = tmp_path / "p.parquet", tmp_path / "aside.csv"
+    asked = Prediction(tfidf_bundle.folder, out=out, database=url, into=into, aside=aside)
+    context, chance = multiprocessing.get_context("forkserver"), random.Random()
+    context.set_forkserver_preload(["test_scoring_databases"])
+    for _ in range(3):
+        started = context.Event()
+        process = context.Process(target=score_in_a_process, args=(asked, started))
+        process.start()
+        assert started.wait(60)
+        process.join(chance.uniform(0, 0.4))
+        process.kill()
+        process.join()
+        process.close()
+        if into is not None:
+            table = "note_nlp" if into == "note_nlp" else "own"
+            seen += execute(url, f"SELECT count(*) FROM {table}")[0]
+    assert into is None or any(0 < count < notes for count in seen), seen
+    state = asked.run()
+    assert (state.read, state.scored, state.aside) == (notes, notes, 0)
+    if into is None:
+        ids = [int(id) for id in pl.read_parquet(out)["id"]]
+    else:
+        ids = [id for (id,) in execute(url, f"SELECT note_id FROM {into} ORDER BY note_id")]
+    assert ids == sorted(by_key)
