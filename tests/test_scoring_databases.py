@@ -322,7 +322,9 @@ def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, 
     out, aside = tmp_path / "p.parquet", tmp_path / "aside.csv"
     asked = Prediction(tfidf_bundle.folder, out=out, database=url, into=into, aside=aside)
     context, chance = multiprocessing.get_context("forkserver"), random.Random()
-    context.set_forkserver_preload(["test_scoring_databases"])
+    context.set_forkserver_preload(
+        ["clinadapt.predict", "clinadapt.scoring.results_table", "psycopg"]
+    )
     for _ in range(3):
         started = context.Event()
         process = context.Process(target=score_in_a_process, args=(asked, started))
