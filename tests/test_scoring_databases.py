@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import random
+import socket
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,7 +17,8 @@ from typer.testing import CliRunner
 
 from clinadapt.bundle import fingerprint
 from clinadapt.cli import app
-from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.errors import InputError, MissingExtraError, NetworkForbiddenError
+from clinadapt.offline import no_network
 from clinadapt.predict import Prediction
 from clinadapt.scoring import note_table, run
 from clinadapt.scoring.contracts import EMPTY, NOT_INTEGER, REPEATED
@@ -289,6 +292,25 @@ def test_no_password_is_shown(url, kind, message):
     assert "secret-word" not in str(told.value)
     assert told.value.__cause__ is None
     assert told.value.__context__ is None or told.value.__suppress_context__
+
+
+def test_the_database_is_the_one_host_that_may_be_reached(monkeypatch):
+    reached = []
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.9", 5432))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_: answer)
+    monkeypatch.setattr(socket.socket, "connect", lambda self, to: reached.append(to))
+    url = "postgresql://me:secret-word@db.hospital/notes?host=second.hospital:5433"
+    hosts = Prediction(Path("bundle"), database=url).hosts
+    assert hosts == ["db.hospital", "second.hospital"]
+    assert Prediction(Path("bundle"), ["notes.csv"], database=url).hosts == []
+    with no_network(hosts), socket.socket() as end:
+        with pytest.raises(NetworkForbiddenError):
+            end.connect(("10.0.0.9", 5432))
+        assert socket.getaddrinfo("db.hospital", 5432) == answer
+        end.connect(("10.0.0.9", 5432))
+        with pytest.raises(NetworkForbiddenError, match=r"elsewhere\.org"):
+            socket.getaddrinfo("elsewhere.org", 443)
+    assert reached == [("10.0.0.9", 5432)]
 
 
 @pytest.mark.parametrize("way", ["option", "variable", "file"])

@@ -125,10 +125,9 @@ class Prediction:
 
     def _check(self) -> None:
         problems = []
-        has_database = self.database is not None or self.database_file is not None
-        if not self.notes and not has_database:
+        if not self.notes and not self._has_database:
             problems.append("no notes: name files, or a database that holds them (--database)")
-        if self.into is not None and not has_database:
+        if self.into is not None and not self._has_database:
             problems.append("--into names a table: say of which database (--database)")
         if self.meds and self.into is not None:
             problems.append("--meds is a file's schema: leave out --into")
@@ -140,6 +139,19 @@ class Prediction:
             problems.append("--meds needs columns of subject and time: --subject and --time")
         if problems:
             raise InputError(problems)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Machines that a run has to reach: the database's, if it is on another one."""
+        if self.notes and self.into is None or not self._has_database:
+            return []
+        from clinadapt.scoring.database import hosts_of
+
+        return hosts_of(self._url)
+
+    @property
+    def _has_database(self) -> bool:
+        return self.database is not None or self.database_file is not None
 
     @cached_property
     def _engine(self) -> "sa.Engine":

@@ -64,7 +64,6 @@ def predict(
     Offline, but for a database that is named.
     """
     with ExitStack() as stack:
-        go_offline(stack, True)
         from clinadapt.predict import Prediction
         from clinadapt.terminal import progress_bar
 
@@ -86,10 +85,11 @@ def predict(
             aside=aside,
             anew=anew,
         )
+        go_offline(stack, True, asked.hosts)
         with progress_bar() as progress:
             state = asked.run(progress)
     where = escape(str(out) if into is None else f"table {into}")
-    say(f"{state.read} notes read: {state.scored} notes classified, {state.aside} set aside")
+    say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
     say(f"scores: {where}")
     if state.aside:
         say(f"[yellow]set aside[/], and why: {escape(str(asked.aside_path))}")

@@ -25,6 +25,28 @@ def shown(url: sa.URL) -> str:
     ).render_as_string()
 
 
+def hosts_of(url: str) -> list[str]:
+    """Hosts that a URL names, in its place or among its options.
+
+    Raises
+    ------
+    InputError
+        Not a URL.
+    """
+    parsed = _parsed(url)
+    named = parsed.query.get("host", ())
+    several = [named] if isinstance(named, str) else [*named]
+    return [host.partition(":")[0] for host in (parsed.host, *several) if host]
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):  # whose messages may quote the URL
+        raise InputError(f"not a database URL: expected one like {EXAMPLES}") from None
+    return parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
+
+
 def connect(url: str) -> sa.Engine:
     """Open a database and try it.
 
@@ -35,11 +57,7 @@ def connect(url: str) -> sa.Engine:
     MissingExtraError
         Its driver is not installed.
     """
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # whose messages may quote the URL
-        raise InputError(f"not a database URL: expected one like {EXAMPLES}") from None
-    parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
+    parsed = _parsed(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
     if is_sqlite and not (parsed.database and Path(parsed.database).is_file()):
         raise InputError(f"no such SQLite file: {parsed.database or '(none named)'}")
