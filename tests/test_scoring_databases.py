@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import random
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,13 @@ import sqlalchemy as sa
 from test_scoring import aside_of, attachment, document, texts
 from typer.testing import CliRunner
 
-from clinadapt.bundle import fingerprint
+from clinadapt import NoteClassifier
+from clinadapt.bundle import fingerprint, load
 from clinadapt.cli import app
 from clinadapt.errors import InputError, MissingExtraError, NetworkForbiddenError
 from clinadapt.offline import no_network
 from clinadapt.predict import Prediction
-from clinadapt.scoring import note_table, run
+from clinadapt.scoring import note_nlp, note_table, run
 from clinadapt.scoring.contracts import EMPTY, NOT_INTEGER, REPEATED
 from clinadapt.scoring.database import connect
 
@@ -249,6 +251,27 @@ def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path
     assert execute(url, "SELECT count(*) FROM own") == [(NOTES,)]
 
 
+def test_several_labels_and_long_ones(omop, tmp_path, monkeypatch):
+    url, notes = omop
+    sets = [("a",) if at % 2 else ("a", "b") for at in range(60)]
+    bundle = NoteClassifier().fit(texts(60), sets).save(tmp_path / "bundle")
+    asked = Prediction(bundle, database=url, into="own", aside=tmp_path / "a.csv")
+    asked.run()
+    said = {"|".join(labels) for labels in load(bundle).predict([*notes.values()])}
+    assert set(execute(url, "SELECT prediction, probability FROM own")) == {
+        (labels, None) for labels in said
+    }
+    assert "a|b" in said
+    monkeypatch.setattr(note_nlp, "LONGEST_MODIFIERS", 5)
+    replace(asked, into="note_nlp").run()
+    assert execute(url, "SELECT DISTINCT term_modifiers FROM note_nlp") == [("",)]
+    monkeypatch.setattr(note_nlp, "LONGEST_VARIANT", 2)
+    execute(url, "DELETE FROM note_nlp", "DELETE FROM clinadapt_runs")
+    with pytest.raises(InputError, match="a prediction of 3 letters does not fit"):
+        replace(asked, into="note_nlp").run()
+    assert execute(url, "SELECT count(*) FROM note_nlp") == [(0,)]
+
+
 def test_bytes_that_are_no_text_are_set_aside(tfidf_bundle, tmp_path):
     url = f"sqlite:///{tmp_path / 'notes.db'}"
     (tmp_path / "notes.db").touch()
@@ -330,36 +353,41 @@ def test_the_command_line(omop, tfidf_bundle, tmp_path, monkeypatch, way):
     assert "secret-word" not in str(stored)
 
 
-def score_in_a_process(asked, started):
-    """Score in small transactions, so that there are many moments to be killed at."""
+def score_in_a_process(asked, batches):
+    """Score in small transactions, telling of each: there are many moments to be killed at."""
     note_table.ROWS_AT_ONCE = run.NOTES_AT_ONCE = 40
-    asked.run(lambda stage, done, total: started.set())
+    asked.run(lambda stage, done, total: batches.send(done))
 
 
 @pytest.mark.parametrize("into", ["own", "note_nlp", None])
 def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, into):
-    notes, seen = 3000, []
+    notes, chance = 2000, random.Random()
     execute(url, *OMOP.strip().rstrip(";").split(";\n"))
     by_key = add_notes(url, 0, notes)
     out, aside = tmp_path / "p.parquet", tmp_path / "aside.csv"
     asked = Prediction(tfidf_bundle.folder, out=out, database=url, into=into, aside=aside)
-    context, chance = multiprocessing.get_context("forkserver"), random.Random()
+    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["clinadapt.predict", "clinadapt.scoring.results_table", "psycopg"]
     )
     for _ in range(3):
-        started = context.Event()
-        process = context.Process(target=score_in_a_process, args=(asked, started))
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=score_in_a_process, args=(asked, theirs))
         process.start()
-        assert started.wait(60)
-        process.join(chance.uniform(0, 0.4))
+        for _ in range(chance.randint(2, 10)):
+            ours.recv()
+        process.join(chance.uniform(0, 0.03))  # anywhere in a batch
         process.kill()
         process.join()
+        assert process.exitcode == -signal.SIGKILL
         process.close()
-        if into is not None:
-            table = "note_nlp" if into == "note_nlp" else "own"
-            seen += execute(url, f"SELECT count(*) FROM {table}")[0]
-    assert into is None or any(0 < count < notes for count in seen), seen
+        ours.close()
+        theirs.close()
+        if into is None:
+            assert out.with_name("p.parquet.partial").exists()
+        else:
+            ((count,),) = execute(url, f"SELECT count(*) FROM {into}")
+            assert 0 < count < notes
     state = asked.run()
     assert (state.read, state.scored, state.aside) == (notes, notes, 0)
     if into is None:

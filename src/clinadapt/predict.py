@@ -97,21 +97,14 @@ class Prediction:
         self._check()
         if self.meds:
             meds.check_task(record["task"])
-            return score(
-                self.bundle,
-                self._source(),
-                self._destination(record),
-                {"layout": "meds"},
-                meds.with_reasons,
-                anew=self.anew,
-                progress=progress,
-            )
         return score(
             self.bundle,
             self._source(),
             self._destination(record),
-            anew=self.anew,
-            progress=progress,
+            {"layout": "meds" if self.meds else "predictions"},
+            meds.with_reasons if self.meds else None,
+            self.anew,
+            progress,
         )
 
     @property
@@ -143,7 +136,7 @@ class Prediction:
     @property
     def hosts(self) -> list[str]:
         """Machines that a run has to reach: the database's, if it is on another one."""
-        if self.notes and self.into is None or not self._has_database:
+        if (self.notes and self.into is None) or not self._has_database:
             return []
         from clinadapt.scoring.database import hosts_of
 

@@ -34,6 +34,7 @@ def write_aside(rows: Iterable[tuple[str | None, ...]], path: Path) -> None:
     path : Path
         CSV.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".tmp")
     partial.unlink(missing_ok=True)
     partial.touch(mode=0o600)

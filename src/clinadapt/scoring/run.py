@@ -30,7 +30,7 @@ def score(
     source: Source,
     destination: Destination,
     settings: dict[str, Any] | None = None,
-    checked: Callable[[pl.DataFrame], pl.DataFrame] = lambda notes: notes,
+    checked: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
     anew: bool = False,
     progress: Progress = no_progress,
 ) -> State:
@@ -46,7 +46,7 @@ def score(
     destination : Destination
     settings : dict, optional
         Further settings that must be the same for a run to go on; JSON.
-    checked : callable
+    checked : callable, optional
         Returns the notes of a `Batch`, some of them with a ``reason`` more.
     anew : bool
         Give up an unfinished run of another identity.
@@ -69,7 +69,8 @@ def score(
         before, total = state.read, max(source.count(), state.read)
         progress("notes", 0, total - before)
         for batch in _gathered(source.read(state.position)):
-            ready, aside = _sorted_out(checked(batch.notes), destination)
+            notes = checked(batch.notes) if checked else batch.notes
+            ready, aside = _sorted_out(notes, destination)
             scores = _scored(classifier, ready)
             after = State(
                 part=state.part + 1,
