@@ -15,7 +15,7 @@ from clinadapt.bundle import fingerprint
 from clinadapt.errors import InputError
 from clinadapt.predict import Prediction
 from clinadapt.scoring import fhir, meds, run
-from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED
+from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED, UNDECODABLE, UNREADABLE
 from clinadapt.scoring.tables import find_files
 
 SECRET = "SECRETWORD"
@@ -146,6 +146,76 @@ def test_duplicates_are_found_across_batches_and_files(tfidf_bundle, tmp_path, m
     assert (state.read, state.scored, state.aside) == (14, 7, 7)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_bytes_of_another_encoding_are_set_aside(tfidf_bundle, tmp_path, suffix):
+    notes, out = tmp_path / f"notes{suffix}", tmp_path / "p.csv"
+    rows = [("a", "fièvre"), ("b", f"{SECRET} ?"), ("c", "toux é"), ("?d", "toux"), ("e", "toux")]
+    if suffix == ".csv":
+        text = "id,text\n" + "".join(f"{id},{text}\n" for id, text in rows)
+    else:
+        text = "".join(f'{{"id": "{id}", "text": "{text}"}}\n' for id, text in rows)
+    notes.write_bytes(text.encode().replace(b"?", b"\xe9"))  # é in cp1252, no character in UTF-8
+    state = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
+    assert pl.read_csv(out)["id"].to_list() == ["a", "c", "e"]
+    assert aside_of(tmp_path / "p.aside.csv") == [
+        ("b", f"{notes.name}:2", UNDECODABLE),
+        ("\ufffdd", f"{notes.name}:4", UNDECODABLE),
+    ]
+    assert (state.read, state.scored, state.aside) == (5, 3, 2)
+    notes.write_bytes(text.replace("?", "é").encode("cp1252"))  # no line but those in ASCII
+    with pytest.raises(InputError, match=r"4 line\(s\) are not utf-8 .*--encoding cp1252"):
+        Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
+    asked = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id", encoding="cp1252")
+    assert asked.run().scored == 5
+
+
+def test_what_cannot_be_parsed_is_told_before_the_first_note(tfidf_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "score", None)
+    notes = tmp_path / "notes.csv"
+    notes.write_text("id,text\n" + "n,toux\n" * 20_000 + "n,toux,x,y\n" + "n,toux\n" * 9)
+    with pytest.raises(InputError, match=r"notes\.csv could not be read as CSV"):
+        Prediction(tfidf_bundle.folder, [str(notes)], tmp_path / "p.csv", id="id").run()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.csv"]
+
+
+def test_notes_in_which_a_model_finds_nothing_are_set_aside(tfidf_bundle, tmp_path, monkeypatch):
+    notes, out = tmp_path / "notes.csv", tmp_path / "p.csv"
+    notes.write_text("id,text\na,toux\nb,???\nc,fievre\n")
+    right = NoteClassifier.predict_proba
+
+    def lost(self, batch):
+        return np.where([[text == "???"] for text in batch], np.nan, right(self, batch))
+
+    monkeypatch.setattr(NoteClassifier, "predict_proba", lost)
+    state = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
+    assert pl.read_csv(out)["id"].to_list() == ["a", "c"]
+    assert aside_of(tmp_path / "p.aside.csv") == [("b", "notes.csv:2", UNREADABLE)]
+    assert (state.scored, state.aside) == (2, 1)
+
+
+def test_several_bundles_at_once(folder, tfidf_bundle, tmp_path):
+    three = [["mild", "severe", "none"][at % 3] for at in range(40)]
+    other = NoteClassifier().fit(texts(40), three)
+    bundles = {"cough": tfidf_bundle.folder, "severity": other.save(tmp_path / "severity")}
+    out = tmp_path / "p.parquet"
+    asked = Prediction(bundles, [str(folder)], out, id="key")
+    assert asked.run().scored == 40
+    frame = pl.read_parquet(out)
+    assert frame.columns == ["id", "cough.prediction", "cough.prob_0", "cough.prob_1"] + [
+        f"severity.{name}" for name in ("prediction", "prob_mild", "prob_none", "prob_severe")
+    ]
+    cough = frame.select("id", pl.col("cough.prob_1").alias("prob_1"))
+    assert_probabilities(cough, tfidf_bundle.classifier, NAMED)
+    notes = [NAMED[id] for id in frame["id"]]
+    assert frame["severity.prediction"].to_list() == other.predict(notes).tolist()
+    probabilities = frame.select(r"^severity\.prob_.*$").to_numpy()
+    np.testing.assert_allclose(probabilities, other.predict_proba(notes), atol=1e-12)
+    with pytest.raises(InputError, match="--meds is for one bundle a file, got 2"):
+        replace(asked, meds=True, subject="key", time="key").run()
+    with pytest.raises(InputError, match="bundles a, b are the same"):
+        replace(asked, bundle=dict.fromkeys("ab", tfidf_bundle.folder)).run()
+
+
 @pytest.fixture
 def stopped(tfidf_bundle, tmp_path, monkeypatch):
     """A run of 30 notes that ended with an error after two of its batches."""
@@ -197,7 +267,9 @@ def test_a_run_goes_on_only_as_it_was_begun(stopped, tfidf_bundle, tmp_path):
     other = tmp_path / "other"
     NoteClassifier().fit(texts(40), [at % 3 % 2 for at in range(40)]).save(other)
     with pytest.raises(
-        InputError, match=r"p\.parquet\.partial .* differs in: bundle, text\. .*--anew"
+        InputError,
+        match=r"p\.parquet\.partial has an unfinished run \(20 notes read\) that differs in: "
+        r"bundle \(\w{16}, now \w{16}\), text \(text, now other\)\. .*--anew",
     ):
         replace(stopped, bundle=other, text="other").run()
     with pytest.raises(InputError, match=r"differs in: layout"):

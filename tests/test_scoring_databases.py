@@ -208,6 +208,40 @@ def test_files_into_databases(omop, tfidf_bundle, tmp_path):
     assert (state.read, state.scored, state.aside) == (23, 1, 22)
 
 
+def another(tfidf_bundle, tmp_path, name="other"):
+    """A bundle of another version: the metric is part of it."""
+    other = tfidf_bundle.classifier.save(tmp_path / name)
+    record = json.loads((other / "bundle.json").read_text())
+    (other / "bundle.json").write_text(json.dumps(record | {"metric": "accuracy"}))
+    return other
+
+
+@pytest.mark.usefixtures("few_at_once")
+@pytest.mark.parametrize("into", ["own", "note_nlp"])
+def test_several_bundles_at_once(omop, tfidf_bundle, tmp_path, into):
+    url, _ = omop
+    bundles = {"cough": tfidf_bundle.folder, "fever": another(tfidf_bundle, tmp_path)}
+    asked = Prediction(bundles, database=url, into=into, aside=tmp_path / "a.csv")
+    documents = [document(f"{at}", attachment("toux")) for at in (0, 7)]
+    (tmp_path / "d.ndjson").write_text("\n".join(map(json.dumps, documents)))
+    files = {"notes": [str(tmp_path / "d.ndjson")], "fhir": True}
+    if into == "own":  # of integers, as from the notes' table
+        replace(asked, table="note", text="note_text").run()
+        execute(url, "DELETE FROM own", "DELETE FROM clinadapt_runs")
+    assert replace(asked, bundle=bundles["fever"], **files).run().scored == 2
+    state = asked.run()
+    assert (state.read, state.scored, state.aside) == (NOTES, NOTES, 0)
+    column = "nlp_system" if into == "note_nlp" else "model"
+    query = f"SELECT {column}, count(*), count(DISTINCT note_id) FROM {into} GROUP BY {column}"
+    assert sorted(execute(url, query)) == sorted(
+        (f"clinadapt {fingerprint(folder)}", NOTES, NOTES) for folder in bundles.values()
+    )
+    named = "task" if into == "own" else "substr(term_modifiers, 6, 5)"
+    query = f"SELECT {named}, count(*) FROM {into} GROUP BY 1 ORDER BY 1"
+    # the two that were scored before carry the name that the bundle had then
+    assert execute(url, query) == [("cough", NOTES), ("fever", NOTES - 2), ("other", 2)]
+
+
 @pytest.mark.usefixtures("few_at_once")
 def test_a_run_in_a_database_goes_on_only_as_it_was_begun(
     omop, tfidf_bundle, tmp_path, monkeypatch
@@ -221,18 +255,23 @@ def test_a_run_in_a_database_goes_on_only_as_it_was_begun(
 
     with pytest.raises(RuntimeError, match="stop"):
         asked.run(stop)
-    other = tmp_path / "other"
-    tfidf_bundle.classifier.save(other)
-    record = json.loads((other / "bundle.json").read_text())
-    (other / "bundle.json").write_text(json.dumps(record | {"metric": "accuracy"}))
-    with pytest.raises(InputError, match=r"the table own .* differs in: bundle, text\. .*--anew"):
-        replace(asked, bundle=other, text="note_title").run()
+    with pytest.raises(
+        InputError,
+        match=r"the table own has an unfinished run \(16 notes read\) that differs in: "
+        r"text \(note_text, now note_title\)\. .*--anew \(its scores stay\)",
+    ):
+        replace(asked, text="note_title").run()
     assert execute(url, "SELECT count(*) FROM own") == [(16,)]
-    given_up = replace(asked, bundle=other, anew=True).run()
-    assert (given_up.read, given_up.scored) == (NOTES, NOTES)  # under its own version
-    assert replace(asked, anew=True).run().aside == 16  # anew: found there, and set aside
+    other = replace(asked, bundle=another(tfidf_bundle, tmp_path)).run()
+    assert (other.read, other.scored) == (NOTES, NOTES)  # it is not in the way of another bundle
+    with pytest.raises(RuntimeError, match="stop"):
+        asked.run(stop)
+    # given up: what was scored is found there, and set aside
+    given_up = replace(asked, table="NOTE", anew=True).run()
+    assert (given_up.scored, given_up.aside) == (NOTES - 32, 32)
     counted = "SELECT model, count(*), count(DISTINCT note_id) FROM own GROUP BY model"
     assert {row[1:] for row in execute(url, counted)} == {(NOTES, NOTES)}
+    assert {row[0] for row in execute(url, "SELECT finished FROM clinadapt_runs")} <= {1, True}
 
 
 def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path, monkeypatch):
@@ -240,10 +279,10 @@ def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path
     asked = Prediction(tfidf_bundle.folder, database=url, into="own", aside=tmp_path / "a.csv")
     right = run._scored
 
-    def overtaken(classifier, notes):
+    def overtaken(*batch):
         monkeypatch.setattr(run, "_scored", right)
         asked.run()
-        return right(classifier, notes)
+        return right(*batch)
 
     monkeypatch.setattr(run, "_scored", overtaken)
     with pytest.raises(InputError, match="another process goes on with this run"):
@@ -264,7 +303,7 @@ def test_several_labels_and_long_ones(omop, tmp_path, monkeypatch):
     assert "a|b" in said
     monkeypatch.setattr(note_nlp, "LONGEST_MODIFIERS", 5)
     replace(asked, into="note_nlp").run()
-    assert execute(url, "SELECT DISTINCT term_modifiers FROM note_nlp") == [("",)]
+    assert execute(url, "SELECT DISTINCT term_modifiers FROM note_nlp") == [("task=bundle",)]
     monkeypatch.setattr(note_nlp, "LONGEST_VARIANT", 2)
     execute(url, "DELETE FROM note_nlp", "DELETE FROM clinadapt_runs")
     with pytest.raises(InputError, match="a prediction of 3 letters does not fit"):
@@ -374,6 +413,7 @@ def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, 
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=score_in_a_process, args=(asked, theirs))
         process.start()
+        theirs.close()  # ours then ends with the process, if it fails
         for _ in range(chance.randint(2, 10)):
             ours.recv()
         process.join(chance.uniform(0, 0.03))  # anywhere in a batch
@@ -382,7 +422,6 @@ def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, 
         assert process.exitcode == -signal.SIGKILL
         process.close()
         ours.close()
-        theirs.close()
         if into is None:
             assert out.with_name("p.parquet.partial").exists()
         else:

@@ -1,12 +1,16 @@
 """Score stored notes with a bundle: from files or a database, into a file or a database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinadapt.bundle import read_record
+import numpy as np
+from numpy.typing import NDArray
+
+from clinadapt.bundle import fingerprint, load, name_of, read_record
+from clinadapt.classifier import NoteClassifier
 from clinadapt.context import Progress, no_progress
 from clinadapt.errors import InputError
 from clinadapt.scoring import layouts, meds
@@ -29,8 +33,8 @@ class Prediction:
 
     Attributes
     ----------
-    bundle : Path
-        Folder such as ``OUT/best``.
+    bundle : Path, or mapping of str to Path
+        Folder such as ``OUT/best``; or several by the name of their task.
     notes : sequence of str
         Files, folders and patterns; without any, the database's table is read.
     out : Path
@@ -60,7 +64,7 @@ class Prediction:
         Give up an unfinished run that differs.
     """
 
-    bundle: Path
+    bundle: Path | Mapping[str, Path]
     notes: Sequence[str] = ()
     out: Path = Path("predictions.parquet")
     text: str | None = None
@@ -93,19 +97,36 @@ class Prediction:
         MissingExtraError
             The database's libraries are not installed.
         """
-        record = read_record(self.bundle)
+        records = {task: read_record(folder) for task, folder in self.bundles.items()}
         self._check()
         if self.meds:
-            meds.check_task(record["task"])
+            meds.check_tasks([record["task"] for record in records.values()])
+        versions = {task: fingerprint(folder) for task, folder in self.bundles.items()}
+        if len(set(versions.values())) < len(versions):
+            raise InputError(
+                f"some of the bundles {', '.join(versions)} are the same: name each once"
+            )
+        source, destination = self._source(), self._destination(records)
+        settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
+        if len(records) > 1:  # their columns are named so
+            settings["tasks"] = " ".join(records)
         return score(
-            self.bundle,
-            self._source(),
-            self._destination(record),
-            {"layout": "meds" if self.meds else "predictions"},
+            _opened(self.bundles),
+            versions,
+            source,
+            destination,
+            settings,
             meds.with_reasons if self.meds else None,
             self.anew,
             progress,
         )
+
+    @property
+    def bundles(self) -> dict[str, Path]:
+        """Bundles by the name of their task."""
+        if isinstance(self.bundle, Mapping):
+            return dict(self.bundle)
+        return {name_of(self.bundle): Path(self.bundle)}
 
     @property
     def aside_path(self) -> Path:
@@ -175,13 +196,13 @@ class Prediction:
         named = {role: name or OMOP[role] for role, name in columns.items()}
         return DatabaseNotes(self._engine, self.table, **named)
 
-    def _destination(self, record: dict[str, Any]) -> Destination:
+    def _destination(self, records: Mapping[str, dict[str, Any]]) -> Destination:
         if self.into is not None:
             from clinadapt.scoring.results_table import DatabaseScores
 
             return DatabaseScores(self._engine, self.into, self.aside_path)
         layout = meds.predictions if self.meds else layouts.predictions
-        return FileScores(self.out, self.aside_path, _about(record), layout)
+        return FileScores(self.out, self.aside_path, _about(records.values()), layout)
 
 
 def predict_table(
@@ -218,13 +239,33 @@ def predict_table(
     InputError
         Not a bundle, an unreadable table, or another kind of output file.
     """
-    record = read_record(bundle)
-    in_file = isinstance(notes, str | Path)
-    destination = FileScores(out, out.with_suffix(".aside.csv"), _about(record))
-    # A table in memory has no identity by which a run could go on.
-    return score(bundle, TableNotes([notes], text, id, encoding), destination, anew=not in_file)
+    destination = FileScores(out, out.with_suffix(".aside.csv"), _about([read_record(bundle)]))
+    source = TableNotes([notes], text, id, encoding)
+    task = name_of(bundle)
+    return score(
+        _opened({task: bundle}),
+        {task: fingerprint(bundle)},
+        source,
+        destination,
+        # A table in memory has no identity by which a run could go on.
+        anew=not isinstance(notes, str | Path),
+    )
 
 
-def _about(record: dict[str, Any]) -> dict[str, str]:
-    synthetic = record["provenance"].get("data", {}).get("synthetic", False)
-    return {"model_fitted_on": "synthetic notes" if synthetic else "notes"}
+@dataclass(frozen=True)
+class _InTurn:
+    """Classifiers that read the notes one after another."""
+
+    classifiers: dict[str, NoteClassifier]
+
+    def predict_proba(self, texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+        return {task: one.predict_proba(texts) for task, one in self.classifiers.items()}
+
+
+def _opened(bundles: Mapping[str, Path]) -> _InTurn:
+    return _InTurn({task: load(folder) for task, folder in bundles.items()})
+
+
+def _about(records: Iterable[dict[str, Any]]) -> dict[str, str]:
+    synthetic = [record["provenance"].get("data", {}).get("synthetic", False) for record in records]
+    return {"model_fitted_on": "synthetic notes" if any(synthetic) else "notes"}

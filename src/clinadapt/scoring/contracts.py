@@ -1,6 +1,6 @@
 """What a source of notes and a destination of scores promise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,13 +9,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from clinadapt.classifier import NoteClassifier
 from clinadapt.labels import Task
 
 Position = dict[str, Any]
 
 EMPTY = "no text"
 NAMELESS = "no id"
+UNDECODABLE = "the text or the id is not in the file's encoding"
 REPEATED = "the id was scored already"
+UNREADABLE = "a model finds nothing in the text that it can read"
 NOT_INTEGER = "the id is not an integer, as the table of results wants it"
 
 
@@ -81,9 +84,20 @@ class State:
     aside: int = 0
 
 
+class Classifiers(Protocol):
+    """Classifiers by the name of their task; all read a batch of notes in one call."""
+
+    @property
+    def classifiers(self) -> Mapping[str, NoteClassifier]:
+        """Fitted."""
+
+    def predict_proba(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
+        """Probabilities [note, class] of every task."""
+
+
 @dataclass(frozen=True)
 class Scores:
-    """Scores of some notes.
+    """Scores of some notes for one task.
 
     Attributes
     ----------
@@ -116,8 +130,19 @@ class Destination(Protocol):
     aside: Path
     id_type: pl.DataType
 
-    def begin(self, identity: dict[str, Any], source: Source, anew: bool) -> State:
+    def begin(
+        self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
+    ) -> State:
         """Begin a run or go on with the one of the same identity.
+
+        Parameters
+        ----------
+        identity : dict
+            Of bundles, source and settings; JSON.
+        versions : mapping of str to str
+            Fingerprint of each task's bundle.
+        source : Source
+        anew : bool
 
         Raises
         ------
@@ -125,11 +150,13 @@ class Destination(Protocol):
             An unfinished run of another identity is there, unless `anew` gives it up.
         """
 
-    def scored_among(self, ids: pl.Series) -> pl.Series:
-        """Those of some ids that have a score of this model here."""
+    def scored_among(self, ids: pl.Series) -> dict[str, pl.Series]:
+        """Of each task, those of some ids that its bundle has scored here."""
 
-    def write(self, scores: Scores, aside: pl.DataFrame, before: State, after: State) -> None:
-        """Take scores, notes set aside and the new state, all or nothing.
+    def write(
+        self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
+    ) -> None:
+        """Take scores of each task, notes set aside and the new state, all or nothing.
 
         Raises
         ------

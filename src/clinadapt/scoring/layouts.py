@@ -2,8 +2,9 @@
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,15 +14,20 @@ from clinadapt.scoring.contracts import Scores
 ASIDE_COLUMNS = ("id", "place", "reason")
 
 
-def predictions(scores: Scores) -> pl.DataFrame:
-    """One row a note: ``id``, ``prediction``, ``prob_<class>``."""
-    return pl.DataFrame(
-        {
-            "id": scores.notes["id"].cast(pl.String),
-            "prediction": results.decode_text(scores.task, scores.classes, scores.predicted),
-            **results.probability_columns(scores.classes, scores.probabilities),
-        }
-    )
+def predictions(scores: Mapping[str, Scores]) -> pl.DataFrame:
+    """One row a note: ``id``, ``prediction``, ``prob_<class>``.
+
+    Of several tasks each has columns of its own, ``<task>.prediction``, ``<task>.prob_<class>``.
+    """
+    columns: dict[str, Any] = {}
+    for name, one in scores.items():
+        before = f"{name}." if len(scores) > 1 else ""
+        columns["id"] = one.notes["id"].cast(pl.String)  # every task's are the same
+        said = results.decode_text(one.task, one.classes, one.predicted)
+        found = results.probability_columns(one.classes, one.probabilities)
+        named = {"prediction": said, **found}
+        columns |= {f"{before}{column}": cells for column, cells in named.items()}
+    return pl.DataFrame(columns)
 
 
 def write_aside(rows: Iterable[tuple[str | None, ...]], path: Path) -> None:

@@ -19,7 +19,7 @@ from clinadapt import results
 from clinadapt.errors import InputError
 from clinadapt.scoring.contracts import Scores, Source, State
 from clinadapt.scoring.layouts import predictions, write_aside
-from clinadapt.scoring.run import check_same_run
+from clinadapt.scoring.run import refuse
 
 SUFFIX = ".partial"
 SCHEMA = """
@@ -42,7 +42,7 @@ class FileScores:
     about : mapping of str to str
         Becomes Parquet's key-value metadata.
     layout : callable
-        Makes the rows of the file of some `Scores`.
+        Makes the rows of the file of the `Scores` of each task.
     """
 
     id_type: pl.DataType = pl.String()
@@ -52,7 +52,7 @@ class FileScores:
         out: Path,
         aside: Path,
         about: Mapping[str, str],
-        layout: Callable[[Scores], pl.DataFrame] = predictions,
+        layout: Callable[[Mapping[str, Scores]], pl.DataFrame] = predictions,
     ) -> None:
         if out.suffix not in (".parquet", ".csv"):
             raise InputError(f"expected --out to end in .parquet or .csv, got {out.name!r}")
@@ -60,14 +60,17 @@ class FileScores:
         self.path = out.with_name(out.name + SUFFIX)
         self._remembers_ids = False
 
-    def begin(self, identity: dict[str, Any], source: Source, anew: bool) -> State:
+    def begin(
+        self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
+    ) -> State:
         """Open the ledger; see `Destination`."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
+        self._tasks = list(versions)
         self._remembers_ids = source.ids_repeat
         known = self._open()
         if known is not None and known[0] != identity:
             if not anew:
-                check_same_run(known[0], identity, self.path.name)
+                refuse(known[0], identity, self.path.name, known[1], "its scores are discarded")
             self._remove()
             known = self._open()
         if known is not None:
@@ -105,15 +108,18 @@ class FileScores:
         self._file.close()
         self.path.unlink()
 
-    def scored_among(self, ids: pl.Series) -> pl.Series:
-        """Those of some ids that are in the ledger."""
-        if not self._remembers_ids:
-            return ids.clear()
-        query = "SELECT value FROM json_each(?) WHERE value IN (SELECT id FROM scored)"
-        found = self._file.execute(query, (json.dumps(ids.to_list()),))
-        return pl.Series([id for (id,) in found], dtype=pl.String)
+    def scored_among(self, ids: pl.Series) -> dict[str, pl.Series]:
+        """Those of some ids that are in the ledger, where each note has all its scores."""
+        found = ids.clear()
+        if self._remembers_ids:
+            query = "SELECT value FROM json_each(?) WHERE value IN (SELECT id FROM scored)"
+            rows = self._file.execute(query, (json.dumps(ids.to_list()),))
+            found = pl.Series([id for (id,) in rows], dtype=pl.String)
+        return dict.fromkeys(self._tasks, found)
 
-    def write(self, scores: Scores, aside: pl.DataFrame, before: State, after: State) -> None:
+    def write(
+        self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
+    ) -> None:
         """Take a batch; see `Destination`."""
         blobs = _packed(self.layout(scores)), _packed(aside)
         with self._file:
@@ -125,7 +131,7 @@ class FileScores:
                 raise InputError(f"{self.path}: another process goes on with this run")
             self._file.execute("INSERT INTO part VALUES (?, ?, ?)", (after.part, *blobs))
             if self._remembers_ids:
-                ids = ((id,) for id in scores.notes["id"])
+                ids = ((id,) for id in scores[self._tasks[0]].notes["id"])
                 self._file.executemany("INSERT INTO scored VALUES (?)", ids)
 
     def finish(self) -> None:

@@ -5,6 +5,7 @@ here), ``predicted_boolean_value``, ``predicted_boolean_probability`` Float64; s
 https://pypi.org/project/meds-evaluation. For binary tasks.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import polars as pl
@@ -17,10 +18,14 @@ NO_SUBJECT = "the subject is not a 64-bit integer"
 NO_TIME = "the time is not ISO 8601"
 
 
-def check_task(task: Task) -> None:
+def check_tasks(tasks: Sequence[Task]) -> None:
     """Refuse tasks that the schema has no columns for."""
-    if task != "binary":
-        raise InputError(f"--meds is for binary tasks, this bundle's is {task}: leave --meds out")
+    if len(tasks) > 1:
+        raise InputError(f"--meds is for one bundle a file, got {len(tasks)}: name one")
+    if tasks[0] != "binary":
+        raise InputError(
+            f"--meds is for binary tasks, this bundle's is {tasks[0]}: leave --meds out"
+        )
 
 
 def with_reasons(notes: pl.DataFrame) -> pl.DataFrame:
@@ -38,16 +43,17 @@ def with_reasons(notes: pl.DataFrame) -> pl.DataFrame:
     return notes.with_columns(reason=reason)
 
 
-def predictions(scores: Scores) -> pl.DataFrame:
-    """One row a note, in the schema's columns."""
-    times = [_utc(cell) for cell in scores.notes["time"]]
+def predictions(scores: Mapping[str, Scores]) -> pl.DataFrame:
+    """One row a note, in the schema's columns, which have no place for a second task."""
+    (only,) = scores.values()
+    times = [_utc(cell) for cell in only.notes["time"]]
     return pl.DataFrame(
         {
-            "subject_id": scores.notes["subject"].cast(pl.Int64),
+            "subject_id": only.notes["subject"].cast(pl.Int64),
             "prediction_time": pl.Series(times, dtype=pl.Datetime("us")),
             "boolean_value": pl.Series([None] * len(times), dtype=pl.Boolean),
-            "predicted_boolean_value": scores.predicted[:, 1],
-            "predicted_boolean_probability": scores.probabilities[:, 1],
+            "predicted_boolean_value": only.predicted[:, 1],
+            "predicted_boolean_probability": only.probabilities[:, 1],
         }
     )
 

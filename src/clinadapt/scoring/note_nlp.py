@@ -2,7 +2,7 @@
 
 https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp. A row says a class of a whole note, not
 a term in it: ``lexical_variant`` is the prediction, ``nlp_system`` the model, ``term_modifiers``
-the probabilities, ``note_nlp_concept_id`` 0 (no concept). ``snippet``, ``offset``, ``term_exists``
+the task and the probabilities, ``note_nlp_concept_id`` 0 (no concept). ``snippet``, ``offset``, ``term_exists``
 and the rest stay empty: no text is copied, and that a finding exists is not what was said.
 """
 
@@ -27,7 +27,15 @@ OMOP_COLUMNS = (
     "nlp_datetime",
     "term_modifiers",
 )
-OWN_COLUMNS = ("note_id", "model", "prediction", "probability", "probabilities", "scored_at")
+OWN_COLUMNS = (
+    "note_id",
+    "model",
+    "task",
+    "prediction",
+    "probability",
+    "probabilities",
+    "scored_at",
+)
 LONGEST_VARIANT, LONGEST_MODIFIERS = 250, 2000
 
 
@@ -54,22 +62,26 @@ class NoteNlp:
             )
         self.table, self.note_id, self.model = table, table.c.note_id, table.c.nlp_system
 
-    def rows(self, connection: sa.Connection, scores: Scores, model: str) -> list[dict[str, Any]]:
+    def rows(
+        self, connection: sa.Connection, task: str, scores: Scores, model: str
+    ) -> list[dict[str, Any]]:
         """Rows of some scores; their keys go on after the largest, within the transaction."""
         last = connection.execute(sa.select(sa.func.max(self.table.c.note_nlp_id))).scalar() or 0
         now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
         found = []
         for number, (id, said, probability, each) in enumerate(_each(scores), last + 1):
-            modifiers = ", ".join(f"prob_{name}={value:.6g}" for name, value in each.items())
+            values = [f"prob_{name}={value:.6g}" for name, value in each.items()]
+            modifiers = ", ".join([f"task={task}", *values])
             if len(modifiers) > LONGEST_MODIFIERS:
-                modifiers = "" if probability is None else f"probability={probability:.6g}"
+                short = [] if probability is None else [f"probability={probability:.6g}"]
+                modifiers = ", ".join([f"task={task}", *short])
             if len(said) > LONGEST_VARIANT:
                 raise InputError(
                     f"a prediction of {len(said)} letters does not fit into lexical_variant "
                     f"({LONGEST_VARIANT}): write into a table of your own"
                 )
-            values = (number, id, said, 0, model, now.date(), now, modifiers)
-            found.append(dict(zip(OMOP_COLUMNS, values, strict=True)))
+            row = (number, id, said, 0, model, now.date(), now, modifiers)
+            found.append(dict(zip(OMOP_COLUMNS, row, strict=True)))
         return found
 
 
@@ -92,6 +104,7 @@ class OwnTable:
                 sa.MetaData(schema=schema or None),
                 sa.Column("note_id", id_type, primary_key=True, autoincrement=False),
                 sa.Column("model", sa.String(64), primary_key=True),
+                sa.Column("task", sa.Text, nullable=False),
                 sa.Column("prediction", sa.Text, nullable=False),
                 sa.Column("probability", sa.Float(53)),
                 sa.Column("probabilities", sa.Text, nullable=False),
@@ -99,14 +112,16 @@ class OwnTable:
             )
         self.table, self.note_id, self.model = table, table.c.note_id, table.c.model
 
-    def rows(self, connection: sa.Connection, scores: Scores, model: str) -> list[dict[str, Any]]:
+    def rows(
+        self, connection: sa.Connection, task: str, scores: Scores, model: str
+    ) -> list[dict[str, Any]]:
         """Rows of some scores."""
         now = datetime.now(UTC).replace(microsecond=0)
         return [
             dict(
                 zip(
                     OWN_COLUMNS,
-                    (id, model, said, probability, json.dumps(each, ensure_ascii=False), now),
+                    (id, model, task, said, probability, json.dumps(each, ensure_ascii=False), now),
                     strict=True,
                 )
             )

@@ -5,7 +5,7 @@ made in the schema of the results: ``clinadapt_runs`` and ``clinadapt_set_aside`
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,7 +20,7 @@ from clinadapt.scoring.contracts import Scores, Source, State
 from clinadapt.scoring.database import told
 from clinadapt.scoring.layouts import write_aside
 from clinadapt.scoring.note_nlp import NoteNlp, OwnTable, is_omop
-from clinadapt.scoring.run import check_same_run
+from clinadapt.scoring.run import refuse
 
 IDS_AT_ONCE = 1000  # of a condition; some databases take no more
 FETCHED_AT_ONCE = 4096
@@ -63,7 +63,9 @@ class DatabaseScores:
             sa.Column("reason", sa.Text, nullable=False),
         )
 
-    def begin(self, identity: dict[str, Any], source: Source, anew: bool) -> State:
+    def begin(
+        self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
+    ) -> State:
         """Make the tables, and find the run; see `Destination`."""
         self._layout: NoteNlp | OwnTable
         if is_omop(self.name):
@@ -72,34 +74,50 @@ class DatabaseScores:
             self._layout = OwnTable(self.engine, self.name, source.integer_ids)
         is_integer = isinstance(self._layout.note_id.type, sa.Integer)
         self.id_type: pl.DataType = pl.Int64() if is_integer else pl.String()
-        self._model = f"clinadapt {identity['bundle']}"
+        self._models = {task: f"clinadapt {version}" for task, version in versions.items()}
         content = json.dumps([self.name, identity], sort_keys=True)
         self._run = sha256(content.encode()).hexdigest()
         runs = self._runs
         with told(self.engine), self.engine.begin() as connection:
             self._layout.table.metadata.create_all(connection, [self._layout.table])
             runs.metadata.create_all(connection)
-            unfinished = (
-                (runs.c.results == self.name) & ~runs.c.finished & (runs.c.run != self._run)
-            )
-            if anew:
-                given_up = sa.select(runs.c.run).where(unfinished)
-                connection.execute(sa.delete(self._aside).where(self._aside.c.run.in_(given_up)))
-                connection.execute(sa.delete(runs).where(unfinished))
-            other = connection.execute(sa.select(runs.c.identity).where(unfinished)).scalar()
             own = connection.execute(sa.select(runs.c.state).where(self._is_own)).scalar()
-            if other is None and own is None:
-                connection.execute(
-                    sa.insert(runs).values(
-                        run=self._run,
-                        results=self.name,
-                        identity=json.dumps(identity),
-                        **self._progress(State()),
-                    )
+            if own is not None:
+                return State(**json.loads(own))
+            others = self._unfinished(connection, set(versions.values()))
+            if anew:
+                gone = [run for run, *_ in others]
+                connection.execute(sa.delete(self._aside).where(self._aside.c.run.in_(gone)))
+                connection.execute(sa.delete(runs).where(runs.c.run.in_(gone)))
+            elif others:
+                _, known, state = others[0]
+                refuse(known, identity, f"the table {self.name}", state, "its scores stay")
+            connection.execute(
+                sa.insert(runs).values(
+                    run=self._run,
+                    results=self.name,
+                    identity=json.dumps(identity),
+                    **self._progress(State()),
                 )
-        if other is not None:
-            check_same_run(json.loads(other), identity, f"the table {self.name}")
-        return State() if own is None else State(**json.loads(own))
+            )
+        return State()
+
+    def _unfinished(
+        self, connection: sa.Connection, versions: set[str]
+    ) -> list[tuple[str, dict[str, Any], State]]:
+        """Runs of some of these bundles into this table that have not ended.
+
+        Runs of other bundles are in nobody's way: each has rows of its own.
+        """
+        runs = self._runs
+        query = sa.select(runs.c.run, runs.c.identity, runs.c.state).where(
+            runs.c.results == self.name, ~runs.c.finished
+        )
+        found = [
+            (run, json.loads(identity), State(**json.loads(state)))
+            for run, identity, state in connection.execute(query)
+        ]
+        return [one for one in found if versions & set(one[1]["bundle"].split())]
 
     @property
     def _is_own(self) -> sa.ColumnElement[bool]:
@@ -113,21 +131,24 @@ class DatabaseScores:
             "changed_at": datetime.now(UTC),
         }
 
-    def scored_among(self, ids: pl.Series) -> pl.Series:
-        """Those of some ids that the table has a row of this model for."""
-        layout = self._layout
+    def scored_among(self, ids: pl.Series) -> dict[str, pl.Series]:
+        """Of each task, those of some ids that the table has a row of its model for."""
+        layout, models = self._layout, self._models
         wanted = ids.to_list()
-        found: list[Any] = []
+        found: dict[str, list[Any]] = {model: [] for model in models.values()}
         with told(self.engine), self.engine.connect() as connection:
             for start in range(0, len(wanted), IDS_AT_ONCE):
-                query = sa.select(layout.note_id).where(
-                    layout.model == self._model,
+                query = sa.select(layout.model, layout.note_id).where(
+                    layout.model.in_(found),
                     layout.note_id.in_(wanted[start : start + IDS_AT_ONCE]),
                 )
-                found += connection.execute(query).scalars()
-        return pl.Series(found, dtype=ids.dtype)
+                for model, id in connection.execute(query):
+                    found[model].append(id)
+        return {task: pl.Series(found[model], dtype=ids.dtype) for task, model in models.items()}
 
-    def write(self, scores: Scores, aside: pl.DataFrame, before: State, after: State) -> None:
+    def write(
+        self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
+    ) -> None:
         """Take a batch; see `Destination`."""
         runs, expected = self._runs, self._runs.c.part == before.part
         beside = [
@@ -142,8 +163,9 @@ class DatabaseScores:
                 raise InputError(
                     f"another process goes on with this run into {self.name}: wait until it ends"
                 )
-            if rows := self._layout.rows(connection, scores, self._model):
-                connection.execute(sa.insert(self._layout.table), rows)
+            for task, one in scores.items():
+                if rows := self._layout.rows(connection, task, one, self._models[task]):
+                    connection.execute(sa.insert(self._layout.table), rows)
             if beside:
                 connection.execute(sa.insert(self._aside), beside)
 

@@ -13,8 +13,8 @@ import polars as pl
 
 from clinadapt.columns import as_text, whole_floats
 from clinadapt.errors import InputError
-from clinadapt.scoring.contracts import EMPTY, NAMELESS, Batch, Position
-from clinadapt.tables import open_table
+from clinadapt.scoring.contracts import EMPTY, NAMELESS, UNDECODABLE, Batch, Position
+from clinadapt.tables import UNDECODED, open_table
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -77,7 +77,7 @@ def contents_of(files: Sequence[Path]) -> str:
         (name, stat.st_size, stat.st_mtime_ns)
         for name, stat in zip(names_of(files), stats, strict=True)
     ]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
 class TableNotes:
@@ -134,7 +134,7 @@ class TableNotes:
         problems, rows = [], 0
         for name, source in zip(self.names, self.tables, strict=True):
             try:
-                table = open_table(source, self.encoding)
+                table = open_table(source, self.encoding, mark=True)
                 rows += table.count()
             except InputError as error:
                 problems += error.problems
@@ -156,7 +156,7 @@ class TableNotes:
         """Yield the notes after a position: a table and a row of it."""
         first, skipped = (after["table"], after["row"]) if after else (0, 0)
         for number in range(first, len(self.tables)):
-            table = open_table(self.tables[number], self.encoding)
+            table = open_table(self.tables[number], self.encoding, mark=True)
             whole = whole_floats(table, self.columns)
             row = 0
             for frame in table.batches(self.columns):
@@ -185,5 +185,8 @@ class TableNotes:
             .then(pl.lit(NAMELESS))
             .when(pl.col("text").is_null())
             .then(pl.lit(EMPTY))
+            .when(pl.any_horizontal(pl.col("id", "text").str.contains(UNDECODED, literal=True)))
+            .then(pl.lit(UNDECODABLE))
         )
-        return notes.select("id", "place", "text", reason.alias("reason"), *further)
+        id = pl.col("id").str.replace_all(UNDECODED, "\ufffd", literal=True)
+        return notes.select(id, "place", "text", reason.alias("reason"), *further)
