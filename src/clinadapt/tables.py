@@ -19,7 +19,15 @@ READABLE = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl, .ndjson) or Parquet (.pa
 ROWS_AT_ONCE = 4096
 BYTES_AT_ONCE = 2**20
 UNDECODED = "\ufdd0"  # a noncharacter of Unicode, which texts are not exchanged with
-codecs.register_error("clinadapt.mark", lambda error: (UNDECODED, error.end))  # type: ignore[attr-defined]
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return UNDECODED, error.end
+
+
+codecs.register_error("clinadapt.mark", _mark)
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def _of_lazy(frame: pl.LazyFrame) -> Table:
     def read(names: list[str]) -> Iterator[pl.DataFrame]:
         return frame.select(names).collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True)
 
-    return Table(schema, read, lambda: sum(map(len, read(schema.names()[:1]))))
+    return Table(schema, read, lambda: sum(map(len, read(schema.names()))))
 
 
 def _of_dataset(source: Any) -> Table:
@@ -206,9 +214,8 @@ def _as_utf8(path: Path, encoding: str, files: ExitStack, mark: bool) -> Path | 
 def _decoded(path: Path, encoding: str, files: ExitStack, mark: bool = False) -> Path | IO[bytes]:
     """The file itself if it is plain UTF-8, else a copy that is; what cannot be decoded marked."""
     copy: IO[bytes] | None = None
-    with path.open(
-        encoding=encoding, errors="clinadapt.mark" if mark else None, newline=""
-    ) as file:
+    errors = "clinadapt.mark" if mark else "strict"
+    with path.open(encoding=encoding, errors=errors, newline="") as file:
         content = file.read(BYTES_AT_ONCE)
         if mark or codecs.lookup(encoding).name != "utf-8" or content.startswith("\ufeff"):
             temporary = tempfile.TemporaryFile(prefix="clinadapt-")  # noqa: SIM115 (entered)

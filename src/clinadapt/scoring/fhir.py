@@ -59,9 +59,12 @@ class FhirNotes:
         first, skipped = (after["file"], after["line"]) if after else (0, 0)
         for number in range(first, len(self.files)):
             lines = ((at, line) for at, line in _lines(self.files[number]) if at > skipped)
-            while some := list(islice(lines, ROWS_AT_ONCE)):
-                rows = [_note(line, f"{self.names[number]}:{at}") for at, line in some]
-                notes = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+            name = self.names[number]
+            # A line may hold megabytes of PDF beside the text: one of them at a time.
+            while some := [
+                (at, _note(line, f"{name}:{at}")) for at, line in islice(lines, ROWS_AT_ONCE)
+            ]:
+                notes = pl.DataFrame([row for _, row in some], schema=SCHEMA, orient="row")
                 yield Batch(notes, {"file": number, "line": some[-1][0]})
             skipped = 0
 

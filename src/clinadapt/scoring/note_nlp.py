@@ -2,8 +2,9 @@
 
 https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp. A row says a class of a whole note, not
 a term in it: ``lexical_variant`` is the prediction, ``nlp_system`` the model, ``term_modifiers``
-the task and the probabilities, ``note_nlp_concept_id`` 0 (no concept). ``snippet``, ``offset``, ``term_exists``
-and the rest stay empty: no text is copied, and that a finding exists is not what was said.
+the task and the probabilities, ``note_nlp_concept_id`` 0 (no concept). ``snippet``, ``offset``,
+``term_exists`` and the rest stay empty: no text is copied, and that a finding exists is not what
+was said.
 """
 
 import json
