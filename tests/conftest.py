@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import postgres
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
@@ -115,6 +117,30 @@ def tfidf_bundle(tmp_path_factory: pytest.TempPathFactory) -> SavedClassifier:
     classifier = NoteClassifier().fit(words, [n % 2 for n in range(60)])
     folder = tmp_path_factory.mktemp("tfidf") / "bundle"
     return SavedClassifier(classifier, classifier.save(folder))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a PostgreSQL server."""
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    if request.param == "sqlite":
+        (tmp_path / "notes.db").touch()
+        return f"sqlite:///{tmp_path / 'notes.db'}"
+    server = request.getfixturevalue("postgres_server")
+    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("DROP DATABASE IF EXISTS hospital WITH (FORCE)"))
+        connection.execute(sa.text("CREATE DATABASE hospital"))
+    engine.dispose()
+    return server.replace("/postgres?", "/hospital?")
 
 
 @pytest.fixture(scope="session")

@@ -2,19 +2,17 @@
 
 import copy
 import json
-import multiprocessing
 import random
-import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import postgres
 import pytest
 import sqlalchemy as sa
-from test_scoring import aside_of, attachment, document, texts
+from test_scoring import aside_of, texts
+from test_scoring_fhir import attachment, document
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
@@ -40,29 +38,6 @@ CREATE TABLE note_nlp (note_nlp_id integer NOT NULL, note_id integer NOT NULL,
  nlp_datetime timestamp NULL, term_exists varchar(1) NULL, term_temporal varchar(50) NULL,
  term_modifiers varchar(2000) NULL, PRIMARY KEY (note_nlp_id));
 """
-
-
-@pytest.fixture(scope="session")
-def postgres_server():
-    if reason := postgres.why_not():
-        pytest.skip(reason)
-    with postgres.server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """URL of an empty database."""
-    if request.param == "sqlite":
-        (tmp_path / "notes.db").touch()
-        return f"sqlite:///{tmp_path / 'notes.db'}"
-    server = request.getfixturevalue("postgres_server")
-    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("DROP DATABASE IF EXISTS hospital WITH (FORCE)"))
-        connection.execute(sa.text("CREATE DATABASE hospital"))
-    engine.dispose()
-    return server.replace("/postgres?", "/hospital?")
 
 
 def execute(url, *statements, rows=None):
@@ -391,47 +366,3 @@ def test_the_command_line(omop, tfidf_bundle, tmp_path, monkeypatch, way):
     assert "secret-word" not in done.output
     stored = execute(url, "SELECT identity FROM clinadapt_runs")
     assert "secret-word" not in str(stored)
-
-
-def score_in_a_process(asked, batches):
-    """Score in small transactions, telling of each: there are many moments to be killed at."""
-    note_table.ROWS_AT_ONCE = run.NOTES_AT_ONCE = 40
-    asked.run(lambda stage, done, total: batches.send(done))
-
-
-@pytest.mark.parametrize("into", ["own", "note_nlp", None])
-def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, into):
-    notes, chance = 2000, random.Random()
-    execute(url, *OMOP.strip().rstrip(";").split(";\n"))
-    by_key = add_notes(url, 0, notes)
-    out, aside = tmp_path / "p.parquet", tmp_path / "aside.csv"
-    asked = Prediction(tfidf_bundle.folder, out=out, database=url, into=into, aside=aside)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["clinadapt.predict", "clinadapt.scoring.results_table", "psycopg"]
-    )
-    for _ in range(3):
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=score_in_a_process, args=(asked, theirs))
-        process.start()
-        theirs.close()  # ours then ends with the process, if it fails
-        for _ in range(chance.randint(2, 10)):
-            ours.recv()
-        process.join(chance.uniform(0, 0.03))  # anywhere in a batch
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        process.close()
-        ours.close()
-        if into is None:
-            assert out.with_name("p.parquet.partial").exists()
-        else:
-            ((count,),) = execute(url, f"SELECT count(*) FROM {into}")
-            assert 0 < count < notes
-    state = asked.run()
-    assert (state.read, state.scored, state.aside) == (notes, notes, 0)
-    if into is None:
-        ids = [int(id) for id in pl.read_parquet(out)["id"]]
-    else:
-        ids = [id for (id,) in execute(url, f"SELECT note_id FROM {into} ORDER BY note_id")]
-    assert ids == sorted(by_key)
