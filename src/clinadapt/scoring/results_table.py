@@ -81,7 +81,9 @@ class DatabaseScores:
         with told(self.engine), self.engine.begin() as connection:
             self._layout.table.metadata.create_all(connection, [self._layout.table])
             runs.metadata.create_all(connection)
-            own = connection.execute(sa.select(runs.c.state).where(self._is_own)).scalar()
+            # Locked: a server may still be committing the last batch of a process that was killed.
+            query = sa.select(runs.c.state).where(self._is_own).with_for_update()
+            own = connection.execute(query).scalar()
             if own is not None:
                 return State(**json.loads(own))
             others = self._unfinished(connection, set(versions.values()))
