@@ -37,6 +37,7 @@ OWN_COLUMNS = (
     "probabilities",
     "scored_at",
 )
+AS_JSON = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would make one a row
 LONGEST_VARIANT, LONGEST_MODIFIERS = 250, 2000
 
 
@@ -122,7 +123,7 @@ class OwnTable:
             dict(
                 zip(
                     OWN_COLUMNS,
-                    (id, model, task, said, probability, json.dumps(each, ensure_ascii=False), now),
+                    (id, model, task, said, probability, AS_JSON.encode(each), now),
                     strict=True,
                 )
             )
