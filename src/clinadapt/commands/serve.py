@@ -49,7 +49,7 @@ def serve(
     batch_notes: Annotated[int, typer.Option(help="Most notes of one pass.")] = 32,
     batch_milliseconds: Annotated[int, typer.Option(help="To wait for company.")] = 5,
     queue_notes: Annotated[int, typer.Option(help="Most notes that wait.")] = 512,
-    seconds: Annotated[int, typer.Option(help="To an answer.")] = 30,
+    seconds: Annotated[float, typer.Option(help="To an answer.")] = 30,
     notes: Annotated[int, typer.Option(help="Most notes of one request.")] = 64,
     characters: Annotated[int, typer.Option(help="Most characters of one note.")] = 50_000,
     body_bytes: Annotated[int, typer.Option(help="Most bytes of one request.")] = 2_000_000,
@@ -98,4 +98,8 @@ def serve(
                 "--certificate and --key, or put a proxy with TLS in front."
             )
         say(f"Serving {escape(served)} at {address.url(opened)} – Ctrl+C ends it.")
-        run_server(make_server(make_app(models, limits, known), address), opened)
+        app = make_app(models, limits, known)
+        try:
+            run_server(make_server(app, address), opened)
+        finally:
+            say(f"Stopped: {app.state.metrics.answered} requests were answered.")

@@ -66,6 +66,7 @@ def make_app(
         docs_url=None,  # these pages would be loaded from elsewhere
         redoc_url=None,
     )
+    app.state.metrics = metrics
     app.include_router(
         make_routes(models.tasks, batcher, limits, metrics, needs_token=tokens is not None)
     )

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clinadapt.serving.limits import Limits, Rate
-from clinadapt.serving.metrics import Metrics
+from clinadapt.serving.metrics import NO_ANSWER, Metrics
 from clinadapt.serving.problems import problem
 from clinadapt.serving.tokens import Tokens, expired
 
@@ -98,8 +98,9 @@ class Guard:
         finally:
             seconds = time.perf_counter() - started
             self.metrics.seconds.labels(path).observe(seconds)
-            self.metrics.requests.labels(path, str(status or "none")).inc()
-            LOG.info("%s %s %.0f ms", path, status or "none", 1000 * seconds)
+            told = str(status or NO_ANSWER)
+            self.metrics.requests.labels(path, told).inc()
+            LOG.info("%s %s %.0f ms", path, told, 1000 * seconds)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         """Why a request is not read any further, judged by its head."""

@@ -29,9 +29,9 @@ class Limits:
         That a request may wait for others to share its pass.
     queue_notes : int
         That may wait. Beyond, the answer is 503.
-    seconds : int
+    seconds : float
         From a request to its answer. Beyond, the answer is 504.
-    read_seconds : int
+    read_seconds : float
         For a client to send a request. Beyond, the answer is 408.
     """
 
@@ -43,17 +43,16 @@ class Limits:
     batch_notes: int = 32
     batch_milliseconds: int = 5
     queue_notes: int = 512
-    seconds: int = 30
-    read_seconds: int = 10
+    seconds: float = 30
+    read_seconds: float = 10
 
     def __post_init__(self) -> None:
         found = []
         for field in fields(self):
-            least = 0 if field.name in ("per_minute", "batch_milliseconds") else 1
-            if getattr(self, field.name) < least:
-                found.append(
-                    f"{field.name}: expected {least} or more, got {getattr(self, field.name)}"
-                )
+            value = getattr(self, field.name)
+            zero_is_a_choice = field.name in ("per_minute", "batch_milliseconds")
+            if value < 0 or (value == 0 and not zero_is_a_choice):
+                found.append(f"{field.name}: expected more than 0, got {value}")
         if self.queue_notes < self.notes:
             found.append(
                 f"queue_notes={self.queue_notes} is less than notes={self.notes}: a full request "

@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from clinadapt.serving.schemas import Task
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+NO_ANSWER = "none"  # the client left
 NOTES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -42,6 +43,18 @@ class Metrics:
         for task in tasks:
             versions.labels(task.name, task.version).set(1)
             self.notes.labels(task.name)
+
+    @property
+    def answered(self) -> int:
+        """Requests that got an answer of any kind."""
+        samples = next(iter(self.requests.collect())).samples
+        return int(
+            sum(
+                sample.value
+                for sample in samples
+                if sample.name.endswith("_total") and sample.labels["status"] != NO_ANSWER
+            )
+        )
 
     def text(self) -> bytes:
         """All of it, in Prometheus's text format."""

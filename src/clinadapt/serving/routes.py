@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Body, Depends
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from clinadapt.errors import InputError
@@ -53,8 +54,8 @@ def make_routes(
         dependencies=token,
         responses=documented(400, *refusals, *common, 422, 503, 504),
     )
-    async def predict(asked: Annotated[request, Body()]) -> schemas.PredictResponse:  # type: ignore[valid-type]
-        assert isinstance(asked, schemas.PredictRequest)
+    async def predict(body: Annotated[request, Body()]) -> schemas.PredictResponse:  # type: ignore[valid-type]
+        asked = cast(schemas.PredictRequest, body)
         if asked.explain and len(asked.notes) > limits.explained_notes:
             raise InputError(
                 f"expected at most {limits.explained_notes} notes where words are explained, got "
@@ -112,8 +113,6 @@ def make_routes(
     @routes.get("/page/{name}", include_in_schema=False)
     async def part_of_page(name: str) -> Response:
         if name not in KINDS:
-            from starlette.exceptions import HTTPException
-
             raise HTTPException(404)
         return FileResponse(PAGE / name, media_type=KINDS[name])
 
