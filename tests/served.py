@@ -1,0 +1,75 @@
+"""Servers and models for tests of what is served."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import FastAPI
+
+from clinadapt.serving import schemas
+from clinadapt.serving.server import Address, make_server
+
+TASK = schemas.Task(
+    name="fake",
+    version="0" * 64,
+    kind="binary",
+    classes=["no", "yes"],
+    threshold=0.5,
+    explains=False,
+    calibration_error=None,
+    synthetic=True,
+)
+
+
+class Echo:
+    """Models that say 1 / (1 + length) of a note, and fail on "poison"."""
+
+    tasks = [TASK]  # noqa: RUF012
+
+    def answer(self, asked, texts):
+        if any("poison" in text for text in texts):
+            raise RuntimeError(f"zqxsecret: {texts[0]}")
+        return [
+            schemas.NoteAnswers(
+                answers=[
+                    schemas.Answer(
+                        task="fake",
+                        probabilities={"no": 1 - 1 / (1 + len(text)), "yes": 1 / (1 + len(text))},
+                        predicted=["no"],
+                        explanation=None,
+                    )
+                ]
+            )
+            for text in texts
+        ]
+
+
+class Held(Echo):
+    """The same, once they are let go; the first pass, which warms up, is not held."""
+
+    def __init__(self):
+        self.entered, self.let_go = threading.Event(), threading.Event()
+        self.passes = 0
+
+    def answer(self, asked, texts):
+        self.passes += 1
+        if self.passes > 1:
+            self.entered.set()
+            assert self.let_go.wait(30)
+        return super().answer(asked, texts)
+
+
+@contextmanager
+def running(app: FastAPI, **where) -> Iterator[str]:
+    """Address of a server in a thread. Its socket listens at once: nobody need wait for it."""
+    address = Address(port=0, **where)
+    opened = address.open()
+    server = make_server(app, address)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
+    thread.start()
+    try:
+        yield address.url(opened)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()

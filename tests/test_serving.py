@@ -1,0 +1,452 @@
+"""The server's answers and refusals, through its own ASGI application."""
+
+import asyncio
+import json
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from served import Echo, Held
+from starlette.testclient import TestClient
+from test_families import TEXTS
+
+from clinadapt import load
+from clinadapt.explain import explain
+from clinadapt.serving import tokens as tokens_module
+from clinadapt.serving.app import make_app
+from clinadapt.serving.limits import Limits
+from clinadapt.serving.models import Models
+from clinadapt.serving.problems import Problem
+from clinadapt.serving.tokens import Tokens
+
+CANARY = "zqxsecret"
+
+
+@pytest.fixture(scope="module")
+def models(served_bundles):
+    return Models(served_bundles)
+
+
+@pytest.fixture(scope="module")
+def client(models):
+    with TestClient(make_app(models)) as client:
+        yield client
+
+
+def said(response, status, error):
+    """The problem of a refusal, which must have the documented shape."""
+    assert response.status_code == status, response.text
+    problem = Problem.model_validate_json(response.content)
+    assert problem.error == error
+    return problem
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_answers_are_those_of_each_bundle(client, served_bundles):
+    answer = client.post("/predict", json={"notes": TEXTS[:9]})
+    assert answer.status_code == 200
+    content = answer.json()
+    assert [task["name"] for task in content["tasks"]] == list(served_bundles)
+    for number, (name, folder) in enumerate(served_bundles.items()):
+        alone, task = load(folder), content["tasks"][number]
+        given = [note["answers"][number] for note in content["notes"]]
+        assert {one["task"] for one in given} == {name}
+        assert task["classes"] == [str(label) for label in alone.classes_]
+        expected = alone.predict_proba(TEXTS[:9])
+        found = [[one["probabilities"][label] for label in task["classes"]] for one in given]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+        carried = [[label in one["predicted"] for label in task["classes"]] for one in given]
+        assert np.array_equal(carried, alone.predict_matrix(expected))
+        value = alone.threshold_.value
+        assert task["threshold"] == (None if np.isnan(value) else value)
+        assert all(one["explanation"] is None for one in given)
+
+
+def test_many_clients_at_once_get_their_own_answers(client, served_bundles):
+    expected = dict(zip(TEXTS, load(served_bundles["kind"]).predict_proba(TEXTS), strict=True))
+    found = []
+
+    def ask(start):
+        for text in TEXTS[start::8]:
+            body = {"notes": [text], "tasks": ["kind"]}
+            answer = client.post("/predict", json=body).json()["notes"][0]["answers"]
+            found.append((text, list(answer[0]["probabilities"].values())))
+
+    threads = [threading.Thread(target=ask, args=(start,)) for start in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == len(TEXTS)
+    for text, probabilities in found:
+        # Who came along in the batch changes the last digits of a product in 32 bit.
+        np.testing.assert_allclose(probabilities, expected[text], atol=1e-4)
+
+
+def test_words_of_an_explanation(client, served_bundles):
+    body = {"notes": [TEXTS[1]], "tasks": ["failure", "findings"], "explain": True}
+    answers = client.post("/predict", json=body).json()["notes"][0]["answers"]
+    for answer in answers:
+        (expected,) = explain(load(served_bundles[answer["task"]]), [TEXTS[1]])
+        found = answer["explanation"]
+        assert found["target"] == expected.target
+        assert found["logit"] == pytest.approx(expected.logit, abs=1e-5)
+        assert [(word["start"], word["end"]) for word in found["words"]] == [
+            (word.start, word.end) for word in expected.words
+        ]
+        total = sum(word["contribution"] or 0 for word in found["words"])
+        parts = found["baseline"] + total + found["rest"] + found["gap"]
+        assert parts == pytest.approx(found["logit"], abs=1e-6)
+
+
+def test_a_version_is_of_the_bundles_content(client, served_bundles, tmp_path):
+    from shutil import copytree
+
+    from clinadapt.serving.models import fingerprint
+
+    version = client.get("/tasks").json()["tasks"][0]["version"]
+    assert version == fingerprint(served_bundles["failure"])
+    copy = copytree(served_bundles["failure"], tmp_path / "copy")
+    assert fingerprint(copy) == version
+    (copy / "bundle.json").write_text("{}")
+    assert fingerprint(copy) != version
+
+
+def test_health_ready_and_the_openapi_document(client):
+    assert client.get("/health").json() == {"status": "alive"}
+    assert client.get("/ready").json() == {"status": "ready"}
+    document = client.get("/openapi.json").json()
+    assert set(document["paths"]) == {"/predict", "/tasks", "/metrics", "/health", "/ready"}
+    body = document["components"]["schemas"]["PredictRequest"]["properties"]
+    assert body["notes"]["maxItems"] == Limits().notes
+    assert body["notes"]["items"]["maxLength"] == Limits().characters
+    for status, response in document["paths"]["/predict"]["post"]["responses"].items():
+        shape = response["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        assert shape == ("PredictResponse" if status == "200" else "Problem")
+    for path in ("/docs", "/redoc"):  # they would be loaded from elsewhere
+        said(client.get(path), 404, "not_found")
+
+
+def test_the_page_may_load_from_this_server_only(client):
+    for path, kind in (
+        ("/", "text/html"),
+        ("/page/page.css", "text/css"),
+        ("/page/page.js", "text/javascript"),
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(kind)
+        assert answer.headers["content-security-policy"].startswith("default-src 'none';")
+        assert answer.headers["cache-control"] == "no-store"
+        assert "://" not in answer.text
+    said(client.get("/page/page.html"), 404, "not_found")
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "what"),
+    [
+        ({}, "notes", "Field required"),
+        ({"notes": []}, "notes", "at least 1 item"),
+        ({"notes": CANARY}, "notes", "valid list"),
+        ({"notes": [{CANARY: CANARY}]}, "notes.0", "valid string"),
+        ({"notes": ["a", " \n"]}, "notes.1", "a note without text"),
+        ({"notes": [CANARY * 10]}, "notes.0", "at most 80 characters"),
+        ({"notes": ["a"] * 5}, "notes", "at most 4 items"),
+        ({"notes": ["a"], "tasks": [CANARY]}, "tasks.0", "expected one of fake"),
+        ({"notes": ["a"], "tasks": []}, "tasks", "at least 1 item"),
+        ({"notes": ["a"], "explain": CANARY}, "explain", "valid boolean"),
+        ({"notes": ["a"], CANARY: 1}, "body", "a field that is not known"),
+        ({"notes": ["a"] * 3, "explain": True}, "notes", "at most 2 notes where words"),
+        ([CANARY], "body", "not what is expected"),
+        (CANARY, "body", "not what is expected"),
+    ],
+)
+def test_errors_say_what_was_expected_and_not_what_came(body, where, what, caplog):
+    caplog.set_level(logging.DEBUG)
+    limits = Limits(notes=4, characters=80, explained_notes=2)
+    with TestClient(make_app(Echo(), limits)) as client:
+        answer = client.post("/predict", json=body)
+        problem = said(answer, 422, "invalid")
+        assert problem.problems[0].where == where
+        assert what in problem.problems[0].what
+        assert CANARY not in answer.text + caplog.text + client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "error"),
+    [
+        (f'{{"notes": ["{CANARY}'.encode(), 422, "invalid"),
+        (f'["{CANARY}\xff"]'.encode("latin-1"), 400, "bad_request"),
+        (b'{"notes": ["\\ud800"]}', 422, "invalid"),
+        (b"[" * 100_000, 400, "bad_request"),
+        (b"", 422, "invalid"),
+    ],
+)
+def test_bodies_that_are_no_json(content, status, error, caplog):
+    caplog.set_level(logging.DEBUG)
+    with TestClient(make_app(Echo())) as client:
+        headers = {"content-type": "application/json"}
+        answer = client.post("/predict", content=content, headers=headers)
+        said(answer, status, error)
+        assert CANARY not in answer.text + caplog.text
+
+
+def test_a_model_that_fails_is_told_without_the_note(caplog):
+    caplog.set_level(logging.DEBUG)
+    with TestClient(make_app(Echo())) as client:
+        answer = client.post("/predict", json={"notes": [f"{CANARY} poison"]})
+        said(answer, 500, "failed")
+        assert CANARY not in answer.text + caplog.text + client.get("/metrics").text
+        assert "/predict: RuntimeError at " in caplog.text
+        assert "served.py:" in caplog.text
+        assert client.post("/predict", json={"notes": ["fine"]}).status_code == 200
+
+
+def test_paths_and_methods_that_are_not_offered(client):
+    said(client.get(f"/{CANARY}?note={CANARY}"), 404, "not_found")
+    answer = client.get(f"/predict?note={CANARY}")
+    said(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+    assert CANARY not in client.get("/metrics").text
+
+
+def test_bodies_that_are_too_large_are_not_read():
+    with TestClient(make_app(Echo(), Limits(body_bytes=100))) as client:
+        said(client.post("/predict", json={"notes": ["a" * 100]}), 413, "too_large")
+        # A body whose length is not told beforehand.
+        body = (b"a" * 10 for _ in range(20))
+        said(client.post("/predict", content=body), 413, "too_large")
+
+
+def test_busy_and_late():
+    models = Held()
+    limits = Limits(notes=1, queue_notes=1, seconds=0.2)
+    with TestClient(make_app(models, limits)) as client:
+        found = []
+
+        def ask():
+            found.append(client.post("/predict", json={"notes": ["a"]}))
+
+        first = threading.Thread(target=ask)
+        first.start()
+        assert models.entered.wait(30)
+        second = threading.Thread(target=ask)
+        second.start()
+        second.join()  # it waited in vain behind the first
+        said(found[-1], 504, "time_limit")
+        first.join()
+        models.let_go.set()
+        assert client.post("/predict", json={"notes": ["a"]}).status_code == 200
+
+
+def test_a_full_queue_is_told_with_when_to_come_again():
+    models = Held()
+    with TestClient(make_app(models, Limits(notes=1, queue_notes=1))) as client:
+        body = {"notes": ["a"]}
+        found = []
+
+        def ask():
+            found.append(client.post("/predict", json=body))
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        assert models.entered.wait(30)
+        while len(found) < 4:  # one is in the pass, one waits, four are refused at once
+            threads[0].join(0.01)
+        models.let_go.set()
+        for thread in threads:
+            thread.join()
+        statuses = sorted(answer.status_code for answer in found)
+        assert statuses == [200, 200, 503, 503, 503, 503]
+        for answer in found:
+            if answer.status_code == 503:
+                said(answer, 503, "busy")
+                assert answer.headers["retry-after"] == "1"
+
+
+def call(app, receive, path="/predict", headers=()):
+    """What an application sends to a client that is played by hand."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"}
+    scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": ""}
+    scope |= {"scheme": "http", "headers": list(headers), "client": None, "server": None}
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def test_a_client_that_does_not_send_is_not_waited_for():
+    async def never():
+        await asyncio.get_running_loop().create_future()
+
+    sent = call(make_app(Echo(), Limits(read_seconds=0.05)), never)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"] == "too_slow"
+
+
+def test_a_client_that_leaves_is_answered_nothing():
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    assert call(make_app(Echo()), gone) == []
+
+
+# ---------------------------------------------------------------- tokens
+
+
+@pytest.fixture
+def guarded():
+    """A server with three tokens, one of them expired; their secrets."""
+    tokens = Tokens([])
+    secrets = {name: tokens.add(name, days) for name, days in (("a", 1), ("b", 1), ("old", 0))}
+    with TestClient(make_app(Echo(), Limits(per_minute=3), tokens)) as client:
+        yield client, secrets
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_who_has_no_valid_token_is_refused(guarded):
+    client, secrets = guarded
+    body = {"notes": ["a"]}
+    wrong = [
+        {},
+        bearer(""),
+        bearer("wrong"),
+        bearer(secrets["a"][:-1]),
+        bearer(secrets["a"] + "x"),
+        bearer(secrets["old"]),
+        {"Authorization": secrets["a"]},
+        {"Authorization": f"Basic {secrets['a']}"},
+        {"Authorization": b"Bearer \xff\xfe"},
+    ]
+    for headers in wrong:
+        for answer in (
+            client.post("/predict", json=body, headers=headers),
+            client.get("/tasks", headers=headers),
+            client.get("/metrics", headers=headers),
+            client.get("/no-such-path", headers=headers),
+        ):
+            said(answer, 401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+    assert client.post("/predict", json=body, headers=bearer(secrets["a"])).status_code == 200
+    for path in ("/health", "/ready", "/", "/page/page.js", "/openapi.json"):
+        assert client.get(path).status_code == 200
+    document = client.get("/openapi.json").json()
+    assert document["paths"]["/predict"]["post"]["security"] == [{"HTTPBearer": []}]
+    assert set(document["components"]["securitySchemes"]) == {"HTTPBearer"}
+
+
+def test_nothing_is_read_of_a_request_without_a_token():
+    async def unread():
+        raise AssertionError("the body was read")
+
+    sent = call(make_app(Echo(), tokens=Tokens([])), unread)
+    assert sent[0]["status"] == 401
+
+
+def test_requests_a_minute_are_counted_by_token(guarded):
+    client, secrets = guarded
+    statuses = [client.get("/tasks", headers=bearer(secrets["a"])).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    answer = client.get("/tasks", headers=bearer(secrets["a"]))
+    said(answer, 429, "too_many_requests")
+    assert 1 <= int(answer.headers["retry-after"]) <= 20
+    assert client.get("/tasks", headers=bearer(secrets["b"])).status_code == 200
+
+
+def test_every_token_is_compared_whichever_is_right(monkeypatch):
+    tokens = Tokens([])
+    secrets = [tokens.add(str(number), 1) for number in range(5)]
+    compared = []
+    compare = tokens_module.hmac.compare_digest
+
+    def counting(one, other):
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(tokens_module.hmac, "compare_digest", counting)
+    found = [tokens.find(secret) for secret in (*secrets, "wrong", "")]
+    assert [entry.name if entry else None for entry in found] == [*"01234", None, None]
+    assert compared == [(64, 64)] * 5 * 7  # hashes of one length, all of them, each time
+
+
+def test_the_file_keeps_hashes_and_is_its_owners(tmp_path):
+    file = tmp_path / "tokens.json"
+    tokens = Tokens([])
+    secret = tokens.add("ward", 30)
+    tokens.write(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens.json"]
+    assert secret not in file.read_text()
+    (entry,) = json.loads(file.read_text())["tokens"]
+    assert entry["name"] == "ward"
+    left = datetime.fromisoformat(entry["expires"]) - datetime.now(UTC)
+    assert timedelta(days=29.9) < left <= timedelta(days=30)
+    assert Tokens.read(file).find(secret).name == "ward"
+    with pytest.raises(tokens_module.InputError, match="there is a token called 'ward'"):
+        tokens.add("ward", 1)
+    again = tokens.add("other", 1)
+    assert again != secret
+    assert tokens.entries[0].salt != tokens.entries[1].salt
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"tokens": [{}]}',
+        '{"tokens": [{"name": "a", "salt": "zz", "sha256": "", "expires": "2030-01-01T00Z"}]}',
+        '{"tokens": [{"name": "a", "salt": "00", "sha256": "", "expires": "2030-01-01"}]}',
+    ],
+)
+def test_files_that_hold_no_tokens(content, tmp_path):
+    file = tmp_path / "tokens.json"
+    with pytest.raises(tokens_module.InputError, match="no file"):
+        Tokens.read(file)
+    file.write_text(content)
+    file.chmod(0o640)
+    with pytest.raises(tokens_module.InputError, match="others can read"):
+        Tokens.read(file)
+    file.chmod(0o600)
+    with pytest.raises(tokens_module.InputError, match="is not a file of tokens"):
+        Tokens.read(file)
+
+
+# ---------------------------------------------------------------- counts
+
+
+def test_metrics_count_and_hold_no_text():
+    from prometheus_client.parser import text_string_to_metric_families
+
+    with TestClient(make_app(Echo(), Limits(batch_milliseconds=0))) as client:
+        for notes in ([CANARY], ["a", "b"], []):
+            client.post("/predict", json={"notes": notes})
+        text = client.get("/metrics").text
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert found["clinadapt_requests_total", "/predict", "200"] == 2
+    assert found["clinadapt_requests_total", "/predict", "422"] == 1
+    assert found["clinadapt_notes_total", "fake"] == 3
+    assert found["clinadapt_batch_notes_count",] == 3  # the first one warmed up
+    assert found["clinadapt_batch_notes_sum",] == 4
+    assert found["clinadapt_request_seconds_count", "/predict"] == 3
+    assert found["clinadapt_queue_notes",] == 0
+    assert found["clinadapt_task", "fake", "0" * 64] == 1
+    assert CANARY not in text
