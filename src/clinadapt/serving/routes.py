@@ -55,7 +55,7 @@ def make_routes(
         responses=documented(400, *refusals, *common, 422, 503, 504),
     )
     async def predict(body: Annotated[request, Body()]) -> schemas.PredictResponse:  # type: ignore[valid-type]
-        asked = cast(schemas.PredictRequest, body)
+        asked = cast(schemas.Request, body)
         if asked.explain and len(asked.notes) > limits.explained_notes:
             raise InputError(
                 f"expected at most {limits.explained_notes} notes where words are explained, got "

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from clinadapt.serving.limits import Limits
 
 
-class PredictRequest(BaseModel):
+class Request(BaseModel):
     """Notes to classify."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -18,8 +18,8 @@ class PredictRequest(BaseModel):
     explain: bool = Field(False, description="Tell what each word adds; slow.")
 
 
-def request_model(limits: Limits, tasks: Sequence[str]) -> type[PredictRequest]:
-    """`PredictRequest` with the limits and the tasks of a server."""
+def request_model(limits: Limits, names: Sequence[str]) -> type[Request]:
+    """`Request` with the limits and the tasks of a server."""
 
     def not_blank(text: str) -> str:
         if not text.strip():
@@ -27,35 +27,27 @@ def request_model(limits: Limits, tasks: Sequence[str]) -> type[PredictRequest]:
         return text
 
     def known(name: str) -> str:
-        if name not in tasks:
-            raise ValueError(f"not a task of this server; expected one of {', '.join(tasks)}")
+        if name not in names:
+            raise ValueError(f"not a task of this server; expected one of {', '.join(names)}")
         return name
 
-    class Notes(PredictRequest):
-        notes: Annotated[
-            list[
-                Annotated[
-                    str,
-                    Field(max_length=limits.characters, json_schema_extra={"pattern": r"\S"}),
-                    AfterValidator(not_blank),
-                ]
-            ],
-            Field(min_length=1, max_length=limits.notes, description="Texts."),
-        ]
+    text = Field(max_length=limits.characters, json_schema_extra={"pattern": r"\S"})
+    some = Field(min_length=1, max_length=limits.notes, description="Texts.")
+    listed = Field(json_schema_extra={"enum": [*names]})
+
+    class PredictRequest(Request):
+        """Notes to classify."""
+
+        notes: Annotated[list[Annotated[str, text, AfterValidator(not_blank)]], some]
         tasks: (
             Annotated[
-                list[
-                    Annotated[
-                        str, Field(json_schema_extra={"enum": [*tasks]}), AfterValidator(known)
-                    ]
-                ],
+                list[Annotated[str, listed, AfterValidator(known)]],
                 Field(min_length=1),
             ]
             | None
         ) = Field(None, description="Default: all.")
 
-    Notes.__name__ = Notes.__qualname__ = PredictRequest.__name__
-    return Notes
+    return PredictRequest
 
 
 class Task(BaseModel):
