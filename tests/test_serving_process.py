@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import count
 
 import pytest
 from served import Echo, running
@@ -64,23 +65,21 @@ def test_a_stop_under_load_loses_nothing_that_was_accepted(served_bundles):
     lock = threading.Lock()
 
     def client(number):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        turn = number
-        while True:
-            turn += 1
-            text = TEXTS[turn % len(TEXTS)]
-            try:
-                status, content = post(connection, [text])
-            except (OSError, http.client.HTTPException):
-                return  # not accepted any more
-            with lock:
-                statuses[status] += 1
-                if statuses[200] >= 60:
-                    enough.set()
-            if status == 200:
-                given = list(content["notes"][0]["answers"][1]["probabilities"].values())
-                if given != pytest.approx(expected[text], abs=1e-4):
-                    wrong.append(text)
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            for turn in count(number):
+                text = TEXTS[turn % len(TEXTS)]
+                try:
+                    status, content = post(connection, [text])
+                except (OSError, http.client.HTTPException):
+                    return  # not accepted any more
+                with lock:
+                    statuses[status] += 1
+                    if statuses[200] >= 60:
+                        enough.set()
+                if status == 200:
+                    given = list(content["notes"][0]["answers"][1]["probabilities"].values())
+                    if given != pytest.approx(expected[text], abs=1e-4):
+                        wrong.append(text)
 
     with served(*bundles) as (process, port):
         clients = [threading.Thread(target=client, args=(number,)) for number in range(6)]
@@ -162,13 +161,9 @@ def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch):
 
 def test_over_tls_only(tmp_path):
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj"]
-        + ["/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-        + ["-out", certificate, "-keyout", key],
-        check=True,
-        capture_output=True,
-    )
+    made = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+    made += f" -addext subjectAltName=IP:127.0.0.1 -out {certificate} -keyout {key}"
+    subprocess.run(made.split(), check=True, capture_output=True)
     with running(make_app(Echo()), certificate=certificate, key=key) as url:
         assert url.startswith("https://127.0.0.1:")
         port = int(url.rpartition(":")[2])

@@ -35,8 +35,15 @@ def request_model(limits: Limits, names: Sequence[str]) -> type[Request]:
     some = Field(min_length=1, max_length=limits.notes, description="Texts.")
     listed = Field(json_schema_extra={"enum": [*names]})
 
+    fewer = {
+        "if": {"properties": {"explain": {"const": True}}, "required": ["explain"]},
+        "then": {"properties": {"notes": {"maxItems": limits.explained_notes}}},
+    }
+
     class PredictRequest(Request):
         """Notes to classify."""
+
+        model_config = ConfigDict(json_schema_extra=fewer)
 
         notes: Annotated[list[Annotated[str, text, AfterValidator(not_blank)]], some]
         tasks: (
