@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi import FastAPI
+from starlette.testclient import TestClient
 
 from clinadapt.serving import schemas
 from clinadapt.serving.server import Address, make_server
@@ -57,6 +58,11 @@ class Held(Echo):
             self.entered.set()
             assert self.let_go.wait(30)
         return super().answer(asked, texts)
+
+
+def client_of(app: FastAPI) -> TestClient:
+    """A client that calls the server by its address."""
+    return TestClient(app, base_url="http://127.0.0.1")
 
 
 @contextmanager

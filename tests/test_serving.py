@@ -5,19 +5,21 @@ import json
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from shutil import copytree
 
 import numpy as np
 import pytest
-from served import Echo, Held
-from starlette.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from served import Echo, Held, client_of
 from test_families import TEXTS
 
 from clinadapt import load
+from clinadapt.bundle import save_bundle
 from clinadapt.explain import explain
 from clinadapt.serving import tokens as tokens_module
 from clinadapt.serving.app import make_app
 from clinadapt.serving.limits import Limits
-from clinadapt.serving.models import Models
+from clinadapt.serving.models import Models, fingerprint
 from clinadapt.serving.problems import Problem
 from clinadapt.serving.tokens import Tokens
 
@@ -31,7 +33,7 @@ def models(served_bundles):
 
 @pytest.fixture(scope="module")
 def client(models):
-    with TestClient(make_app(models)) as client:
+    with client_of(make_app(models)) as client:
         yield client
 
 
@@ -83,8 +85,8 @@ def test_many_clients_at_once_get_their_own_answers(client, served_bundles):
         thread.join()
     assert len(found) == len(TEXTS)
     for text, probabilities in found:
-        # Who came along in the batch changes the last digits of a product in 32 bit.
-        np.testing.assert_allclose(probabilities, expected[text], atol=1e-4)
+        # Who came along in the batch changes the padding, and so the last digits of a product.
+        np.testing.assert_allclose(probabilities, expected[text], atol=5e-3)
 
 
 def test_words_of_an_explanation(client, served_bundles):
@@ -104,16 +106,21 @@ def test_words_of_an_explanation(client, served_bundles):
 
 
 def test_a_version_is_of_the_bundles_content(client, served_bundles, tmp_path):
-    from shutil import copytree
-
-    from clinadapt.serving.models import fingerprint
-
     version = client.get("/tasks").json()["tasks"][0]["version"]
     assert version == fingerprint(served_bundles["failure"])
     copy = copytree(served_bundles["failure"], tmp_path / "copy")
     assert fingerprint(copy) == version
     (copy / "bundle.json").write_text("{}")
     assert fingerprint(copy) != version
+
+
+def test_what_is_known_of_calibration_is_told(served_bundles, tmp_path):
+    provenance = {"data": {"synthetic": True}, "metrics": {"ece": {"value": 0.03}}}
+    folder = save_bundle(load(served_bundles["failure"]), tmp_path / "bundle", provenance)
+    (task,) = Models({"failure": folder}).tasks
+    assert (task.calibration_error, task.synthetic, task.explains) == (0.03, True, True)
+    (task,) = Models({"failure": served_bundles["failure"]}).tasks
+    assert (task.calibration_error, task.synthetic) == (None, False)
 
 
 def test_health_ready_and_the_openapi_document(client):
@@ -171,7 +178,7 @@ def test_the_page_may_load_from_this_server_only(client):
 def test_errors_say_what_was_expected_and_not_what_came(body, where, what, caplog):
     caplog.set_level(logging.DEBUG)
     limits = Limits(notes=4, characters=80, explained_notes=2)
-    with TestClient(make_app(Echo(), limits)) as client:
+    with client_of(make_app(Echo(), limits)) as client:
         answer = client.post("/predict", json=body)
         problem = said(answer, 422, "invalid")
         assert problem.problems[0].where == where
@@ -191,7 +198,7 @@ def test_errors_say_what_was_expected_and_not_what_came(body, where, what, caplo
 )
 def test_bodies_that_are_no_json(content, status, error, caplog):
     caplog.set_level(logging.DEBUG)
-    with TestClient(make_app(Echo())) as client:
+    with client_of(make_app(Echo())) as client:
         headers = {"content-type": "application/json"}
         answer = client.post("/predict", content=content, headers=headers)
         said(answer, status, error)
@@ -200,7 +207,7 @@ def test_bodies_that_are_no_json(content, status, error, caplog):
 
 def test_a_model_that_fails_is_told_without_the_note(caplog):
     caplog.set_level(logging.DEBUG)
-    with TestClient(make_app(Echo())) as client:
+    with client_of(make_app(Echo())) as client:
         answer = client.post("/predict", json={"notes": [f"{CANARY} poison"]})
         said(answer, 500, "failed")
         assert CANARY not in answer.text + caplog.text + client.get("/metrics").text
@@ -217,8 +224,28 @@ def test_paths_and_methods_that_are_not_offered(client):
     assert CANARY not in client.get("/metrics").text
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8000", 200),
+        ("10.0.0.5:8000", 200),
+        ("elsewhere.example", 421),
+        ("localhost.elsewhere.example:8000", 421),
+        ("[", 421),
+    ],
+)
+def test_pages_of_other_names_cannot_read_from_a_server_without_tokens(host, status):
+    with client_of(make_app(Echo())) as client:
+        answer = client.get("/tasks", headers={"Host": host})
+        assert answer.status_code == status
+        if status == 421:
+            said(answer, 421, "misdirected")
+
+
 def test_bodies_that_are_too_large_are_not_read():
-    with TestClient(make_app(Echo(), Limits(body_bytes=100))) as client:
+    with client_of(make_app(Echo(), Limits(body_bytes=100))) as client:
         said(client.post("/predict", json={"notes": ["a" * 100]}), 413, "too_large")
         # A body whose length is not told beforehand.
         body = (b"a" * 10 for _ in range(20))
@@ -228,7 +255,7 @@ def test_bodies_that_are_too_large_are_not_read():
 def test_busy_and_late():
     models = Held()
     limits = Limits(notes=1, queue_notes=1, seconds=0.2)
-    with TestClient(make_app(models, limits)) as client:
+    with client_of(make_app(models, limits)) as client:
         found = []
 
         def ask():
@@ -248,7 +275,7 @@ def test_busy_and_late():
 
 def test_a_full_queue_is_told_with_when_to_come_again():
     models = Held()
-    with TestClient(make_app(models, Limits(notes=1, queue_notes=1))) as client:
+    with client_of(make_app(models, Limits(notes=1, queue_notes=1))) as client:
         body = {"notes": ["a"]}
         found = []
 
@@ -311,7 +338,7 @@ def guarded():
     """A server with three tokens, one of them expired; their secrets."""
     tokens = Tokens([])
     secrets = {name: tokens.add(name, days) for name, days in (("a", 1), ("b", 1), ("old", 0))}
-    with TestClient(make_app(Echo(), Limits(per_minute=3), tokens)) as client:
+    with client_of(make_app(Echo(), Limits(per_minute=3), tokens)) as client:
         yield client, secrets
 
 
@@ -431,9 +458,7 @@ def test_files_that_hold_no_tokens(content, tmp_path):
 
 
 def test_metrics_count_and_hold_no_text():
-    from prometheus_client.parser import text_string_to_metric_families
-
-    with TestClient(make_app(Echo(), Limits(batch_milliseconds=0))) as client:
+    with client_of(make_app(Echo(), Limits(batch_milliseconds=0))) as client:
         for notes in ([CANARY], ["a", "b"], []):
             client.post("/predict", json={"notes": notes})
         text = client.get("/metrics").text

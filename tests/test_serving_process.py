@@ -78,7 +78,7 @@ def test_a_stop_under_load_loses_nothing_that_was_accepted(served_bundles):
                         enough.set()
                 if status == 200:
                     given = list(content["notes"][0]["answers"][1]["probabilities"].values())
-                    if given != pytest.approx(expected[text], abs=1e-4):
+                    if given != pytest.approx(expected[text], abs=5e-3):
                         wrong.append(text)
 
     with served(*bundles) as (process, port):

@@ -5,12 +5,14 @@ read, and so that no error of the framework reaches a log with a note in it.
 """
 
 import asyncio
+import ipaddress
 import logging
 import math
 import time
 import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -105,7 +107,11 @@ class Guard:
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         """Why a request is not read any further, judged by its head."""
         headers = dict(scope["headers"])
-        if self.tokens is not None and scope["path"] not in OPEN:
+        if self.tokens is None:
+            # A page from elsewhere, whose name was made to mean this machine, would read answers.
+            if _is_name(headers.get(b"host", b"").decode("latin-1")):
+                return problem(421)
+        elif scope["path"] not in OPEN:
             client = self._client(self.tokens, headers)
             if client is None:
                 return problem(401, {"WWW-Authenticate": "Bearer"})
@@ -134,6 +140,15 @@ class Guard:
             found += message.get("body", b"")
             if not message.get("more_body") or len(found) > self.limits.body_bytes:
                 return bytes(found)
+
+
+def _is_name(host: str) -> bool:
+    """Whether a Host header has a name that somebody else's name server could give meaning to."""
+    try:
+        name = urlsplit(f"//{host}").hostname or "localhost"
+        return name != "localhost" and not ipaddress.ip_address(name)
+    except ValueError:
+        return True
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

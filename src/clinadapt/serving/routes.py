@@ -44,8 +44,9 @@ def make_routes(
     names = tuple(task.name for task in tasks)
     bearer = HTTPBearer(auto_error=False, description="Made by `clinadapt token new`.")
     token = [Depends(bearer)] if needs_token else []
-    refusals = (401, 429) if needs_token else ()
+    refusals = (401, 429) if needs_token else (421,)
     common = (408, 413, 500)
+    open_to_all = common if needs_token else (*common, 421)
     request = schemas.request_model(limits, names)
 
     @routes.post(
@@ -92,14 +93,16 @@ def make_routes(
     async def counts() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @routes.get("/health", summary="Whether the process is alive", responses=documented(*common))
+    @routes.get(
+        "/health", summary="Whether the process is alive", responses=documented(*open_to_all)
+    )
     async def health() -> schemas.Status:
         return schemas.Status(status="alive")
 
     @routes.get(
         "/ready",
         summary="Whether notes are taken",
-        responses=documented(*common, 503),
+        responses=documented(*open_to_all, 503),
     )
     async def ready() -> schemas.Status:
         if not batcher.running:

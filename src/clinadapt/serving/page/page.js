@@ -128,6 +128,7 @@ function offer() {
 async function classify() {
   const mine = ++asked;
   tell("working");
+  at("result").hidden = true; // nobody should take the last answer for this one
   try {
     if (!served.length && !(await open())) return tell("unauthorized");
     const task = chosen(), note = at("note").value;
@@ -140,7 +141,6 @@ async function classify() {
   } catch (problem) {
     if (mine !== asked) return;
     if (problem.message === "unauthorized") at("token-field").hidden = false;
-    at("result").hidden = true;
     shown = null;
     tell(problem.message);
   }
