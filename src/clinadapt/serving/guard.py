@@ -146,9 +146,11 @@ def _is_name(host: str) -> bool:
     """Whether a Host header has a name that somebody else's name server could give meaning to."""
     try:
         name = urlsplit(f"//{host}").hostname or "localhost"
-        return name != "localhost" and not ipaddress.ip_address(name)
+        if name != "localhost":
+            ipaddress.ip_address(name)
     except ValueError:
         return True
+    return False
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -41,7 +41,8 @@ def make_routes(
         Told in the OpenAPI document; the guard sees to it.
     """
     routes = APIRouter()
-    names = tuple(task.name for task in tasks)
+    by_name = {task.name: task for task in tasks}
+    names = tuple(by_name)
     bearer = HTTPBearer(auto_error=False, description="Made by `clinadapt token new`.")
     token = [Depends(bearer)] if needs_token else []
     refusals = (401, 429) if needs_token else (421,)
@@ -66,8 +67,7 @@ def make_routes(
         notes = await batcher.submit((wanted, asked.explain), asked.notes, alone=asked.explain)
         for name in wanted:
             metrics.notes.labels(name).inc(len(notes))
-        served = [task for task in tasks if task.name in wanted]
-        return schemas.PredictResponse(tasks=served, notes=list(notes))
+        return schemas.PredictResponse(tasks=[by_name[name] for name in wanted], notes=list(notes))
 
     @routes.get(
         "/tasks",

@@ -1,7 +1,7 @@
 """What is asked and what is answered, as the OpenAPI document tells it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -35,7 +35,7 @@ def request_model(limits: Limits, names: Sequence[str]) -> type[Request]:
     some = Field(min_length=1, max_length=limits.notes, description="Texts.")
     listed = Field(json_schema_extra={"enum": [*names]})
 
-    fewer = {
+    fewer: dict[str, Any] = {
         "if": {"properties": {"explain": {"const": True}}, "required": ["explain"]},
         "then": {"properties": {"notes": {"maxItems": limits.explained_notes}}},
     }
