@@ -1,9 +1,11 @@
-"""A server under parallel clients against predict; twenty tasks on one encoder against one.
+"""A server under parallel clients, against predict on the same notes; and stopped under them.
 
     python benchmarks/serving.py --seconds 60 --clients 32 --out serving.json
 
-Notes are the built-in synthetic ones, and every answer is compared with what the same bundle says
-by itself. The server is a process of its own, and so are its clients.
+Notes are the built-in synthetic ones. The server is a process of its own,
+and so are its clients, each of which asks for one note at a time without a pause. Every answer is
+compared with what the same bundle says by itself. After the given seconds the server gets SIGTERM
+while all clients go on: what it says that it answered must be what they received.
 """
 
 import argparse
@@ -21,171 +23,170 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-NOTES = {"n_notes": 2000, "n_patients": 600, "n_positive": 800}
+SYNTHETIC = {"n_notes": 2000, "n_patients": 600, "n_positive": 800}
 FITTED = 200
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # largest difference of a probability that is right
-PREDICT_FIRST = 64  # notes that load and warm
+WARMING = 64  # notes that load what is loaded once
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--encoder", default="clinadapt-mini-fr")
     parser.add_argument("--max-tokens", type=int, default=256)
-    parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--repeats", type=int, default=3, help="of one task against many")
     parser.add_argument("--batch-notes", type=int, default=32)
+    parser.add_argument("--batch-milliseconds", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     asked = parser.parse_args()
 
     from clinadapt.machine import environment
     from clinadapt.synthetic import generate
 
-    texts = generate(**NOTES)["text"].to_list()
-    found = {"environment": environment(), "asked": vars(asked) | {"out": asked.out.name}}
+    texts = generate(**SYNTHETIC)["text"].to_list()
     with tempfile.TemporaryDirectory(prefix="clinadapt-serving-") as root:
-        bundles = fit(asked, texts, Path(root))
-        found["tasks"] = one_against_many(bundles, texts, asked.repeats)
-        show("tasks", found["tasks"])
-        found["server"] = under_load(asked, bundles["task-0"], texts)
-        show("server", found["server"])
+        bundle = fit(asked.encoder, asked.max_tokens, texts, Path(root) / "bundle")
+        expected, pace = predict(bundle, texts)
+        port, server = start(asked, bundle)
+        records, stopped, told = under_load(asked, port, server, texts)
+    found = {
+        "environment": environment(),
+        "asked": vars(asked) | {"out": asked.out.name},
+        "predict_notes_a_second": pace,
+        **judged(records, expected, asked.seconds, stopped, told),
+    }
+    found["share_of_predict"] = found["notes_a_second"] / pace
     asked.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    print(json.dumps({name: value for name, value in found.items() if name != "environment"}))
 
 
-def show(part, values):
-    print(
-        part, json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()})
+def fit(encoder, max_tokens, texts, folder):
+    """A bundle; it need not be good."""
+    from clinadapt import NoteClassifier, PretrainedModel
+
+    chance = random.Random(0)
+    labels = [chance.random() < 0.5 for _ in range(FITTED)]
+    model = PretrainedModel(encoder, max_tokens=max_tokens, epochs=1)
+    return (
+        NoteClassifier(model, cache=folder.parent / "cache")
+        .fit(texts[:FITTED], labels)
+        .save(folder)
     )
 
 
-def fit(asked, texts, root):
-    """Bundles of tasks on one encoder, each of labels of its own; they need not be good."""
-    from clinadapt import NoteClassifier, PretrainedModel
-
-    shared = {"encoder": asked.encoder, "max_tokens": asked.max_tokens, "epochs": 1}
-    bundles = {}
-    for number in range(asked.tasks):
-        chance = random.Random(number)
-        labels = [chance.random() < 0.5 for _ in range(FITTED)]
-        model = PretrainedModel(**shared, seed=number)
-        classifier = NoteClassifier(model, cache=root / "cache").fit(texts[:FITTED], labels)
-        bundles[f"task-{number}"] = classifier.save(root / f"task-{number}")
-    return bundles
-
-
-def one_against_many(bundles, texts, repeats):
-    """Seconds of one task and of all, in turn; medians."""
-    from clinadapt.together import Together
-
-    together = Together.load(bundles)
-    seconds = {"one": [], "all": []}
-    chosen = {"one": ["task-0"], "all": list(bundles)}
-    together.predict_proba(texts[:PREDICT_FIRST])
-    for _ in range(repeats):
-        for name, tasks in chosen.items():
-            started = time.perf_counter()
-            together.predict_proba(texts, tasks)
-            seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    return {
-        "tasks": len(bundles),
-        "notes": len(texts),
-        "seconds_one": medians["one"],
-        "seconds_all": medians["all"],
-        "ratio": medians["all"] / medians["one"],
-    }
-
-
-def under_load(asked, bundle, texts):
-    """What clients get of a server, against what the bundle says and does by itself."""
+def predict(bundle, texts):
+    """Probabilities of the positive class, and notes a second."""
     from clinadapt import load
-    from clinadapt.machine import has_fast_bf16
 
     classifier = load(bundle)
-    classifier.predict_proba(texts[:PREDICT_FIRST])
+    classifier.predict_proba(texts[:WARMING])
     started = time.perf_counter()
     expected = classifier.predict_proba(texts)[:, 1].tolist()
-    alone = len(texts) / (time.perf_counter() - started)
+    return expected, len(texts) / (time.perf_counter() - started)
 
+
+def start(asked, bundle):
+    """A server, and its port."""
     command = "from clinadapt.cli import main; main()"
-    options = ["--port", "0", "--per-minute", "0", "--batch-notes", str(asked.batch_notes)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", command, "serve", str(bundle), *options],
+    options = {
+        "--port": 0,
+        "--per-minute": 0,
+        "--batch-notes": asked.batch_notes,
+        "--batch-milliseconds": asked.batch_milliseconds,
+    }
+    words = [str(word) for option in options.items() for word in option]
+    server = subprocess.Popen(
+        [sys.executable, "-c", command, "serve", str(bundle), *words],
         stdout=subprocess.PIPE,
         text=True,
     )
-    port = int(re.search(r":(\d+)", process.stdout.readline())[1])
-    answers = multiprocessing.Queue()
-    clients = multiprocessing.Process(
-        target=ask_all, args=(port, texts, asked.clients, asked.seconds, answers)
-    )
+    return int(re.search(r":(\d+)", server.stdout.readline())[1]), server
+
+
+def under_load(asked, port, server, texts):
+    """What clients record, when the server was told to stop, and its own count of answers."""
+    queue = multiprocessing.Queue()
+    clients = multiprocessing.Process(target=ask_all, args=(port, texts, asked.clients, queue))
     clients.start()
-    given, lost, spent = answers.get()
+    queue.get()  # all have their first answer: the server is ready
+    time.sleep(asked.seconds)
+    stopped = time.monotonic()
+    server.terminate()
+    records = queue.get()
     clients.join()
-    process.terminate()
-    last = process.communicate(timeout=60)[0]
-    answered = int(re.search(r"Stopped: (\d+)", last)[1])
-
-    tolerance = TOLERANCE["bf16" if has_fast_bf16("cpu") else "fp32"]
-    distances = [abs(value - expected[number]) for number, value, _ in given]
-    latencies = sorted(latency for _, _, latency in given)
-    cuts = statistics.quantiles(latencies, n=100)
-    throughput = len(given) / spent
-    return {
-        "clients": asked.clients,
-        "seconds": spent,
-        "answers": len(given),
-        "answered_by_its_own_count": answered,
-        "lost": lost,
-        "wrong": sum(distance > tolerance for distance in distances),
-        "tolerance": tolerance,
-        "largest_difference": max(distances),
-        "notes_a_second": throughput,
-        "predict_notes_a_second": alone,
-        "share_of_predict": throughput / alone,
-        "p50_ms": 1000 * cuts[49],
-        "p99_ms": 1000 * cuts[98],
-    }
+    told = server.communicate(timeout=120)[0]
+    return records, stopped, int(re.search(r"Stopped: (\d+)", told)[1])
 
 
-def ask_all(port, texts, clients, seconds, answers):
-    """Ask in as many threads as there are clients, one note a request, without a pause."""
-    given, lost, lock = [], [0], threading.Lock()
-    until = time.perf_counter() + seconds
+def ask_all(port, texts, clients, queue):
+    """Ask in as many threads as there are clients, until the server is gone.
+
+    A record is the note's number, the status (0: no answer), the probability, begin and end.
+    """
+    records, lock = [], threading.Lock()
+    warm = threading.Barrier(clients + 1)
     edges = [len(texts) * number // clients for number in range(clients + 1)]
 
-    def ask(start, end):
+    def ask(first, end):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         headers = {"Content-Type": "application/json"}
-        mine, number = [], start
-        while time.perf_counter() < until:
+        mine, number = [], first
+        while True:
             body = json.dumps({"notes": [texts[number]]})
-            started = time.perf_counter()
+            status, value, began = 0, None, time.monotonic()
             try:
                 connection.request("POST", "/predict", body, headers)
                 answer = connection.getresponse()
-                content = json.loads(answer.read())
-                (one,) = content["notes"][0]["answers"]
-            except (OSError, http.client.HTTPException, KeyError, ValueError):
-                with lock:
-                    lost[0] += 1
+                status, content = answer.status, json.loads(answer.read())
+            except (OSError, http.client.HTTPException):
                 connection.close()
-            else:
-                value = list(one["probabilities"].values())[1]
-                mine.append((number, value, time.perf_counter() - started))
-            number = number + 1 if number + 1 < end else start
+            if status == 200:
+                value = list(content["notes"][0]["answers"][0]["probabilities"].values())[1]
+            mine.append((number, status, value, began, time.monotonic()))
+            if len(mine) == 1:
+                warm.wait()
+            if status in (0, 503):
+                break
+            number = number + 1 if number + 1 < end else first
         connection.close()
         with lock:
-            given.extend(mine)
+            records.extend(mine)
 
-    started = time.perf_counter()
     threads = [threading.Thread(target=ask, args=edge) for edge in pairwise(edges)]
     for thread in threads:
         thread.start()
+    warm.wait()
+    queue.put("ready")
     for thread in threads:
         thread.join()
-    answers.put((given, lost[0], time.perf_counter() - started))
+    queue.put(records)
+
+
+def judged(records, expected, seconds, stopped, told):
+    """Throughput and latency before the stop, and whether all is right and there."""
+    from clinadapt.machine import has_fast_bf16
+
+    tolerance = TOLERANCE["bf16" if has_fast_bf16("cpu") else "fp32"]
+    given = [record for record in records if record[1] == 200]
+    measured = [record for record in given if stopped - seconds <= record[4] <= stopped]
+    cuts = statistics.quantiles([end - began for *_, began, end in measured], n=100)
+    distances = [abs(value - expected[number]) for number, _, value, _, _ in given]
+    received = sum(status != 0 for _, status, *_ in records)
+    return {
+        "answers": len(measured),
+        "notes_a_second": len(measured) / seconds,
+        "p50_ms": 1000 * cuts[49],
+        "p99_ms": 1000 * cuts[98],
+        "tolerance": tolerance,
+        "largest_difference": max(distances),
+        "wrong": sum(distance > tolerance for distance in distances),
+        "lost_before_the_stop": sum(
+            status != 200 and end < stopped for _, status, _, _, end in records
+        ),
+        "answered_in_all": told,
+        "received_in_all": received,
+        "lost_at_the_stop": told - received,
+    }
 
 
 if __name__ == "__main__":

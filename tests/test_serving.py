@@ -14,12 +14,12 @@ from served import Echo, Held, client_of
 from test_families import TEXTS
 
 from clinadapt import load
-from clinadapt.bundle import save_bundle
+from clinadapt.bundle import fingerprint
 from clinadapt.explain import explain
 from clinadapt.serving import tokens as tokens_module
 from clinadapt.serving.app import make_app
 from clinadapt.serving.limits import Limits
-from clinadapt.serving.models import Models, fingerprint
+from clinadapt.serving.models import Models
 from clinadapt.serving.problems import Problem
 from clinadapt.serving.tokens import Tokens
 
@@ -114,13 +114,14 @@ def test_a_version_is_of_the_bundles_content(client, served_bundles, tmp_path):
     assert fingerprint(copy) != version
 
 
-def test_what_is_known_of_calibration_is_told(served_bundles, tmp_path):
-    provenance = {"data": {"synthetic": True}, "metrics": {"ece": {"value": 0.03}}}
-    folder = save_bundle(load(served_bundles["failure"]), tmp_path / "bundle", provenance)
-    (task,) = Models({"failure": folder}).tasks
-    assert (task.calibration_error, task.synthetic, task.explains) == (0.03, True, True)
+def test_what_a_study_found_of_calibration_is_told(finished_study, served_bundles):
+    record = json.loads((finished_study / "best" / "bundle.json").read_text())
+    expected = record["provenance"]["metrics"]["ece"]["value"]
+    (task,) = Models({"best": finished_study / "best"}).tasks
+    assert 0 < expected < 1
+    assert (task.calibration_error, task.synthetic) == (expected, True)
     (task,) = Models({"failure": served_bundles["failure"]}).tasks
-    assert (task.calibration_error, task.synthetic) == (None, False)
+    assert (task.calibration_error, task.synthetic, task.explains) == (None, False, True)
 
 
 def test_health_ready_and_the_openapi_document(client):
@@ -431,14 +432,23 @@ def test_the_file_keeps_hashes_and_is_its_owners(tmp_path):
     assert tokens.entries[0].salt != tokens.entries[1].salt
 
 
+def entry_with(**wrong):
+    """A file of one entry, with something wrong in it."""
+    entry = {"name": "a", "salt": "00", "sha256": "00" * 32, "expires": "2030-01-01T00:00Z"}
+    return json.dumps({"tokens": [entry | wrong]})
+
+
 @pytest.mark.parametrize(
     "content",
     [
         "",
         "[]",
         '{"tokens": [{}]}',
-        '{"tokens": [{"name": "a", "salt": "zz", "sha256": "", "expires": "2030-01-01T00Z"}]}',
-        '{"tokens": [{"name": "a", "salt": "00", "sha256": "", "expires": "2030-01-01"}]}',
+        entry_with(salt="zz"),
+        entry_with(sha256="00"),
+        entry_with(sha256="é" * 64),
+        entry_with(expires="2030-01-01"),
+        entry_with(expires=2030),
     ],
 )
 def test_files_that_hold_no_tokens(content, tmp_path):
@@ -452,6 +462,8 @@ def test_files_that_hold_no_tokens(content, tmp_path):
     file.chmod(0o600)
     with pytest.raises(tokens_module.InputError, match="is not a file of tokens"):
         Tokens.read(file)
+    file.write_text(entry_with())
+    assert Tokens.read(file).find("a") is None
 
 
 # ---------------------------------------------------------------- counts

@@ -50,7 +50,8 @@ def test_predicts_and_marks_the_words(open_page, server_url, served_bundles):
     ((_, chance),) = alone.predict_proba([note])
     said = page.locator("#result").inner_text()
     assert f"The model says: {alone.predict([note])[0]}" in said
-    assert f"{chance:.3f} / {alone.threshold_.value:.3f}" in said
+    assert page.locator("#bars .value").inner_text() == f"{chance:.3f}"
+    assert page.locator("#bars .limit").inner_text() == f"threshold {alone.threshold_.value:.3f}"
     assert "was not measured" in said  # this bundle has no test notes
     (found,) = explain(alone, [note])
     assert page.locator("#marked").inner_text() == note
@@ -141,7 +142,7 @@ def test_by_keyboard_alone_and_with_a_token(open_page):
         page.keyboard.press("Enter")
         page.locator("#result").wait_for()
         said = page.locator("#result").inner_text()
-        assert "0.250 / 0.500" in said
+        assert "“yes” has 0.250, below the threshold of 0.500" in said
         assert "off by 3.1 points on average" in said
         assert "not for patients" in said
         assert (

@@ -4,6 +4,7 @@
 tokenizer or terms as JSON, and a model card. No pickles: opening a bundle runs no code of it.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -95,6 +96,17 @@ def read_record(folder: str | Path) -> dict[str, Any]:
             f"use clinadapt {record.get('clinadapt')}"
         )
     return record
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Version of a bundle's model: hash of all its files but the card, in 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    files = (path for path in Path(folder).rglob("*") if path.is_file() and path.name != CARD)
+    for path in sorted(files):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def load(folder: str | Path) -> NoteClassifier:

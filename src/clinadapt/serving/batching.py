@@ -176,7 +176,8 @@ class Batcher(Generic[Key, Result]):
                     jobs[0].answer.set_exception(error)
                 return
             for job in jobs:
-                await self._run([job])
+                if not job.answer.done():  # else its client was told that it took too long
+                    await self._run([job])
             return
         start = 0
         for job in jobs:

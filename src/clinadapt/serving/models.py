@@ -1,6 +1,5 @@
 """The models of a server: what is said of them, and what they say of notes."""
 
-import hashlib
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clinadapt.bundle import read_record
+from clinadapt.bundle import fingerprint, read_record
 from clinadapt.errors import InputError
 from clinadapt.explain import WAYS, explain
 from clinadapt.families.logistic import TfidfLogistic
@@ -89,16 +88,6 @@ class Models:
                     )
                 )
         return [schemas.NoteAnswers(answers=note) for note in answers]
-
-
-def fingerprint(bundle: Path) -> str:
-    """SHA-256 of all files of a bundle and their places in it."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(bundle).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def _explains(model: Any) -> bool:

@@ -61,7 +61,7 @@ class Task(BaseModel):
     """A question that a bundle answers of notes."""
 
     name: str
-    version: str = Field(description="SHA-256 of the bundle: another model has another one.")
+    version: str = Field(description="Hash of the bundle: another model has another one.")
     kind: Literal["binary", "multiclass", "multilabel"]
     classes: list[str] = Field(description="In a binary task the positive one is the second.")
     threshold: float | None = Field(

@@ -40,6 +40,8 @@ class Entry:
 
     def __post_init__(self) -> None:
         bytes.fromhex(self.salt)
+        if len(bytes.fromhex(self.sha256)) != hashlib.sha256().digest_size:
+            raise ValueError("sha256 is no such hash")
         if datetime.fromisoformat(self.expires).tzinfo is None:
             raise ValueError("expires has no time zone")
 

@@ -8,7 +8,8 @@ const SAY = {
     raises: "raises", lowers: "lowers", unread: "not read", version: "Model",
     caution: "What the model did with a word is not what the word means for the patient.",
     synthetic: "Fitted on synthetic notes: for trying the program, not for patients.",
-    working: "Reading…", done: "Done.",
+    working: "Reading…", done: "Done.", threshold: "threshold",
+    empty: "The answer will stand here: the probability, what it may be taken for, and the words that moved it.",
     says: (classes) => classes.length ? `The model says: ${classes.join(", ")}` : "The model says none of the labels",
     meter: (p, t) => t === null ? `probability ${p}` : `probability ${p}, threshold ${t}`,
     binary: (name, p, t, over) => `“${name}” has ${p}, ${over ? "at or above" : "below"} the threshold of ${t}, which was chosen on validation notes.`,
@@ -34,7 +35,8 @@ const SAY = {
     raises: "augmente", lowers: "diminue", unread: "non lu", version: "Modèle",
     caution: "Ce que le modèle fait d’un mot n’est pas ce que ce mot signifie pour le patient.",
     synthetic: "Appris sur des notes synthétiques : pour essayer le programme, pas pour des patients.",
-    working: "Lecture…", done: "Terminé.",
+    working: "Lecture…", done: "Terminé.", threshold: "seuil",
+    empty: "La réponse s’affichera ici : la probabilité, la façon de la lire, et les mots qui ont compté.",
     says: (classes) => classes.length ? `Le modèle dit : ${classes.join(", ")}` : "Le modèle ne dit aucune étiquette",
     meter: (p, t) => t === null ? `probabilité ${p}` : `probabilité ${p}, seuil ${t}`,
     binary: (name, p, t, over) => `« ${name} » obtient ${p}, ${over ? "au moins le" : "moins que le"} seuil de ${t}, choisi sur des notes de validation.`,
@@ -76,7 +78,7 @@ function tell(code) {
   said = code;
   const problem = !["working", "done", null].includes(code);
   at("status").textContent = code === null ? "" : say()[code] ?? say().failed;
-  at("status").className = problem ? "problem" : "";
+  at("status").className = problem ? "problem" : code === "done" ? "unseen" : ""; // the answer shows it
 }
 
 function speak(chosen) {
@@ -128,7 +130,7 @@ function offer() {
 async function classify() {
   const mine = ++asked;
   tell("working");
-  at("result").hidden = true; // nobody should take the last answer for this one
+  at("empty").hidden = at("result").hidden = true; // nobody should take the last answer for this one
   try {
     if (!served.length && !(await open())) return tell("unauthorized");
     const task = chosen(), note = at("note").value;
@@ -153,7 +155,7 @@ function show() {
   const spelled = limit === null ? null : number(limit);
   at("said").textContent = say().says(answer.predicted);
   at("synthetic").hidden = !task.synthetic;
-  at("bars").replaceChildren(...names.flatMap((name) => bar(name, chances[name], limit, answer.predicted.includes(name))));
+  at("bars").replaceChildren(...names.map((name) => bar(name, chances[name], limit, answer.predicted.includes(name))));
   const lines = [];
   if (task.kind === "multiclass") lines.push(say().multiclass);
   else if (task.kind === "multilabel") lines.push(say().multilabel(spelled));
@@ -175,20 +177,23 @@ function meaning(error) {
 
 function bar(name, chance, limit, carried) {
   const fill = element("i"), meter = element("div", { className: "meter" }, fill);
+  const spelled = limit === null ? null : number(limit);
   fill.style.setProperty("--at", chance);
-  if (limit !== null) {
-    const line = element("b");
-    line.style.setProperty("--limit", Math.min(1, limit));
-    meter.append(line);
-  }
   meter.setAttribute("role", "img");
-  meter.setAttribute("aria-label", say().meter(number(chance), limit === null ? null : number(limit)));
-  const shownAs = limit === null ? number(chance) : `${number(chance)} / ${number(limit)}`;
-  return [
-    element("dt", { textContent: name, className: carried ? "said" : "" }),
+  meter.setAttribute("aria-label", say().meter(number(chance), spelled));
+  const row = element(
+    "div", { className: carried ? "bar said" : "bar" },
+    element("dt", { textContent: name }),
+    element("dd", { className: "value", textContent: number(chance), ariaHidden: "true" }),
     element("dd", {}, meter),
-    element("dd", { textContent: shownAs, ariaHidden: "true" }),
-  ];
+  );
+  if (limit !== null) {
+    row.style.setProperty("--limit", Math.min(1, limit));
+    meter.append(element("b"));
+    const told = element("span", { textContent: `${say().threshold} ${spelled}` });
+    row.append(element("dd", { className: "limit", ariaHidden: "true" }, told));
+  }
+  return row;
 }
 
 function mark(note, explanation) {
