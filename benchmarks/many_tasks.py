@@ -10,6 +10,7 @@ notes, the built-in synthetic ones; times are medians, with all of them kept.
 
 import argparse
 import json
+import os
 import random
 import statistics
 import tempfile
@@ -30,7 +31,9 @@ def main():
     parser.add_argument("--notes", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    parser.add_argument("--backend", choices=["torch", "openvino"], default="torch")
     asked = parser.parse_args()
+    os.environ["CLINADAPT_BACKEND"] = asked.backend  # one for all that is compared
 
     from clinadapt.machine import environment
     from clinadapt.synthetic import generate

@@ -12,6 +12,7 @@ import argparse
 import http.client
 import json
 import multiprocessing
+import os
 import random
 import re
 import statistics
@@ -38,7 +39,9 @@ def main():
     parser.add_argument("--batch-notes", type=int, default=32)
     parser.add_argument("--batch-milliseconds", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    parser.add_argument("--backend", choices=["torch", "openvino"], default="torch")
     asked = parser.parse_args()
+    os.environ["CLINADAPT_BACKEND"] = asked.backend  # one for all that is compared
 
     from clinadapt.machine import environment
     from clinadapt.synthetic import generate

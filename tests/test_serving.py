@@ -482,8 +482,8 @@ def test_metrics_count_and_hold_no_text():
     assert found["clinadapt_requests_total", "/predict", "200"] == 2
     assert found["clinadapt_requests_total", "/predict", "422"] == 1
     assert found["clinadapt_notes_total", "fake"] == 3
-    assert found["clinadapt_batch_notes_count",] == 3  # the first one warmed up
-    assert found["clinadapt_batch_notes_sum",] == 4
+    assert found["clinadapt_batch_notes_count",] == 2
+    assert found["clinadapt_batch_notes_sum",] == 3
     assert found["clinadapt_request_seconds_count", "/predict"] == 3
     assert found["clinadapt_queue_notes",] == 0
     assert found["clinadapt_task", "fake", "0" * 64] == 1

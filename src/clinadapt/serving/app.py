@@ -53,8 +53,6 @@ def make_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         batcher.start()
-        # The first pass loads the encoder: nobody should wait for that, nor be told "ready".
-        await batcher.submit((tuple(task.name for task in models.tasks), False), ["note"])
         yield
         await batcher.stop()
 

@@ -41,6 +41,7 @@ class Models:
         records = {name: read_record(folder) for name, folder in bundles.items()}
         self.together = Together.load(bundles)
         self.tasks = [self._task(name, folder, records[name]) for name, folder in bundles.items()]
+        self.together.predict_proba(["note"])  # loads the encoders: no client should wait for that
 
     def _task(self, name: str, folder: Path, record: dict[str, Any]) -> schemas.Task:
         classifier = self.together.classifiers[name]
