@@ -2,6 +2,7 @@
 
 import pytest
 import test_report_browser
+from playwright.sync_api import expect
 from served import TASK, Echo, running
 from test_families import TEXTS
 from test_report_browser import LAPTOP, PHONE, serious
@@ -44,6 +45,7 @@ def ask(page, note=NOTE, button="Classify"):
 def test_predicts_and_marks_the_words(open_page, server_url, served_bundles):
     page = open_page(server_url)
     page.locator("#task option").first.wait_for(state="attached")
+    assert page.locator("#empty").is_visible()
     note = f"🩺 {NOTE}"  # a character of two UTF-16 units must not move the marks
     ask(page, note)
     alone = load(served_bundles["failure"])
@@ -54,6 +56,7 @@ def test_predicts_and_marks_the_words(open_page, server_url, served_bundles):
     assert page.locator("#bars .limit").inner_text() == f"threshold {alone.threshold_.value:.3f}"
     assert "was not measured" in said  # this bundle has no test notes
     (found,) = explain(alone, [note])
+    assert not page.locator("#empty").is_visible()
     assert page.locator("#marked").inner_text() == note
     words = {note[word.start : word.end] for word in found.words if word.contribution}
     marks = page.locator("#marked mark")
@@ -112,6 +115,7 @@ def test_an_accessibility_check_finds_nothing_serious(open_page, server_url, vie
     page = open_page(server_url, viewport=viewport, scheme=scheme)
     page.locator("#task option").first.wait_for(state="attached")
     ask(page)
+    expect(page.locator("#bars")).to_be_in_viewport()  # on a phone it is below the form
     page.evaluate("document.querySelector('#token-field').hidden = false")
     assert serious(page) == {}
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

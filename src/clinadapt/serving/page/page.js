@@ -9,7 +9,7 @@ const SAY = {
     caution: "What the model did with a word is not what the word means for the patient.",
     synthetic: "Fitted on synthetic notes: for trying the program, not for patients.",
     working: "Reading…", done: "Done.", threshold: "threshold",
-    empty: "The answer will stand here: the probability, what it may be taken for, and the words that moved it.",
+    empty: "The answer will appear here: the probability, what it may be taken for, and the words that moved it.",
     says: (classes) => classes.length ? `The model says: ${classes.join(", ")}` : "The model says none of the labels",
     meter: (p, t) => t === null ? `probability ${p}` : `probability ${p}, threshold ${t}`,
     binary: (name, p, t, over) => `“${name}” has ${p}, ${over ? "at or above" : "below"} the threshold of ${t}, which was chosen on validation notes.`,
@@ -39,7 +39,7 @@ const SAY = {
     empty: "La réponse s’affichera ici : la probabilité, la façon de la lire, et les mots qui ont compté.",
     says: (classes) => classes.length ? `Le modèle dit : ${classes.join(", ")}` : "Le modèle ne dit aucune étiquette",
     meter: (p, t) => t === null ? `probabilité ${p}` : `probabilité ${p}, seuil ${t}`,
-    binary: (name, p, t, over) => `« ${name} » obtient ${p}, ${over ? "au moins le" : "moins que le"} seuil de ${t}, choisi sur des notes de validation.`,
+    binary: (name, p, t, over) => `« ${name} » obtient ${p}, ${over ? "soit au moins" : "moins que"} le seuil de ${t}, choisi sur des notes de validation.`,
     multilabel: (t) => `Une étiquette est dite à partir de ${t}, seuil choisi sur des notes de validation.`,
     multiclass: "La classe la plus probable est dite ; il n’y a pas de seuil.",
     close: "C’est proche du seuil : peu de chose l’aurait fait basculer.",
@@ -140,6 +140,7 @@ async function classify() {
     shown = { note, task: answer.tasks[0], answer: answer.notes[0].answers[0] };
     show();
     tell("done");
+    at("said").scrollIntoView({ block: "nearest" }); // on a phone it is below the form
   } catch (problem) {
     if (mine !== asked) return;
     if (problem.message === "unauthorized") at("token-field").hidden = false;
