@@ -1,5 +1,6 @@
 """Servers and models for tests of what is served."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from clinadapt.serving import schemas
+from clinadapt.serving.problems import Problem
 from clinadapt.serving.server import Address, make_server
 
 TASK = schemas.Task(
@@ -76,3 +78,25 @@ def running(app: FastAPI, **where) -> Iterator[str]:
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
+
+
+def said(response, status, error):
+    """The problem of a refusal, which must have the documented shape."""
+    assert response.status_code == status, response.text
+    problem = Problem.model_validate_json(response.content)
+    assert problem.error == error
+    return problem
+
+
+def call(app: FastAPI, receive, path="/predict", headers=()):
+    """What an application sends to a client that is played by hand."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"}
+    scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": ""}
+    scope |= {"scheme": "http", "headers": list(headers), "client": None, "server": None}
+    asyncio.run(app(scope, receive, send))
+    return sent
