@@ -160,8 +160,8 @@ def test_the_page_may_load_from_this_server_only(client):
         ({"notes": ["a"], "explain": CANARY}, "explain", "valid boolean"),
         ({"notes": ["a"], CANARY: 1}, "body", "a field that is not known"),
         ({"notes": ["a"] * 3, "explain": True}, "notes", "at most 2 notes where words"),
-        ([CANARY], "body", "not what is expected"),
-        (CANARY, "body", "not what is expected"),
+        ([CANARY], "body", "a JSON object with notes, sent as Content-Type"),
+        (CANARY, "body", "a JSON object with notes, sent as Content-Type"),
     ],
 )
 def test_errors_say_what_was_expected_and_not_what_came(body, where, what, caplog):

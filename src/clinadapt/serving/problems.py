@@ -42,6 +42,7 @@ CODES: Mapping[int, tuple[Code, str]] = {
     504: ("time_limit", "no answer within the time limit"),
 }
 STOPPING = "the server is stopping"
+WHOLE = "a JSON object with notes, sent as Content-Type: application/json"
 # Messages of these kinds of errors are fixed, or name a limit; none repeats what came.
 SAID = {
     *("missing", "list_type", "string_type", "bool_type", "too_short", "too_long"),
@@ -113,7 +114,9 @@ def handle(app: FastAPI) -> None:
 def _place(found: Mapping[str, Any]) -> Place:
     if found["type"] == "extra_forbidden":  # its name is the client's
         return Place(where="body", what="a field that is not known here")
+    if found["loc"] == ("body",):
+        return Place(where="body", what=WHOLE)
     # The first part is "body". What follows are our own names, and numbers in lists.
-    where = ".".join(map(str, found["loc"][1:])) or "body"
+    where = ".".join(map(str, found["loc"][1:]))
     what = found["msg"] if found["type"] in SAID else "not what is expected here"
     return Place(where=where, what=what.removeprefix("Value error, "))
