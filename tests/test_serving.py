@@ -190,7 +190,8 @@ def test_bodies_that_are_no_json(content, status, error, caplog):
     with client_of(make_app(Echo())) as client:
         headers = {"content-type": "application/json"}
         answer = client.post("/predict", content=content, headers=headers)
-        said(answer, status, error)
+        problem = said(answer, status, error)
+        assert status == 400 or problem.problems[0].where in ("body", "notes.0")
         assert CANARY not in answer.text + caplog.text
 
 

@@ -114,7 +114,7 @@ def handle(app: FastAPI) -> None:
 def _place(found: Mapping[str, Any]) -> Place:
     if found["type"] == "extra_forbidden":  # its name is the client's
         return Place(where="body", what="a field that is not known here")
-    if found["loc"] == ("body",):
+    if found["loc"] == ("body",) or found["type"] == "json_invalid":
         return Place(where="body", what=WHOLE)
     # The first part is "body". What follows are our own names, and numbers in lists.
     where = ".".join(map(str, found["loc"][1:]))
