@@ -25,6 +25,7 @@ FORMAT = 1
 RECORD = "bundle.json"
 MODEL_FOLDER = "model"
 CARD = "README.md"
+STUDY_FOLDERS = ("best", "recommended")
 
 
 def save_bundle(
@@ -96,6 +97,12 @@ def read_record(folder: str | Path) -> dict[str, Any]:
             f"use clinadapt {record.get('clinadapt')}"
         )
     return record
+
+
+def name_of(folder: str | Path) -> str:
+    """A task's name: its bundle's folder, or the study of ``best`` and ``recommended``."""
+    path = Path(os.path.abspath(folder))
+    return path.parent.name if path.name in STUDY_FOLDERS else path.name
 
 
 def fingerprint(folder: str | Path) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clinadapt.bundle import load
+from clinadapt.bundle import load, name_of
 from clinadapt.classifier import NoteClassifier, as_texts
 from clinadapt.context import Context
 from clinadapt.errors import InputError
@@ -30,7 +30,6 @@ from clinadapt.train import run
 
 Floats = NDArray[np.float64]
 NAME = re.compile(r"[\w.-]{1,64}")
-STUDY_FOLDERS = ("best", "recommended")
 
 
 class Together:
@@ -162,8 +161,7 @@ def named_bundles(arguments: Sequence[str]) -> dict[str, Path]:
         name, separator, folder = argument.partition("=")
         path = Path(folder if separator else argument)
         if not separator:
-            whole = path.resolve()
-            name = whole.parent.name if whole.name in STUDY_FOLDERS else whole.name
+            name = name_of(path)
         if not NAME.fullmatch(name):
             problems.append(
                 f"a task's name has letters, digits, '.', '_' and '-', got {name!r}: write "
