@@ -187,3 +187,34 @@ def study_of_tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     return folder / "out", done.output
+
+
+@pytest.fixture(scope="session")
+def served_bundles(
+    encoder_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """A task of each kind; the last two stand on one frozen encoder."""
+    from test_families import build, fitted
+
+    root = tmp_path_factory.mktemp("served")
+    asked = {
+        "failure": ("tfidf-logistic", "binary"),
+        "kind": ("pretrained", "multiclass"),
+        "findings": ("stacked", "multilabel"),
+    }
+    return {
+        name: fitted(build(family, encoder_folders), task).save(root / name)
+        for name, (family, task) in asked.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def server_url(served_bundles: dict[str, Path]) -> Iterator[str]:
+    """Address of a real server, without tokens."""
+    from served import running
+
+    from clinadapt.serving.app import make_app
+    from clinadapt.serving.models import Models
+
+    with running(make_app(Models(served_bundles))) as url:
+        yield url

@@ -95,7 +95,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         InputError
             Texts, labels, groups or settings that do not do.
         """
-        texts = _texts(X)
+        texts = as_texts(X)
         found = labelling.from_target(y, self.positive)
         clusters = np.arange(len(texts))
         if groups is not None:
@@ -185,7 +185,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         They sum to 1 over classes, or are each label's own in a multi-label task.
         """
         check_is_fitted(self, "model_")
-        texts = _texts(X)
+        texts = as_texts(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
         result: NDArray[np.float64] = self.model_.predict_proba(texts, self._context())
@@ -210,7 +210,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return save_bundle(self, Path(folder))
 
 
-def _texts(X: Any) -> Texts:
+def as_texts(X: Any) -> Texts:
     """Texts as a column, or an error that says which rows are not text."""
     if isinstance(X, str):
         raise InputError("expected a sequence of texts, got one string: put it in a list")

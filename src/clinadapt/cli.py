@@ -10,6 +10,7 @@ from clinadapt.commands.beforehand import check, encoders
 from clinadapt.commands.bundle import explain, predict
 from clinadapt.commands.folder import errors, report, track
 from clinadapt.commands.pretrain import pretrain
+from clinadapt.commands.serve import serve, token
 from clinadapt.commands.study import plan, study
 from clinadapt.errors import ClinadaptError
 
@@ -21,8 +22,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (study, plan, check, predict, explain, errors, report, track, encoders, pretrain):
+COMMANDS = (study, plan, check, predict, serve, explain, errors, report, track, encoders, pretrain)
+for command in COMMANDS:
     app.command()(command)
+app.add_typer(token, name="token")
 
 
 def main(arguments: list[str] | None = None) -> Any:
