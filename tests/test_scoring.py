@@ -1,7 +1,9 @@
 """Files of every kind, in any number: each note scored once or set aside with a reason."""
 
+import shutil
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,7 +12,7 @@ import pytest
 from clinadapt import NoteClassifier
 from clinadapt.bundle import fingerprint
 from clinadapt.errors import InputError
-from clinadapt.predict import Prediction
+from clinadapt.predict import Prediction, bundles_first
 from clinadapt.scoring import run
 from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED, UNDECODABLE, UNREADABLE
 from clinadapt.scoring.tables import find_files
@@ -210,6 +212,21 @@ def test_several_bundles_at_once(folder, tfidf_bundle, tmp_path):
         replace(asked, meds=True, subject="key", time="key").run()
     with pytest.raises(InputError, match="bundles a, b are the same"):
         replace(asked, bundle=dict.fromkeys("ab", tfidf_bundle.folder)).run()
+
+
+def test_bundles_come_first(tfidf_bundle, tmp_path):
+    one, other = tfidf_bundle.folder, tmp_path / "severity"
+    shutil.copytree(one, other)
+    notes = ["a.csv", "more/*.csv"]
+    assert bundles_first([str(one), *notes]) == (one, notes)
+    assert bundles_first([str(other), f"cough={one}", *notes]) == (
+        {"severity": other, "cough": one},
+        notes,
+    )
+    assert bundles_first([str(one), str(other)]) == ({one.name: one, "severity": other}, [])
+    assert bundles_first(["nothing", *notes]) == (Path("nothing"), notes)  # refused when opened
+    with pytest.raises(InputError, match="two tasks are called 'severity'"):
+        bundles_first([str(other), f"severity={one}", *notes])
 
 
 @pytest.fixture

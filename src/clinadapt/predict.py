@@ -6,11 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from clinadapt.bundle import fingerprint, load, name_of, read_record
-from clinadapt.classifier import NoteClassifier
+from clinadapt.bundle import RECORD, fingerprint, name_of, read_record
 from clinadapt.context import Progress, no_progress
 from clinadapt.errors import InputError
 from clinadapt.scoring import layouts, meds
@@ -20,6 +16,7 @@ from clinadapt.scoring.fhir import FhirNotes
 from clinadapt.scoring.ledger import SUFFIX, FileScores
 from clinadapt.scoring.run import score
 from clinadapt.scoring.tables import SUFFIXES, TableNotes, find_files
+from clinadapt.together import Together, named_bundles
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -111,7 +108,7 @@ class Prediction:
         if len(records) > 1:  # their columns are named so
             settings["tasks"] = " ".join(records)
         return score(
-            _opened(self.bundles),
+            Together.load(self.bundles),
             versions,
             source,
             destination,
@@ -205,6 +202,34 @@ class Prediction:
         return FileScores(self.out, self.aside_path, _about(records.values()), layout)
 
 
+def bundles_first(arguments: Sequence[str]) -> tuple[Path | dict[str, Path], list[str]]:
+    """Tell bundles from notes, in a list that begins with bundles.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        A bundle, further ones as ``FOLDER`` or ``NAME=FOLDER``, then files, folders and patterns.
+
+    Returns
+    -------
+    (Path or dict of str to Path, list of str)
+        The bundle, or several by the name of their task; the notes.
+
+    Raises
+    ------
+    InputError
+        Two bundles of one name, or a name that does not do.
+    """
+    end = next((at for at, one in enumerate(arguments) if not _is_bundle(one)), len(arguments))
+    if end <= 1:  # what is not a bundle is told where it is opened
+        return Path(arguments[0]), list(arguments[1:])
+    return named_bundles(arguments[:end]), list(arguments[end:])
+
+
+def _is_bundle(argument: str) -> bool:
+    return (Path(argument.rpartition("=")[2]) / RECORD).is_file()
+
+
 def predict_table(
     bundle: Path,
     notes: Any,
@@ -243,27 +268,13 @@ def predict_table(
     source = TableNotes([notes], text, id, encoding)
     task = name_of(bundle)
     return score(
-        _opened({task: bundle}),
+        Together.load({task: bundle}),
         {task: fingerprint(bundle)},
         source,
         destination,
         # A table in memory has no identity by which a run could go on.
         anew=not isinstance(notes, str | Path),
     )
-
-
-@dataclass(frozen=True)
-class _InTurn:
-    """Classifiers that read the notes one after another."""
-
-    classifiers: dict[str, NoteClassifier]
-
-    def predict_proba(self, texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-        return {task: one.predict_proba(texts) for task, one in self.classifiers.items()}
-
-
-def _opened(bundles: Mapping[str, Path]) -> _InTurn:
-    return _InTurn({task: load(folder) for task, folder in bundles.items()})
 
 
 def _about(records: Iterable[dict[str, Any]]) -> dict[str, str]:

@@ -16,11 +16,14 @@ from clinadapt.commands.options import (
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/best.")],
-    notes: Annotated[
-        list[str] | None,
-        typer.Argument(help="Files, folders or patterns: CSV, TSV, JSONL, Parquet, or --fhir."),
-    ] = None,
+    bundles_and_notes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BUNDLE... [NOTES]...",
+            help="Bundles, such as OUT/best or NAME=FOLDER; then files, folders or patterns: CSV, "
+            "TSV, JSONL, Parquet, or --fhir.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Parquet or CSV file.")] = Path("predictions.parquet"),
     text: Annotated[
         str | None, typer.Option(help="Column of the text; default text, or OMOP's note_text.")
@@ -59,17 +62,19 @@ def predict(
         bool, typer.Option("--anew", help="Give up an unfinished run that differs.")
     ] = False,
 ) -> None:
-    """Score stored notes with a bundle, each once; killed, the same command goes on.
+    """Score stored notes with bundles, each once; killed, the same command goes on.
 
-    Offline, but for a database that is named.
+    Several bundles read each note in one pass of the frozen layers that they share. Offline, but
+    for a database that is named.
     """
     with ExitStack() as stack:
-        from clinadapt.predict import Prediction
+        from clinadapt.predict import Prediction, bundles_first
         from clinadapt.terminal import progress_bar
 
+        bundle, notes = bundles_first(bundles_and_notes)
         asked = Prediction(
             bundle=bundle,
-            notes=notes or (),
+            notes=notes,
             out=out,
             text=text,
             id=id,
