@@ -55,9 +55,10 @@ def score_name(one: Performance) -> str:
 
 def verdict(one: Finding | Performance) -> str:
     """What a difference amounts to."""
-    if isinstance(one, Performance) and one.better and one.verdict != "none":
-        return "better"
-    return VERDICTS[one.verdict]
+    if isinstance(one, Finding) or not matters(one):
+        better = isinstance(one, Performance) and one.better and one.verdict != "none"
+        return "better" if better else VERDICTS[one.verdict]
+    return "worse" if one.verdict == "moderate" else "much worse"
 
 
 def _in_a_sentence(text: str) -> str:
