@@ -141,7 +141,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         from clinadapt.drift.reference import make_reference
 
-        self.reference_ = make_reference(self, texts, validation_texts, validation_labels, clusters)
+        self.reference_: Reference | None = make_reference(
+            self, texts, validation_texts, validation_labels, clusters
+        )
         return self
 
     def fit_parts(
@@ -174,7 +176,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": cut_in_validation,
         }
         self.validation_probabilities_ = probabilities
-        self.reference_: Reference | None = None
+        self.reference_ = None
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
         if getattr(self.model_, "refit", False):
             both = labels.join(validation_labels)

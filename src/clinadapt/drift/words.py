@@ -90,7 +90,8 @@ def headline(drift: Drift) -> str:
         parts.append(f"the notes or what is said of them changed: {'; '.join(changed)}")
     if parts:
         return f"Drift: {', and '.join(parts)}."
-    if any(one.verdict == "slight" for one in [*drift.findings, *drift.performance]):
+    everything: list[Finding | Performance] = [*drift.findings, *drift.performance]
+    if any(one.verdict == "slight" for one in everything):
         return (
             "No drift that matters: some things differ by more than chance, but by little. Nothing "
             "needs to be done."
