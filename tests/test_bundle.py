@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from clinadapt import NoteClassifier, PretrainedModel, load
+from clinadapt.bundle_checks import seal
 from clinadapt.errors import InputError
 
 TEXTS = [
@@ -100,6 +101,7 @@ def test_a_lost_head_is_an_error_not_a_random_one(bundle):
     path = folder / "model" / "model.safetensors"
     weights = {key: value for key, value in load_file(path).items() if "head" not in key}
     save_file(weights, path, metadata={"format": "pt"})
+    seal(folder, json.loads((folder / "bundle.json").read_text()))
     with pytest.raises(InputError, match="do not fit this model"):
         load(folder)
 

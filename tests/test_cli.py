@@ -97,6 +97,20 @@ def test_mistakes_are_told_without_traceback(arguments, message, capsys):
     assert message in told
 
 
+def test_a_fault_of_ours_shows_its_place_and_no_message(tmp_path, monkeypatch, capsys):
+    def broken(_):
+        raise RuntimeError("Madame Quillévéré, 39 ans")
+
+    monkeypatch.setattr("clinadapt.stored_states.entries", broken)
+    code, shown, told = run("cache", tmp_path, capsys=capsys)
+    assert code == 1
+    assert "RuntimeError at " in told
+    assert "Quillévéré" not in shown + told
+    monkeypatch.setenv("CLINADAPT_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="Quillévéré"):
+        main(["cache", str(tmp_path)])
+
+
 def test_wrong_study_files_are_told_at_once(notes_file, tmp_path, capsys):
     design = tmp_path / "bad.toml"
     design.write_text(

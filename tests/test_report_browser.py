@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from clinadapt.columns import Columns
+from clinadapt.drift.files import write_drift
 from clinadapt.explain.files import explain_table, write_mistakes
 from clinadapt.notes import read_notes
 
@@ -182,6 +183,26 @@ def test_pages_of_words_and_of_errors(browser, study_of_sites, tmp_path, scheme)
         page.goto(f"file://{file}")
         assert asked == [f"file://{file}"]
         assert "contains patient text" in page.inner_text("body").lower()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert serious(page) == {}
+        page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_drift(browser, finished_study, small_table, tmp_path, scheme):
+    longer = small_table.with_columns(pl.concat_str("text", "text", separator=" ").alias("text"))
+    same, other = tmp_path / "same.html", tmp_path / "other.html"
+    for table, out, label in ((small_table, same, ()), (longer, other, ("label",))):
+        write_drift(finished_study / "best", table, out, label=label, group="patient")
+    for viewport, file in product((LAPTOP, PHONE), (same, other)):
+        page = browser.new_page(viewport=viewport, color_scheme=scheme)
+        asked, said = [], []
+        page.on("request", lambda sent, asked=asked: asked.append(sent.url))
+        page.on("console", lambda line, said=said: said.append(line.text))
+        page.goto(f"file://{file}")
+        assert asked == [f"file://{file}"]
+        assert said == []
+        assert (page.locator("svg.bins rect").count() > 0) == (file == other)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert serious(page) == {}
         page.close()

@@ -1,12 +1,12 @@
 """A bundle: a fitted classifier as a folder of plain files, opened offline anywhere.
 
 ``bundle.json`` (settings, classes, threshold, where it came from), weights as safetensors,
-tokenizer or terms as JSON, and a model card. No pickles: opening a bundle runs no code of it.
+tokenizer or terms as JSON, what its notes were like as counts, and a model card. No pickles:
+opening a bundle runs no code of it, and what was not saved so is refused (`bundle_checks.py`).
 """
 
 import hashlib
 import importlib.metadata
-import json
 import math
 import os
 import shutil
@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from clinadapt import families
+from clinadapt import bundle_checks, families, stored
+from clinadapt.bundle_checks import CARD, MOST_BYTES, RECORD, REFERENCE
 from clinadapt.card import model_card
 from clinadapt.classifier import NoteClassifier
-from clinadapt.errors import InputError
+from clinadapt.drift.reference import Reference
+from clinadapt.errors import ClinadaptError, InputError, describe_unexpected
 from clinadapt.threshold import Threshold
 
-FORMAT = 1
-RECORD = "bundle.json"
+FORMAT = 2
 MODEL_FOLDER = "model"
-CARD = "README.md"
 STUDY_FOLDERS = ("best", "recommended")
 
 
@@ -55,7 +55,7 @@ def save_bundle(
     settings = families.settings_of(model)
     for name in ("encoder", "vectors"):  # a name or a path of the machine that made it
         if settings.get(name) is not None:
-            settings[name] = Path(settings[name]).name
+            settings[name] = Path(os.path.abspath(settings[name])).name
     record = {
         "format": FORMAT,
         "clinadapt": importlib.metadata.version("clinadapt"),
@@ -71,9 +71,11 @@ def save_bundle(
         },
         "provenance": provenance or {},
     }
-    text = json.dumps(record, ensure_ascii=False, indent=2)
-    (partial / RECORD).write_text(text, encoding="utf-8")
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
+    if classifier.reference_ is not None:
+        text = classifier.reference_.model_dump_json(indent=1)
+        (partial / REFERENCE).write_text(text, encoding="utf-8")
+    bundle_checks.seal(partial, record)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
     return folder
@@ -85,17 +87,22 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        Not a bundle, or one of another format.
+        Not a bundle, one of another format, or not as it was saved.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
         raise InputError(f"{folder} is not a bundle (no {RECORD}); expected a folder like OUT/best")
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record = stored.read_json(path, MOST_BYTES[RECORD])
+    if not isinstance(record, dict):
+        raise InputError(f"{folder} is not a bundle: {RECORD} holds no mapping")
     if record.get("format") != FORMAT:
+        # An older one has no checksums; reading it anyway would let anybody do without them.
         raise InputError(
-            f"{folder} has bundle format {record.get('format')}, this version reads {FORMAT}: "
-            f"use clinadapt {record.get('clinadapt')}"
+            f"{folder} has bundle format {record.get('format')}, this version reads {FORMAT}: fit "
+            "and save it again (`clinadapt study`, run again in its folder, does so), or open it "
+            f"with the clinadapt that wrote it ({record.get('clinadapt')})"
         )
+    bundle_checks.check_record(Path(folder), record)
     return record
 
 
@@ -106,14 +113,11 @@ def name_of(folder: str | Path) -> str:
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Version of a bundle's model: hash of all its files but the card, in 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    files = (path for path in Path(folder).rglob("*") if path.is_file() and path.name != CARD)
-    for path in sorted(files):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return digest.hexdigest()[:16]
+    """Version of a bundle's model: hash of its record, in 16 hexadecimal digits.
+
+    The record holds the hashes of all files but the card.
+    """
+    return hashlib.sha256((Path(folder) / RECORD).read_bytes()).hexdigest()[:16]
 
 
 def load(folder: str | Path) -> NoteClassifier:
@@ -128,12 +132,31 @@ def load(folder: str | Path) -> NoteClassifier:
     -------
     NoteClassifier
         Fitted, with the very probabilities of the one that was saved.
+
+    Raises
+    ------
+    InputError
+        Not a bundle, or not as it was saved: which files differ is said.
     """
-    record = read_record(folder)
+    folder, record = Path(folder), read_record(folder)
+    try:
+        bundle_checks.check_files(folder, record)
+        return _open(folder, record)
+    except ClinadaptError:
+        raise
+    except Exception as error:  # whatever a file that was made to harm may lead to
+        raise InputError(
+            f"{folder} cannot be opened ({describe_unexpected(error)}): the bundle is damaged, was "
+            "made by another version, or this is a fault of clinadapt, which its maintainers "
+            "would like to hear of"
+        ) from error
+
+
+def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     model = families.build(record["family"], record["settings"])
     classifier = NoteClassifier(model, metric=record["metric"])
     classes = np.array(record["classes"])
-    classifier.model_ = model.load(Path(folder) / MODEL_FOLDER, record["task"], len(classes))
+    classifier.model_ = model.load(folder / MODEL_FOLDER, record["task"], len(classes))
     classifier.classes_ = classes
     classifier.task_ = record["task"]
     classifier.metric_ = record["metric"]
@@ -142,4 +165,6 @@ def load(folder: str | Path) -> NoteClassifier:
     classifier.threshold_ = Threshold(
         float("nan") if value is None else value, record["threshold"]["at_least_one"]
     )
+    path = folder / REFERENCE
+    classifier.reference_ = Reference.read(path) if path.is_file() else None
     return classifier

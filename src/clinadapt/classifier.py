@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,9 @@ from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.labels import Labels
 from clinadapt.split import carve_validation
 from clinadapt.texts import Texts
+
+if TYPE_CHECKING:
+    from clinadapt.drift.reference import Reference
 
 
 class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -51,6 +54,8 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     validation_probabilities_ : ndarray of shape [validation note, class]
     cut_ : dict
         Notes of the training and the validation part that were longer than allowed.
+    reference_ : Reference, optional
+        What the validation notes were like, as counts; see `clinadapt.drift`.
 
     Examples
     --------
@@ -106,20 +111,40 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"expected as many labels and groups as texts, got {len(texts)} texts, "
                 f"{len(found)} labels, {len(clusters)} groups"
             )
-        held = carve_validation(found.matrix, clusters, self.validation_fraction, self.seed)
-        train, validation = np.flatnonzero(~held), np.flatnonzero(held)
+        carved = carve_validation(found.matrix, clusters, self.validation_fraction, self.seed)
+        train, validation = np.flatnonzero(~carved), np.flatnonzero(carved)
         if not len(validation):
             raise InputError(
                 f"{len(texts)} notes are too few to carve out {self.validation_fraction:.0%} "
                 "for validation"
             )
         self.indicator_ = labelling.is_indicator(y)
-        return self.fit_parts(
-            texts.take(train),
-            found.take(train),
-            texts.take(validation),
-            found.take(validation),
+        held = texts.take(validation), found.take(validation)
+        self.fit_parts(texts.take(train), found.take(train), *held)
+        return self.describe_notes(texts.take(train), *held, clusters[validation])
+
+    def describe_notes(
+        self,
+        texts: Sequence[str],
+        validation_texts: Sequence[str],
+        validation_labels: Labels,
+        clusters: NDArray[np.int64],
+    ) -> Self:
+        """Count what the notes of the fit are like, for `clinadapt.drift`.
+
+        Parameters
+        ----------
+        texts, validation_texts : sequence of str
+        validation_labels : Labels
+        clusters : ndarray of int64, shape [validation note]
+            Patient of each.
+        """
+        from clinadapt.drift.reference import make_reference
+
+        self.reference_: Reference | None = make_reference(
+            self, texts, validation_texts, validation_labels, clusters
         )
+        return self
 
     def fit_parts(
         self,
@@ -151,6 +176,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": cut_in_validation,
         }
         self.validation_probabilities_ = probabilities
+        self.reference_ = None
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
         if getattr(self.model_, "refit", False):
             both = labels.join(validation_labels)

@@ -8,11 +8,13 @@ import typer
 
 from clinadapt.commands.beforehand import check, encoders
 from clinadapt.commands.bundle import explain, predict
+from clinadapt.commands.cache import cache
+from clinadapt.commands.drift import drift
 from clinadapt.commands.folder import errors, report, track
 from clinadapt.commands.pretrain import pretrain
 from clinadapt.commands.serve import serve, token
 from clinadapt.commands.study import plan, study
-from clinadapt.errors import ClinadaptError
+from clinadapt.errors import ClinadaptError, describe_unexpected
 
 app = typer.Typer(
     name="clinadapt",
@@ -22,7 +24,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-COMMANDS = (study, plan, check, predict, serve, explain, errors, report, track, encoders, pretrain)
+COMMANDS = (
+    study, plan, check, predict, serve, explain, errors, drift, report, track, encoders, pretrain,
+    cache,
+)  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(token, name="token")
@@ -46,3 +51,12 @@ def main(arguments: list[str] | None = None) -> Any:
             raise
         print(f"error: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
         return sys.exit(2)
+    except Exception as error:
+        if os.environ.get("CLINADAPT_DEBUG"):
+            raise
+        print(
+            f"error: {describe_unexpected(error)}, a fault of clinadapt (its message may quote "
+            "notes: set CLINADAPT_DEBUG=1 to see it)",
+            file=sys.stderr,
+        )
+        return sys.exit(1)

@@ -181,15 +181,18 @@ def difference(value: float, resampled: Floats, freedom: int) -> Difference:
 
 
 def corrected(family: Sequence[Difference]) -> list[Difference]:
+    """Differences of one family, their p-values corrected together."""
+    together = holm([item.p for item in family])
+    return [replace(item, corrected_p=p) for item, p in zip(family, together, strict=True)]
+
+
+def holm(family: Sequence[float]) -> list[float]:
     """Holm: the smallest p times the number of comparisons, the next times one less, and so on."""
-    p = np.array([item.p for item in family])
+    p = np.asarray(family, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     together = np.empty_like(p)
     together[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return [
-        replace(item, corrected_p=min(1.0, float(p_together)))
-        for item, p_together in zip(family, together, strict=True)
-    ]
+    return np.minimum(1.0, together).tolist()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Where and how a model is fitted, as opposed to which model it is (its settings)."""
 
 import atexit
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+SESSION = "clinadapt-states-"
 Progress = Callable[[str, int, int], None]
 Finished = Callable[[dict[str, Any]], None]
 
@@ -70,6 +72,7 @@ class Context:
 @cache
 def session_cache() -> Path:
     """Folder of frozen states of this process, deleted when it ends."""
-    folder = Path(tempfile.mkdtemp(prefix="clinadapt-"))
+    # Whose it is stands in the name: what a killed process left can be told from what is in use.
+    folder = Path(tempfile.mkdtemp(prefix=f"{SESSION}{os.getpid()}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -1,6 +1,8 @@
 """Errors that a user can mend: they say what was expected, what came, and what to do."""
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class ClinadaptError(Exception):
@@ -35,3 +37,11 @@ class MissingExtraError(ClinadaptError, ImportError):
 
 class NetworkForbiddenError(ClinadaptError, OSError):
     """Something tried to reach the network in offline mode."""
+
+
+def describe_unexpected(error: BaseException) -> str:
+    """Kind and place of an error that nobody expected; not its message, which may quote a note."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "clinadapt" in frame.filename] or list(frames)
+    place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown place"
+    return f"{type(error).__name__} at {place}"

@@ -27,6 +27,7 @@ from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.encoding import Reader, encode, runs
 from clinadapt.machine import Precision, compute_dtype
 from clinadapt.memory import give_back_freed
+from clinadapt.private import make_private
 from clinadapt.shards import SIDECAR, Shard, discard, open_shard, write_shard
 from clinadapt.tokens import Tokens
 
@@ -153,7 +154,8 @@ class FeatureStore:
         """
         dtype = compute_dtype(precision, device)
         folder = self._folder(encoder, boundary, dtype, device, backend)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         shelf = _Shelf(list(self._open(folder)))
         lazily = _Lazily(lambda: make_reader(backend, encoder, boundary, dtype, device))
         found, notes, encoded = [], 0, 0

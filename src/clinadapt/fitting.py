@@ -173,6 +173,7 @@ def fit_cell(
         "metrics": content["metrics"],
         "environment": environment,
     }
+    classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
     save_bundle(classifier, folder / results.BUNDLE, provenance)
     content["cost"]["disk_bytes"] = cost.folder_bytes(folder / results.BUNDLE)
     content["cost"]["seconds"] = time.perf_counter() - started

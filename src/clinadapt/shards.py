@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
+OWNER_ONLY = 0o600
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
 SIDECAR = ".json"
 DATA = ".safetensors"
@@ -66,10 +67,13 @@ def write_shard(folder: Path, shard: Shard) -> Path:
         "hashes": torch.from_numpy(shard.hashes.view(np.int64)),
         "lengths": torch.from_numpy(shard.lengths),
     }
-    save_file(content, folder / f"{name}.tmp")
-    os.replace(folder / f"{name}.tmp", data)
+    partial = folder / f"{name}.tmp"
+    save_file(content, partial)
+    partial.chmod(OWNER_ONLY)
+    os.replace(partial, data)
     sidecar, partial = folder / f"{name}{SIDECAR}", folder / f"{name}{SIDECAR}.tmp"
     record = {"sha256": _checksum(data), "seconds": shard.seconds}
+    partial.touch(mode=OWNER_ONLY)
     partial.write_text(json.dumps(record), encoding="utf-8")
     os.replace(partial, sidecar)
     return sidecar

@@ -8,7 +8,6 @@ the leader's, and the best so far of the row at hand.
 import os
 import shutil
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -19,15 +18,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from clinadapt import bundle as bundles
 from clinadapt import metrics, results
 from clinadapt.board import Board
-from clinadapt.bundle import RECORD
+from clinadapt.bundle_checks import RECORD
 from clinadapt.cells import FORMAT, CellFolders
 from clinadapt.context import Context, Finished, Progress, no_progress
 from clinadapt.description import describe, summarize
 from clinadapt.design import Cell, Design, expand, load_design
 from clinadapt.energy import Meter
-from clinadapt.errors import ClinadaptError, EncoderNotFoundError, InputError, LimitError
+from clinadapt.errors import (
+    ClinadaptError,
+    EncoderNotFoundError,
+    InputError,
+    LimitError,
+    describe_unexpected,
+)
 from clinadapt.fitting import CHECKPOINT, Material, fit_cell
 from clinadapt.machine import environment
 from clinadapt.notes import Notes
@@ -302,11 +308,10 @@ class Study:
 
     def _ensure_bundle(self, cell: Cell, target: Path, progress: Progress) -> None:
         """Put a cell's bundle at a place, fitting it again if it is gone."""
-        there = results.read_json(target / RECORD)
-        if there is not None and there["provenance"].get("cell") == self.folders.id(cell):
+        if _holds(target, self.folders.id(cell)):
             return
         folder = self.folders.folder(cell)
-        if not (folder / results.BUNDLE / RECORD).is_file():
+        if not _holds(folder / results.BUNDLE, self.folders.id(cell)):
             self._fit(cell, folder, progress)
             forget(folder / CHECKPOINT)
         partial = target.with_name(f"{target.name}.tmp")
@@ -340,6 +345,14 @@ class Study:
         )
 
 
+def _holds(bundle: Path, cell: str) -> bool:
+    """Whether a folder is a cell's bundle, in the format of this version."""
+    record = results.read_json(bundle / RECORD)
+    if record is None or record.get("format") != bundles.FORMAT:
+        return False
+    return bool(record.get("provenance", {}).get("cell") == cell)
+
+
 def _link_or_copy(source: str, target: str) -> str:
     try:
         os.link(source, target)
@@ -350,10 +363,7 @@ def _link_or_copy(source: str, target: str) -> str:
 
 def _describe(error: Exception) -> str:
     """Kind and place of an unexpected error; not its message, which may quote a note."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "clinadapt" in frame.filename] or list(frames)
-    place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown place"
-    text = f"{type(error).__name__} at {place}"
+    text = describe_unexpected(error)
     if os.environ.get("CLINADAPT_DEBUG"):
         return f"{text}: {error}"
     return f"{text} (its message may quote notes: set CLINADAPT_DEBUG=1 and --retry to see it)"

@@ -91,10 +91,10 @@ class MoETransformer(nn.Module):
         vocabulary: Annotated[int, Ge(1)],
         max_tokens: Annotated[int, Ge(1)],
         width: Annotated[int, Ge(1)] = 32,
-        blocks: Annotated[int, Ge(1)] = 1,
+        blocks: Annotated[int, Interval(ge=1, le=256)] = 1,
         heads: Annotated[int, Ge(1)] = 2,
         feed_forward: Annotated[int, Ge(1)] = 32,
-        experts: Annotated[int, Ge(2)] = 10,
+        experts: Annotated[int, Interval(ge=2, le=1024)] = 10,
         balance_weight: Annotated[float, Ge(0)] = 0.01,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     ) -> None:

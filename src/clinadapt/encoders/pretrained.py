@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from clinadapt.encoders import configuration
 from clinadapt.encoders.catalog import CATALOG, WEIGHTS, resolve
 from clinadapt.errors import EncoderNotFoundError, InputError
 
@@ -176,7 +177,8 @@ class PretrainedEncoder:
     def causal(self) -> bool:
         """Whether a token sees only what stands before it, as in decoders; measured.
 
-        The architecture decides, not the weights: one layer with random ones is asked.
+        The architecture decides, not the weights: one layer with random ones is asked, and few
+        words (a whole vocabulary of random states took most of the time to open a bundle).
         """
         from transformers import AutoModel
 
@@ -185,7 +187,8 @@ class PretrainedEncoder:
         text.num_hidden_layers = 1
         if getattr(text, "layer_types", None):
             text.layer_types = text.layer_types[:1]
-        ids = torch.tensor([[5, 6, 7], [5, 6, 8]]) % int(text.vocab_size)
+        text.vocab_size, text.pad_token_id = 9, 0
+        ids = torch.tensor([[5, 6, 7], [5, 6, 8]])
         with quiet(), torch.random.fork_rng(), torch.inference_mode():
             model = AutoModel.from_config(config).eval()
             states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
@@ -266,6 +269,7 @@ def save_encoder_files(encoder: PretrainedEncoder, folder: Path) -> None:
     """Write what rebuilds the empty model and tokenizer, and the licence if it is a file."""
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((encoder.folder / "config.json").read_text(encoding="utf-8"))
+    config = configuration.plain(config)
     config.pop("_name_or_path", None)  # a path of the machine that made it
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     encoder.tokenizer.save(str(folder / TOKENIZER_FILE))

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
+import torch
 from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from clinadapt import settings
+from clinadapt import settings, stored
 from clinadapt.context import Context
+from clinadapt.errors import InputError
 from clinadapt.families import neural
 from clinadapt.families.mlp import DenseNetwork
 from clinadapt.families.tfidf import TfidfFeatures
@@ -77,6 +79,8 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         Longest word n-gram.
     max_features : int
         Most frequent terms kept.
+    min_notes : int
+        Notes that must share a term for it to be kept.
     inner, code : int
         Width of the autoencoder's hidden layers and of its code.
     classifier_inner : int
@@ -94,6 +98,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         self,
         words: Annotated[int, Ge(1)] = 1,
         max_features: Annotated[int, Ge(1)] = 10_000,
+        min_notes: Annotated[int, Ge(1)] = 2,
         inner: Annotated[int, Ge(1)] = 256,
         code: Annotated[int, Ge(1)] = 128,
         classifier_inner: Annotated[int, Ge(0)] = 64,
@@ -109,6 +114,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.words = words
         self.max_features = max_features
+        self.min_notes = min_notes
         self.inner = inner
         self.code = code
         self.classifier_inner = classifier_inner
@@ -179,7 +185,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _features(self) -> TfidfFeatures:
-        return TfidfFeatures(self.words, max_features=self.max_features)
+        return TfidfFeatures(self.words, False, self.max_features, self.min_notes)
 
     def _build(self, task: Task, classes: int) -> None:
         self.task_: Task = task
@@ -219,20 +225,22 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         neural.save_weights(self._weights(), folder)
 
     def _weights(self) -> dict[str, Tensor]:
-        networks = {"autoencoder": self.autoencoder_, "classifier": self.classifier_}
-        weights = {
-            f"{name}.{key}": tensor
-            for name, network in networks.items()
-            for key, tensor in network.state_dict().items()
-        }
-        return weights | {"center": self._center, "scale": self._scale}
+        return self._networks().state_dict() | {"center": self._center, "scale": self._scale}
 
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote."""
         self.features_ = self._features().load(folder)
+        with torch.device("meta"):  # of the size that the settings imply, without the memory
+            self._build(task, classes)
+        codes = {"center": (self.code,), "scale": (self.code,)}
+        stored.require(self._networks(), folder / neural.WEIGHTS_FILE, further=codes)
         self._build(task, classes)
         saved = neural.read_weights(folder)
         self._center, self._scale = saved.pop("center"), saved.pop("scale")
-        both = nn.ModuleDict({"autoencoder": self.autoencoder_, "classifier": self.classifier_})
-        neural.fill(both, saved, folder)
+        if not (self._scale > 0).all():
+            raise InputError(f"{neural.WEIGHTS_FILE}: the codes' scale must be above zero")
+        self._networks().load_state_dict(saved)
         return self
+
+    def _networks(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"autoencoder": self.autoencoder_, "classifier": self.classifier_})

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Self
 import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
-from clinadapt import settings
+from clinadapt import settings, stored
 from clinadapt.context import Context
 from clinadapt.families.tfidf import TfidfFeatures
 from clinadapt.labels import Labels, Task
@@ -34,6 +34,8 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         Inverse strength of the L2 penalty.
     class_weight : {"balanced", "none"}
     max_features : int, optional
+    min_notes : int
+        Notes that must share a term for it to be kept.
     refit : bool
         Once the threshold is chosen, fit again on training and validation notes together: more
         labels for the same money. Scores on validation stay those of the first fit.
@@ -46,6 +48,7 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         C: Annotated[float, Gt(0)] = 10.0,
         class_weight: ClassWeight = "balanced",
         max_features: Annotated[int, Ge(1)] | None = None,
+        min_notes: Annotated[int, Ge(1)] = 2,
         refit: bool = False,
     ) -> None:
         self.words = words
@@ -53,6 +56,7 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         self.C = C
         self.class_weight = class_weight
         self.max_features = max_features
+        self.min_notes = min_notes
         self.refit = refit
 
     def fit(
@@ -76,7 +80,7 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _features(self) -> TfidfFeatures:
-        return TfidfFeatures(self.words, self.characters, self.max_features)
+        return TfidfFeatures(self.words, self.characters, self.max_features, self.min_notes)
 
     def _fit_one(self, matrix: Any, target: NDArray[np.int64]) -> tuple[Any, Any]:
         if len(np.unique(target)) == 1:  # a label that no, or every, training note carries
@@ -116,7 +120,9 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote."""
         self.features_ = self._features().load(folder)
-        saved = load_file(folder / LINEAR_FILE)
+        rows = 1 if task == "binary" else classes
+        shapes = {"coefficients": (rows, len(self.features_)), "intercepts": (rows,)}
+        saved = stored.read_arrays(folder / LINEAR_FILE, shapes)
         self.coefficients_, self.intercepts_ = saved["coefficients"], saved["intercepts"]
         self.task_ = task
         self._finish()

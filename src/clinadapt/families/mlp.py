@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
+import torch
 from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from clinadapt import settings
+from clinadapt import settings, stored
 from clinadapt.context import Context
 from clinadapt.families import neural
 from clinadapt.families.tfidf import TfidfFeatures
@@ -56,6 +57,8 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         Longest word n-gram.
     max_features : int
         Most frequent terms kept.
+    min_notes : int
+        Notes that must share a term for it to be kept.
     inner : int
         Units of the hidden layer.
     dropout : float
@@ -70,6 +73,7 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         self,
         words: Annotated[int, Ge(1)] = 2,
         max_features: Annotated[int, Ge(1)] = 20_000,
+        min_notes: Annotated[int, Ge(1)] = 2,
         inner: Annotated[int, Ge(1)] = 64,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5,
         epochs: Annotated[int, Ge(1)] = 20,
@@ -82,6 +86,7 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.words = words
         self.max_features = max_features
+        self.min_notes = min_notes
         self.inner = inner
         self.dropout = dropout
         self.epochs = epochs
@@ -127,7 +132,7 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _features(self) -> TfidfFeatures:
-        return TfidfFeatures(self.words, max_features=self.max_features)
+        return TfidfFeatures(self.words, False, self.max_features, self.min_notes)
 
     def _build(self, task: Task, classes: int) -> None:
         self.task_: Task = task
@@ -153,6 +158,9 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote."""
         self.features_ = self._features().load(folder)
+        with torch.device("meta"):  # of the size that the settings imply, without the memory
+            self._build(task, classes)
+        stored.require(self.network_, folder / neural.WEIGHTS_FILE)
         self._build(task, classes)
-        neural.fill(self.network_, neural.read_weights(folder), folder)
+        neural.fill(self.network_, folder)
         return self

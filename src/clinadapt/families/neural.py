@@ -11,9 +11,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from clinadapt import metrics
+from clinadapt import metrics, stored
 from clinadapt.context import Context
-from clinadapt.errors import InputError
 from clinadapt.labels import Labels, Task
 from clinadapt.objective import ClassLoss, ClassWeight
 from clinadapt.sources import Source
@@ -121,32 +120,24 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / WEIGHTS_FILE)
 
 
-def fill(
-    network: nn.Module, saved: dict[str, Tensor], folder: Path, needed: set[str] | None = None
-) -> None:
+def fill(network: nn.Module, folder: Path, needed: set[str] | None = None) -> None:
     """Put saved tensors into a network, which must have just these.
 
     Parameters
     ----------
     network : nn.Module
-    saved : dict of str to Tensor
     folder : Path
-        Named in the error.
+        Of the weights.
     needed : set of str, optional
         Names that must be there; default all of the network's.
 
     Raises
     ------
     InputError
-        A tensor is missing or left over: nothing may stay random after a reload.
+        A tensor is missing, left over or of another shape: nothing may stay random after a reload.
     """
-    needed = set(network.state_dict()) if needed is None else needed
-    if odd := sorted(needed ^ set(saved)):
-        raise InputError(
-            f"{folder}: {len(odd)} weights do not fit this model (first: {odd[0]}): the bundle "
-            "is damaged or was made by another version"
-        )
-    network.load_state_dict(saved, strict=False)
+    stored.require(network, folder / WEIGHTS_FILE, needed)
+    network.load_state_dict(read_weights(folder), strict=False)
 
 
 def trainable(network: nn.Module) -> dict[str, Tensor]:

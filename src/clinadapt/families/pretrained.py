@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from clinadapt import settings, structures
+from clinadapt import settings, stored, structures
 from clinadapt.context import Context
 from clinadapt.dropout import replace_dropout
 from clinadapt.encoders.backends import BackendChoice
@@ -212,6 +212,14 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
                 self.structure, width, self.match_parameters, **options
             )
         return structures.STRUCTURES[self.structure](width, **options)
+
+    def _inserted(self, classes: int) -> nn.ModuleList:
+        """Head and structures, but for low-rank weights, whose rank is bounded."""
+        number = self.adapted_ if self.placement == "layers" else 1
+        if self.structure in low_rank.LOW_RANK:
+            number = 0
+        head = Head(self.encoder_.width, classes, self.inner, self.dropout)
+        return nn.ModuleList([head, *(self._make_structure() for _ in range(number))])
 
     def _build(self, task: Task, classes: int, model: Any) -> None:
         """Put the network together around a whole encoder model (None if all is frozen)."""
@@ -440,13 +448,16 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote; the encoder's own folder is not needed."""
         self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
+        with torch.device("meta"):  # of the size that the settings imply, without the memory
+            stored.require_room(folder, self.encoder_.empty())
         self._resolve()
+        with torch.device("meta"):
+            stored.require_room(folder, self._inserted(classes))
         model = None
         if self.suffix_:
             trained = self._encoder_is_trained
             model = self.encoder_.empty() if trained else self.encoder_.load()
         self._build(task, classes, model)
         self.total_parameters_ = self._count_total()
-        needed = set(neural.trainable(self.network_))
-        neural.fill(self.network_, neural.read_weights(folder), folder, needed)
+        neural.fill(self.network_, folder, set(neural.trainable(self.network_)))
         return self

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from tokenizers import Tokenizer
 
-from clinadapt import settings
+from clinadapt import settings, stored
 from clinadapt.context import Context
 from clinadapt.encoders.moe import MoETransformer
 from clinadapt.encoders.transformer import Transformer
@@ -228,6 +228,11 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote."""
         self.tokenizer_ = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        if max(self.tokenizer_.get_vocab().values()) >= self.tokenizer_.get_vocab_size():
+            raise InputError(f"{TOKENIZER_FILE}: a token's number is beyond the vocabulary")
+        with torch.device("meta"):  # of the size that the settings imply, without the memory
+            self._build(task, classes)
+        stored.require(self.network_, folder / neural.WEIGHTS_FILE)
         self._build(task, classes)
-        neural.fill(self.network_, neural.read_weights(folder), folder)
+        neural.fill(self.network_, folder)
         return self

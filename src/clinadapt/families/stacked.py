@@ -17,13 +17,14 @@ from typing import Annotated, Any, Self
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
 from sklearn.base import BaseEstimator
 
-from clinadapt import settings
+from clinadapt import settings, stored
 from clinadapt.context import Context, Ledger
+from clinadapt.errors import InputError
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.labels import Labels, Task
@@ -183,7 +184,9 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         sparse, encoder = self.parts()
         self.sparse_ = sparse.load(folder / SPARSE_FOLDER, task, classes)
         self.encoder_ = encoder.load(folder / ENCODER_FOLDER, task, classes)
-        self.weights_ = load_file(folder / BLEND_FILE)["weights"]
+        self.weights_ = stored.read_arrays(folder / BLEND_FILE, {"weights": (2,)})["weights"]
+        if (self.weights_ < 0).any():
+            raise InputError(f"{BLEND_FILE}: a weight is below zero")
         self._finish()
         return self
 

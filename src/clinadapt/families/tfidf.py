@@ -3,22 +3,25 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from clinadapt import stored
 from clinadapt.errors import InputError
 
+TERMS_FILE, IDF_FILE = "terms.json", "idf.safetensors"
+TERMS_BYTES = 2**29  # of word pairs of a million notes: 200 MB
 CHARACTERS = (3, 5)
 
 
 class TfidfFeatures:
     """Word n-grams, and character n-grams within words, weighted by TF-IDF.
 
-    Lower case, accents kept, sub-linear term frequency, terms of at least two notes; each of the
-    two blocks has rows of length 1.
+    Lower case, accents kept, sub-linear term frequency; each block has rows of length 1.
 
     Parameters
     ----------
@@ -28,12 +31,18 @@ class TfidfFeatures:
         Add n-grams of 3 to 5 characters: robust to typing errors, and several times the features.
     max_features : int, optional
         Keep the most frequent terms of each block.
+    min_notes : int
+        Notes that must share a term for it to be kept. The terms are written into a bundle.
     """
 
     def __init__(
-        self, words: int = 2, characters: bool = False, max_features: int | None = None
+        self,
+        words: int = 2,
+        characters: bool = False,
+        max_features: int | None = None,
+        min_notes: int = 2,
     ) -> None:
-        shared = {"sublinear_tf": True, "min_df": 2, "max_features": max_features}
+        shared = {"sublinear_tf": True, "min_df": min_notes, "max_features": max_features}
         self.blocks = {"words": TfidfVectorizer(ngram_range=(1, words), dtype=np.float64, **shared)}
         if characters:
             self.blocks["characters"] = TfidfVectorizer(
@@ -43,14 +52,14 @@ class TfidfFeatures:
     def fit(self, texts: Sequence[str]) -> "TfidfFeatures":
         """Learn the terms and their weights from training notes."""
         for vectorizer in self.blocks.values():
-            if len(texts) < 2 * vectorizer.min_df:  # too few notes for a term to recur
+            if vectorizer.min_df == 2 and len(texts) < 4:  # too few for a term to recur
                 vectorizer.set_params(min_df=1)
             try:
                 vectorizer.fit(texts)
             except ValueError:
                 raise InputError(
-                    f"no words of two letters or more recur in {len(texts)} training notes: "
-                    "TF-IDF needs more notes, or longer ones"
+                    f"no words of two letters or more are in {vectorizer.min_df} of {len(texts)} "
+                    "training notes: TF-IDF needs more notes, longer ones, or a smaller min_notes"
                 ) from None
         return self
 
@@ -70,19 +79,31 @@ class TfidfFeatures:
             for name, vectorizer in self.blocks.items()
         }
         text = json.dumps(terms, ensure_ascii=False)
-        (folder / "terms.json").write_text(text, encoding="utf-8")
+        (folder / TERMS_FILE).write_text(text, encoding="utf-8")
         save_file(
             {name: vectorizer.idf_ for name, vectorizer in self.blocks.items()},
-            folder / "idf.safetensors",
+            folder / IDF_FILE,
         )
 
     def load(self, folder: Path) -> "TfidfFeatures":
         """Read what `save` wrote."""
-        terms = json.loads((folder / "terms.json").read_text(encoding="utf-8"))
-        idf = load_file(folder / "idf.safetensors")
+        terms = stored.read_json(folder / TERMS_FILE, TERMS_BYTES)
+        _check_terms(terms, set(self.blocks))
+        shapes = {name: (len(found),) for name, found in terms.items()}
+        idf = stored.read_arrays(folder / IDF_FILE, shapes)
         for name, vectorizer in self.blocks.items():
             vectorizer.set_params(
                 vocabulary={term: column for column, term in enumerate(terms[name])}
             )
             vectorizer.idf_ = idf[name]
         return self
+
+
+def _check_terms(terms: Any, blocks: set[str]) -> None:
+    """Raise unless every block has a list of words, each once."""
+    if not isinstance(terms, dict) or set(terms) != blocks:
+        raise InputError(f"{TERMS_FILE}: expected terms of {', '.join(sorted(blocks))}")
+    for name, found in terms.items():
+        texts = isinstance(found, list) and found and all(isinstance(term, str) for term in found)
+        if not texts or len(set(found)) < len(found):
+            raise InputError(f"{TERMS_FILE}: expected a list of terms of {name}, each once")

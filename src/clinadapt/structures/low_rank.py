@@ -7,7 +7,7 @@ last layer, and they are not structures of the registry.
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import nn
 
 from clinadapt import settings
@@ -33,7 +33,7 @@ class LowRankOptions:
 
     def __init__(
         self,
-        rank: Annotated[int, Ge(1)] = 8,
+        rank: Annotated[int, Interval(ge=1, le=4096)] = 8,
         alpha: float | None = None,
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.05,
         targets: Literal["all", "attention"] = "all",

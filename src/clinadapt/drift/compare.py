@@ -1,0 +1,355 @@
+"""New notes held against the reference of a bundle: what changed, how much, whether it matters.
+
+Every quantity is tested; the p-values are corrected together (Holm 1979), so that all of them cry
+wolf in at most one of twenty sets of notes of the same source. With many notes everything can be
+told apart, so drift is only what is also large enough: by the population stability index, with
+the limits of its custom (0.1 and 0.25).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from clinadapt import metrics
+from clinadapt.classifier import NoteClassifier
+from clinadapt.comparison import SIGNIFICANCE, holm
+from clinadapt.drift.histogram import Comparison, Counts, compare, count_values
+from clinadapt.drift.readings import count_words, readings
+from clinadapt.drift.reference import (
+    Measured,
+    Reference,
+    Values,
+    by_cluster,
+    count_classes,
+    measured,
+    performance_names,
+    scores_of,
+)
+from clinadapt.errors import InputError
+from clinadapt.labels import Labels
+
+Verdict = Literal["none", "slight", "moderate", "large"]
+Kind = Literal["notes", "scores", "words", "classes"]
+MODERATE, LARGE = 0.1, 0.25
+# Of a class's share, and of a score that became worse.
+SHARE_MODERATE, SHARE_LARGE = 0.05, 0.15
+WORSE, MUCH_WORSE = 0.02, 0.1
+LEAST_NOTES = 30
+SHOWN_WORDS = 10
+INTERVAL = 2 * float(norm.ppf(0.975))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A quantity, at fitting and now.
+
+    Attributes
+    ----------
+    name : str
+        Of the quantity; the class, if it is one of a class.
+    kind : {"notes", "scores", "words", "classes"}
+    before, now : float, optional
+        Mean, or share of the notes; None of words.
+    edges : list of float
+        Inner edges of the bins.
+    shares_before, shares_now : list of float, [bin]
+    compared : Comparison
+    p : float
+        Corrected for the number of quantities.
+    verdict : {"none", "slight", "moderate", "large"}
+        "slight" can be told from chance and does not matter.
+    """
+
+    name: str
+    kind: Kind
+    before: float | None
+    now: float | None
+    edges: list[float]
+    shares_before: list[float]
+    shares_now: list[float]
+    compared: Comparison
+    p: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A score at fitting and on the new notes.
+
+    Attributes
+    ----------
+    name : str
+    before, now : Measured
+    difference, low, high : float
+        Now less then, with its 95 % interval; of losses, less is better.
+    p : float
+        Corrected for the number of quantities.
+    verdict : {"none", "slight", "moderate", "large"}
+    """
+
+    name: str
+    before: Measured
+    now: Measured
+    difference: float
+    low: float
+    high: float
+    p: float
+    verdict: Verdict
+
+    @property
+    def better(self) -> bool:
+        """Whether the change is for the better."""
+        return self.difference * metrics.sign(self.name) > 0
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What was found.
+
+    Attributes
+    ----------
+    notes, groups : int
+        New notes, and their patients where these are known.
+    reference_notes : int
+    measured_on : {"test", "validation"}
+        Notes of the scores at fitting.
+    findings : list of Finding
+    performance : list of Performance
+    moved : list of (str, float, float)
+        Words whose share of all words changed most, with the share then and now.
+    """
+
+    notes: int
+    groups: int | None
+    reference_notes: int
+    measured_on: str
+    findings: list[Finding]
+    performance: list[Performance]
+    moved: list[tuple[str, float, float]]
+
+    @property
+    def drifted(self) -> bool:
+        """Whether anything changed that matters."""
+        everything: list[Finding | Performance] = [*self.findings, *self.performance]
+        return any(one.verdict in ("moderate", "large") for one in everything)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        performance = [
+            {**vars(one), "before": one.before.model_dump(), "now": one.now.model_dump()}
+            for one in self.performance
+        ]
+        return {"drifted": self.drifted, **asdict(self), "performance": performance}
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """What is compared: counts at fitting and now, of the same bins."""
+
+    name: str
+    kind: Kind
+    edges: list[float]
+    before: Counts
+    now: Counts
+    means: tuple[float, float] | None = None
+
+
+def find_drift(
+    classifier: NoteClassifier,
+    texts: Sequence[str],
+    groups: NDArray[np.int64] | None = None,
+    labels: Labels | None = None,
+    tested: Mapping[str, Measured] | None = None,
+    resamples: int = 1000,
+) -> Drift:
+    """Hold new notes against those that a classifier was fitted on.
+
+    Parameters
+    ----------
+    classifier : NoteClassifier
+        From a bundle.
+    texts : sequence of str
+        New notes.
+    groups : ndarray of int64, shape [note], optional
+        Patient of each note. Without them, notes are taken to be as much alike as at fitting.
+    labels : Labels, optional
+        Of the new notes, in the order of the classifier's classes.
+    tested : mapping of str to Measured, optional
+        Scores on the test notes of the fitting, by metric; default those on its validation notes,
+        which the reference holds.
+    resamples : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        A bundle without a reference, or too few notes.
+    """
+    reference = classifier.reference_
+    if reference is None:
+        raise InputError(
+            "the bundle holds no counts of the notes that it was fitted on: fit and save it again"
+        )
+    if len(texts) < LEAST_NOTES:
+        raise InputError(
+            f"expected at least {LEAST_NOTES} notes, got {len(texts)}: so few can tell nothing"
+        )
+    clusters = np.arange(len(texts))
+    if groups is not None:
+        clusters = np.unique(groups, return_inverse=True)[1]
+    probabilities = classifier.predict_proba(texts)
+    quantities = [
+        *_of_notes(classifier, reference, texts, clusters),
+        *_of_scores(classifier, reference, probabilities, clusters),
+    ]
+    performance: list[Performance] = []
+    if labels is not None:
+        quantities += _of_classes(reference, labels, clusters)
+        names = performance_names(classifier)
+        predicted = classifier.predict_matrix(probabilities)
+        statistics = metrics.Statistics(labels, probabilities, predicted, names)
+        now = measured(metrics.bootstrap(clusters, statistics, resamples))
+        before = reference.performance if tested is None else tested
+        performance = [
+            _performance(name, before[name], now[name])
+            for name in names
+            if name in before and name in now
+        ]
+    if groups is None:
+        quantities = [replace(one, now=_as_alike(one.now, one.before)) for one in quantities]
+    compared = [compare(one.before, one.now) for one in quantities]
+    together = holm([*(found.p for found in compared), *(one.p for one in performance)])
+    findings = [
+        _finding(one, found, p)
+        for one, found, p in zip(quantities, compared, together, strict=False)
+    ]
+    return Drift(
+        notes=len(texts),
+        groups=None if groups is None else int(clusters.max()) + 1,
+        reference_notes=reference.notes,
+        measured_on=reference.measured_on if tested is None else "test",
+        findings=findings,
+        performance=[
+            replace(one, p=p, verdict=_of_performance(one, p))
+            for one, p in zip(performance, together[len(findings) :], strict=True)
+        ],
+        moved=_moved(reference, quantities),
+    )
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def _of_notes(
+    classifier: NoteClassifier,
+    reference: Reference,
+    texts: Sequence[str],
+    clusters: NDArray[np.int64],
+) -> Iterator[_Quantity]:
+    for name, values in readings(classifier, texts).items():
+        if name in reference.readings:
+            yield _values(name, "notes", reference.readings[name], values, clusters)
+    if reference.words is not None:
+        table = count_words(texts, reference.words.words)
+        if table.any():
+            now = by_cluster(table, clusters)
+            yield _Quantity("words", "words", [], reference.words.counted, now)
+
+
+def _of_scores(
+    classifier: NoteClassifier,
+    reference: Reference,
+    probabilities: NDArray[np.float64],
+    clusters: NDArray[np.int64],
+) -> Iterator[_Quantity]:
+    for name, values in scores_of(classifier, probabilities).items():
+        if name in reference.scores:
+            yield _values(name, "scores", reference.scores[name], values, clusters)
+
+
+def _of_classes(
+    reference: Reference, labels: Labels, clusters: NDArray[np.int64]
+) -> Iterator[_Quantity]:
+    for name, now in count_classes(labels, clusters).items():
+        if name in reference.classes:
+            before = reference.classes[name]
+            means = (float(before.shares[1]), float(now.shares[1]))
+            yield _Quantity(name, "classes", [], before, now, means)
+
+
+def _values(
+    name: str, kind: Kind, before: Values, values: NDArray[np.float64], clusters: NDArray[np.int64]
+) -> _Quantity:
+    now = count_values(values, clusters, before.edges)
+    means = (before.mean, float(values.mean()))
+    return _Quantity(name, kind, before.edges, before.counted, now, means)
+
+
+def _as_alike(now: Counts, before: Counts) -> Counts:
+    """Counts whose clusters are not known, taken to be as much alike as those at fitting."""
+    return now.model_copy(
+        update={
+            "design_effect": max(now.design_effect, before.design_effect),
+            "degrees": min(now.degrees, before.degrees),
+        }
+    )
+
+
+def _performance(name: str, before: Measured, now: Measured) -> Performance:
+    difference = now.value - before.value
+    # The two are of different notes, so their variances add.
+    error = float(np.hypot(before.high - before.low, now.high - now.low)) / INTERVAL
+    p = 2 * float(norm.sf(abs(difference) / error)) if error else float(difference == 0)
+    half = INTERVAL / 2 * error
+    return Performance(
+        name, before, now, difference, difference - half, difference + half, p, "none"
+    )
+
+
+# ---------------------------------------------------------------- what it amounts to
+
+
+def _finding(one: _Quantity, found: Comparison, p: float) -> Finding:
+    moderate, large, size = MODERATE, LARGE, found.psi
+    if one.kind == "classes":
+        moderate, large, size = SHARE_MODERATE, SHARE_LARGE, found.distance
+    before, now = one.means or (None, None)
+    return Finding(
+        name=one.name,
+        kind=one.kind,
+        before=before,
+        now=now,
+        edges=one.edges,
+        shares_before=one.before.shares.tolist(),
+        shares_now=one.now.shares.tolist(),
+        compared=found,
+        p=p,
+        verdict=_verdict(p, size, moderate, large),
+    )
+
+
+def _of_performance(one: Performance, p: float) -> Verdict:
+    return _verdict(p, 0.0 if one.better else abs(one.difference), WORSE, MUCH_WORSE)
+
+
+def _verdict(p: float, size: float, moderate: float, large: float) -> Verdict:
+    if p >= SIGNIFICANCE:
+        return "none"
+    return "slight" if size < moderate else "moderate" if size < large else "large"
+
+
+def _moved(reference: Reference, quantities: Sequence[_Quantity]) -> list[tuple[str, float, float]]:
+    """Kept words that add most to the difference."""
+    found = [one for one in quantities if one.kind == "words"]
+    if reference.words is None or not found:
+        return []
+    before, now = found[0].before.shares[:-1], found[0].now.shares[:-1]
+    weight = np.square(now - before) / np.maximum(now + before, 1e-12)
+    return [
+        (reference.words.words[at], float(before[at]), float(now[at]))
+        for at in np.argsort(-weight, kind="stable")[:SHOWN_WORDS].tolist()
+    ]
