@@ -102,6 +102,8 @@ def main() -> None:
     parser.add_argument("--group")
     parser.add_argument("--split")
     parser.add_argument("--metric")
+    parser.add_argument("--encoder", nargs="+", default=[], help="instead of clinadapt-mini-fr")
+    parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     columns = Columns(
@@ -112,8 +114,9 @@ def main() -> None:
         split=options.split,
     )
     notes = read_notes(options.notes, columns)
-    overrides = {"metric": options.metric} if options.metric else None
-    study = Study(notes, DESIGN, options.out, overrides=overrides)
+    asked = {"metric": options.metric, "max_tokens": options.max_tokens}
+    overrides = {name: value for name, value in asked.items() if value is not None}
+    study = Study(notes, DESIGN, options.out, options.encoder, overrides)
     study.run(finished=lambda result: print(result["row"], result["status"], flush=True))
     evidence = study.fit_cells(lambda *_: None, lambda _: None, False).evidence
     for row in sorted(evidence.entrants, key=lambda row: -evidence.scores.value[row.row_id]):

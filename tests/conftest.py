@@ -11,14 +11,17 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["CLINADAPT_BACKEND"] = "torch"
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import postgres
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
+from clinadapt import NoteClassifier
 from clinadapt.cli import app
 from clinadapt.columns import Columns
 from clinadapt.notes import Notes, read_notes
@@ -99,6 +102,47 @@ def finished_study(
     return out
 
 
+@dataclass(frozen=True)
+class SavedClassifier:
+    """A fitted classifier and its bundle."""
+
+    classifier: NoteClassifier
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def tfidf_bundle(tmp_path_factory: pytest.TempPathFactory) -> SavedClassifier:
+    """TF-IDF + logistic regression that knows "fievre toux" (1) from "apyretique" (0)."""
+    words = [f"enfant {'fievre toux' if n % 2 else 'apyretique'} jour {n % 5}" for n in range(60)]
+    classifier = NoteClassifier().fit(words, [n % 2 for n in range(60)])
+    folder = tmp_path_factory.mktemp("tfidf") / "bundle"
+    return SavedClassifier(classifier, classifier.save(folder))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a PostgreSQL server."""
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    if request.param == "sqlite":
+        (tmp_path / "notes.db").touch()
+        return f"sqlite:///{tmp_path / 'notes.db'}"
+    server = request.getfixturevalue("postgres_server")
+    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("DROP DATABASE IF EXISTS hospital WITH (FORCE)"))
+        connection.execute(sa.text("CREATE DATABASE hospital"))
+    engine.dispose()
+    return server.replace("/postgres?", "/hospital?")
+
+
 @pytest.fixture(scope="session")
 def sites_table() -> pl.DataFrame:
     """Notes of three sites; some patients were seen at two."""
@@ -143,3 +187,34 @@ def study_of_tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     return folder / "out", done.output
+
+
+@pytest.fixture(scope="session")
+def served_bundles(
+    encoder_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """A task of each kind; the last two stand on one frozen encoder."""
+    from test_families import build, fitted
+
+    root = tmp_path_factory.mktemp("served")
+    asked = {
+        "failure": ("tfidf-logistic", "binary"),
+        "kind": ("pretrained", "multiclass"),
+        "findings": ("stacked", "multilabel"),
+    }
+    return {
+        name: fitted(build(family, encoder_folders), task).save(root / name)
+        for name, (family, task) in asked.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def server_url(served_bundles: dict[str, Path]) -> Iterator[str]:
+    """Address of a real server, without tokens."""
+    from served import running
+
+    from clinadapt.serving.app import make_app
+    from clinadapt.serving.models import Models
+
+    with running(make_app(Models(served_bundles))) as url:
+        yield url

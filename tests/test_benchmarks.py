@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import contest, page, workload
+from benchmarks import contest, page, serving, workload
 from benchmarks.contest import OURS, Entry, Plan
 from benchmarks.parts import PARTS
 from clinadapt.encoders.catalog import resolve
@@ -78,3 +78,23 @@ def test_every_part_has_entries_that_begin_with_ours(name: str, plan: Plan) -> N
         script = Path(contest.__file__).parent / "contestants" / f"{entry.script}.py"
         assert script.is_file()
     assert set(first.values()) == {OURS}
+
+
+def test_what_clients_of_a_server_record_is_judged_by_hand() -> None:
+    """Ten seconds up to the stop at 20; note 0 has 0.5, note 1 has 0.75."""
+    records = [
+        (0, 200, 0.5, 8.0, 9.0),  # warming up
+        (0, 200, 0.5, 10.0, 10.2),
+        (1, 200, 0.75, 12.0, 12.4),
+        (0, 0, None, 15.0, 15.1),  # lost
+        (1, 200, 0.25, 19.9, 20.5),  # wrong; accepted before the stop
+        (0, 503, None, 20.1, 20.2),
+        (1, 0, None, 20.2, 20.3),  # not accepted
+    ]
+    found = serving.judged(records, [0.5, 0.75], seconds=10, stopped=20, told=6)
+    assert found["answers"] == 2
+    assert found["notes_a_second"] == pytest.approx(0.2)
+    assert found["p50_ms"] == pytest.approx(300)
+    assert (found["wrong"], found["largest_difference"]) == (1, 0.5)
+    assert found["lost_before_the_stop"] == 1
+    assert (found["received_in_all"], found["lost_at_the_stop"]) == (5, 1)

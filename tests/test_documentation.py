@@ -2,7 +2,9 @@
 
 import doctest
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -10,6 +12,10 @@ import clinadapt
 from clinadapt import classifier
 from clinadapt.encoders.catalog import CATALOG
 from clinadapt.families import FAMILIES
+from clinadapt.serving import guard
+from clinadapt.serving.limits import Limits
+from clinadapt.serving.metrics import Metrics
+from clinadapt.serving.problems import Code
 from clinadapt.structures import STRUCTURES
 
 ROOT = Path(__file__).parents[1]
@@ -61,3 +67,13 @@ def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
+
+
+def test_serving_page_names_every_path_refusal_limit_and_count():
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    paths = [path for path in guard.KNOWN if not path.startswith("/page/")]
+    options = {"--" + field.name.replace("_", "-") for field in fields(Limits)}
+    fixed = {"--explained-notes", "--read-seconds"}
+    counts = [family.name for family in Metrics([]).registry.collect()]
+    for name in [*paths, *get_args(Code), *(options - fixed), *counts]:
+        assert name in text, name

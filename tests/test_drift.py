@@ -17,7 +17,7 @@ from clinadapt.drift.compare import find_drift
 from clinadapt.drift.histogram import Counts, compare, count, count_values, edges_of
 from clinadapt.drift.readings import count_words, general_words, readings, words_of
 from clinadapt.drift.reference import Reference
-from clinadapt.drift.words import headline
+from clinadapt.drift.words import headline, verdict
 from clinadapt.errors import InputError
 from clinadapt.labels import from_single
 from clinadapt.synthetic import generate
@@ -240,6 +240,7 @@ def test_labels_that_came_back(bundle, parts):
     assert worse["auroc"].verdict == "large"
     assert not worse["auroc"].better
     assert worse["brier"].verdict in ALARMS
+    assert verdict(worse["auroc"]) == "much worse"
 
 
 def test_too_little_to_tell(bundle, parts):

@@ -5,31 +5,38 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from clinadapt import NoteClassifier, results
+from clinadapt import NoteClassifier, tables
 from clinadapt.errors import InputError
 from clinadapt.predict import predict_table
+from clinadapt.scoring import run
 
 TEXTS = [f"enfant {'fievre toux' if n % 2 else 'apyretique'} jour {n % 5}" for n in range(60)]
 TABLE = pl.DataFrame({"key": [f"n{n}" for n in range(60)], "text": TEXTS})
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    return NoteClassifier().fit(TEXTS, [n % 2 for n in range(60)])
+def classifier(tfidf_bundle):
+    return tfidf_bundle.classifier
 
 
 @pytest.fixture(scope="module")
-def bundle(classifier, tmp_path_factory):
-    return classifier.save(tmp_path_factory.mktemp("bundle") / "bundle")
+def bundle(tfidf_bundle):
+    return tfidf_bundle.folder
+
+
+def at_once(monkeypatch, notes):
+    """Read and score so many notes at once."""
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", notes)
+    monkeypatch.setattr(run, "NOTES_AT_ONCE", notes)
 
 
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
-@pytest.mark.parametrize("at_once", [7, 60, 1000])
+@pytest.mark.parametrize("size", [7, 60, 1000])
 def test_blocks_make_the_predictions_of_the_whole(
-    classifier, bundle, tmp_path, monkeypatch, name, at_once
+    classifier, bundle, tmp_path, monkeypatch, name, size
 ):
-    monkeypatch.setattr(results, "NOTES_AT_ONCE", at_once)
-    assert predict_table(bundle, TABLE, tmp_path / name, id="key") == 60
+    at_once(monkeypatch, size)
+    assert predict_table(bundle, TABLE, tmp_path / name, id="key").scored == 60
     read = pl.read_csv if name.endswith("csv") else pl.read_parquet
     frame = read(tmp_path / name)
     assert frame["id"].to_list() == TABLE["key"].to_list()
@@ -41,7 +48,7 @@ def test_blocks_make_the_predictions_of_the_whole(
     assert (tmp_path / name).stat().st_mode & 0o077 == 0
     if name.endswith("parquet"):
         found = pq.ParquetFile(tmp_path / name)
-        assert found.num_row_groups == -(-60 // at_once)
+        assert found.num_row_groups == -(-60 // size)
         assert found.schema_arrow.metadata[b"model_fitted_on"] == b"notes"
 
 
@@ -54,8 +61,8 @@ def test_labels_of_a_note_are_joined_in_csv(tmp_path):
     assert frame["id"].to_list() == [str(n) for n in range(1, 61)]
 
 
-def test_a_failure_leaves_no_file_and_the_old_one_whole(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "NOTES_AT_ONCE", 20)
+def test_a_failure_leaves_the_old_file_whole(bundle, tmp_path, monkeypatch):
+    at_once(monkeypatch, 20)
     out = tmp_path / "p.parquet"
     predict_table(bundle, TABLE[:5], out)
     before, calls = out.read_bytes(), []
@@ -71,23 +78,18 @@ def test_a_failure_leaves_no_file_and_the_old_one_whole(bundle, tmp_path, monkey
         predict_table(bundle, TABLE, out)
     assert calls == [20, 20, 20]
     assert out.read_bytes() == before
+    monkeypatch.undo()
+    assert predict_table(bundle, TABLE[:9], out).scored == 9  # another table: nothing to go on with
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
 
 
 def test_empty_tables_and_mistakes(bundle, tmp_path):
-    assert predict_table(bundle, TABLE[:0], tmp_path / "p.parquet") == 0
+    assert predict_table(bundle, TABLE[:0], tmp_path / "p.parquet").read == 0
     assert pl.read_parquet(tmp_path / "p.parquet").columns == [
         "id",
         "prediction",
         "prob_0",
         "prob_1",
     ]
-    with pytest.raises(InputError, match="missing id in 1 row"):
-        predict_table(
-            bundle,
-            TABLE.with_columns(key=pl.Series([None, *"x" * 59])),
-            tmp_path / "q.csv",
-            id="key",
-        )
     with pytest.raises(InputError, match=r"to end in \.parquet or \.csv"):
         predict_table(bundle, TABLE, tmp_path / "p.json")

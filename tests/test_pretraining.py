@@ -22,7 +22,7 @@ from clinadapt.errors import InputError
 from clinadapt.pretraining.bag_of_words import BagOfWords, bags_of, inverse_frequency
 from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
 from clinadapt.pretraining.make import make_encoder
-from clinadapt.pretraining.masked import IGNORED, MaskedTokens, mask_tokens
+from clinadapt.pretraining.masked import IGNORED, MaskedTokens, Masking
 from clinadapt.pretraining.opened import open_tokenizer
 from clinadapt.pretraining.packed import pack
 from clinadapt.pretraining.sizes import new_config
@@ -147,17 +147,17 @@ def test_packed_sequences_are_the_texts_end_to_end(corpus, tokenizer, tmp_path):
     assert len(pack(Texts.of(["a"]), tokenizer, LENGTH, tmp_path / "few")) == 0
 
 
-def test_masks_are_as_many_as_asked_and_never_special():
+def test_masks_are_as_many_as_asked_and_never_special(tokenizer):
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(10, 500, (200, 100), generator=generator)
-    ids[:, 0] = 2
-    shown, labels = mask_tokens(ids, 4, torch.tensor([0, 1, 2, 3, 4]), 500, generator)
+    ids = torch.randint(10, len(tokenizer), (200, 100), generator=generator)
+    ids[:, 0] = tokenizer.sep_token_id
+    shown, labels = Masking(tokenizer)(ids, generator)
     asked = labels != IGNORED
     assert not asked[:, 0].any()
     assert asked[:, 1:].float().mean() == pytest.approx(0.3, abs=0.01)
     assert (labels[asked] == ids[asked]).all()
     assert (shown[~asked] == ids[~asked]).all()
-    assert (shown[asked] == 4).float().mean() == pytest.approx(0.8, abs=0.02)
+    assert (shown[asked] == tokenizer.mask_token_id).float().mean() == pytest.approx(0.8, abs=0.02)
     assert (shown[asked] == ids[asked]).float().mean() == pytest.approx(0.1, abs=0.02)
 
 

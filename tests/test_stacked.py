@@ -71,8 +71,11 @@ def test_weights_against_another_minimum(task):
     """A search without gradients, over scikit-learn's log-loss."""
     labels, sparse, encoder = parts_said(task)
 
-    def loss(weights):
-        told = blend(task, weights, sparse, encoder)
+    def loss(found):
+        weights, offsets = found[:2], found[2:]
+        told = blend(
+            task, np.array([1.0, 1.0]), weights[0] * sparse + offsets, weights[1] * encoder
+        )
         penalty = 0.5 * ((weights - 0.5) ** 2).sum()
         if task == "multiclass":
             return log_loss(labels.target, told, normalize=False) + penalty
@@ -80,8 +83,9 @@ def test_weights_against_another_minimum(task):
         return sum(log_loss(y, p, normalize=False) for y, p in pairs) + penalty
 
     found = fit_weights(labels, sparse, encoder)
-    expected = minimize(loss, [1.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-6}).x
-    assert found == pytest.approx(expected, abs=1e-3)
+    options = {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 5000, "maxfev": 5000}
+    other = minimize(loss, [1.0, 1.0, 0, 0, 0], method="Nelder-Mead", options=options).x
+    assert found == pytest.approx(other[:2], abs=1e-3)
     # How loud a part is does not count: five times the logits, a fifth of the weight.
     louder = fit_weights(labels, sparse, 5 * encoder)
     assert 5 * louder[1] == pytest.approx(found[1], rel=0.05)
@@ -92,11 +96,26 @@ def test_weights_are_never_negative_and_few_notes_leave_them_near_equal():
     assert fit_weights(labels, sparse, -encoder)[1] == 0
     none = Labels("multilabel", labels.classes, labels.matrix[:0])
     assert np.array_equal(fit_weights(none, sparse[:0], encoder[:0]), EQUAL)
-    # One note that both get right does not make them infinitely sure.
-    right = np.where(labels.matrix[:1], 1.0, -1.0)
-    one = fit_weights(labels.take(np.arange(1)), right, right)
-    assert one[0] == pytest.approx(one[1])
-    assert 0.5 < one[0] < 2
+    # Notes that both get right do not make them infinitely sure.
+    right = np.where(labels.matrix[:5], 1.0, -1.0)
+    few = fit_weights(labels.take(np.arange(5)), right, right)
+    assert few[0] == pytest.approx(few[1])
+    assert 0.5 < few[0] < 2
+
+
+def test_weights_do_not_hang_on_how_common_a_class_is():
+    """Parts that say of every validation note "rather not", of which most are positive."""
+    generator = np.random.default_rng(0)
+    truth = np.arange(40) % 8 > 0
+    said = expit(np.where(truth, -2.0, -4.0) + generator.normal(size=40))
+    part = logits("binary", np.stack([1 - said, said], axis=1))
+    weights = fit_weights(Labels("binary", np.arange(2), np.stack([~truth, truth], 1)), part, part)
+    assert weights.sum() > 0.5
+    positive = truth == truth[0]  # all of one class: nothing to learn the weights from
+    single = Labels("binary", np.arange(2), np.stack([positive, ~positive], 1)).take(
+        np.flatnonzero(positive)
+    )
+    assert fit_weights(single, part[positive], part[positive]) == pytest.approx(EQUAL, abs=0.05)
 
 
 def test_without_validation_notes_both_weigh_the_same(encoder_folders):

@@ -5,6 +5,7 @@ tokenizer or terms as JSON, what its notes were like as counts, and a model card
 opening a bundle runs no code of it, and what was not saved so is refused (`bundle_checks.py`).
 """
 
+import hashlib
 import importlib.metadata
 import math
 import os
@@ -25,6 +26,7 @@ from clinadapt.threshold import Threshold
 
 FORMAT = 2
 MODEL_FOLDER = "model"
+STUDY_FOLDERS = ("best", "recommended")
 
 
 def save_bundle(
@@ -104,6 +106,20 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         )
     bundle_checks.check_record(Path(folder), record)
     return record
+
+
+def name_of(folder: str | Path) -> str:
+    """A task's name: its bundle's folder, or the study of ``best`` and ``recommended``."""
+    path = Path(os.path.abspath(folder))
+    return path.parent.name if path.name in STUDY_FOLDERS else path.name
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Version of a bundle's model: hash of its record, in 16 hexadecimal digits.
+
+    The record holds the hashes of all files but the card.
+    """
+    return hashlib.sha256((Path(folder) / RECORD).read_bytes()).hexdigest()[:16]
 
 
 def load(folder: str | Path) -> NoteClassifier:

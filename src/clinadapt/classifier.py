@@ -100,7 +100,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         InputError
             Texts, labels, groups or settings that do not do.
         """
-        texts = _texts(X)
+        texts = as_texts(X)
         found = labelling.from_target(y, self.positive)
         clusters = np.arange(len(texts))
         if groups is not None:
@@ -141,7 +141,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         from clinadapt.drift.reference import make_reference
 
-        self.reference_ = make_reference(self, texts, validation_texts, validation_labels, clusters)
+        self.reference_: Reference | None = make_reference(
+            self, texts, validation_texts, validation_labels, clusters
+        )
         return self
 
     def fit_parts(
@@ -174,7 +176,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": cut_in_validation,
         }
         self.validation_probabilities_ = probabilities
-        self.reference_: Reference | None = None
+        self.reference_ = None
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
         if getattr(self.model_, "refit", False):
             both = labels.join(validation_labels)
@@ -209,7 +211,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         They sum to 1 over classes, or are each label's own in a multi-label task.
         """
         check_is_fitted(self, "model_")
-        texts = _texts(X)
+        texts = as_texts(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
         result: NDArray[np.float64] = self.model_.predict_proba(texts, self._context())
@@ -234,7 +236,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return save_bundle(self, Path(folder))
 
 
-def _texts(X: Any) -> Texts:
+def as_texts(X: Any) -> Texts:
     """Texts as a column, or an error that says which rows are not text."""
     if isinstance(X, str):
         raise InputError("expected a sequence of texts, got one string: put it in a list")

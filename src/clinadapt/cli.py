@@ -13,6 +13,7 @@ from clinadapt.commands.drift import drift
 from clinadapt.commands.export import export
 from clinadapt.commands.folder import errors, report, track
 from clinadapt.commands.pretrain import pretrain
+from clinadapt.commands.serve import serve, token
 from clinadapt.commands.study import plan, study
 from clinadapt.errors import ClinadaptError, describe_unexpected
 
@@ -25,11 +26,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    study, plan, check, predict, explain, errors, drift, export, report, track, encoders, pretrain,
+    study, plan, check, predict, serve, export, explain, errors, drift, report, track, encoders,
+    pretrain,
     cache,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(token, name="token")
 
 
 def main(arguments: list[str] | None = None) -> Any:

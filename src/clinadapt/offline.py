@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,12 +16,18 @@ MESSAGE = (
 
 
 @contextmanager
-def no_network() -> Iterator[None]:
+def no_network(but: Iterable[str] = ()) -> Iterator[None]:
     """Forbid connections to other machines, and name look-ups, within a `with` block.
 
     The hub libraries are told too (``HF_HUB_OFFLINE``), so that they look in folders at once
     instead of trying. Local sockets (Unix, loopback) stay allowed.
+
+    Parameters
+    ----------
+    but : iterable of str
+        Hosts that stay allowed: a database that the user named.
     """
+    allowed = set(but)
     names = ("CLINADAPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     before = {name: os.environ.get(name) for name in names}
     connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
@@ -30,17 +36,20 @@ def no_network() -> Iterator[None]:
     }
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
-        _refuse(self.family, address)
+        _refuse(self.family, address, allowed)
         connect(self, address)
 
     def guarded_connect_ex(self: socket.socket, address: Any) -> int:
-        _refuse(self.family, address)
+        _refuse(self.family, address, allowed)
         return connect_ex(self, address)
 
     def guarded(look_up: Any) -> Any:
         def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
-            _refuse(socket.AF_INET, (host,))
-            return look_up(host, *args, **kwargs)
+            _refuse(socket.AF_INET, (host,), allowed)
+            found = look_up(host, *args, **kwargs)
+            if host in allowed and isinstance(found, list):  # its addresses are it, too
+                allowed.update(item[4][0] for item in found)
+            return found
 
         return guarded_look_up
 
@@ -63,9 +72,11 @@ def no_network() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _refuse(family: int, address: Any) -> None:
+def _refuse(family: int, address: Any, allowed: Collection[str]) -> None:
     if family not in (socket.AF_INET, socket.AF_INET6):
         return
     host = str(address[0])
+    if host in allowed:
+        return
     if host not in ("localhost", "::1", "None") and not host.startswith("127."):
         raise NetworkForbiddenError(MESSAGE.format(address=host))

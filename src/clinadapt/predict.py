@@ -1,17 +1,233 @@
-"""Classify a table of unlabelled notes with a bundle, in memory that they do not grow."""
+"""Score stored notes with a bundle: from files or a database, into a file or a database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from clinadapt import results
-from clinadapt.bundle import load, read_record
-from clinadapt.classifier import NoteClassifier
+from clinadapt.bundle import RECORD, fingerprint, name_of, read_record
+from clinadapt.context import Progress, no_progress
 from clinadapt.errors import InputError
-from clinadapt.notes import read_texts
-from clinadapt.texts import Texts
+from clinadapt.scoring import layouts, meds
+from clinadapt.scoring.contracts import Destination, Source, State
+from clinadapt.scoring.fhir import SUFFIXES as FHIR_SUFFIXES
+from clinadapt.scoring.fhir import FhirNotes
+from clinadapt.scoring.ledger import SUFFIX, FileScores
+from clinadapt.scoring.run import score
+from clinadapt.scoring.tables import SUFFIXES, TableNotes, find_files
+from clinadapt.together import Together, named_bundles
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+OMOP = {"text": "note_text", "id": "note_id", "subject": "person_id", "time": "note_datetime"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Where notes are and where scores go.
+
+    Attributes
+    ----------
+    bundle : Path, or mapping of str to Path
+        Folder such as ``OUT/best``; or several by the name of their task.
+    notes : sequence of str
+        Files, folders and patterns; without any, the database's table is read.
+    out : Path
+        ``.parquet`` or ``.csv``, unless scores go `into` the database.
+    text, id : str, optional
+        Columns; default ``text`` and the row number, in a database ``note_text`` and ``note_id``.
+    encoding : str
+        Text encoding of CSV, TSV and JSON lines.
+    fhir : bool
+        The files hold FHIR resources as NDJSON.
+    database : str, optional
+        URL, such as ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
+    database_file : Path, optional
+        A file that holds the URL, instead.
+    table : str
+        Of the database, holding notes.
+    into : str, optional
+        Table of the database for the scores; ``note_nlp``, or one that is made if it is absent.
+    meds : bool
+        Write the prediction schema of MEDS.
+    subject, time : str, optional
+        Columns for it; default in a database ``person_id`` and ``note_datetime``; in FHIR they are
+        known.
+    aside : Path, optional
+        CSV of the notes that were not scored; default ``OUT.aside.csv``, or ``INTO.aside.csv``.
+    anew : bool
+        Give up an unfinished run that differs.
+    """
+
+    bundle: Path | Mapping[str, Path]
+    notes: Sequence[str] = ()
+    out: Path = Path("predictions.parquet")
+    text: str | None = None
+    id: str | None = None
+    encoding: str = "utf-8"
+    fhir: bool = False
+    database: str | None = None
+    database_file: Path | None = None
+    table: str = "note"
+    into: str | None = None
+    meds: bool = False
+    subject: str | None = None
+    time: str | None = None
+    aside: Path | None = None
+    anew: bool = False
+
+    def run(self, progress: Progress = no_progress) -> State:
+        """Score every note once; a run that was stopped goes on where it was.
+
+        Returns
+        -------
+        State
+            Notes read, scored and set aside, earlier stretches included.
+
+        Raises
+        ------
+        InputError
+            Options that do not go together, not a bundle, unreadable notes, or an unfinished run
+            that differs.
+        MissingExtraError
+            The database's libraries are not installed.
+        """
+        records = {task: read_record(folder) for task, folder in self.bundles.items()}
+        self._check()
+        if self.meds:
+            meds.check_tasks([record["task"] for record in records.values()])
+        versions = {task: fingerprint(folder) for task, folder in self.bundles.items()}
+        if len(set(versions.values())) < len(versions):
+            raise InputError(
+                f"some of the bundles {', '.join(versions)} are the same: name each once"
+            )
+        source, destination = self._source(), self._destination(records)
+        settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
+        if len(records) > 1:  # their columns are named so
+            settings["tasks"] = " ".join(records)
+        return score(
+            Together.load(self.bundles),
+            versions,
+            source,
+            destination,
+            settings,
+            meds.with_reasons if self.meds else None,
+            self.anew,
+            progress,
+        )
+
+    @property
+    def bundles(self) -> dict[str, Path]:
+        """Bundles by the name of their task."""
+        if isinstance(self.bundle, Mapping):
+            return dict(self.bundle)
+        return {name_of(self.bundle): Path(self.bundle)}
+
+    @property
+    def aside_path(self) -> Path:
+        """Where notes that were not scored are listed."""
+        if self.aside is not None:
+            return self.aside
+        if self.into is not None:
+            return Path(f"{self.into}.aside.csv")
+        return self.out.with_suffix(".aside.csv")
+
+    def _check(self) -> None:
+        problems = []
+        if not self.notes and not self._has_database:
+            problems.append("no notes: name files, or a database that holds them (--database)")
+        if self.into is not None and not self._has_database:
+            problems.append("--into names a table: say of which database (--database)")
+        if self.meds and self.into is not None:
+            problems.append("--meds is a file's schema: leave out --into")
+        if self.into is not None and self.notes and self.id is None and not self.fhir:
+            problems.append(
+                "in a database a row's number says nothing: name the ids' column (--id)"
+            )
+        if self.meds and self.notes and not self.fhir and not (self.subject and self.time):
+            problems.append("--meds needs columns of subject and time: --subject and --time")
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Machines that a run has to reach: the database's, if it is on another one."""
+        if (self.notes and self.into is None) or not self._has_database:
+            return []
+        from clinadapt.scoring.database import hosts_of
+
+        return hosts_of(self._url)
+
+    @property
+    def _has_database(self) -> bool:
+        return self.database is not None or self.database_file is not None
+
+    @cached_property
+    def _engine(self) -> "sa.Engine":
+        from clinadapt.scoring.database import connect
+
+        return connect(self._url)
+
+    @property
+    def _url(self) -> str:
+        file = self.database_file
+        if file is None:
+            return self.database or ""
+        if not file.is_file():
+            raise InputError(f"no such file: {file}; expected one that holds a database's URL")
+        return file.read_text(encoding="utf-8").strip()
+
+    def _source(self) -> Source:
+        further = {"subject": self.subject, "time": self.time} if self.meds else {}
+        own = (self.out, self.out.with_name(self.out.name + SUFFIX), self.aside_path)
+        if self.notes and self.fhir:
+            return FhirNotes(find_files(self.notes, FHIR_SUFFIXES, own))
+        if self.notes:
+            files = find_files(self.notes, SUFFIXES, own)
+            return TableNotes(files, self.text or "text", self.id, self.encoding, **further)
+        from clinadapt.scoring.note_table import DatabaseNotes
+
+        columns = {"text": self.text, "id": self.id, **further}
+        named = {role: name or OMOP[role] for role, name in columns.items()}
+        return DatabaseNotes(self._engine, self.table, **named)
+
+    def _destination(self, records: Mapping[str, dict[str, Any]]) -> Destination:
+        if self.into is not None:
+            from clinadapt.scoring.results_table import DatabaseScores
+
+            return DatabaseScores(self._engine, self.into, self.aside_path)
+        layout = meds.predictions if self.meds else layouts.predictions
+        return FileScores(self.out, self.aside_path, _about(records.values()), layout)
+
+
+def bundles_first(arguments: Sequence[str]) -> tuple[Path | dict[str, Path], list[str]]:
+    """Tell bundles from notes, in a list that begins with bundles.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        A bundle, further ones as ``FOLDER`` or ``NAME=FOLDER``, then files, folders and patterns.
+
+    Returns
+    -------
+    (Path or dict of str to Path, list of str)
+        The bundle, or several by the name of their task; the notes.
+
+    Raises
+    ------
+    InputError
+        Two bundles of one name, or a name that does not do.
+    """
+    end = next((at for at, one in enumerate(arguments) if not _is_bundle(one)), len(arguments))
+    if end <= 1:  # what is not a bundle is told where it is opened
+        return Path(arguments[0]), list(arguments[1:])
+    return named_bundles(arguments[:end]), list(arguments[end:])
+
+
+def _is_bundle(argument: str) -> bool:
+    return (Path(argument.rpartition("=")[2]) / RECORD).is_file()
 
 
 def predict_table(
@@ -21,7 +237,7 @@ def predict_table(
     text: str = "text",
     id: str | None = None,
     encoding: str = "utf-8",
-) -> int:
+) -> State:
     """Write id, prediction and probabilities of every note of a table.
 
     Parameters
@@ -32,6 +248,7 @@ def predict_table(
         Anything that `clinadapt.tables.open_table` opens.
     out : Path
         ``.parquet`` or ``.csv``; appears at once, whole. In CSV several labels are joined by ``|``.
+        Notes that cannot be scored are in ``OUT.aside.csv``.
     text, id : str
         Columns; without `id` the row number is the id.
     encoding : str
@@ -39,36 +256,27 @@ def predict_table(
 
     Returns
     -------
-    int
-        Number of notes.
+    State
+        Notes read, scored and set aside.
 
     Raises
     ------
     InputError
         Not a bundle, an unreadable table, or another kind of output file.
     """
-    if out.suffix not in (".parquet", ".csv"):
-        raise InputError(f"expected --out to end in .parquet or .csv, got {out.name!r}")
-    record = read_record(bundle)
-    ids, texts = read_texts(notes, text, id, encoding)
-    classifier = load(bundle)
-    synthetic = record["provenance"].get("data", {}).get("synthetic", False)
-    about = {"model_fitted_on": "synthetic notes" if synthetic else "notes"}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    results.write_predictions(_predicted(classifier, ids, texts), out, about)
-    return len(ids)
+    destination = FileScores(out, out.with_suffix(".aside.csv"), _about([read_record(bundle)]))
+    source = TableNotes([notes], text, id, encoding)
+    task = name_of(bundle)
+    return score(
+        Together.load({task: bundle}),
+        {task: fingerprint(bundle)},
+        source,
+        destination,
+        # A table in memory has no identity by which a run could go on.
+        anew=not isinstance(notes, str | Path),
+    )
 
 
-def _predicted(classifier: NoteClassifier, ids: Texts, texts: Texts) -> Iterator[pl.DataFrame]:
-    """Predictions of notes, block after block; one empty block if there are none."""
-    for start in range(0, max(len(ids), 1), results.NOTES_AT_ONCE):
-        block = slice(start, start + results.NOTES_AT_ONCE)
-        probabilities = classifier.predict_proba(texts[block])
-        matrix = classifier.predict_matrix(probabilities)
-        yield pl.DataFrame(
-            {
-                "id": pl.Series(list(ids[block]), dtype=pl.String),
-                "prediction": results.decode_text(classifier.task_, classifier.classes_, matrix),
-                **results.probability_columns(classifier.classes_, probabilities),
-            }
-        )
+def _about(records: Iterable[dict[str, Any]]) -> dict[str, str]:
+    synthetic = [record["provenance"].get("data", {}).get("synthetic", False) for record in records]
+    return {"model_fitted_on": "synthetic notes" if any(synthetic) else "notes"}

@@ -18,6 +18,16 @@ from clinadapt.errors import InputError
 READABLE = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl, .ndjson) or Parquet (.parquet)"
 ROWS_AT_ONCE = 4096
 BYTES_AT_ONCE = 2**20
+UNDECODED = "\ufdd0"  # a noncharacter of Unicode, which texts are not exchanged with
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return UNDECODED, error.end
+
+
+codecs.register_error("clinadapt.mark", _mark)
 
 
 @dataclass(frozen=True)
@@ -30,10 +40,14 @@ class Table:
         Names and types of all columns.
     read : callable
         From names of columns to an iterator of frames of these columns.
+    count : callable
+        Returns the number of rows. CSV, TSV and JSON lines are read through for it, so that what
+        cannot be parsed is told.
     """
 
     schema: pl.Schema
     read: Callable[[list[str]], Iterator[pl.DataFrame]]
+    count: Callable[[], int]
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield frames of some columns (default: all) that are not empty, in the table's order."""
@@ -41,7 +55,7 @@ class Table:
         return (batch for batch in self.read(wanted) if len(batch))
 
 
-def open_table(source: Any, encoding: str = "utf-8") -> Table:
+def open_table(source: Any, encoding: str = "utf-8", mark: bool = False) -> Table:
     """Open a table; files and datasets are read batch by batch and never held whole.
 
     Parameters
@@ -50,6 +64,9 @@ def open_table(source: Any, encoding: str = "utf-8") -> Table:
         In CSV and TSV every value is read as text: "01" stays "01".
     encoding : str
         Text encoding of CSV, TSV and JSON lines.
+    mark : bool
+        Put `UNDECODED` in place of bytes that the encoding cannot decode, unless most lines that
+        are not ASCII have some: then the whole file is in another one.
 
     Returns
     -------
@@ -66,7 +83,7 @@ def open_table(source: Any, encoding: str = "utf-8") -> Table:
     if isinstance(source, pl.LazyFrame):
         return _of_lazy(source)
     if isinstance(source, str | Path):
-        return _open_file(Path(source), encoding)
+        return _open_file(Path(source), encoding, mark)
     module = type(source).__module__.partition(".")[0]
     if module == "pandas":
         try:
@@ -85,16 +102,20 @@ def open_table(source: Any, encoding: str = "utf-8") -> Table:
 
 
 def _of_frame(frame: pl.DataFrame) -> Table:
-    return Table(frame.schema, lambda names: frame.select(names).iter_slices(ROWS_AT_ONCE))
+    return Table(
+        frame.schema,
+        lambda names: frame.select(names).iter_slices(ROWS_AT_ONCE),
+        lambda: len(frame),
+    )
 
 
 def _of_lazy(frame: pl.LazyFrame) -> Table:
-    return Table(
-        frame.collect_schema(),
-        lambda names: frame.select(names).collect_batches(
-            chunk_size=ROWS_AT_ONCE, maintain_order=True
-        ),
-    )
+    schema = frame.collect_schema()
+
+    def read(names: list[str]) -> Iterator[pl.DataFrame]:
+        return frame.select(names).collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True)
+
+    return Table(schema, read, lambda: sum(map(len, read(schema.names()))))
 
 
 def _of_dataset(source: Any) -> Table:
@@ -104,10 +125,10 @@ def _of_dataset(source: Any) -> Table:
         part = source.select_columns(names)
         yield from part.to_polars(batch_size=ROWS_AT_ONCE, batched=True)
 
-    return Table(schema, read)
+    return Table(schema, read, lambda: len(source))
 
 
-def _open_file(path: Path, encoding: str) -> Table:
+def _open_file(path: Path, encoding: str, mark: bool) -> Table:
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     suffix = path.suffix.lower()
@@ -115,11 +136,11 @@ def _open_file(path: Path, encoding: str) -> Table:
         if suffix == ".parquet":
             table = _of_parquet(path)
         elif suffix in {".csv", ".tsv"}:
-            content = _as_utf8(path, encoding, files)
+            content = _as_utf8(path, encoding, files, mark)
             separator = "\t" if suffix == ".tsv" else ","
             table = _of_lazy(pl.scan_csv(content, separator=separator, infer_schema=False))
         elif suffix in {".jsonl", ".ndjson"}:
-            content = _as_utf8(path, encoding, files)
+            content = _as_utf8(path, encoding, files, mark)
             table = _of_lazy(pl.scan_ndjson(content, infer_schema_length=None))
         else:
             raise InputError(f"expected {READABLE}, got {path.name!r}")
@@ -129,7 +150,11 @@ def _open_file(path: Path, encoding: str) -> Table:
         with _told(path):
             yield from table.read(names)
 
-    return Table(table.schema, read)
+    def count() -> int:
+        with _told(path):
+            return table.count()
+
+    return Table(table.schema, read, count)
 
 
 @contextmanager
@@ -158,10 +183,11 @@ def _of_parquet(path: Path) -> Table:
 
     with file() as opened:
         schema = pl.DataFrame(opened.schema_arrow.empty_table()).schema
-    return Table(schema, read)
+        rows = opened.metadata.num_rows
+    return Table(schema, read, lambda: rows)
 
 
-def _as_utf8(path: Path, encoding: str, files: ExitStack) -> Path | IO[bytes]:
+def _as_utf8(path: Path, encoding: str, files: ExitStack, mark: bool) -> Path | IO[bytes]:
     """The file itself if it is plain UTF-8, else a copy that is: without a name, one of `files`.
 
     Raises
@@ -169,38 +195,51 @@ def _as_utf8(path: Path, encoding: str, files: ExitStack) -> Path | IO[bytes]:
     InputError
         With the numbers of the first lines that the encoding cannot decode.
     """
-    copy: IO[bytes] | None = None
     try:
-        with path.open(encoding=encoding, newline="") as file:
-            content = file.read(BYTES_AT_ONCE)
-            if codecs.lookup(encoding).name != "utf-8" or content.startswith("\ufeff"):
-                temporary = tempfile.TemporaryFile(prefix="clinadapt-")  # noqa: SIM115 (entered)
-                copy = files.enter_context(temporary)
-                content = content.removeprefix("\ufeff")
-            while content:
-                if copy is not None:
-                    copy.write(content.encode())
-                content = file.read(BYTES_AT_ONCE)
+        return _decoded(path, encoding, files)
     except LookupError:
         raise InputError(f"unknown text encoding {encoding!r}; try utf-8 or cp1252") from None
     except UnicodeDecodeError:
-        with path.open("rb") as lines:
-            bad = [at for at, line in enumerate(lines, 1) if not _decodes(line, encoding)]
-        shown = ", ".join(map(str, bad[:10])) + (f" and {len(bad) - 10} more" * (len(bad) > 10))
-        where = f"{len(bad)} line(s) are not {encoding} (file lines {shown})"
-        raise InputError(
-            f"{path.name}: {where if bad else f'it is not {encoding}'}. "
-            f"Tried: {encoding}. French exports are often --encoding cp1252 or latin-1"
-        ) from None
+        bad, good = _undecodable(path, encoding)
+    if mark and len(bad) <= good:
+        return _decoded(path, encoding, files, mark)
+    shown = ", ".join(map(str, bad[:10])) + (f" and {len(bad) - 10} more" * (len(bad) > 10))
+    where = f"{len(bad)} line(s) are not {encoding} (file lines {shown})"
+    raise InputError(
+        f"{path.name}: {where if bad else f'it is not {encoding}'}. "
+        f"Tried: {encoding}. French exports are often --encoding cp1252 or latin-1"
+    )
+
+
+def _decoded(path: Path, encoding: str, files: ExitStack, mark: bool = False) -> Path | IO[bytes]:
+    """The file itself if it is plain UTF-8, else a copy that is; what cannot be decoded marked."""
+    copy: IO[bytes] | None = None
+    errors = "clinadapt.mark" if mark else "strict"
+    with path.open(encoding=encoding, errors=errors, newline="") as file:
+        content = file.read(BYTES_AT_ONCE)
+        if mark or codecs.lookup(encoding).name != "utf-8" or content.startswith("\ufeff"):
+            temporary = tempfile.TemporaryFile(prefix="clinadapt-")  # noqa: SIM115 (entered)
+            copy = files.enter_context(temporary)
+            content = content.removeprefix("\ufeff")
+        while content:
+            if copy is not None:
+                copy.write(content.encode())
+            content = file.read(BYTES_AT_ONCE)
     if copy is None:
         return path
     copy.seek(0)
     return copy
 
 
-def _decodes(line: bytes, encoding: str) -> bool:
-    try:
-        line.removesuffix(b"\n").decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
+def _undecodable(path: Path, encoding: str) -> tuple[list[int], int]:
+    """Numbers of the lines that cannot be decoded; how many can that are not ASCII."""
+    bad, good = [], 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.removesuffix(b"\n").decode(encoding)
+            except UnicodeDecodeError:
+                bad.append(number)
+            else:
+                good += not line.isascii()
+    return bad, good

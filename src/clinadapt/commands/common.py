@@ -1,5 +1,6 @@
 """What several commands do: read the notes, shut the network, open a study."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,14 +66,14 @@ def open_study(
     return Study(table, design, out, encoders or (), overrides, cache, limit, hours, sites, energy)
 
 
-def go_offline(stack: ExitStack, offline: bool) -> None:
-    """Shut the network until the stack is left, if that is asked for."""
+def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None:
+    """Shut the network, but for some hosts, until the stack is left, if that is asked for."""
     from clinadapt.encoders.catalog import is_offline
 
     if offline or is_offline():
         from clinadapt.offline import no_network
 
-        stack.enter_context(no_network())
+        stack.enter_context(no_network(but))
 
 
 def say(text: str) -> None:

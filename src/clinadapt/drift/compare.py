@@ -134,7 +134,7 @@ class Drift:
     @property
     def drifted(self) -> bool:
         """Whether anything changed that matters."""
-        everything = [*self.findings, *self.performance]
+        everything: list[Finding | Performance] = [*self.findings, *self.performance]
         return any(one.verdict in ("moderate", "large") for one in everything)
 
     def to_json(self) -> dict[str, Any]:

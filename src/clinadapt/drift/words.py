@@ -55,9 +55,10 @@ def score_name(one: Performance) -> str:
 
 def verdict(one: Finding | Performance) -> str:
     """What a difference amounts to."""
-    if isinstance(one, Performance) and one.better and one.verdict != "none":
-        return "better"
-    return VERDICTS[one.verdict]
+    if isinstance(one, Finding) or not matters(one):
+        better = isinstance(one, Performance) and one.better and one.verdict != "none"
+        return "better" if better else VERDICTS[one.verdict]
+    return "worse" if one.verdict == "moderate" else "much worse"
 
 
 def _in_a_sentence(text: str) -> str:
@@ -89,7 +90,8 @@ def headline(drift: Drift) -> str:
         parts.append(f"the notes or what is said of them changed: {'; '.join(changed)}")
     if parts:
         return f"Drift: {', and '.join(parts)}."
-    if any(one.verdict == "slight" for one in [*drift.findings, *drift.performance]):
+    everything: list[Finding | Performance] = [*drift.findings, *drift.performance]
+    if any(one.verdict == "slight" for one in everything):
         return (
             "No drift that matters: some things differ by more than chance, but by little. Nothing "
             "needs to be done."

@@ -5,7 +5,7 @@ $$ z = a\,z_{\text{sparse}} + b\,z_{\text{encoder}}, \qquad a, b \ge 0 $$
 Stacked generalisation (Wolpert 1992; non-negative weights after Breiman 1996, "Stacked
 Regressions"), with two weights that all classes share, fitted by log-loss on the validation notes:
 these stop the encoder's training early, but neither part is fitted on them. The weights' ratio says
-whom to believe, their size repairs calibration. They need not sum to one: a head trained with
+whom to believe, their size how far. They need not sum to one: a head trained with
 balanced class weights says too much, and a mean would have to believe that or leave the head out.
 """
 
@@ -222,7 +222,9 @@ def blend(task: Task, weights: Floats, sparse: Floats, encoder: Floats) -> Float
 def fit_weights(labels: Labels, sparse: Floats, encoder: Floats) -> Floats:
     """Weights of two parts' logits, by log-loss with an L2 penalty, neither below zero.
 
-    The penalty draws them to equal weights, from which some ten notes lead away.
+    The penalty draws them to equal weights, from which some ten notes lead away. Beside them every
+    class has an offset, free and then left out: without it, classes that are more or less common
+    among these notes than the parts say would draw both weights to zero.
 
     Parameters
     ----------
@@ -231,13 +233,16 @@ def fit_weights(labels: Labels, sparse: Floats, encoder: Floats) -> Floats:
     """
     carried = labels.matrix
 
-    def loss(weights: Floats) -> float:
-        summed = weights[0] * sparse + weights[1] * encoder
+    def loss(found: Floats) -> float:
+        weights, offsets = found[:2], found[2:]
+        summed = weights[0] * sparse + weights[1] * encoder + offsets
         if labels.task == "multilabel":
             told = log_expit(np.where(carried, summed, -summed))
         else:
             told = log_softmax(summed, axis=1)[carried]
         return float(-told.sum() + 0.5 * np.square(weights - EQUAL).sum())
 
-    found = minimize(loss, EQUAL, method="L-BFGS-B", bounds=[(0, None)] * 2)
-    return np.asarray(found.x, dtype=np.float64)
+    start = np.concatenate([EQUAL, np.zeros(carried.shape[1])])
+    bounds = [(0, None)] * 2 + [(None, None)] * carried.shape[1]
+    found = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    return np.asarray(found.x[:2], dtype=np.float64)

@@ -26,7 +26,7 @@ from torch import nn
 
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.machine import compute_dtype
-from clinadapt.pretraining.masked import mask_tokens, share_right
+from clinadapt.pretraining.masked import Masking, share_right
 from clinadapt.texts import Texts
 
 WEIGHT = 10.0  # of disagreeing, against guessing
@@ -54,10 +54,7 @@ class DistilledTokens(nn.Module):
         # In a tuple it is no part of this module: not trained, not in checkpoints, not set to
         # training mode.
         self.taught_by = (teacher.eval().requires_grad_(False),)
-        self.mask, self.vocabulary = tokenizer.mask_token_id, len(tokenizer)
-        special = torch.tensor(tokenizer.all_special_ids)
-        self.special: torch.Tensor
-        self.register_buffer("special", special, persistent=False)
+        self.masking = Masking(tokenizer)
 
     def forward(self, ids: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Loss, agreement and, out of training, the share of masked tokens guessed right.
@@ -68,7 +65,7 @@ class DistilledTokens(nn.Module):
         generator : torch.Generator
             Decides what is masked.
         """
-        shown, labels = mask_tokens(ids, self.mask, self.special, self.vocabulary, generator)
+        shown, labels = self.masking(ids, generator)
         read = {"input_ids": shown, "attention_mask": torch.ones_like(shown)}
         output = self.model(**read, labels=labels, output_hidden_states=True)
         with torch.no_grad():

@@ -23,10 +23,7 @@ class MaskedTokens(nn.Module):
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__()
         self.model = model
-        self.mask = tokenizer.mask_token_id
-        special = torch.tensor(tokenizer.all_special_ids)
-        self.special: torch.Tensor
-        self.register_buffer("special", special, persistent=False)  # goes where the model goes
+        self.masking = Masking(tokenizer)
 
     def forward(self, ids: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Loss and, out of training, the share of masked tokens guessed right.
@@ -37,9 +34,7 @@ class MaskedTokens(nn.Module):
         generator : torch.Generator
             Decides what is masked.
         """
-        shown, labels = mask_tokens(
-            ids, self.mask, self.special, self.model.config.vocab_size, generator
-        )
+        shown, labels = self.masking(ids, generator)
         output = self.model(input_ids=shown, attention_mask=torch.ones_like(shown), labels=labels)
         if self.training:
             return {"loss": output.loss}
@@ -61,38 +56,44 @@ def share_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return (logits.argmax(-1) == labels[asked]).float().mean()
 
 
-def mask_tokens(
-    ids: torch.Tensor,
-    mask: int,
-    special: torch.Tensor,
-    vocabulary: int,
-    generator: torch.Generator,
-    share: float = SHARE,
-) -> tuple[torch.Tensor, torch.Tensor]:
+class Masking(nn.Module):
     """What the model is shown, and what it should say.
 
     Parameters
     ----------
-    ids : int64 tensor [sequence, token]
-    mask : int
-        Id of the mask.
-    special : int64 tensor
-        Ids that are never masked.
-    vocabulary : int
-        Number of ids.
-    generator : torch.Generator
+    tokenizer : transformers.PreTrainedTokenizerFast
+        Its special tokens are never masked.
     share : float
         Of the tokens.
-
-    Returns
-    -------
-    (int64 tensor, int64 tensor), both [sequence, token]
-        Labels are -100 where nothing is asked.
     """
-    draw = torch.rand(ids.shape, generator=generator, device=ids.device)
-    chosen = (draw < share) & ~torch.isin(ids, special)
-    labels = torch.where(chosen, ids, IGNORED)
-    kind = torch.rand(ids.shape, generator=generator, device=ids.device)
-    anything = torch.randint(vocabulary, ids.shape, generator=generator, device=ids.device)
-    shown = torch.where(chosen & (kind >= KEPT + RANDOM), mask, ids)
-    return torch.where(chosen & (kind < RANDOM), anything, shown), labels
+
+    def __init__(self, tokenizer: Any, share: float = SHARE) -> None:
+        super().__init__()
+        self.mask, self.vocabulary = tokenizer.mask_token_id, len(tokenizer)
+        self.share = share
+        special = torch.tensor(tokenizer.all_special_ids)
+        self.special: torch.Tensor
+        self.register_buffer("special", special, persistent=False)  # goes where the model goes
+
+    def forward(
+        self, ids: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shown ids and labels.
+
+        Parameters
+        ----------
+        ids : int64 tensor [sequence, token]
+        generator : torch.Generator
+
+        Returns
+        -------
+        (int64 tensor, int64 tensor), both [sequence, token]
+            Labels are -100 where nothing is asked.
+        """
+        draw = torch.rand(ids.shape, generator=generator, device=ids.device)
+        chosen = (draw < self.share) & ~torch.isin(ids, self.special)
+        labels = torch.where(chosen, ids, IGNORED)
+        kind = torch.rand(ids.shape, generator=generator, device=ids.device)
+        anything = torch.randint(self.vocabulary, ids.shape, generator=generator, device=ids.device)
+        shown = torch.where(chosen & (kind >= KEPT + RANDOM), self.mask, ids)
+        return torch.where(chosen & (kind < RANDOM), anything, shown), labels

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from clinadapt.pretraining.masked import IGNORED, mask_tokens
+from clinadapt.pretraining.masked import IGNORED, Masking
 
 WEIGHT = 50.0  # of telling, against guessing
-GENERATOR_LAYERS = 2
+GENERATOR_LAYERS, GENERATOR_SHARE = 2, 0.25
 
 
 class ReplacedTokens(nn.Module):
@@ -40,10 +40,7 @@ class ReplacedTokens(nn.Module):
         self.generator.set_input_embeddings(model.get_input_embeddings())
         self.generator.tie_weights()
         self.tell = nn.Linear(config.hidden_size, 1)
-        self.mask = tokenizer.mask_token_id
-        special = torch.tensor(tokenizer.all_special_ids)
-        self.special: torch.Tensor
-        self.register_buffer("special", special, persistent=False)
+        self.masking = Masking(tokenizer, GENERATOR_SHARE)
 
     def forward(self, ids: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Loss and, out of training, the mean of the shares of own and replaced tokens told right.
@@ -54,9 +51,7 @@ class ReplacedTokens(nn.Module):
         generator : torch.Generator
             Decides what is masked and what is guessed.
         """
-        shown, labels = mask_tokens(
-            ids, self.mask, self.special, self.model.config.vocab_size, generator, share=0.25
-        )
+        shown, labels = self.masking(ids, generator)
         everything = torch.ones_like(ids)
         guess = self.generator(input_ids=shown, attention_mask=everything, labels=labels)
         asked = labels != IGNORED

@@ -1,0 +1,57 @@
+"""A real PostgreSQL server on a socket in a folder of its own, from the binaries on the path."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BINARIES = ("initdb", "postgres", "pg_ctl")
+UNPRIVILEGED = "postgres"  # the server refuses to run as root
+
+
+def why_not() -> str | None:
+    """Why no server can be started here."""
+    if absent := [name for name in BINARIES if shutil.which(name) is None]:
+        return f"PostgreSQL is not on the path: no {', '.join(absent)}"
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam(UNPRIVILEGED)
+        except KeyError:
+            return f"PostgreSQL does not run as root, and there is no user {UNPRIVILEGED}"
+    return None
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """URL of a server that ends with the block."""
+    folder = Path(tempfile.mkdtemp(prefix="clinadapt-pg-"))  # short: sockets' paths are limited
+    command = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, UNPRIVILEGED)
+        command = ["runuser", "-u", UNPRIVILEGED, "--"]
+
+    def call(*arguments: str) -> None:
+        subprocess.run(
+            [*command, *arguments],
+            cwd=folder,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    data = str(folder / "data")
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    try:
+        call("initdb", "-D", data, "-U", "scorer", "-A", "trust", "-E", "UTF8", "--no-sync")
+        call("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+        try:
+            yield f"postgresql://scorer:secret-word@/postgres?host={folder}"
+        finally:
+            call("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,45 @@
+"""A fuzzer over the OpenAPI document: what it promises holds, and nothing breaks."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from served import running
+
+from clinadapt.serving.app import make_app
+from clinadapt.serving.limits import Limits
+from clinadapt.serving.models import Models
+
+PATHS = [("/predict", "post"), *((f"/{name}", "get") for name in ("tasks", "metrics", "health"))]
+
+
+@pytest.fixture(scope="module")
+def document(served_bundles):
+    """Of a server with a real model and small limits, which are soon exceeded."""
+    limits = Limits(notes=4, explained_notes=2, characters=100)
+    with running(make_app(Models({"failure": served_bundles["failure"]}), limits)) as url:
+        yield schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "mode"),
+    [*((*where, "positive") for where in PATHS), ("/predict", "post", "negative")],
+)
+def test_every_answer_is_a_documented_one(document, path, method, mode):
+    """By all checks of schemathesis: status, shape and headers; good data taken, bad refused."""
+    statuses = set()
+
+    @settings(
+        max_examples=20 if path == "/predict" else 3,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=document[path][method].as_strategy(generation_mode=GenerationMode(mode)))
+    def every(case):
+        statuses.add(case.call_and_validate().status_code)
+
+    every()
+    assert statuses <= ({200} if mode == "positive" else {200, 400, 422})
+    assert mode == "positive" or 422 in statuses

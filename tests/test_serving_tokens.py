@@ -1,0 +1,145 @@
+"""Who may ask a server: tokens that are missing, wrong, late or slow, and their file."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from served import Echo, call, client_of, said
+
+from clinadapt.errors import InputError
+from clinadapt.serving import tokens as tokens_module
+from clinadapt.serving.app import make_app
+from clinadapt.serving.limits import Limits
+from clinadapt.serving.tokens import Tokens
+
+
+@pytest.fixture
+def guarded():
+    """A server with three tokens, one of them expired; their secrets."""
+    tokens = Tokens([])
+    secrets = {name: tokens.add(name, days) for name, days in (("a", 1), ("b", 1), ("old", 0))}
+    with client_of(make_app(Echo(), Limits(per_minute=3), tokens)) as client:
+        yield client, secrets
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_who_has_no_valid_token_is_refused(guarded):
+    client, secrets = guarded
+    body = {"notes": ["a"]}
+    wrong = [
+        {},
+        bearer(""),
+        bearer("wrong"),
+        bearer(secrets["a"][:-1]),
+        bearer(secrets["a"] + "x"),
+        bearer(secrets["old"]),
+        {"Authorization": secrets["a"]},
+        {"Authorization": f"Basic {secrets['a']}"},
+        {"Authorization": b"Bearer \xff\xfe"},
+    ]
+    for headers in wrong:
+        for answer in (
+            client.post("/predict", json=body, headers=headers),
+            client.get("/tasks", headers=headers),
+            client.get("/metrics", headers=headers),
+            client.get("/no-such-path", headers=headers),
+        ):
+            said(answer, 401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+    assert client.post("/predict", json=body, headers=bearer(secrets["a"])).status_code == 200
+    for path in ("/health", "/ready", "/", "/page/page.js", "/openapi.json"):
+        assert client.get(path).status_code == 200
+    document = client.get("/openapi.json").json()
+    assert document["paths"]["/predict"]["post"]["security"] == [{"HTTPBearer": []}]
+    assert set(document["components"]["securitySchemes"]) == {"HTTPBearer"}
+
+
+def test_nothing_is_read_of_a_request_without_a_token():
+    async def unread():
+        raise AssertionError("the body was read")
+
+    sent = call(make_app(Echo(), tokens=Tokens([])), unread)
+    assert sent[0]["status"] == 401
+
+
+def test_requests_a_minute_are_counted_by_token(guarded):
+    client, secrets = guarded
+    statuses = [client.get("/tasks", headers=bearer(secrets["a"])).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    answer = client.get("/tasks", headers=bearer(secrets["a"]))
+    said(answer, 429, "too_many_requests")
+    assert 1 <= int(answer.headers["retry-after"]) <= 20
+    assert client.get("/tasks", headers=bearer(secrets["b"])).status_code == 200
+
+
+def test_every_token_is_compared_whichever_is_right(monkeypatch):
+    tokens = Tokens([])
+    secrets = [tokens.add(str(number), 1) for number in range(5)]
+    compared = []
+    compare = tokens_module.hmac.compare_digest
+
+    def counting(one, other):
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(tokens_module.hmac, "compare_digest", counting)
+    found = [tokens.find(secret) for secret in (*secrets, "wrong", "")]
+    assert [entry.name if entry else None for entry in found] == [*"01234", None, None]
+    assert compared == [(64, 64)] * 5 * 7  # hashes of one length, all of them, each time
+
+
+def test_the_file_keeps_hashes_and_is_its_owners(tmp_path):
+    file = tmp_path / "tokens.json"
+    tokens = Tokens([])
+    secret = tokens.add("ward", 30)
+    tokens.write(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens.json"]
+    assert secret not in file.read_text()
+    (entry,) = json.loads(file.read_text())["tokens"]
+    assert entry["name"] == "ward"
+    left = datetime.fromisoformat(entry["expires"]) - datetime.now(UTC)
+    assert timedelta(days=29.9) < left <= timedelta(days=30)
+    assert Tokens.read(file).find(secret).name == "ward"
+    with pytest.raises(InputError, match="there is a token called 'ward'"):
+        tokens.add("ward", 1)
+    again = tokens.add("other", 1)
+    assert again != secret
+    assert tokens.entries[0].salt != tokens.entries[1].salt
+
+
+def entry_with(**wrong):
+    """A file of one entry, with something wrong in it."""
+    entry = {"name": "a", "salt": "00", "sha256": "00" * 32, "expires": "2030-01-01T00:00Z"}
+    return json.dumps({"tokens": [entry | wrong]})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"tokens": [{}]}',
+        entry_with(salt="zz"),
+        entry_with(sha256="00"),
+        entry_with(sha256="é" * 64),
+        entry_with(expires="2030-01-01"),
+        entry_with(expires=2030),
+    ],
+)
+def test_files_that_hold_no_tokens(content, tmp_path):
+    file = tmp_path / "tokens.json"
+    with pytest.raises(InputError, match="no file"):
+        Tokens.read(file)
+    file.write_text(content)
+    file.chmod(0o640)
+    with pytest.raises(InputError, match="others can read"):
+        Tokens.read(file)
+    file.chmod(0o600)
+    with pytest.raises(InputError, match="is not a file of tokens"):
+        Tokens.read(file)
+    file.write_text(entry_with())
+    assert Tokens.read(file).find("a") is None
