@@ -22,14 +22,14 @@ SIZES = {
 }
 
 
-def camembert(folder: Path, pickled: bool = False, fast: bool = False) -> Path:
+def camembert(folder: Path, pickled: bool = False, fast: bool = False, **sizes: int) -> Path:
     """Like camembert-bio and DrBERT: CamembertForMaskedLM and a sentencepiece model.
 
     DrBERT's weights are pickled only; some repositories add tokenizer.json.
     """
     sentencepiece_file(folder)
     config = transformers.CamembertConfig(
-        vocab_size=405, max_position_embeddings=66, pad_token_id=1, **SIZES
+        vocab_size=405, max_position_embeddings=66, pad_token_id=1, **(SIZES | sizes)
     )
     model = transformers.CamembertForMaskedLM(config)
     save(model, folder, pickled)
@@ -73,14 +73,16 @@ def unigram_bert(folder: Path) -> Path:
     return save(transformers.BertForMaskedLM(config), folder)
 
 
-def bert(folder: Path) -> Path:
+def bert(folder: Path, **sizes: int) -> Path:
     """Like BioBERT and Bio_ClinicalBERT: vocab.txt alone, cased."""
     folder.mkdir(parents=True, exist_ok=True)
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, "Enfant"]
     pieces += [f"##{letter}" for letter in letters] + WORDS
     (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)), encoding="utf-8")
-    config = transformers.BertConfig(vocab_size=len(pieces), max_position_embeddings=64, **SIZES)
+    config = transformers.BertConfig(
+        vocab_size=len(pieces), max_position_embeddings=64, **(SIZES | sizes)
+    )
     return save(transformers.BertForPreTraining(config), folder)
 
 

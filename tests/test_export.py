@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import cache
 
+import folders
 import numpy as np
 import onnx
 import polars as pl
@@ -14,13 +16,15 @@ from test_bundle_checks import reseal
 from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
-from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, explain, load
+from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, load
 from clinadapt.cli import app, main
 from clinadapt.drift.readings import readings
 from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.explain import explain
 from clinadapt.export import ABOUT_FILE, NETWORK_FILE
 from clinadapt.export.agreement import export_bundle, make_candidates, measure
 from clinadapt.families.stacked import StackedModel, network_of
+from clinadapt.serving.models import Models
 from clinadapt.texts import Texts
 
 TEXTS = [
@@ -29,56 +33,60 @@ TEXTS = [
 Y = [n % 2 for n in range(60)]
 LABELS = [("a",) if n % 2 else ("a", "b") for n in range(60)]
 LEARNT = {"epochs": 6, "learning_rate": 1e-2}  # enough to say more than a constant
-FP32 = {"precision": "fp32", "max_tokens": 12, **LEARNT}
+FP32 = {"precision": "fp32", **LEARNT}
 # States of frozen layers are rounded to 16 bit between the two parts of the native model.
 ROUNDED = 3e-3
-KINDS = ["pooled", "windows", "lora", "tuned", "scratch", "stacked"]
+NEAR = 0.1
+FIRST = ("onnx", "fp32")
 
 
 @pytest.fixture(scope="module")
-def models(encoder_folders):
-    bert = str(encoder_folders["bert"])
-    camembert = str(encoder_folders["camembert"])
-    wide = {"width": 128, "feed_forward": 512, "blocks": 2}
+def models(tmp_path_factory):
+    """Few layers: an export of each takes seconds, and the more the more there are."""
+    root = tmp_path_factory.mktemp("encoders")
+    one = str(folders.bert(root / "one", num_hidden_layers=1))
+    two = str(folders.camembert(root / "two", num_hidden_layers=2))
+    on_pooled = {"structure": "gated_residual", "placement": "pooled", **FP32}
     in_layers = {"structure": "bottleneck", "placement": "layers", "adapted_layers": 1}
-    lora = {"structure": "lora", "placement": "layers", "adapted_layers": 2}
+    lora = {"structure": "lora", "placement": "layers", "adapted_layers": 1}
+    wide = {"width": 128, "feed_forward": 512}
     return {
-        "pooled": PretrainedModel(bert, structure="gated_residual", placement="pooled", **FP32),
-        "windows": PretrainedModel(camembert, cut="windows", **in_layers, **FP32),
-        "lora": PretrainedModel(bert, tuned_layers=1, pooling="max", **lora, **FP32),
-        "tuned": PretrainedModel(bert, tuned_layers="all", pooling="first", **FP32),
-        "scratch": ScratchModel(encoder_options=wide, vocabulary=60, epochs=6, max_tokens=12),
-        "stacked": StackedModel(
-            bert, max_tokens=12, encoder_options={"precision": "fp32", **LEARNT}
+        "stacked": StackedModel(one, max_tokens=12, encoder_options=on_pooled),
+        "windows": PretrainedModel(
+            two, max_tokens=12, cut="windows", pooling="max", **in_layers, **FP32
         ),
+        "tuned": PretrainedModel(
+            one, max_tokens=12, tuned_layers="all", pooling="first", **lora, **FP32
+        ),
+        "scratch": ScratchModel(encoder_options=wide, vocabulary=60, epochs=6, max_tokens=12),
     }
 
 
 @pytest.fixture(scope="module")
 def exported(models, tmp_path_factory):
-    """Of each kind, once: the native classifier, and exported ones in fp32, and of some in int8."""
-    made = {}
+    """Of each kind, made once: the native classifier, and exported ones by runtime and weights."""
 
+    @cache
     def make(kind):
-        if kind not in made:
-            labels = LABELS if kind == "tuned" else Y
-            native = NoteClassifier(models[kind]).fit(TEXTS, labels)
-            folder = tmp_path_factory.mktemp(kind)
-            weights = ["fp32", "int8"] if kind in ("scratch", "stacked") else ["fp32"]
-            made[kind] = native, make_candidates(native, folder, weights, "onnx")
-        return made[kind]
+        native = NoteClassifier(models[kind]).fit(TEXTS, LABELS if kind == "tuned" else Y)
+        folder = tmp_path_factory.mktemp(kind)
+        runtime = None if kind == "scratch" else "onnx"
+        weights = ["fp32", "int8"] if kind in ("scratch", "stacked") else ["fp32"]
+        made = make_candidates(native, folder, weights, runtime)
+        about = [network_of(one.model_).about for one in made]
+        return native, {(a.runtime, a.weights): one for a, one in zip(about, made, strict=True)}
 
     return make
 
 
 @pytest.fixture(scope="module")
 def native_bundle(exported, tmp_path_factory):
-    return exported("stacked")[0].save(tmp_path_factory.mktemp("native") / "bundle")
+    return exported("scratch")[0].save(tmp_path_factory.mktemp("native") / "bundle")
 
 
 @pytest.fixture(scope="module")
 def bundle(exported, tmp_path_factory):
-    return exported("stacked")[1][0].save(tmp_path_factory.mktemp("exported") / "bundle")
+    return exported("stacked")[1][FIRST].save(tmp_path_factory.mktemp("exported") / "bundle")
 
 
 @pytest.fixture
@@ -86,12 +94,13 @@ def copied(bundle, tmp_path):
     return shutil.copytree(bundle, tmp_path / "copy")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["stacked", "windows", "tuned", "scratch"])
 def test_probabilities_are_the_native_ones(exported, kind):
-    native, (made, *_) = exported(kind)
+    native, by = exported(kind)
+    made = by[FIRST]
     expected = native.predict_proba(TEXTS)
     found = made.predict_proba(TEXTS)
-    frozen = kind not in ("tuned", "scratch")
+    frozen = kind in ("stacked", "windows")
     np.testing.assert_allclose(found, expected, atol=ROUNDED if frozen else 1e-5)
     assert np.ptp(found[:, 0]) > 10 * np.abs(found - expected).max()  # more than a constant
     # Whatever the batch: a note alone, of one word too.
@@ -100,30 +109,50 @@ def test_probabilities_are_the_native_ones(exported, kind):
     np.testing.assert_allclose(made.predict_proba(["x"]), native.predict_proba(["x"]), atol=ROUNDED)
 
 
+def initializers(classifier):
+    graph = onnx.load(network_of(classifier.model_).folder / NETWORK_FILE).graph
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
 @pytest.mark.parametrize("kind", ["scratch", "stacked"])
-def test_int8_is_smaller_and_near(exported, kind):
-    native, (fp32, int8) = exported(kind)
-    bytes_of = [
-        (network_of(one.model_).folder / NETWORK_FILE).stat().st_size for one in (fp32, int8)
-    ]
-    if kind == "scratch":  # the other's weights are fewer than the words about them
-        assert bytes_of[1] < 0.4 * bytes_of[0]
-    apart = np.abs(int8.predict_proba(TEXTS) - native.predict_proba(TEXTS))
-    assert 0 < apart.max() < 0.2
+def test_int8_weights_are_the_nearest_of_their_scale(exported, kind):
+    _, by = exported(kind)
+    exact, rounded = initializers(by[FIRST]), initializers(by["onnx", "int8"])
+    names = [name.removesuffix("_quantized") for name in rounded if name.endswith("_quantized")]
+    for name in names:
+        scale = rounded[f"{name}_scale"].astype(np.float64)
+        steps = rounded[f"{name}_quantized"].astype(np.int64) - rounded[f"{name}_zero_point"]
+        assert rounded[f"{name}_quantized"].dtype.itemsize == 1
+        assert (np.abs(scale * steps - exact[name]) <= scale * 0.501).all(), name
+    weights = sum(exact[name].size for name in names)
+    matrices = sum(values.size for values in exact.values() if values.ndim > 1)
+    assert weights > 0.9 * matrices
+
+
+def test_int8_is_smaller_and_near(exported):
+    native, by = exported("scratch")
+    size = {
+        key: (network_of(one.model_).folder / NETWORK_FILE).stat().st_size
+        for key, one in by.items()
+    }
+    assert size["onnx", "int8"] < 0.4 * size[FIRST]
+    for key in [key for key in by if key[1] == "int8"]:
+        apart = np.abs(by[key].predict_proba(TEXTS) - native.predict_proba(TEXTS))
+        assert 0 < apart.max() < NEAR
 
 
 def test_openvino_runs_the_same_file(exported, tmp_path):
     pytest.importorskip("openvino")
-    native, _ = exported("scratch")
-    (made,) = make_candidates(native, tmp_path, ["fp32"], "openvino")
-    folder = made.save(tmp_path / "bundle")
-    again = load(folder)
+    native, by = exported("scratch")
+    made = by["openvino", "fp32"]
+    assert network_of(made.model_).folder == network_of(by[FIRST].model_).folder
+    again = load(made.save(tmp_path / "bundle"))
     assert network_of(again.model_).about.runtime == "openvino"
     np.testing.assert_allclose(again.predict_proba(TEXTS), native.predict_proba(TEXTS), atol=1e-4)
 
 
 def test_opens_in_another_process_without_the_native_weights(exported, bundle):
-    expected = exported("stacked")[1][0].predict_proba(TEXTS)
+    expected = exported("stacked")[1][FIRST].predict_proba(TEXTS)
     answer = subprocess.run(
         [sys.executable, "-W", "error", "-c", OPEN, str(bundle)],
         input=json.dumps(TEXTS),
@@ -143,14 +172,32 @@ def test_opens_in_another_process_without_the_native_weights(exported, bundle):
 
 
 def test_what_was_measured_is_so(exported):
-    native, made = exported("stacked")
-    seconds, (fp32, int8) = measure(native, made, Texts.of(TEXTS))
-    apart = np.abs(made[1].predict_proba(TEXTS) - native.predict_proba(TEXTS))
+    native, by = exported("stacked")
+    seconds, (fp32, int8), probabilities = measure(native, list(by.values()), Texts.of(TEXTS))
+    apart = np.abs(by["onnx", "int8"].predict_proba(TEXTS) - native.predict_proba(TEXTS))
+    changed = by["onnx", "int8"].predict(TEXTS) != native.predict(TEXTS)
     assert int8.largest == pytest.approx(apart.max())
     assert int8.mean == pytest.approx(apart.mean())
-    assert int8.changed == int((made[1].predict(TEXTS) != native.predict(TEXTS)).sum())
+    assert int8.changed == int(changed.sum())
     assert fp32.speed == pytest.approx(seconds / fp32.seconds)
     assert (fp32.weights, int8.weights, fp32.notes) == ("fp32", "int8", len(TEXTS))
+    np.testing.assert_allclose(np.abs(probabilities[2] - probabilities[0]), apart, atol=1e-12)
+
+
+def test_drift_reads_it_as_the_native_one(exported, bundle):
+    again = load(bundle)
+    native = readings(exported("stacked")[0], TEXTS)
+    found = readings(again, TEXTS)
+    assert found.keys() == native.keys()
+    for name, values in found.items():
+        assert np.array_equal(values, native[name]), name
+
+
+def test_no_gradient_no_explanation(bundle):
+    with pytest.raises(InputError, match="the bundle that it was made from"):
+        explain(load(bundle), TEXTS[:1])
+    (task,) = Models({"fever": bundle}).tasks
+    assert not task.explains
 
 
 # ---------------------------------------------------------------- the command
@@ -163,7 +210,7 @@ def table(tmp_path):
     return path
 
 
-def test_export_then_predict_drift_and_no_explanation(native_bundle, table, tmp_path):
+def test_export_then_predict(native_bundle, table, tmp_path):
     out = tmp_path / "small"
     command = ["export", str(native_bundle), str(table), "--to", "onnx", "--out", str(out)]
     done = CliRunner().invoke(app, command)
@@ -178,13 +225,7 @@ def test_export_then_predict_drift_and_no_explanation(native_bundle, table, tmp_
     command = ["predict", str(out), str(table), "--out", str(predictions)]
     assert CliRunner().invoke(app, command).exit_code == 0
     expected = load(native_bundle).predict_proba(TEXTS)[:, 1]
-    np.testing.assert_allclose(pl.read_csv(predictions)["prob_1"], expected, atol=ROUNDED)
-    again = load(out)
-    native_readings = readings(load(native_bundle), TEXTS)
-    for name, values in readings(again, TEXTS).items():
-        assert np.array_equal(values, native_readings[name]), name
-    with pytest.raises(InputError, match="the bundle that it was made from"):
-        explain(again, TEXTS[:1])
+    np.testing.assert_allclose(pl.read_csv(predictions)["prob_1"], expected, atol=1e-5)
     with pytest.raises(InputError, match="exported before"):
         export_bundle(out, table, tmp_path / "twice")
 
@@ -201,16 +242,15 @@ def test_beyond_the_bound_nothing_is_written(native_bundle, table, tmp_path, cap
     assert "enfant" not in told
 
 
-def test_what_cannot_be_exported_is_told(native_bundle, table, tmp_path, exported):
-    with pytest.raises(InputError, match="is the bundle itself"):
-        export_bundle(native_bundle, table, native_bundle)
-    with pytest.raises(InputError, match="is no bundle"):
-        export_bundle(native_bundle, table, tmp_path)
+def test_what_cannot_be_exported_is_told(native_bundle, table, tmp_path, tfidf_bundle):
+    for taken in (native_bundle, tfidf_bundle.folder, tmp_path):
+        with pytest.raises(InputError, match="only an exported bundle is replaced"):
+            export_bundle(native_bundle, table, taken)
     few = pl.DataFrame({"text": TEXTS[:5]})
     with pytest.raises(InputError, match="expected 20 notes at least"):
         export_bundle(native_bundle, few, tmp_path / "out")
     with pytest.raises(InputError, match="gains nothing"):
-        make_candidates(NoteClassifier().fit(TEXTS, Y), tmp_path, ["fp32"])
+        make_candidates(tfidf_bundle.classifier, tmp_path, ["fp32"])
     experts = ScratchModel(encoder="moe", vocabulary=60, epochs=1, max_tokens=12)
     with pytest.raises(InputError, match="a mixture of experts cannot be exported"):
         make_candidates(NoteClassifier(experts).fit(TEXTS, Y), tmp_path, ["fp32"])
@@ -282,7 +322,22 @@ def test_a_hostile_network_is_refused(copied, change, told):
         load(reseal(copied))
 
 
-def test_files_that_do_not_fit_each_other_are_refused(copied, tmp_path):
+def test_a_changed_network_never_ends_in_a_crash(copied):
+    """With right checksums, too: it is refused, or it runs."""
+    path = copied / "model" / "encoder" / NETWORK_FILE
+    content, generator = path.read_bytes(), np.random.default_rng(1)
+    places = generator.integers(0, [len(content)] * 30).tolist()
+    refused = 0
+    for place in places:
+        path.write_bytes(content[:place] + generator.bytes(1) + content[place + 1 :])
+        try:
+            assert load(reseal(copied)).task_ == "binary"
+        except InputError:
+            refused += 1
+    assert 0 < refused < len(places)
+
+
+def test_files_that_do_not_fit_each_other_are_refused(copied, tmp_path, tfidf_bundle):
     place = copied / "model" / "encoder"
     content = (place / NETWORK_FILE).read_bytes()
     (place / NETWORK_FILE).write_bytes(content[: len(content) // 2])
@@ -300,14 +355,14 @@ def test_files_that_do_not_fit_each_other_are_refused(copied, tmp_path):
     (place / ABOUT_FILE).write_text(json.dumps(about | {"runtime": "shell"}))
     with pytest.raises(InputError, match="not what an export writes"):
         load(reseal(copied))
-    three = NoteClassifier("tfidf-logistic").fit(TEXTS, Y).save(tmp_path / "sparse")
-    (three / "model" / ABOUT_FILE).write_text(json.dumps(about))
+    sparse = shutil.copytree(tfidf_bundle.folder, tmp_path / "sparse")
+    (sparse / "model" / ABOUT_FILE).write_text(json.dumps(about))
     with pytest.raises(InputError, match="no network in a model of this family"):
-        load(reseal(three))
+        load(reseal(sparse))
 
 
 def test_a_network_of_other_classes_is_refused(exported, tmp_path):
-    folder = exported("tuned")[1][0].save(tmp_path / "bundle")
+    folder = exported("tuned")[1][FIRST].save(tmp_path / "bundle")
     record = json.loads((folder / "bundle.json").read_text())
     with pytest.raises(InputError, match="expected 3 finite scores"):
         load(reseal(folder, classes=["a", "b", "c"], threshold=record["threshold"]))

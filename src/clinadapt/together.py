@@ -22,7 +22,7 @@ from clinadapt.errors import InputError
 from clinadapt.families import neural, stacked
 from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.stacked import StackedModel
+from clinadapt.families.stacked import StackedModel, network_of
 from clinadapt.head import Pooling
 from clinadapt.machine import compute_dtype, pick_device
 from clinadapt.sources import Source
@@ -103,7 +103,7 @@ class Together:
 
 def _on_frozen_states(model: Any) -> PretrainedModel | None:
     """The part of a model that reads states of frozen layers, if it has one."""
-    part = model.encoder_ if isinstance(model, StackedModel) else model
+    part = network_of(model)
     return part if isinstance(part, PretrainedModel) and part.boundary_ else None
 
 

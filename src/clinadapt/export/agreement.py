@@ -51,7 +51,7 @@ class Measured:
     file_bytes : int
         Of the network.
     seconds : float
-        Of all notes: the shortest of some rounds.
+        Of all notes: the shortest of the rounds.
     speed : float
         Seconds of the native model divided by these.
     largest, mean : float
@@ -136,10 +136,11 @@ def export_bundle(
         An optional library is not installed.
     """
     record = read_record(bundle)
-    if out.resolve() == bundle.resolve():
-        raise InputError("--out is the bundle itself, whose weights would be lost: name another")
-    if out.exists() and not (out / RECORD).is_file():
-        raise InputError(f"{out} is there and is no bundle: name another --out")
+    if out.exists() and not _was_exported(out):
+        raise InputError(
+            f"{out} is there, and what it holds would be lost (only an exported bundle is "
+            "replaced): name another --out"
+        )
     _, texts = read_texts(notes, text, encoding=encoding)
     if len(texts) < LEAST_NOTES:
         raise InputError(f"expected {LEAST_NOTES} notes at least to compare on, got {len(texts)}")
@@ -149,7 +150,7 @@ def export_bundle(
     bound = BOUNDS[weights] if bound is None else bound
     with tempfile.TemporaryDirectory(prefix="clinadapt-export-") as folder:
         candidates = make_candidates(classifier, Path(folder), [weights], runtime)
-        native_seconds, measured = measure(classifier, candidates, shown)
+        native_seconds, measured, _ = measure(classifier, candidates, shown)
         agreeing = [one for one in measured if one.largest <= bound]
         if not agreeing:
             raise InputError(_refusal(measured, bound))
@@ -217,8 +218,11 @@ def make_candidates(
 
 
 def measure(
-    classifier: NoteClassifier, candidates: Sequence[NoteClassifier], texts: Texts
-) -> tuple[float, list[Measured]]:
+    classifier: NoteClassifier,
+    candidates: Sequence[NoteClassifier],
+    texts: Texts,
+    rounds: int = ROUNDS,
+) -> tuple[float, list[Measured], list[NDArray[np.float64]]]:
     """Time and agreement of exported networks, in turns with the native one.
 
     Parameters
@@ -228,6 +232,8 @@ def measure(
     candidates : sequence of NoteClassifier
         From `make_candidates`.
     texts : Texts
+    rounds : int
+        How often each reads all notes; the shortest time counts.
 
     Returns
     -------
@@ -235,13 +241,15 @@ def measure(
         Seconds of the native one.
     list of Measured
         In the order of `candidates`.
+    list of ndarray of float64, shape [note, class]
+        Probabilities of the native one, then of each candidate.
     """
     everyone = [classifier, *candidates]
     for one in everyone:  # loads and warms up
         one.predict_proba(texts[: min(len(texts), LEAST_NOTES)])
     seconds = [float("inf")] * len(everyone)
     found: list[NDArray[np.float64]] = [np.empty(0)] * len(everyone)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for number, one in enumerate(everyone):
             started = time.perf_counter()
             found[number] = one.predict_proba(texts)
@@ -266,7 +274,11 @@ def measure(
                 notes=len(texts),
             )
         )
-    return seconds[0], measured
+    return seconds[0], measured, found
+
+
+def _was_exported(folder: Path) -> bool:
+    return (folder / RECORD).is_file() and "export" in read_record(folder)["provenance"]
 
 
 def _refusal(measured: Sequence[Measured], bound: float) -> list[str]:

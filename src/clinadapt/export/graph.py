@@ -14,6 +14,7 @@ from clinadapt.export.network import INPUTS, MOST_BYTES, OUTPUT
 from clinadapt.extras import need
 
 STANDARD = ("", "ai.onnx")
+KINDS = "fiub"  # of numpy: floating point, integers, truth values
 
 
 def problems(path: Path) -> Iterator[str]:
@@ -50,12 +51,20 @@ def problems(path: Path) -> Iterator[str]:
     tensors = [a.t for a in attributes if a.type == kinds.TENSOR] + list(graph.initializer)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
         yield "weights in another file"
-    elif not all(_finite(onnx.numpy_helper.to_array(tensor)) for tensor in tensors):
-        yield "a weight is not a finite number"
+        return
+    yield from sorted({found for tensor in tensors if (found := _unfit(onnx, tensor))})
 
 
-def _finite(values: Any) -> bool:
-    """Whether all numbers are finite; a single one may be infinite, as masks have it."""
-    if not np.issubdtype(values.dtype, np.floating):
-        return True
-    return not np.isnan(values).any() and (values.size == 1 or bool(np.isfinite(values).all()))
+def _unfit(onnx: Any, tensor: Any) -> str | None:
+    """What is wrong with a weight; a single number may be infinite, as masks have it."""
+    try:
+        values = onnx.numpy_helper.to_array(tensor)
+    except Exception:  # whatever numpy says of bytes that do not fit their header
+        return "a weight is not what its header says"
+    if values.dtype.kind not in KINDS:
+        return "weights of a type that no export writes"
+    if values.dtype.kind == "f" and (
+        np.isnan(values).any() or (values.size > 1 and not np.isfinite(values).all())
+    ):
+        return "a weight is not a finite number"
+    return None

@@ -12,6 +12,7 @@ from clinadapt.bundle import fingerprint, read_record
 from clinadapt.errors import InputError
 from clinadapt.explain import WAYS, explain
 from clinadapt.families.logistic import TfidfLogistic
+from clinadapt.families.stacked import network_of
 from clinadapt.serving import schemas
 from clinadapt.together import Together
 
@@ -92,7 +93,7 @@ class Models:
 
 
 def _explains(model: Any) -> bool:
-    if type(model) not in WAYS:
+    if type(network_of(model)) not in WAYS:  # an exported one is in none
         return False
     return isinstance(model, TfidfLogistic) or importlib.util.find_spec("captum") is not None
 
