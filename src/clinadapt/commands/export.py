@@ -38,7 +38,7 @@ def export(
     bound: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Largest difference of a probability; default 0.02, int8: 0.05."
+            min=0, max=1, help="Largest difference of a probability; default 0.03, int8: 0.05."
         ),
     ] = None,
     text: TextOption = "text",
