@@ -1,7 +1,6 @@
 """An exported bundle says what the native one says, runs by itself, and is only data."""
 
 import json
-import logging
 import shutil
 import sys
 from functools import cache
@@ -20,7 +19,7 @@ from clinadapt.cli import app, main
 from clinadapt.drift.readings import readings
 from clinadapt.errors import InputError, MissingExtraError
 from clinadapt.explain import explain
-from clinadapt.export import ABOUT_FILE, NETWORK_FILE
+from clinadapt.export import ABOUT_FILE, NETWORK_FILE, agreement
 from clinadapt.export.agreement import export_bundle, make_candidates, measure
 from clinadapt.families.stacked import StackedModel, network_of
 from clinadapt.serving.models import Models
@@ -37,15 +36,6 @@ FP32 = {"precision": "fp32", **LEARNT}
 ROUNDED = 3e-3
 NEAR = 0.1
 FIRST = ("onnx", "fp32")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def untraced():
-    """pytest listens to every logger, and torch, being heard, records each step of an export."""
-    trace = logging.getLogger("torch.__trace")
-    heard, trace.handlers, trace.propagate = trace.handlers, [], True
-    yield
-    trace.handlers, trace.propagate = heard, False
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +221,11 @@ def test_export_then_predict(native_bundle, table, tmp_path):
         export_bundle(out, table, tmp_path / "twice")
 
 
-def test_beyond_the_bound_nothing_is_written(native_bundle, table, tmp_path, capsys):
+def test_beyond_the_bound_nothing_is_written(
+    exported, native_bundle, table, tmp_path, capsys, monkeypatch
+):
+    made = [exported("scratch")[1]["onnx", "int8"]]  # not made again, which takes seconds
+    monkeypatch.setattr(agreement, "make_candidates", lambda *given: made)
     out = tmp_path / "small"
     command = ["export", str(native_bundle), str(table), "--out", str(out)]
     with pytest.raises(SystemExit):
