@@ -10,6 +10,7 @@ import importlib.metadata
 import math
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ def save_bundle(
         },
         "provenance": provenance or {},
     }
+    if hasattr(model, "guarantee_"):
+        record["privacy"] = asdict(model.guarantee_)
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
     if classifier.reference_ is not None:
         text = classifier.reference_.model_dump_json(indent=1)

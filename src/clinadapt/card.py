@@ -47,6 +47,7 @@ def model_card(record: dict[str, Any]) -> str:
     if scores:
         lines += _scores(scores)
     lines += _use(record)
+    lines += _privacy(record.get("privacy"))
     lines += _limits(record)
     lines += _settings(record, provenance.get("environment", {}))
     return "\n".join(lines)
@@ -115,6 +116,25 @@ def _use(record: dict[str, Any]) -> list[str]:
     if value is not None:
         lines += [f"A class is said from a probability of {value:.3f} on.", ""]
     return lines
+
+
+def _privacy(guarantee: dict[str, Any] | None) -> list[str]:
+    if guarantee is None:
+        return []
+    return [
+        "## Privacy",
+        "",
+        f"Trained with differential privacy: ε = {guarantee['epsilon']:.2f}, "
+        f"δ = {guarantee['delta']:g}, for one training note more or less "
+        f"(noise multiplier {guarantee['noise_multiplier']:.3g}, gradients clipped to "
+        f"{guarantee['clipping']:g}, {guarantee['steps']:,} steps, each note in one with "
+        f"probability {guarantee['sampling_rate']:.3g}).",
+        "",
+        "- Of a patient with k notes it gives away up to k times that ε.",
+        "- Not covered: the validation notes, on which the threshold was chosen and this model "
+        "among others; the names of the classes; the scores on this card.",
+        "",
+    ]
 
 
 def _limits(record: dict[str, Any]) -> list[str]:

@@ -32,6 +32,7 @@ from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.families.private import PrivateModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel
 from clinadapt.labels import Task
@@ -43,6 +44,7 @@ WAYS: dict[type, Way] = {
     TfidfAutoencoder: sparse.codes,
     ScratchModel: tokens.scratch,
     PretrainedModel: tokens.pretrained,
+    PrivateModel: tokens.pretrained,
     StackedModel: stacked,
 }
 
