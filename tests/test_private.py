@@ -319,6 +319,10 @@ def test_every_structure_trains(structure, placement, encoder_folders, tmp_path)
     assert fitted.history_[0]["epsilon"] < fitted.history_[1]["epsilon"]
     again = load(classifier.save(tmp_path / "bundle"))
     assert again.model_.guarantee_ == fitted.guarantee_
+    # What is handed over tells nothing of the training notes but through the noise.
+    record = json.loads((tmp_path / "bundle" / "bundle.json").read_text(encoding="utf-8"))
+    assert record["provenance"] == {}
+    assert record["privacy"]["epsilon"] == fitted.guarantee_.epsilon
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert f"ε = {fitted.guarantee_.epsilon:.2f}, δ = 1e-05" in card
     assert "k times that ε" in card
