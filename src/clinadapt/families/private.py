@@ -20,7 +20,7 @@ from clinadapt import dp_sgd, structures
 from clinadapt.context import Context
 from clinadapt.encoders.backends import BackendChoice
 from clinadapt.errors import InputError
-from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.families.pretrained import FROZEN_EPOCHS, PretrainedModel
 from clinadapt.head import Pooling
 from clinadapt.labels import Labels, Task
 from clinadapt.machine import Precision
@@ -59,8 +59,8 @@ class PrivateModel(PretrainedModel):
         What training may give away about a note; δ must be below one over the training notes.
     clipping : float
         Largest norm of the gradient of a note.
-    epochs : int
-        All of them are run.
+    epochs : int, optional
+        Default 20; all of them are run.
     batch_size : int
         Notes of a step on average; large batches drown the noise.
     learning_rate : float
@@ -91,7 +91,7 @@ class PrivateModel(PretrainedModel):
         epsilon: Annotated[float, Gt(0)] = 8.0,
         delta: Annotated[float, Interval(gt=0, lt=1)] = 1e-5,
         clipping: Annotated[float, Gt(0)] = 1.0,
-        epochs: Annotated[int, Ge(1)] = 20,
+        epochs: Annotated[int, Ge(1)] | None = None,
         batch_size: Annotated[int, Ge(1)] = 256,
         learning_rate: Annotated[float, Gt(0)] = 1e-2,
         precision: Precision = "auto",
@@ -164,7 +164,7 @@ class PrivateModel(PretrainedModel):
             sources[0],
             ClassLoss(labels.target, len(labels.classes), "none"),
             Recipe(
-                epochs=self.epochs,
+                epochs=self.epochs or FROZEN_EPOCHS,
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
                 max_batch_tokens=economy.batch_tokens,
