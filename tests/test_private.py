@@ -275,11 +275,15 @@ def test_attack_succeeds_on_the_model_that_is_not_private(attacked, candidates):
 @pytest.mark.usefixtures("_known_noise")
 def test_attack_fails_on_the_private_model(attacked, candidates):
     model = PrivateModel(**attacked, epsilon=EPSILON, delta=DELTA)
-    epsilon, area, p = empirical_epsilon(trained_losses(model, candidates), candidates[2])
-    assert model.guarantee_.epsilon <= EPSILON
+    epsilon, area, _ = empirical_epsilon(trained_losses(model, candidates), candidates[2])
+    told = model.guarantee_
+    assert told.epsilon <= EPSILON
     assert epsilon < EPSILON / 2
-    assert abs(area - 0.5) < 0.1
-    assert p > 0.05
+    # Many subsampled steps come to Gaussian privacy with this mean (Bu et al. 2020, arXiv
+    # 1911.11607), under which no attack's area is above the first summand; three standard errors.
+    mean = told.sampling_rate * math.sqrt(told.steps * math.expm1(told.noise_multiplier**-2))
+    error = math.sqrt((CANDIDATES + 1) / (3 * CANDIDATES**2))
+    assert area < stats.norm.cdf(mean / math.sqrt(2)) + 3 * error
 
 
 @pytest.mark.usefixtures("_known_noise")
@@ -323,6 +327,7 @@ def test_every_structure_trains(structure, placement, encoder_folders, tmp_path)
     record = json.loads((tmp_path / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     assert record["provenance"] == {}
     assert record["privacy"]["epsilon"] == fitted.guarantee_.epsilon
+    assert load(tmp_path / "bundle").reference_ is None  # counts of the training notes
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert f"ε = {fitted.guarantee_.epsilon:.2f}, δ = 1e-05" in card
     assert "k times that ε" in card
@@ -383,7 +388,7 @@ def test_a_study_tells_what_was_given_away(small_notes, encoder_folders, tmp_pat
     ]
     private, plain = sorted(found, key=lambda cell: "privacy" not in cell)
     assert "privacy" not in plain
-    assert private["row"]["label"] == "private bert · none · frozen (epochs=1)"
+    assert private["row"] == "private bert · none · frozen (epochs=1, max_tokens=16)"
     told = private["privacy"]
     assert 0.98 * 8 < told["epsilon"] <= 8
     patient = told["of_the_patient_with_most_notes"]

@@ -75,7 +75,8 @@ def save_bundle(
     if hasattr(model, "guarantee_"):
         record["privacy"] = asdict(model.guarantee_)
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
-    if classifier.reference_ is not None:
+    # Counts of the training notes are no part of what a private fit may give away.
+    if classifier.reference_ is not None and "privacy" not in record:
         text = classifier.reference_.model_dump_json(indent=1)
         (partial / REFERENCE).write_text(text, encoding="utf-8")
     bundle_checks.seal(partial, record)

@@ -84,9 +84,10 @@ def _fitted_on(record: dict[str, Any], data: dict[str, Any]) -> list[str]:
     told = [f"- notes: {Path(data['source']).name}, {data['notes']:,} in all"]
     if data.get("groups"):
         told.append(f"- of {data['groups']:,} patients; none is in two parts of the split")
+    chosen = "threshold and stopping were" if record.get("privacy") is None else "threshold was"
     told.append(
-        f"- threshold and stopping were chosen on validation notes, for {record['metric']}; the "
-        "test notes had no part in it"
+        f"- {chosen} chosen on validation notes, for {record['metric']}; the test notes had no "
+        "part in it"
     )
     return ["## Fitted on", "", *told, ""]
 

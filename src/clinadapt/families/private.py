@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, Self
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from clinadapt import dp_sgd, structures
+from clinadapt import dp_sgd, stored, structures
+from clinadapt.bundle_checks import MOST_BYTES
 from clinadapt.context import Context
 from clinadapt.encoders.backends import BackendChoice
 from clinadapt.errors import InputError
@@ -184,6 +185,6 @@ class PrivateModel(PretrainedModel):
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote; opacus is not needed."""
         super().load(folder, task, classes)
-        text = (folder / GUARANTEE_FILE).read_text(encoding="utf-8")
-        self.guarantee_ = dp_sgd.Guarantee(**json.loads(text))
+        content = stored.read_json(folder / GUARANTEE_FILE, MOST_BYTES[GUARANTEE_FILE])
+        self.guarantee_ = dp_sgd.Guarantee(**content)
         return self
