@@ -113,9 +113,7 @@ def main() -> None:
     parser.add_argument("--metric")
     parser.add_argument("--encoder", nargs="+", default=[], help="instead of clinadapt-mini-fr")
     parser.add_argument("--max-tokens", type=int)
-    parser.add_argument(
-        "--most", type=int, help="training notes, or notes of all parts"
-    )
+    parser.add_argument("--most", type=int, help="training notes, or notes of all parts")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     columns = Columns(
