@@ -17,7 +17,7 @@ from clinadapt import Study
 from clinadapt.columns import Columns
 from clinadapt.comparison import corrected, difference
 from clinadapt.evidence import Entrant, Evidence
-from clinadapt.notes import read_notes
+from clinadapt.notes import Notes, read_notes
 
 DESIGN = Path(__file__).parent / "paper.toml"
 STRUCTURES = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")
@@ -93,6 +93,15 @@ def contrast(evidence: Evidence, chosen: Chosen, others: Chosen):
     return difference(value, scores.sign * (first - second), scores.freedom)
 
 
+def fewer(notes: Notes, most: int) -> Notes:
+    """At most so many training notes, drawn by patient; the other parts stay whole."""
+    train = np.ones(len(notes), bool) if notes.parts is None else np.array(notes.parts) == "train"
+    patients, sizes = np.unique(notes.clusters[train], return_counts=True)
+    order = np.random.default_rng(0).permutation(len(patients))
+    drawn = patients[order[np.cumsum(sizes[order]) <= most]]
+    return notes.take(np.flatnonzero(~train | np.isin(notes.clusters, drawn)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notes", type=Path)
@@ -104,6 +113,7 @@ def main() -> None:
     parser.add_argument("--metric")
     parser.add_argument("--encoder", nargs="+", default=[], help="instead of clinadapt-mini-fr")
     parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--most", type=int, help="training notes, or notes of all parts")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     columns = Columns(
@@ -114,6 +124,8 @@ def main() -> None:
         split=options.split,
     )
     notes = read_notes(options.notes, columns)
+    if options.most is not None:
+        notes = fewer(notes, options.most)
     asked = {"metric": options.metric, "max_tokens": options.max_tokens}
     overrides = {name: value for name, value in asked.items() if value is not None}
     study = Study(notes, DESIGN, options.out, options.encoder, overrides)

@@ -21,28 +21,27 @@ from pathlib import Path
 
 SOURCES = ("parquet", "sqlite")
 ROWS_AT_ONCE = 10_000
-WORDS = 20
 SEED_NOTES = {"n_notes": 2000, "n_patients": 500, "n_positive": 800}
 
 
-def texts(n):
-    """Runs of twenty words of built-in notes, each with its number so that all differ."""
+def texts(n, length):
+    """Runs of so many words of built-in notes, each with its number so that all differ."""
     from clinadapt.synthetic import generate
 
     words = [text.split() for text in generate(**SEED_NOTES)["text"]]
     chance = random.Random(0)
     for row in range(n):
         chosen = words[chance.randrange(len(words))]
-        begin = chance.randrange(max(1, len(chosen) - WORDS))
-        yield f"{' '.join(chosen[begin : begin + WORDS])} {row}"
+        begin = chance.randrange(max(1, len(chosen) - length))
+        yield f"{' '.join(chosen[begin : begin + length])} {row}"
 
 
-def write_notes(folder, n):
+def write_notes(folder, n, length):
     """The same notes as Parquet and as OMOP's table in SQLite."""
     import polars as pl
     import pyarrow.parquet as pq
 
-    writer, source = None, texts(n)
+    writer, source = None, texts(n, length)
     with sqlite3.connect(folder / "notes.db") as database:
         database.execute("CREATE TABLE note (note_id INTEGER PRIMARY KEY, note_text TEXT)")
         for start in range(0, n, ROWS_AT_ONCE):
@@ -123,6 +122,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--notes", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--words", type=int, default=20, help="of a note")
+    parser.add_argument("--source", nargs="+", default=SOURCES, choices=SOURCES)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # source, folder
     asked = parser.parse_args()
@@ -137,8 +138,8 @@ def main():
         for n in asked.notes:
             folder = Path(root) / str(n)
             folder.mkdir()
-            write_notes(folder, n)
-            for source in SOURCES:
+            write_notes(folder, n, asked.words)
+            for source in asked.source:
                 one = folder / f"{source}.json"
                 command = [sys.executable, __file__, str(asked.bundle), "--out", str(one)]
                 subprocess.run([*command, "--one", source, str(folder)], check=True)

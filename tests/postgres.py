@@ -1,4 +1,4 @@
-"""A real PostgreSQL server on a socket in a folder of its own, from the binaries on the path."""
+"""A real PostgreSQL server on a socket in a folder of its own, from binaries that are here."""
 
 import os
 import pwd
@@ -11,12 +11,14 @@ from pathlib import Path
 
 BINARIES = ("initdb", "postgres", "pg_ctl")
 UNPRIVILEGED = "postgres"  # the server refuses to run as root
+# Debian's package puts them beside each other, by version, and not on the path.
+PLACES = os.pathsep.join([os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
 
 
 def why_not() -> str | None:
     """Why no server can be started here."""
-    if absent := [name for name in BINARIES if shutil.which(name) is None]:
-        return f"PostgreSQL is not on the path: no {', '.join(absent)}"
+    if absent := [name for name in BINARIES if shutil.which(name, path=PLACES) is None]:
+        return f"no PostgreSQL on this machine: no {', '.join(absent)}"
     if os.geteuid() == 0:
         try:
             pwd.getpwnam(UNPRIVILEGED)
@@ -34,9 +36,9 @@ def server() -> Iterator[str]:
         shutil.chown(folder, UNPRIVILEGED)
         command = ["runuser", "-u", UNPRIVILEGED, "--"]
 
-    def call(*arguments: str) -> None:
+    def call(name: str, *arguments: str) -> None:
         subprocess.run(
-            [*command, *arguments],
+            [*command, str(shutil.which(name, path=PLACES)), *arguments],
             cwd=folder,
             check=True,
             stdin=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ from clinadapt.errors import InputError
 from clinadapt.families import FAMILIES, build, family_of
 from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.mlp import TfidfMLP
+from clinadapt.families.private import PrivateModel
 from clinadapt.families.stacked import StackedModel
 from clinadapt.stored import require_room
 
@@ -58,6 +59,7 @@ def bundles(encoder, tmp_path_factory):
         "layers": layers,
         "lora": lora,
         "stacked": StackedModel(encoder, max_tokens=12, encoder_options={"epochs": 1}),
+        "private": PrivateModel(encoder, max_tokens=12, epochs=1, delta=1e-3),
     }
     assert {family_of(model or TfidfLogistic()) for model in models.values()} == set(FAMILIES)
     fitted = {name: NoteClassifier(model).fit(TEXTS, Y) for name, model in models.items()}

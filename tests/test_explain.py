@@ -349,12 +349,13 @@ SETTINGS = {
     "moe": {"vocabulary": 200, "max_tokens": 16, "epochs": 15},
     "pretrained": {"max_tokens": 24, "epochs": 15, "learning_rate": 0.01},
     "stacked": {"max_tokens": 24, "encoder_options": {"epochs": 15, "learning_rate": 0.01}},
+    "private": {"max_tokens": 24, "epochs": 60, "epsilon": 50.0},
 }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_planted_word_is_the_strongest(family, minilm):
-    encoder = {"encoder": str(minilm)} if family in ("pretrained", "stacked") else {}
+    encoder = {"encoder": str(minilm)} if family in ("pretrained", "stacked", "private") else {}
     values = SETTINGS[family] | encoder
     classifier = NoteClassifier(FAMILIES[family].build(values)).fit(*planted(0))
     texts, labels = planted(1, 30)

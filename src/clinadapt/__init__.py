@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from clinadapt.families.logistic import TfidfLogistic as TfidfLogistic
     from clinadapt.families.mlp import TfidfMLP as TfidfMLP
     from clinadapt.families.pretrained import PretrainedModel as PretrainedModel
+    from clinadapt.families.private import PrivateModel as PrivateModel
     from clinadapt.families.scratch import ScratchModel as ScratchModel
     from clinadapt.families.stacked import StackedModel as StackedModel
     from clinadapt.notes import Notes as Notes
@@ -44,6 +45,7 @@ _HOMES = {
     "NoteClassifier": "clinadapt.classifier",
     "Notes": "clinadapt.notes",
     "PretrainedModel": "clinadapt.families.pretrained",
+    "PrivateModel": "clinadapt.families.private",
     "ScratchModel": "clinadapt.families.scratch",
     "StackedModel": "clinadapt.families.stacked",
     "Study": "clinadapt.study",

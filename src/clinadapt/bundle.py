@@ -10,6 +10,7 @@ import importlib.metadata
 import math
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,11 @@ def save_bundle(
         },
         "provenance": provenance or {},
     }
+    if hasattr(model, "guarantee_"):
+        record["privacy"] = asdict(model.guarantee_)
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
-    if classifier.reference_ is not None:
+    # Counts of the training notes are no part of what a private fit may give away.
+    if classifier.reference_ is not None and "privacy" not in record:
         text = classifier.reference_.model_dump_json(indent=1)
         (partial / REFERENCE).write_text(text, encoding="utf-8")
     bundle_checks.seal(partial, record)

@@ -39,6 +39,7 @@ MOST_BYTES = {
     INDEX: 2**24,
     "tokenizer.json": 2**28,
     "terms.json": 2**29,
+    "privacy.json": 2**12,
     CARD: 2**22,
     ABOUT_FILE: ABOUT_BYTES,
     NETWORK_FILE: 2**31,

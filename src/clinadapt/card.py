@@ -48,6 +48,7 @@ def model_card(record: dict[str, Any]) -> str:
         lines += _scores(scores)
     lines += _use(record)
     lines += _export(record["provenance"].get("export"))
+    lines += _privacy(record.get("privacy"))
     lines += _limits(record)
     lines += _settings(record, provenance.get("environment", {}))
     return "\n".join(lines)
@@ -84,9 +85,10 @@ def _fitted_on(record: dict[str, Any], data: dict[str, Any]) -> list[str]:
     told = [f"- notes: {Path(data['source']).name}, {data['notes']:,} in all"]
     if data.get("groups"):
         told.append(f"- of {data['groups']:,} patients; none is in two parts of the split")
+    chosen = "threshold and stopping were" if record.get("privacy") is None else "threshold was"
     told.append(
-        f"- threshold and stopping were chosen on validation notes, for {record['metric']}; the "
-        "test notes had no part in it"
+        f"- {chosen} chosen on validation notes, for {record['metric']}; the test notes had no "
+        "part in it"
     )
     return ["## Fitted on", "", *told, ""]
 
@@ -130,6 +132,25 @@ def _export(found: dict[str, Any] | None) -> list[str]:
         f"native ones by at most {found['largest']:.4f} (allowed: {found['bound']}), by "
         f"{found['mean']:.5f} in the mean; {found['changed']} of {found['notes']:,} decisions "
         "changed. Scores above are of the native model.",
+        "",
+    ]
+
+
+def _privacy(guarantee: dict[str, Any] | None) -> list[str]:
+    if guarantee is None:
+        return []
+    return [
+        "## Privacy",
+        "",
+        f"Trained with differential privacy: ε = {guarantee['epsilon']:.2f}, "
+        f"δ = {guarantee['delta']:g}, for one training note more or less "
+        f"(noise multiplier {guarantee['noise_multiplier']:.3g}, gradients clipped to "
+        f"{guarantee['clipping']:g}, {guarantee['steps']:,} steps, each note in one with "
+        f"probability {guarantee['sampling_rate']:.3g}).",
+        "",
+        "- Of a patient with k notes it gives away up to k times that ε.",
+        "- Not covered: the validation notes, on which the threshold was chosen and this model "
+        "among others; the names of the classes; the scores on this card.",
         "",
     ]
 

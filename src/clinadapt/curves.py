@@ -27,12 +27,14 @@ FITS = 200
 LEAST_SIZES = 4  # to fit three numbers and see whether they fit
 GRID = 40
 AHEAD = 4.0  # times the largest size: as far as the curve is drawn
-# Families of one kind: a pretrained encoder, a model from scratch, word counts, both together.
+# Families of one kind: a pretrained encoder, a model from scratch, word counts, both together, and
+# an encoder with private training.
 KINDS = (
     ("pretrained",),
     ("transformer", "moe"),
     ("tfidf-logistic", "tfidf-mlp", "tfidf-autoencoder"),
     ("stacked",),
+    ("private",),
 )
 
 

@@ -31,6 +31,8 @@ FAMILY_NAMES = {
     "transformer": "Transformer from scratch",
     "moe": "MoE-Transformer from scratch",
 }
+# Before the name of the encoder, where there is one.
+BESIDE = {"stacked": "TF-IDF + ", "private": "private "}
 
 
 class Curve(BaseModel):
@@ -294,7 +296,7 @@ def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:
         tuned = shown.pop("tuned_layers", 0)
         regime = {0: "frozen", "all": "all tuned"}.get(tuned, f"top {tuned} tuned")
         name = Path(encoder).name if "/" in encoder else encoder
-        beside = "TF-IDF + " if family == "stacked" else ""
+        beside = BESIDE.get(family, "")
         parts = [beside + name, f"{structure}{place}", regime]
     text = " · ".join(parts)
     rest = [f"{key}={value}" for key, value in sorted(shown.items())]

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -161,6 +161,12 @@ def fit_cell(
             "resumed": resumed,
         },
     }
+    guarantee = getattr(model, "guarantee_", None)
+    if guarantee is not None:
+        most = int(np.bincount(train.clusters).max())
+        epsilon, delta = guarantee.of_notes(most)
+        patient = {"notes": most, "epsilon": epsilon, "delta": delta}
+        content["privacy"] = {**asdict(guarantee), "of_the_patient_with_most_notes": patient}
     about = {
         "notes": "synthetic" if material.notes.synthetic else "real",
         "cell": cell_id,

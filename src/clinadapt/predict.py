@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinadapt.bundle import RECORD, fingerprint, name_of, read_record
+from clinadapt.bundle import fingerprint, name_of, read_record
+from clinadapt.bundle_checks import RECORD
 from clinadapt.context import Progress, no_progress
 from clinadapt.errors import InputError
 from clinadapt.scoring import layouts, meds

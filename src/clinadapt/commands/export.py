@@ -34,7 +34,7 @@ def export(
     to: Annotated[
         To | None, typer.Option(help="Who runs it; default: who is measured to be fastest.")
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Weights in int8: a quarter of the size.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bit, not 32.")] = False,
     bound: Annotated[
         float | None,
         typer.Option(

@@ -33,6 +33,7 @@ from clinadapt.families.exported import ExportedModel
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.families.private import PrivateModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel, network_of
 from clinadapt.labels import Task
@@ -44,6 +45,7 @@ WAYS: dict[type, Way] = {
     TfidfAutoencoder: sparse.codes,
     ScratchModel: tokens.scratch,
     PretrainedModel: tokens.pretrained,
+    PrivateModel: tokens.pretrained,
     StackedModel: stacked,
 }
 

@@ -20,6 +20,7 @@ from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.families.private import PrivateModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel
 from clinadapt.labels import Labels, Task
@@ -80,6 +81,7 @@ FAMILIES: dict[str, Entry] = {
     "moe": Entry(ScratchModel, {"encoder": "moe"}),
     "pretrained": Entry(PretrainedModel),
     "stacked": Entry(StackedModel),
+    "private": Entry(PrivateModel),
 }
 
 

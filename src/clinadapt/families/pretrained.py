@@ -292,11 +292,26 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         # One call for both parts: one pass over the encoder.
         sources = self._sources([texts, held_texts], context, device)
         economy = self._economize(context, device)
-        self.history_ = neural.fit_classifier(
+        held = None if validation is None else validation[1]
+        self.history_ = self._train(sources, labels, held, metric, economy, device, context)
+        return self
+
+    def _train(
+        self,
+        sources: Sequence[Source],
+        labels: Labels,
+        held: Labels | None,
+        metric: str | None,
+        economy: Economy,
+        device: torch.device,
+        context: Context,
+    ) -> list[dict[str, Any]]:
+        """Train the built network on the first source; the second is of the validation notes."""
+        return neural.fit_classifier(
             self.network_,
             sources[0],
             labels,
-            (sources[1], validation[1]) if validation is not None else None,
+            None if held is None else (sources[1], held),
             metric,
             self.class_weight,
             Recipe(
@@ -314,7 +329,6 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             context,
             pretrained=self._is_pretrained_weight,
         )
-        return self
 
     def _economize(self, context: Context, device: torch.device) -> Economy:
         """Choose what to give up for the memory limit, and give it up."""

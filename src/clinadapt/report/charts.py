@@ -152,7 +152,8 @@ def precision_recall(study: Study) -> Figure:
 
 def training(study: Study) -> Figure | None:
     """Draw the validation score by epoch, one line per cell and one colour per row."""
-    trained = [cell for cell in study.finished if cell.training]
+    # Private training looks at no validation notes.
+    trained = [c for c in study.finished if "validation_score" in (c.training or [{}])[0]]
     numbers = {row_id: n for n, row_id in enumerate(dict.fromkeys(c.row_id for c in trained))}
     traces: list[dict[str, Any]] = []
     for cell in trained:

@@ -1,0 +1,190 @@
+"""A frozen encoder whose structure and head are trained with differential privacy.
+
+Who reads the bundle learns little more about any one training note than if it had not been there:
+see `clinadapt.dp_sgd`, and docs/privacy.md for what that does not cover. Nothing but noisy
+gradients is taken from the training notes: no class weights, which count them, and no early
+stopping.
+"""
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from annotated_types import Ge, Gt, Interval
+
+from clinadapt import dp_sgd, stored, structures
+from clinadapt.bundle_checks import MOST_BYTES
+from clinadapt.context import Context
+from clinadapt.encoders.backends import BackendChoice
+from clinadapt.errors import InputError
+from clinadapt.families.pretrained import FROZEN_EPOCHS, PretrainedModel
+from clinadapt.head import Pooling
+from clinadapt.labels import Labels, Task
+from clinadapt.machine import Precision
+from clinadapt.memory import Economy
+from clinadapt.objective import ClassLoss
+from clinadapt.sources import Source
+from clinadapt.structures import low_rank
+from clinadapt.tokens import Cut
+from clinadapt.train import Recipe
+
+GUARANTEE_FILE = "privacy.json"
+
+
+class PrivateModel(PretrainedModel):
+    """Frozen encoder, and a structure, pooling and head trained with (ε, δ)-differential privacy.
+
+    Parameters
+    ----------
+    encoder : str
+        Known name, hub id or folder. It must not have been trained on the notes.
+    structure : str
+        A structure of the registry.
+    structure_options : dict, optional
+        Settings of the structure, but for dropout, of which there is none.
+    match_parameters : int, optional
+        Choose the structure's inner width so that it has about so many weights.
+    placement : {"final", "pooled"}
+        After the last layer, on token states; or on the pooled state.
+    pooling : {"auto", "mean", "first", "last", "max"}
+    max_tokens : int
+    cut : {"head", "tail", "head+tail", "windows"}
+        "windows" where the structure acts after pooling, or there is none.
+    inner : int
+        Units of the head's hidden layer; 0 for a linear head.
+    epsilon, delta : float
+        What training may give away about a note; δ must be below one over the training notes.
+    clipping : float
+        Largest norm of the gradient of a note.
+    epochs : int, optional
+        Default 20; all of them are run.
+    batch_size : int
+        Notes of a step on average; large batches drown the noise.
+    learning_rate : float
+    precision : {"auto", "fp32", "bf16"}
+        Of the encoder; what is trained is fp32.
+    backend : {"auto", "torch", "openvino"}
+    device : str
+    seed : int
+        Of the weights at the start. Noise and batches have a secret one: two fits differ.
+
+    Attributes
+    ----------
+    guarantee_ : Guarantee
+        What was given away at most.
+    """
+
+    def __init__(
+        self,
+        encoder: str = "camembert-bio",
+        structure: str = "none",
+        structure_options: dict[str, Any] | None = None,
+        match_parameters: Annotated[int, Ge(1)] | None = None,
+        placement: Literal["final", "pooled"] = "final",
+        pooling: Pooling | Literal["auto"] = "auto",
+        max_tokens: Annotated[int, Ge(4)] = 256,
+        cut: Cut = "head",
+        inner: Annotated[int, Ge(0)] = 0,
+        epsilon: Annotated[float, Gt(0)] = 8.0,
+        delta: Annotated[float, Interval(gt=0, lt=1)] = 1e-5,
+        clipping: Annotated[float, Gt(0)] = 1.0,
+        epochs: Annotated[int, Ge(1)] | None = None,
+        batch_size: Annotated[int, Ge(1)] = 256,
+        learning_rate: Annotated[float, Gt(0)] = 1e-2,
+        precision: Precision = "auto",
+        backend: BackendChoice = "auto",
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            encoder=encoder,
+            structure=structure,
+            structure_options=structure_options,
+            match_parameters=match_parameters,
+            placement=placement,
+            pooling=pooling,
+            max_tokens=max_tokens,
+            cut=cut,
+            inner=inner,
+            dropout=0.0,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            precision=precision,
+            backend=backend,
+            device=device,
+            seed=seed,
+        )
+        self.epsilon = epsilon
+        self.delta = delta
+        self.clipping = clipping
+
+    def setting_problems(self) -> list[str]:
+        """Say what is wrong with the structure, its options and its place."""
+        if self.structure in low_rank.LOW_RANK:
+            return [
+                f"{self.structure} changes the encoder's layers, which stay frozen in private "
+                f"training; choose one of {', '.join(structures.STRUCTURES)}"
+            ]
+        found = super().setting_problems()
+        if "dropout" in (self.structure_options or {}):
+            found.append("private training has no dropout: leave it out of structure_options")
+        one_vector = self.structure == "none" or self.placement == "pooled"
+        if self.cut == "windows" and not one_vector:
+            found.append(
+                "private training takes one sequence a note: cut = 'windows' needs "
+                "placement = 'pooled' or structure = 'none'"
+            )
+        return found
+
+    def file_problems(self) -> list[str]:
+        """Say what fitting needs and this machine lacks."""
+        return [] if importlib.util.find_spec("opacus") else [dp_sgd.MISSING]
+
+    def _train(
+        self,
+        sources: Sequence[Source],
+        labels: Labels,
+        held: Labels | None,
+        metric: str | None,
+        economy: Economy,
+        device: torch.device,
+        context: Context,
+    ) -> list[dict[str, Any]]:
+        if self.delta * len(labels) >= 1:
+            raise InputError(
+                f"delta = {self.delta:g} would allow one of the {len(labels)} training notes to be "
+                f"given away whole: choose one well below {1 / len(labels):.1g}"
+            )
+        self.guarantee_, history = dp_sgd.train(
+            self.network_,
+            sources[0],
+            ClassLoss(labels.target, len(labels.classes), "none"),
+            Recipe(
+                epochs=self.epochs or FROZEN_EPOCHS,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                max_batch_tokens=economy.batch_tokens,
+            ),
+            dp_sgd.Budget(self.epsilon, self.delta, self.clipping),
+            device,
+            context.progress,
+        )
+        return history
+
+    def save(self, folder: Path) -> None:
+        """Write what a pretrained model writes, and the guarantee."""
+        super().save(folder)
+        text = json.dumps(asdict(self.guarantee_), indent=2)
+        (folder / GUARANTEE_FILE).write_text(text, encoding="utf-8")
+
+    def load(self, folder: Path, task: Task, classes: int) -> Self:
+        """Read what `save` wrote; opacus is not needed."""
+        super().load(folder, task, classes)
+        content = stored.read_json(folder / GUARANTEE_FILE, MOST_BYTES[GUARANTEE_FILE])
+        self.guarantee_ = dp_sgd.Guarantee(**content)
+        return self
