@@ -27,6 +27,7 @@ from clinadapt.export.network import WholeNetwork, quantise, write_onnx
 from clinadapt.export.runtime import Runtime
 from clinadapt.families.exported import About, ExportedModel
 from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.families.private import PrivateModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import network_of, with_network
 from clinadapt.notes import read_texts
@@ -190,6 +191,11 @@ def make_candidates(
     native = network_of(classifier.model_)
     if isinstance(native, ExportedModel):
         raise InputError("this bundle was exported before: export the one that it was made from")
+    if isinstance(native, PrivateModel):
+        raise InputError(
+            "a bundle trained with differential privacy is not exported, because its guarantee "
+            "would not go with it: use the bundle as it is"
+        )
     if not isinstance(native, PretrainedModel | ScratchModel):
         raise InputError(
             "only networks that read tokens can be exported: pretrained, stacked and transformer; "
