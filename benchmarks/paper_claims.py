@@ -9,6 +9,7 @@ of one set of notes are corrected together (Holm).
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--group")
     parser.add_argument("--split")
     parser.add_argument("--metric")
+    parser.add_argument("--also", nargs="+", default=[], help="further metrics of the same rows")
     parser.add_argument("--encoder", nargs="+", default=[], help="instead of clinadapt-mini-fr")
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--most", type=int, help="training notes, or notes of all parts")
@@ -131,8 +133,16 @@ def main() -> None:
     study = Study(notes, DESIGN, options.out, options.encoder, overrides)
     study.run(finished=lambda result: print(result["row"], result["status"], flush=True))
     evidence = study.fit_cells(lambda *_: None, lambda _: None, False).evidence
-    for row in sorted(evidence.entrants, key=lambda row: -evidence.scores.value[row.row_id]):
-        print(f"{evidence.scores.value[row.row_id]:.3f}  {row.seconds:6.1f} s  {row.label}")
+    for metric in (study.metric, *options.also):
+        tell(replace(evidence, metric=metric))
+
+
+def tell(evidence: Evidence) -> None:
+    """Print every row's score and every claim, by the evidence's metric."""
+    scores = evidence.scores
+    print(f"\n{evidence.metric}")
+    for row in sorted(evidence.entrants, key=lambda row: -scores.value[row.row_id]):
+        print(f"{scores.value[row.row_id]:.3f}  {row.seconds:6.1f} s  {row.label}")
     found = corrected([contrast(evidence, one, other) for _, one, other in CLAIMS])
     for (claim, _, _), item in zip(CLAIMS, found, strict=True):
         told = "told apart" if item.different else "not told apart"

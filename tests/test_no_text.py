@@ -30,6 +30,7 @@ SETTINGS = {
     "moe": {"epochs": 1, "vocabulary": 400, "max_tokens": 32},
     "pretrained": {"epochs": 1, "max_tokens": 48, "tuned_layers": 1},
     "stacked": {"max_tokens": 48, "encoder_options": {"epochs": 1}},
+    "private": {"epochs": 1, "max_tokens": 48, "delta": 1e-3},
 }
 
 
