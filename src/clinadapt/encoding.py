@@ -5,8 +5,10 @@ products of that size fill one core, everything between them stays in its cache,
 for another after each operation.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +21,7 @@ from clinadapt.tokens import Cut, Tokens, tokenize
 
 # Padded tokens a batch: enough to fill a core's matrix unit, few enough for its cache.
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}
+LEAST_TOKENS = 256  # of a batch that is cut smaller, so that more cores have one
 CHUNK_NOTES = 8_192
 MOST_WORKERS = 16
 FLOAT16_MAX = 65_504.0
@@ -76,7 +79,11 @@ def encode(
         ids, mask = pad(tokens, batch)
         return read(ids.to(device), mask.to(device)).cpu()[mask]
 
-    batches = list(runs(sequences, tokens.lengths, BATCH_TOKENS[device.type]))
+    budget = BATCH_TOKENS[device.type]
+    if device.type == "cpu":  # few sequences: a share for every core
+        share = int(tokens.lengths[sequences].sum()) // torch.get_num_threads()
+        budget = min(budget, max(share, LEAST_TOKENS))
+    batches = list(runs(sequences, tokens.lengths, budget))
     states = torch.cat(list(side_by_side(states_of, batches, device)))
     if states.dtype == torch.float32:
         fits = bool(states.abs().max() < FLOAT16_MAX)
@@ -92,9 +99,19 @@ def side_by_side(
     if device.type != "cpu" or workers < 2:
         return map(work, items)
     threads = max(1, torch.get_num_threads() // workers)
-    # The number of threads is each worker's own; the caller's stays as it is.
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as all:
-        return list(all.map(work, items))
+    return list(_pool(workers, threads).map(work, items))
+
+
+@cache
+def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
+    """Workers that stay: new ones would set up their memory and their kernels at every call.
+
+    The number of threads is each worker's own; the caller's stays as it is.
+    """
+    return ThreadPoolExecutor(workers, "encoder", torch.set_num_threads, (threads,))
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads are not forked
 
 
 def runs(

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import signal
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,8 @@ from clinadapt.errors import InputError
 
 HEAD_SECONDS = 10
 IDLE_SECONDS = 5
+# The models' threads need Python between two operations: no request should hold it for long.
+SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def run_server(server: uvicorn.Server, opened: socket.socket) -> None:
         raise SystemExit(0)
 
     # uvicorn raises the signal again when all is done: then it means leaving, with all clean-up.
+    sys.setswitchinterval(SWITCH_SECONDS)
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.run(sockets=[opened])
