@@ -115,6 +115,7 @@ def main() -> None:
     parser.add_argument("--also", nargs="+", default=[], help="further metrics of the same rows")
     parser.add_argument("--encoder", nargs="+", default=[], help="instead of clinadapt-mini-fr")
     parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--most", type=int, help="training notes, or notes of all parts")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -128,7 +129,7 @@ def main() -> None:
     notes = read_notes(options.notes, columns)
     if options.most is not None:
         notes = fewer(notes, options.most)
-    asked = {"metric": options.metric, "max_tokens": options.max_tokens}
+    asked = {name: getattr(options, name) for name in ("metric", "max_tokens", "seeds")}
     overrides = {name: value for name, value in asked.items() if value is not None}
     study = Study(notes, DESIGN, options.out, options.encoder, overrides)
     study.run(finished=lambda result: print(result["row"], result["status"], flush=True))
