@@ -122,7 +122,7 @@ def test_no_stretch_of_a_note_is_in_a_bundle_or_cache(family, tmp_path):
     for row in (3, 4, 5, 6):  # frequent enough for every vocabulary
         texts[row] = f"{SENTENCE}. {texts[row]}"
     settings = dict(SETTINGS[family])
-    if family in ("pretrained", "stacked"):
+    if family in ("pretrained", "stacked", "private"):
         settings["encoder"] = str(folders.camembert(tmp_path / "encoder"))
     classifier = NoteClassifier(build(family, settings), cache=tmp_path / "cache")
     classifier.fit(texts, notes["label"].to_list(), notes["patient"].to_list())
