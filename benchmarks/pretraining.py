@@ -43,11 +43,13 @@ def regression(strength):
 
 def average_precision(model, features, labels, groups):
     """Mean over classes, weighted by their notes, of predictions from other folds."""
-    target = labels.matrix[:, 1:] if labels.task == "binary" else labels.matrix
+    if labels.task == "binary":
+        target = labels.target
+    else:
+        target, model = labels.matrix.astype(int), OneVsRestClassifier(clone(model))
     folds = GroupKFold(FOLDS) if groups is not None else KFold(FOLDS, shuffle=True, random_state=0)
-    model = OneVsRestClassifier(clone(model))
     scores = cross_val_predict(
-        model, features, target.astype(int), groups=groups, cv=folds, method="decision_function"
+        model, features, target, groups=groups, cv=folds, method="decision_function"
     )
     return float(average_precision_score(target, scores, average="weighted"))
 
