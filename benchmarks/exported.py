@@ -16,15 +16,14 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+import labelled
 import numpy as np
 import torch
 
 from clinadapt import NoteClassifier, PretrainedModel, metrics
-from clinadapt.columns import Columns
 from clinadapt.comparison import Scores
 from clinadapt.export.agreement import make_candidates, measure
 from clinadapt.machine import environment
-from clinadapt.notes import read_notes
 from clinadapt.split import make_split, thinned
 
 HEADING = """\
@@ -34,14 +33,7 @@ HEADING = """\
 
 def main() -> None:
     options = _parser().parse_args()
-    columns = Columns(
-        label=(options.label,),
-        separator=options.separator,
-        id=options.id,
-        group=options.group,
-        split=options.split,
-    )
-    notes = read_notes(options.notes, columns)
+    notes = labelled.read(options)
     split = make_split(notes)
     if options.share < 1:
         split = thinned(split, notes, options.share, 0)
@@ -106,12 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("notes", type=Path)
-    parser.add_argument("--label", default="label")
-    parser.add_argument("--separator")
-    parser.add_argument("--id")
-    parser.add_argument("--group")
-    parser.add_argument("--split")
+    labelled.add_options(parser)
     parser.add_argument("--encoder", default="clinadapt-mini-fr")
     parser.add_argument("--tuned-layers", default="0", help="a number, or all")
     parser.add_argument("--max-tokens", type=int, default=256)

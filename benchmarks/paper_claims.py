@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import labelled
 import numpy as np
 
 from clinadapt import Study
-from clinadapt.columns import Columns
 from clinadapt.comparison import corrected, difference
 from clinadapt.evidence import Entrant, Evidence
-from clinadapt.notes import Notes, read_notes
+from clinadapt.notes import Notes
 
 DESIGN = Path(__file__).parent / "paper.toml"
 STRUCTURES = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")
@@ -105,12 +105,7 @@ def fewer(notes: Notes, most: int) -> Notes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("notes", type=Path)
-    parser.add_argument("--label", default="label")
-    parser.add_argument("--separator")
-    parser.add_argument("--id")
-    parser.add_argument("--group")
-    parser.add_argument("--split")
+    labelled.add_options(parser)
     parser.add_argument("--metric")
     parser.add_argument("--also", nargs="+", default=[], help="further metrics of the same rows")
     parser.add_argument("--encoder", nargs="+", default=[], help="instead of clinadapt-mini-fr")
@@ -119,14 +114,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="training notes, or notes of all parts")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    columns = Columns(
-        label=(options.label,),
-        separator=options.separator,
-        id=options.id,
-        group=options.group,
-        split=options.split,
-    )
-    notes = read_notes(options.notes, columns)
+    notes = labelled.read(options)
     if options.most is not None:
         notes = fewer(notes, options.most)
     asked = {name: getattr(options, name) for name in ("metric", "max_tokens", "seeds")}

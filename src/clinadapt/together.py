@@ -48,11 +48,13 @@ class Together:
 
     def __init__(self, classifiers: Mapping[str, NoteClassifier]) -> None:
         self.classifiers = dict(classifiers)
+        found = [_on_frozen_states(one.model_) for one in self.classifiers.values()]
+        models = [model for model in found if model is not None]
+        if len(models) < 2:  # whose weights need not be hashed
+            return
         prefixes: dict[tuple[Any, ...], FrozenPrefix] = {}
-        for classifier in self.classifiers.values():
-            model = _on_frozen_states(classifier.model_)
-            if model is not None:
-                model.prefix_ = prefixes.setdefault(_content(model), model.prefix_)
+        for model in models:
+            model.prefix_ = prefixes.setdefault(_content(model), model.prefix_)
 
     @classmethod
     def load(cls, bundles: Mapping[str, Path]) -> Self:
