@@ -19,6 +19,7 @@ import polars as pl
 import postgres
 import pytest
 import sqlalchemy as sa
+import torch
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
@@ -37,6 +38,14 @@ family = "tfidf-mlp"
 epochs = 2
 """
 SMALL = {"n_notes": 240, "n_patients": 80, "n_positive": 96}
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -51,10 +51,10 @@ class Held(Echo):
     """The same, once they are let go."""
 
     def __init__(self):
-        self.entered, self.let_go = threading.Event(), threading.Event()
+        self.entered, self.let_go = threading.Semaphore(0), threading.Event()
 
     def answer(self, asked, texts):
-        self.entered.set()
+        self.entered.release()
         assert self.let_go.wait(30)
         return super().answer(asked, texts)
 

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+import torch
 from served import TASK
 
 from clinadapt.errors import InputError
@@ -13,23 +14,46 @@ from clinadapt.serving.metrics import Metrics
 
 
 class Gate:
-    """A model that works when it is let, and remembers its passes."""
+    """A model that holds each pass until it is let go, and remembers them in order."""
 
     def __init__(self):
-        self.entered, self.let_go = threading.Event(), threading.Event()
-        self.passes = []
+        self.changed = threading.Condition()
+        self.passes, self.free = [], set()
+        self.running, self.beside = 0, {}  # the latter: how many others ran when a pass began
 
     def __call__(self, key, texts):
-        self.passes.append((key, list(texts)))
-        self.entered.set()
-        assert self.let_go.wait(30)
+        with self.changed:
+            self.passes.append((key, list(texts)))
+            self.beside[texts[0]] = self.running
+            self.running += 1
+            self.changed.notify_all()
+            assert self.changed.wait_for(lambda: {texts[0], "all"} & self.free, 30)
+            self.running -= 1
         if "poison" in texts:
             raise ValueError("poison")
         return [f"{key}:{text}" for text in texts]
 
+    def let(self, *first_texts):
+        """Let passes end, by the text that they begin with; or all from now on."""
+        with self.changed:
+            self.free |= set(first_texts or ["all"])
+            self.changed.notify_all()
+
+    async def has(self, *first_texts):
+        """Wait until passes have begun."""
+
+        def begun():
+            return set(first_texts) <= {texts[0] for _, texts in self.passes}
+
+        def wait():
+            with self.changed:
+                assert self.changed.wait_for(begun, 30)
+
+        await asyncio.to_thread(wait)
+
 
 def scene(act, **limits):
-    """Run ``act(batcher, gate, submit)``; what it submits first is in its pass when it begins."""
+    """Run ``act(batcher, gate, submit)`` while two passes of one note each have begun."""
     gate = Gate()
 
     async def play():
@@ -41,49 +65,107 @@ def scene(act, **limits):
             await asyncio.sleep(0)  # it is in the queue, or refused
             return task
 
-        first = await submit("first")
-        await asyncio.to_thread(gate.entered.wait)
+        gate.begun = []
+        for text in ("first", "second"):
+            gate.begun.append(await submit(text))
+            await gate.has(text)
         try:
             await act(batcher, gate, submit)
         finally:
-            gate.let_go.set()
+            gate.let()
             await batcher.stop()
-        assert await first == ["k:first"]
+        assert await asyncio.gather(*gate.begun) == [["k:first"], ["k:second"]]
 
     asyncio.run(play())
     return gate
 
 
-def test_what_waits_shares_the_next_pass():
+def test_what_waits_is_shared_evenly_by_the_next_passes():
     async def act(batcher, gate, submit):
         tasks = [await submit(f"a{n}", f"b{n}") for n in range(5)]
-        gate.let_go.set()
+        gate.let("first")
+        await gate.has("a0")  # ten wait and one is read: half of eleven may go
+        gate.let("second")
+        await gate.has("a3")
+        gate.let()
         assert await asyncio.gather(*tasks) == [[f"k:a{n}", f"k:b{n}"] for n in range(5)]
 
     gate = scene(act)
-    assert [len(texts) for _, texts in gate.passes] == [1, 10]
+    assert [len(texts) for _, texts in gate.passes] == [1, 1, 6, 4]
 
 
 def test_a_pass_holds_no_more_notes_than_it_may_and_one_kind_of_question():
     async def act(batcher, gate, submit):
         tasks = [
-            await submit("a1", "a2"),
+            await submit("a1", "a2", "a3", "a4"),
             await submit("b", key="other"),
-            await submit("slow", alone=True),
-            await submit("a3", "a4"),
             await submit("a5"),
+            await submit("a6", "a7", "a8", "a9"),
         ]
-        gate.let_go.set()
+        gate.let("first")
+        await gate.has("a1")
+        gate.let("second")
+        await gate.has("b")
+        gate.let("b")
+        await gate.has("a5")
+        gate.let()
         await asyncio.gather(*tasks)
 
     gate = scene(act, batch_notes=4)
-    assert gate.passes == [
-        ("k", ["first"]),
+    assert gate.passes[2:] == [
         ("k", ["a1", "a2", "a3", "a4"]),
         ("other", ["b"]),
-        ("k", ["slow"]),
         ("k", ["a5"]),
+        ("k", ["a6", "a7", "a8", "a9"]),
     ]
+
+
+def test_what_takes_long_has_the_models_to_itself_and_is_not_overtaken():
+    async def act(batcher, gate, submit):
+        tasks = [await submit("a"), await submit("slow", alone=True), await submit("b")]
+        gate.let("first")
+        await gate.has("a")
+        gate.let("second")  # a place is free, but `slow` needs both
+        await gate.begun[1]
+        await turns()
+        gate.let("a")
+        await gate.has("slow")
+        await turns()
+        gate.let()
+        await asyncio.gather(*tasks)
+
+    async def turns():
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    gate = scene(act, batch_milliseconds=0)
+    assert [texts for _, texts in gate.passes[2:]] == [["a"], ["slow"], ["b"]]
+    assert (gate.beside["a"], gate.beside["slow"], gate.beside["b"]) == (1, 0, 0)
+
+
+def test_each_pass_gets_its_share_of_the_cores(two_threads):
+    threads = []
+
+    class Counting(Gate):
+        def __call__(self, key, texts):
+            threads.append(torch.get_num_threads())
+            return super().__call__(key, texts)
+
+    async def play():
+        gate = Counting()
+        batcher = Batcher(gate, Limits(), Metrics([TASK]))
+        batcher.start()
+        tasks = []
+        for text in ("first", "second"):
+            tasks.append(asyncio.create_task(batcher.submit("k", [text])))
+            await gate.has(text)
+        gate.let()
+        await asyncio.gather(*tasks)
+        await batcher.submit("k", ["third"])
+        await batcher.stop()
+
+    asyncio.run(play())
+    assert threads == [2, 1, 2]
 
 
 def test_a_full_queue_refuses_until_there_is_room():
@@ -94,7 +176,7 @@ def test_a_full_queue_refuses_until_there_is_room():
             await refused
         assert b"clinadapt_queue_notes 3.0" in batcher.metrics.text()
         last = await submit("f")
-        gate.let_go.set()
+        gate.let()
         await asyncio.gather(waiting, last)
         assert b"clinadapt_queue_notes 0.0" in batcher.metrics.text()
         assert await (await submit("d", "e")) == ["k:d", "k:e"]
@@ -103,37 +185,31 @@ def test_a_full_queue_refuses_until_there_is_room():
 
 
 def test_what_comes_too_late_is_told_so_and_leaves_room_for_others():
-    async def play():
-        gate = Gate()
-        batcher = Batcher(gate, Limits(), Metrics([TASK]))
-        batcher.start()
-        first = asyncio.create_task(batcher.submit("k", ["first"]))
-        await asyncio.to_thread(gate.entered.wait)
+    async def act(batcher, gate, submit):
         batcher.limits = Limits(seconds=0.02)
         with pytest.raises(TimeLimitError):
             await batcher.submit("k", ["late"])
         batcher.limits = Limits()
-        patient = asyncio.create_task(batcher.submit("k", ["patient"]))
-        gate.let_go.set()
+        patient = await submit("patient")
+        gate.let()
         assert await patient == ["k:patient"]
-        assert await first == ["k:first"]
-        await batcher.stop()
-        assert gate.passes == [("k", ["first"]), ("k", ["patient"])]
 
-    asyncio.run(play())
+    gate = scene(act)
+    assert [texts for _, texts in gate.passes[2:]] == [["patient"]]
 
 
 def test_one_bad_note_does_not_spoil_the_others():
     async def act(batcher, gate, submit):
         tasks = [await submit(text) for text in ("good", "poison", "fine")]
-        gate.let_go.set()
+        gate.let()
         found = await asyncio.gather(*tasks, return_exceptions=True)
         assert found[0] == ["k:good"]
         assert isinstance(found[1], ValueError)
         assert found[2] == ["k:fine"]
         assert batcher.running
 
-    scene(act)
+    gate = scene(act)
+    assert ("k", ["poison"]) in gate.passes[2:]
 
 
 def test_a_stop_answers_what_was_taken_and_takes_no_more():
@@ -143,7 +219,7 @@ def test_a_stop_answers_what_was_taken_and_takes_no_more():
         await asyncio.sleep(0)
         with pytest.raises(StoppingError):
             await batcher.submit("k", ["d"])
-        gate.let_go.set()
+        gate.let()
         assert await asyncio.gather(*taken) == [["k:a"], ["k:b"], ["k:c"]]
         await stop
         assert not batcher.running

@@ -15,7 +15,7 @@ from clinadapt.encoders import backends
 from clinadapt.encoders.backends import choose, lay_out_for_reading, make_reader
 from clinadapt.encoders.boundary import Prefix
 from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.encoding import encode, runs, side_by_side, token_chunks
+from clinadapt.encoding import LENGTH_STEP, encode, pad, runs, side_by_side, token_chunks
 from clinadapt.errors import InputError
 from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.features import FeatureStore
@@ -39,14 +39,6 @@ def tokens(encoder):
     return tokenize(encoder.tokenizer, TEXTS, max_tokens=24)
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def in_order(tokens):
     return np.argsort(tokens.lengths, kind="stable")
 
@@ -66,18 +58,42 @@ def test_chunks_are_the_whole_in_pieces(encoder, monkeypatch, cut):
     st.lists(st.integers(1, 50), min_size=1, max_size=60),
     st.integers(1, 200),
     st.none() | st.integers(1, 9),
+    st.none() | st.integers(0, 60),
 )
-def test_runs_keep_order_and_budget(lengths, budget, most):
+def test_runs_keep_order_and_budget(lengths, budget, most, padding):
+    def is_allowed(run):
+        padded = len(run) * sizes[run].max()
+        return (
+            padded <= budget
+            and len(run) <= (most or len(run))
+            and (padding is None or padded - sizes[run].sum() <= padding)
+        )
+
     sizes = np.sort(np.array(lengths))
     numbers = np.arange(len(sizes))
-    found = list(runs(numbers, sizes, budget, most))
+    found = list(runs(numbers, sizes, budget, most, padding))
     assert np.concatenate(found).tolist() == numbers.tolist()
-    for run in found:
-        assert len(run) == 1 or len(run) * sizes[run].max() <= budget
-        assert most is None or len(run) <= most
+    assert all(len(run) == 1 or is_allowed(run) for run in found)
     for run, following in pairwise(found):  # and none is cut too early
-        longer = np.append(run, following[0])
-        assert len(longer) * sizes[longer].max() > budget or len(longer) > (most or len(longer))
+        assert not is_allowed(np.append(run, following[0]))
+
+
+def test_shapes_are_few_and_no_sequence_is_padded_beyond_the_longest(tokens):
+    longest = int(tokens.lengths.max())
+    assert longest > LENGTH_STEP
+    for number, length in enumerate(tokens.lengths):
+        ids, mask = pad(tokens, np.array([number]))
+        assert ids.shape[1] == min(-(-int(length) // LENGTH_STEP) * LENGTH_STEP, longest)
+        assert mask[0].tolist() == [True] * length + [False] * (ids.shape[1] - length)
+        assert not ids[~mask].any()
+
+
+def test_padding_changes_no_state(encoder, tokens, monkeypatch):
+    read = Prefix(encoder.load(), 3, 3)
+    padded = encode(read, tokens, in_order(tokens), CPU)
+    monkeypatch.setattr(encoding, "LENGTH_STEP", 1)
+    monkeypatch.setattr(encoding, "MOST_PADDING", 0)
+    torch.testing.assert_close(encode(read, tokens, in_order(tokens), CPU), padded)
 
 
 def test_workers_keep_the_order_and_the_callers_threads(two_threads):

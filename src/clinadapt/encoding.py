@@ -22,6 +22,9 @@ from clinadapt.tokens import Cut, Tokens, tokenize
 # Padded tokens a batch: enough to fill a core's matrix unit, few enough for its cache.
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}
 LEAST_TOKENS = 256  # of a batch that is cut smaller, so that more cores have one
+MOST_PADDING = 128  # tokens in a batch; beginning another costs about as much as reading so many
+# The library of matrix products writes a kernel for every shape that it has not met: there are few.
+LENGTH_STEP = 16
 CHUNK_NOTES = 8_192
 MOST_WORKERS = 16
 FLOAT16_MAX = 65_504.0
@@ -83,7 +86,7 @@ def encode(
     if device.type == "cpu":  # few sequences: a share for every core
         share = int(tokens.lengths[sequences].sum()) // torch.get_num_threads()
         budget = min(budget, max(share, LEAST_TOKENS))
-    batches = list(runs(sequences, tokens.lengths, budget))
+    batches = list(runs(sequences, tokens.lengths, budget, padding=MOST_PADDING))
     states = torch.cat(list(side_by_side(states_of, batches, device)))
     if states.dtype == torch.float32:
         fits = bool(states.abs().max() < FLOAT16_MAX)
@@ -115,27 +118,41 @@ os.register_at_fork(after_in_child=_pool.cache_clear)  # threads are not forked
 
 
 def runs(
-    numbers: NDArray[np.int64], lengths: NDArray[np.int64], budget: int, most: int | None = None
+    numbers: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    budget: int,
+    most: int | None = None,
+    padding: int | None = None,
 ) -> Iterator[NDArray[np.int64]]:
-    """Cut a list, sorted by length, into runs of at most so many padded tokens and items.
+    """Cut a list, sorted by length, into runs of so many padded tokens, items and zeros at most.
 
     A single item may be longer than the budget.
     """
     sizes = lengths[numbers]
     start = 0
     while start < len(numbers):
-        # With `count` items the padded size is count · (length of the last one); it only grows.
+        # With `count` items the padded size is count · (length of the last one); it only grows,
+        # and what of it is zeros as well.
         rest = sizes[start : start + (most or budget)]
         padded = rest * np.arange(1, len(rest) + 1)
-        count = max(1, int(np.searchsorted(padded, budget, side="right")))
+        count = int(np.searchsorted(padded, budget, side="right"))
+        if padding is not None:
+            zeros = padded - np.cumsum(rest)
+            count = min(count, int(np.searchsorted(zeros, padding, side="right")))
+        count = max(1, count)
         yield numbers[start : start + count]
         start += count
 
 
 def pad(tokens: Tokens, sequences: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Ids, zero-padded to the longest, and mask, both [sequence, token]."""
+    """Ids and mask, both [sequence, token].
+
+    Ids are zero-padded to the longest, and on to a multiple of `LENGTH_STEP`, but not beyond the
+    longest of all: there may be no position for more.
+    """
     lengths = tokens.lengths[sequences]
-    steps = np.arange(lengths.max())
+    rounded = -(-int(lengths.max()) // LENGTH_STEP) * LENGTH_STEP
+    steps = np.arange(min(rounded, int(tokens.lengths.max())))
     mask = steps < lengths[:, None]
     rows = tokens.starts[sequences][:, None] + np.minimum(steps, lengths[:, None] - 1)
     ids = np.where(mask, tokens.ids[rows], 0).astype(np.int64)

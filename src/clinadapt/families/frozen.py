@@ -18,6 +18,8 @@ from clinadapt.memory import give_back_freed
 from clinadapt.sources import StateSource
 from clinadapt.tokens import Cut, Tokens
 
+FEW_NOTES = 256  # whose memory serves the next notes, as of a server
+
 
 @dataclass
 class FrozenPrefix:
@@ -98,7 +100,8 @@ class FrozenPrefix:
                 backend = self._choose(tokens, device)
                 self._reader = make_reader(backend, self.encoder, self.boundary, dtype, device)
             yield StateSource(live_states(self._reader, tokens, device), tokens.first)
-            give_back_freed()
+            if len(tokens.first) > FEW_NOTES:
+                give_back_freed()
 
     def _chunks(self, texts: Sequence[str], context: Context) -> Iterator[Tokens]:
         for tokens in token_chunks(self.encoder.tokenizer, texts, self.max_tokens, self.cut):

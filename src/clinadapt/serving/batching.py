@@ -1,8 +1,9 @@
 """Dynamic batching: requests that come within milliseconds share one pass of the models.
 
-The models run in one thread of their own, so that requests are taken while they work. What waits
-is bounded; so is how long. A request whose pass fails is tried once more by itself: one note that
-a model cannot take does not spoil the answers of those that came with it.
+The models run in threads of their own, so that requests are taken while they work; two passes at
+once share the cores, so that none is idle while the clients of one pass read their answers and ask
+again. What waits is bounded; so is how long. A request whose pass fails is tried once more by
+itself: one note that a model cannot take does not spoil the answers of those that came with it.
 """
 
 import asyncio
@@ -11,13 +12,16 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+import torch
 
 from clinadapt.serving.limits import Limits
 from clinadapt.serving.metrics import Metrics
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
+PASSES = 2  # at once
 
 
 class QueueFullError(Exception):
@@ -40,6 +44,11 @@ class _Job(Generic[Key, Result]):
     answer: "asyncio.Future[Sequence[Result]]"
     came: float = field(default_factory=time.monotonic)
 
+    @property
+    def needs(self) -> int:
+        """How many passes' room."""
+        return PASSES if self.alone else 1
+
 
 class Batcher(Generic[Key, Result]):
     """Gathers notes into passes.
@@ -47,8 +56,7 @@ class Batcher(Generic[Key, Result]):
     Parameters
     ----------
     work : callable
-        From a key and texts to one result a text; runs in a thread of its own, never twice at
-        once.
+        From a key and texts to one result a text; runs in threads of its own, `PASSES` at once.
     limits : Limits
     metrics : Metrics
     """
@@ -65,7 +73,11 @@ class Batcher(Generic[Key, Result]):
         self.stopping = False
         self._queue: deque[_Job[Key, Result]] = deque()
         self._waiting = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="models")
+        self._threads = ThreadPoolExecutor(PASSES, "models")
+        self._cores = torch.get_num_threads()
+        self._passes: set[asyncio.Task[None]] = set()
+        self._free = PASSES
+        self._reading = 0  # notes in passes
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -84,7 +96,7 @@ class Batcher(Generic[Key, Result]):
         self._came.set()
         if self._task is not None:
             await self._task
-        self._thread.shutdown()
+        self._threads.shutdown()
 
     async def submit(self, key: Key, texts: Sequence[str], alone: bool = False) -> Sequence[Result]:
         """Results of texts, in order.
@@ -95,7 +107,7 @@ class Batcher(Generic[Key, Result]):
             Texts of one key may share a pass.
         texts : sequence of str
         alone : bool
-            Share a pass with nobody: it takes long.
+            Run beside no other pass: it takes long, and may change the models while it runs.
 
         Raises
         ------
@@ -127,17 +139,21 @@ class Batcher(Generic[Key, Result]):
             await self._came.wait()
             self._came.clear()
             while self._queue:
-                await self._gather(self._queue[0])
-                jobs = self._take()
-                if jobs:
-                    await self._run(jobs)
+                first = self._queue[0]
+                if first.needs > self._free:
+                    await asyncio.wait(self._passes, return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                await self._gather(first)
+                self._begin(self._take())
             if self.stopping:
+                await asyncio.gather(*self._passes)
                 return
 
     async def _gather(self, first: _Job[Key, Result]) -> None:
         """Wait for company of the first request, if there is time and room for it."""
-        until = first.came + self.limits.batch_milliseconds / 1000
-        while not (first.alone or self.stopping or self._waiting >= self.limits.batch_notes):
+        until = time.monotonic() + self.limits.batch_milliseconds / 1000
+        enough = self._reading or self.limits.batch_notes
+        while not (first.alone or self.stopping or self._waiting >= enough):
             left = until - time.monotonic()
             if left <= 0:
                 return
@@ -148,23 +164,43 @@ class Batcher(Generic[Key, Result]):
                 return
 
     def _take(self) -> list[_Job[Key, Result]]:
-        """The oldest request, and those behind it that may share its pass."""
+        """The oldest request, and those behind it that may share its pass.
+
+        Together they are no more than a pass's equal share of all that is asked at present: of two
+        passes, a large one would keep its clients waiting, and a small one wastes a core.
+        """
+        share = -(-(self._waiting + self._reading) // PASSES)
+        most = min(self.limits.batch_notes, share)
         taken: list[_Job[Key, Result]] = []
         notes = 0
         for job in list(self._queue):
             fits = not taken or (
-                not job.alone
-                and job.key == taken[0].key
-                and notes + len(job.texts) <= self.limits.batch_notes
+                not job.alone and job.key == taken[0].key and notes + len(job.texts) <= most
             )
-            if fits:
+            if fits and job.needs <= self._free:
                 self._queue.remove(job)
                 taken.append(job)
                 notes += len(job.texts)
-                if job.alone:
-                    break
+            if job.alone:
+                break
         self._count(-notes)
         return taken
+
+    def _begin(self, jobs: list[_Job[Key, Result]]) -> None:
+        if not jobs:  # the clients that waited were told that it took too long
+            return
+        needs, notes = jobs[0].needs, sum(len(job.texts) for job in jobs)
+        self._free -= needs
+        self._reading += notes
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            self._passes.discard(task)
+            self._free += needs
+            self._reading -= notes
+
+        task = asyncio.create_task(self._run(jobs))
+        self._passes.add(task)
+        task.add_done_callback(ended)
 
     async def _run(self, jobs: list[_Job[Key, Result]]) -> None:
         texts = [text for job in jobs for text in job.texts]
@@ -187,5 +223,10 @@ class Batcher(Generic[Key, Result]):
 
     async def _pass(self, key: Key, texts: Sequence[str]) -> Sequence[Result]:
         self.metrics.batches.observe(len(texts))
-        loop: Any = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self.work, key, texts)
+        threads = max(1, self._cores // len(self._passes))
+
+        def work() -> Sequence[Result]:
+            torch.set_num_threads(threads)
+            return self.work(key, texts)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
