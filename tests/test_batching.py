@@ -143,6 +143,23 @@ def test_what_takes_long_has_the_models_to_itself_and_is_not_overtaken():
     assert (gate.beside["a"], gate.beside["slow"], gate.beside["b"]) == (1, 0, 0)
 
 
+def test_of_those_that_take_long_one_waits_and_more_are_refused():
+    async def act(batcher, gate, submit):
+        tasks = [await submit("slow", alone=True), await submit("next", alone=True)]
+        with pytest.raises(QueueFullError):
+            await (await submit("third", alone=True))
+        gate.let("first", "second", "slow")
+        await gate.has("next")
+        tasks.append(await submit("third", alone=True))  # there is room again
+        with pytest.raises(QueueFullError):
+            await (await submit("fourth", alone=True))
+        gate.let()
+        await asyncio.gather(*tasks)
+
+    gate = scene(act)
+    assert [texts for _, texts in gate.passes[2:]] == [["slow"], ["next"], ["third"]]
+
+
 def test_each_pass_gets_its_share_of_the_cores(two_threads):
     threads = []
 

@@ -106,6 +106,19 @@ def test_a_lost_head_is_an_error_not_a_random_one(bundle):
         load(folder)
 
 
+def test_saving_replaces_nothing_but_bundles(bundle, tmp_path):
+    classifier = load(bundle[1])
+    (tmp_path / "models").mkdir()
+    classifier.save(tmp_path / "models")  # empty
+    (tmp_path / "mine").mkdir()
+    kept = tmp_path / "mine" / "kept.txt"
+    kept.write_text("kept")
+    for place in (kept, kept.parent):
+        with pytest.raises(InputError, match="is there and is no bundle"):
+            classifier.save(place)
+    assert kept.read_text() == "kept"
+
+
 def test_saving_replaces_at_once(bundle):
     _, folder = bundle
     (folder / "old.txt").write_text("old")

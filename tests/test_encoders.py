@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sentencepiece
@@ -81,6 +83,43 @@ def test_gradients_of_the_suffix_are_those_of_the_whole_model(encoder_folders, n
     found = dict(suffix.model.named_parameters())
     for key, gradient in expected.items():
         torch.testing.assert_close(found[key].grad, gradient, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("boundary", [0, LAYERS - 1])
+def test_two_threads_read_with_one_suffix(encoder_folders, boundary):
+    """Each has handed its states and mask to the layers before either of them reads."""
+    suffix = Suffix(PretrainedEncoder(encoder_folders["bert"]).load(), LAYERS, boundary).eval()
+    suffix.adapt([MaskReader()])
+    ids = torch.tensor([[5, 6, 7, 8], [8, 7, 6, 5]])
+    states = torch.randn(2, 4, suffix.model.config.hidden_size)
+    inputs = [states, -states] if boundary else [ids, ids + 3]
+    whole = torch.ones(2, 4, dtype=torch.bool)
+    masks = [whole, whole.triu()]
+    batches = [Batch(inputs[n], masks[n], torch.arange(2), 2) for n in range(2)]
+
+    @torch.inference_mode()
+    def read(batch):
+        return suffix(batch)[0].clone()
+
+    alone = [read(batch) for batch in batches]
+    assert not torch.allclose(alone[0], alone[1])
+    both = threading.Barrier(2)
+
+    def wait(*_):
+        both.wait(30)
+
+    suffix.model.register_forward_pre_hook(wait)
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(read, batches))
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+class MaskReader(torch.nn.Module):
+    """A structure whose states tell how many tokens its mask has."""
+
+    def forward(self, states, mask):
+        return states + mask.sum(dim=1)[:, None, None]
 
 
 @pytest.mark.parametrize("name", EVERY)

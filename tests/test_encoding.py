@@ -1,7 +1,8 @@
 """The frozen pass: chunks, batches, workers, backends."""
 
 import importlib.util
-from itertools import pairwise
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -59,8 +60,9 @@ def test_chunks_are_the_whole_in_pieces(encoder, monkeypatch, cut):
     st.integers(1, 200),
     st.none() | st.integers(1, 9),
     st.none() | st.integers(0, 60),
+    st.integers(1, 9),
 )
-def test_runs_keep_order_and_budget(lengths, budget, most, padding):
+def test_runs_keep_order_and_budget(lengths, budget, most, padding, step):
     def is_allowed(run):
         padded = len(run) * sizes[run].max()
         return (
@@ -71,11 +73,16 @@ def test_runs_keep_order_and_budget(lengths, budget, most, padding):
 
     sizes = np.sort(np.array(lengths))
     numbers = np.arange(len(sizes))
-    found = list(runs(numbers, sizes, budget, most, padding))
+    found = list(runs(numbers, sizes, budget, most, padding, step))
     assert np.concatenate(found).tolist() == numbers.tolist()
     assert all(len(run) == 1 or is_allowed(run) for run in found)
-    for run, following in pairwise(found):  # and none is cut too early
-        assert not is_allowed(np.append(run, following[0]))
+    assert all(len(run) <= step or len(run) % step == 0 for run in found)
+    for number, run in enumerate(found):  # and none is cut too early
+        first = sum(map(len, found[:number]))
+        longer = numbers[first : first + (len(run) // step + 1) * step]
+        if len(run) < step:
+            longer = numbers[first : first + len(run) + 1]
+        assert len(longer) <= len(run) or not is_allowed(longer)
 
 
 def test_shapes_are_few_and_no_sequence_is_padded_beyond_the_longest(tokens):
@@ -92,7 +99,7 @@ def test_padding_changes_no_state(encoder, tokens, monkeypatch):
     read = Prefix(encoder.load(), 3, 3)
     padded = encode(read, tokens, in_order(tokens), CPU)
     monkeypatch.setattr(encoding, "LENGTH_STEP", 1)
-    monkeypatch.setattr(encoding, "MOST_PADDING", 0)
+    monkeypatch.setitem(encoding.MOST_PADDING, "cpu", 0)
     torch.testing.assert_close(encode(read, tokens, in_order(tokens), CPU), padded)
 
 
@@ -101,6 +108,18 @@ def test_workers_keep_the_order_and_the_callers_threads(two_threads):
     assert [value for value, _ in squares] == [n * n for n in range(20)]
     assert {threads for _, threads in squares} == {1}
     assert torch.get_num_threads() == 2
+
+
+def test_two_callers_have_workers_of_their_own(two_threads):
+    """Each caller's two wait for the other's: with two between them nobody would go on."""
+    together = threading.Barrier(4)
+
+    def call(_):
+        torch.set_num_threads(2)
+        return list(side_by_side(lambda n: together.wait(30) >= 0, range(2), CPU))
+
+    with ThreadPoolExecutor(2) as callers:
+        assert list(callers.map(call, range(2))) == [[True, True]] * 2
 
 
 @pytest.mark.parametrize("boundary", [2, 3])

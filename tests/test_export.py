@@ -21,6 +21,7 @@ from clinadapt.errors import InputError, MissingExtraError
 from clinadapt.explain import explain
 from clinadapt.export import ABOUT_FILE, NETWORK_FILE, agreement
 from clinadapt.export.agreement import export_bundle, make_candidates, measure
+from clinadapt.families.private import PrivateModel
 from clinadapt.families.stacked import StackedModel, network_of
 from clinadapt.serving.models import Models
 from clinadapt.texts import Texts
@@ -249,6 +250,10 @@ def test_what_cannot_be_exported_is_told(native_bundle, table, tmp_path, tfidf_b
     experts = ScratchModel(encoder="moe", vocabulary=60, epochs=1, max_tokens=12)
     with pytest.raises(InputError, match="a mixture of experts cannot be exported"):
         make_candidates(NoteClassifier(experts).fit(TEXTS, Y), tmp_path, ["fp32"])
+    private = NoteClassifier(PrivateModel())
+    private.model_ = private.model  # it is refused for what it is, fitted or not
+    with pytest.raises(InputError, match="its guarantee would not go with it"):
+        make_candidates(private, tmp_path, ["fp32"])
 
 
 @pytest.mark.parametrize("library", ["onnx", "onnxruntime"])

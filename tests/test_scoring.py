@@ -189,6 +189,19 @@ def test_notes_in_which_a_model_finds_nothing_are_set_aside(tfidf_bundle, tmp_pa
     assert pl.read_csv(out)["id"].to_list() == ["a", "c"]
     assert aside_of(tmp_path / "p.aside.csv") == [("b", "notes.csv:2", UNREADABLE)]
     assert (state.scored, state.aside) == (2, 1)
+    # Of several with one id the first that can be read.
+    notes.write_text("id,text\nb,???\nb,???\nb,toux\nb,fievre\nc,fievre\n")
+    state = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
+    frame = pl.read_csv(out).sort("id")
+    assert frame["id"].to_list() == ["b", "c"]
+    expected = right(tfidf_bundle.classifier, ["toux", "fievre"])
+    np.testing.assert_allclose(frame["prob_1"], expected[:, 1], atol=1e-12)
+    assert sorted(aside_of(tmp_path / "p.aside.csv")) == [
+        ("b", "notes.csv:1", UNREADABLE),
+        ("b", "notes.csv:2", UNREADABLE),
+        ("b", "notes.csv:4", REPEATED),
+    ]
+    assert (state.read, state.scored, state.aside) == (5, 2, 3)
 
 
 def test_several_bundles_at_once(folder, tfidf_bundle, tmp_path):
@@ -224,6 +237,7 @@ def test_bundles_come_first(tfidf_bundle, tmp_path):
         notes,
     )
     assert bundles_first([str(one), str(other)]) == ({one.name: one, "severity": other}, [])
+    assert bundles_first([f"cough={one}", *notes]) == ({"cough": one}, notes)
     assert bundles_first(["nothing", *notes]) == (Path("nothing"), notes)  # refused when opened
     with pytest.raises(InputError, match="two tasks are called 'severity'"):
         bundles_first([str(other), f"severity={one}", *notes])

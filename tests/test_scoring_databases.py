@@ -250,6 +250,67 @@ def test_a_run_in_a_database_goes_on_only_as_it_was_begun(
     assert {row[0] for row in execute(url, "SELECT finished FROM clinadapt_runs")} == {1}
 
 
+@pytest.mark.usefixtures("few_at_once")
+def test_a_run_that_begins_again_is_seen_by_others(omop, tfidf_bundle, tmp_path):
+    url, _ = omop
+    asked = Prediction(tfidf_bundle.folder, database=url, into="note_nlp", aside=tmp_path / "a.csv")
+    asked.run()
+    add_notes(url, NOTES, NOTES + 11)
+
+    def stop(stage, done, total):
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):  # before its first batch
+        asked.run(stop)
+    with pytest.raises(InputError, match=r"unfinished run \(50 notes read\) that differs in: text"):
+        replace(asked, text="note_title").run()
+    assert asked.run().scored == NOTES + 11
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_all_is_read_again_once_the_line_of_a_run_is_deleted(omop, tfidf_bundle, tmp_path):
+    url, _ = omop
+    execute(url, "UPDATE note SET note_text = ' ' WHERE note_id IN (7, 14)")
+    asked = Prediction(tfidf_bundle.folder, database=url, into="own", aside=tmp_path / "a.csv")
+    assert asked.run().aside == 2
+    execute(url, "DELETE FROM clinadapt_runs")
+    execute(url, "UPDATE note SET note_text = 'toux' WHERE note_id = 7")
+    state = asked.run()
+    assert (state.read, state.scored, state.aside) == (NOTES, 1, NOTES - 1)
+    reasons = [row[2] for row in aside_of(tmp_path / "a.csv")]
+    assert sorted(reasons) == [EMPTY] + [REPEATED] * (NOTES - 2)
+    assert execute(url, "SELECT count(*) FROM own") == [(NOTES - 1,)]
+
+
+def test_keys_that_a_database_takes_for_equal(tfidf_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(note_table, "ROWS_AT_ONCE", 2)
+    url = f"sqlite:///{tmp_path / 'notes.db'}"
+    (tmp_path / "notes.db").touch()
+    make = "CREATE TABLE note (note_id text COLLATE NOCASE, note_text text)"
+    keys = ["a", "b", "B", "B", "c"]
+    execute(url, make, "INSERT INTO note VALUES (:key, 'toux')", rows=[{"key": k} for k in keys])
+    out = tmp_path / "p.csv"
+    asked = Prediction(tfidf_bundle.folder, out=out, database=url)
+    assert asked.run().read == len(keys)
+    assert sorted(pl.read_csv(out)["id"]) == ["B", "a", "b", "c"]
+    execute(url, "INSERT INTO note VALUES (CAST(x'66E8' AS TEXT), 'toux')")
+    with pytest.raises(InputError, match=r"1 key\(s\) of note are not UTF-8"):
+        asked.run()
+
+
+def test_what_a_database_quotes_is_not_told(omop, tfidf_bundle, tmp_path):
+    url, _ = omop
+    if not url.startswith("postgresql"):
+        pytest.skip("SQLite casts any text")
+    cast = "CAST(note_text AS integer) AS note_text"
+    execute(url, f"CREATE VIEW odd AS SELECT note_id, {cast} FROM note")
+    asked = Prediction(tfidf_bundle.folder, out=tmp_path / "p.csv", database=url, table="odd")
+    with pytest.raises(InputError, match=r"answered \w+\. What was committed stays") as told:
+        asked.run()
+    assert "fievre" not in str(told.value)
+    assert "toux" not in str(told.value)
+
+
 def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path, monkeypatch):
     url, _ = omop
     asked = Prediction(tfidf_bundle.folder, database=url, into="own", aside=tmp_path / "a.csv")

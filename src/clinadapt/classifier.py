@@ -229,11 +229,25 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.threshold_.predict(self.task_, probabilities)
 
     def save(self, folder: str | Path) -> Path:
-        """Write a bundle that `clinadapt.load` opens on any machine, offline."""
+        """Write a bundle that `clinadapt.load` opens on any machine, offline.
+
+        Raises
+        ------
+        InputError
+            The folder holds something else than a bundle.
+        """
         from clinadapt.bundle import save_bundle
+        from clinadapt.bundle_checks import RECORD
 
         check_is_fitted(self, "model_")
-        return save_bundle(self, Path(folder))
+        folder = Path(folder)
+        is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        if not is_free and not (folder / RECORD).is_file():
+            raise InputError(
+                f"{folder} is there and is no bundle: what it holds would be lost. Choose another "
+                "folder"
+            )
+        return save_bundle(self, folder)
 
 
 def as_texts(X: Any) -> Texts:

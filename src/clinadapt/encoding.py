@@ -6,9 +6,9 @@ for another after each operation.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -22,9 +22,12 @@ from clinadapt.tokens import Cut, Tokens, tokenize
 # Padded tokens a batch: enough to fill a core's matrix unit, few enough for its cache.
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}
 LEAST_TOKENS = 256  # of a batch that is cut smaller, so that more cores have one
-MOST_PADDING = 128  # tokens in a batch; beginning another costs about as much as reading so many
-# The library of matrix products writes a kernel for every shape that it has not met: there are few.
+# Tokens in a batch. Beginning another one costs about as much as reading so many.
+MOST_PADDING = {"cpu": 128, "cuda": 2_048}
+# The library of matrix products writes a kernel for every shape that it has not met, and keeps it:
+# lengths go up in steps, and so do numbers of sequences above the first step.
 LENGTH_STEP = 16
+BATCH_STEP = 8
 CHUNK_NOTES = 8_192
 MOST_WORKERS = 16
 FLOAT16_MAX = 65_504.0
@@ -86,7 +89,7 @@ def encode(
     if device.type == "cpu":  # few sequences: a share for every core
         share = int(tokens.lengths[sequences].sum()) // torch.get_num_threads()
         budget = min(budget, max(share, LEAST_TOKENS))
-    batches = list(runs(sequences, tokens.lengths, budget, padding=MOST_PADDING))
+    batches = list(reading_batches(sequences, tokens.lengths, device, budget))
     states = torch.cat(list(side_by_side(states_of, batches, device)))
     if states.dtype == torch.float32:
         fits = bool(states.abs().max() < FLOAT16_MAX)
@@ -102,19 +105,46 @@ def side_by_side(
     if device.type != "cpu" or workers < 2:
         return map(work, items)
     threads = max(1, torch.get_num_threads() // workers)
-    return list(_pool(workers, threads).map(work, items))
+    return list(_POOLS.get(workers, threads).map(work, items))
 
 
-@cache
-def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
-    """Workers that stay: new ones would set up their memory and their kernels at every call.
+class _Pools(threading.local):
+    """Workers of one thread that calls, so that two callers do not wait for each other's.
 
-    The number of threads is each worker's own; the caller's stays as it is.
+    They stay: new ones would set up their memory and their kernels at every call. The number of
+    threads is each worker's own; the caller's stays as it is.
     """
-    return ThreadPoolExecutor(workers, "encoder", torch.set_num_threads, (threads,))
+
+    def __init__(self) -> None:
+        self.made: dict[tuple[int, int], ThreadPoolExecutor] = {}
+
+    def get(self, workers: int, threads: int) -> ThreadPoolExecutor:
+        """So many workers, with so many threads each."""
+        key = workers, threads
+        if key not in self.made:
+            self.made[key] = ThreadPoolExecutor(
+                workers, "encoder", torch.set_num_threads, (threads,)
+            )
+        return self.made[key]
+
+    def forget(self) -> None:
+        """Threads are not forked."""
+        self.made = {}
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads are not forked
+_POOLS = _Pools()
+os.register_at_fork(after_in_child=_POOLS.forget)
+
+
+def reading_batches(
+    numbers: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    device: torch.device,
+    budget: int | None = None,
+) -> Iterator[NDArray[np.int64]]:
+    """`runs` for reading: of few shapes, and with little padding."""
+    budget = budget or BATCH_TOKENS[device.type]
+    return runs(numbers, lengths, budget, padding=MOST_PADDING[device.type], step=BATCH_STEP)
 
 
 def runs(
@@ -123,10 +153,12 @@ def runs(
     budget: int,
     most: int | None = None,
     padding: int | None = None,
+    step: int = 1,
 ) -> Iterator[NDArray[np.int64]]:
     """Cut a list, sorted by length, into runs of so many padded tokens, items and zeros at most.
 
-    A single item may be longer than the budget.
+    A single item may be longer than the budget. A run of more items than a step is a multiple of
+    it.
     """
     sizes = lengths[numbers]
     start = 0
@@ -139,7 +171,7 @@ def runs(
         if padding is not None:
             zeros = padded - np.cumsum(rest)
             count = min(count, int(np.searchsorted(zeros, padding, side="right")))
-        count = max(1, count)
+        count = max(1, count - count % step if count > step else count)
         yield numbers[start : start + count]
         start += count
 

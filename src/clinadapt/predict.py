@@ -222,7 +222,8 @@ def bundles_first(arguments: Sequence[str]) -> tuple[Path | dict[str, Path], lis
         Two bundles of one name, or a name that does not do.
     """
     end = next((at for at, one in enumerate(arguments) if not _is_bundle(one)), len(arguments))
-    if end <= 1:  # what is not a bundle is told where it is opened
+    if end == 0 or (end == 1 and (Path(arguments[0]) / RECORD).is_file()):
+        # What is not a bundle is told where it is opened.
         return Path(arguments[0]), list(arguments[1:])
     return named_bundles(arguments[:end]), list(arguments[end:])
 

@@ -22,7 +22,7 @@ def _tokens() -> None:
 def new(
     file: Annotated[Path, typer.Argument(help="File of tokens; made if it is not there.")],
     name: Annotated[str, typer.Option(help="Whose it is.")],
-    days: Annotated[float, typer.Option(min=0, help="Until it expires.")] = 90,
+    days: Annotated[float, typer.Option(min=0, max=36_500, help="Until it expires.")] = 90,
 ) -> None:
     """Make a token and print it, once: the file keeps a salted hash of it."""
     from clinadapt.serving.tokens import Tokens
@@ -46,7 +46,7 @@ def serve(
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="For TLS: PEM file.")] = None,
     key: Annotated[Path | None, typer.Option(help="For TLS: PEM file.")] = None,
-    batch_notes: Annotated[int, typer.Option(help="Most notes of one pass.")] = 32,
+    batch_notes: Annotated[int, typer.Option(help="Most notes of requests in one pass.")] = 32,
     batch_milliseconds: Annotated[int, typer.Option(help="To wait for company.")] = 5,
     queue_notes: Annotated[int, typer.Option(help="Most notes that wait.")] = 512,
     seconds: Annotated[float, typer.Option(help="To an answer.")] = 30,

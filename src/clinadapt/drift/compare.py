@@ -190,6 +190,11 @@ def find_drift(
         A bundle without a reference, or too few notes.
     """
     reference = classifier.reference_
+    if reference is None and hasattr(classifier.model_, "guarantee_"):
+        raise InputError(
+            "a bundle trained with differential privacy holds no counts of its training notes, "
+            "which its guarantee does not cover: its drift cannot be measured"
+        )
     if reference is None:
         raise InputError(
             "the bundle holds no counts of the notes that it was fitted on: fit and save it again"

@@ -26,6 +26,30 @@ def _copy_plain(layer: nn.Module, onto: nn.Module) -> None:
             setattr(onto, name, value)
 
 
+class Handed:
+    """A tensor that a pass hands to its layers beside their arguments.
+
+    Reading, each thread has its own: several read with one network. In training there is one for
+    all, because layers may be computed again by the thread of the backward pass.
+    """
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+        self._trained: Tensor | None = None
+
+    @property
+    def value(self) -> Tensor | None:
+        """What was handed last, or None."""
+        return self._trained if torch.is_grad_enabled() else getattr(self._own, "value", None)
+
+    @value.setter
+    def value(self, value: Tensor | None) -> None:
+        if torch.is_grad_enabled():
+            self._trained = value
+        else:
+            self._own.value = value
+
+
 class StandIn(nn.Module):
     """Takes the place of a layer: passes states through, or returns given ones.
 
@@ -41,13 +65,14 @@ class StandIn(nn.Module):
         super().__init__()
         _copy_plain(layer, self)
         self.outputs = outputs
-        self.given: Tensor | None = None
+        self.given = Handed()
         self.local = threading.local()  # several threads read with one prefix
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return the given states if there are any, else what came in."""
         self.local.seen = hidden_states
-        states = hidden_states if self.given is None else self.given
+        given = self.given.value
+        states = hidden_states if given is None else given
         return (states,) + (None,) * (self.outputs - 1) if self.outputs else states
 
 
@@ -64,14 +89,14 @@ class AdaptedLayer(nn.Module):
         _copy_plain(layer, self)
         self.layer = layer
         self.structure = structure
-        self.mask: Tensor | None = None
+        self.mask = Handed()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the layer, then the structure on its states [sequence, token, width]."""
         output = self.layer(*args, **kwargs)
         if isinstance(output, tuple):
-            return (self.structure(output[0], self.mask), *output[1:])
-        return self.structure(output, self.mask)
+            return (self.structure(output[0], self.mask.value), *output[1:])
+        return self.structure(output, self.mask.value)
 
 
 def layer_list(model: nn.Module, count: int) -> tuple[str, nn.ModuleList]:
@@ -223,9 +248,9 @@ class Suffix(nn.Module):
             output = self.model(input_ids=batch.inputs, attention_mask=mask)
         else:
             states = batch.inputs.to(next(self.model.parameters()).dtype)
-            self.source.given = states
+            self.source.given.value = states
             output = self.model(inputs_embeds=states, attention_mask=mask)
-            self.source.given = None
+            self.source.given.value = None
         if not torch.is_grad_enabled():  # layers that are computed again in training ask for it
             self._tell_structures(None)
         hidden = output.last_hidden_state
@@ -234,4 +259,4 @@ class Suffix(nn.Module):
     def _tell_structures(self, mask: Tensor | None) -> None:
         for layer in self.stack:
             if isinstance(layer, AdaptedLayer):
-                layer.mask = mask
+                layer.mask.value = mask

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from clinadapt import stored
 from clinadapt.context import Context
-from clinadapt.encoding import BATCH_TOKENS, runs, side_by_side, token_chunks
+from clinadapt.encoding import reading_batches, side_by_side, token_chunks
 from clinadapt.errors import ClinadaptError, InputError
 from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 from clinadapt.export.runtime import Runtime, open_network
@@ -101,7 +101,7 @@ class ExportedModel:
         """Class scores [note, class], the notes read in batches of like length."""
         source = TokenSource(tokens)
         order = np.argsort(source.lengths, kind="stable")
-        batches = list(runs(order, source.lengths, BATCH_TOKENS["cpu"]))
+        batches = list(reading_batches(order, source.lengths, CPU))
         read = side_by_side(lambda notes: self._read(source.batch(notes)), batches, CPU)
         scores = np.empty((len(order), self.classes), dtype=np.float32)
         scores[order] = np.concatenate(list(read))

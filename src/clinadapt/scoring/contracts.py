@@ -1,7 +1,7 @@
 """What a source of notes and a destination of scores promise."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,6 +114,15 @@ class Scores:
     classes: NDArray[Any]
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.bool_]
+
+    def and_those(self, others: "Scores") -> "Scores":
+        """Scores of these notes and of others, by one task."""
+        return replace(
+            self,
+            notes=pl.concat([self.notes, others.notes]),
+            probabilities=np.concatenate([self.probabilities, others.probabilities]),
+            predicted=np.concatenate([self.predicted, others.predicted]),
+        )
 
 
 class Destination(Protocol):

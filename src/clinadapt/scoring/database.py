@@ -87,8 +87,12 @@ def told(engine: sa.Engine) -> Iterator[None]:
         yield
     except sa.exc.SQLAlchemyError as error:
         cause = getattr(error, "orig", None)
-        # The first line names the problem; details after it may hold a row.
-        reason = str(cause).strip().partition("\n")[0] if cause else ""
+        # The first line names the problem; details after it may hold a row. Where a value does not
+        # do, as where a view casts a text, the first line quotes it.
+        quotes = cause is None or isinstance(error, sa.exc.DataError)
+        reason = "" if quotes else str(cause).strip().partition("\n")[0]
+        if engine.url.username:
+            reason = reason.replace(f'"{engine.url.username}"', "(the user)")
         kind = type(cause or error).__name__
         raise InputError(
             f"{shown(engine.url)} answered {kind}{': ' if reason else ''}{reason}. What was "

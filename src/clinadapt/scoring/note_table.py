@@ -95,26 +95,30 @@ class DatabaseNotes:
             yield Batch(self._notes(rows), {"key": last})
 
     def _page(self, after: Any) -> Sequence[Sequence[Any]]:
-        """Rows after a key; all rows of each key."""
-        limit = ROWS_AT_ONCE
-        query = sa.select(*self.columns).order_by(self.key)
-        if after is not None:
-            query = query.where(self.key > after)
-        while True:
-            with told(self.engine), self.engine.connect() as connection:
-                rows = connection.execute(query.limit(limit + 1)).all()
-            if len(rows) <= limit:
-                return rows
-            last = rows[-1][0]  # of which there may be more
-            if whole := [row for row in rows if row[0] != last]:
-                return whole
-            limit *= 2
+        """Rows after a key; all rows of keys that the database takes for equal."""
+        rest = sa.true() if after is None else self.key > after
+        ends = sa.select(self.key).where(rest).order_by(self.key).offset(ROWS_AT_ONCE - 1).limit(1)
+        rows = sa.select(*self.columns).where(rest).order_by(self.key)
+        with told(self.engine), self.engine.connect() as connection:
+            end = connection.execute(ends).scalar()
+            if end is not None:
+                self._check([end])
+                rows = rows.where(self.key <= end)
+            return connection.execute(rows).all()
+
+    def _check(self, keys: Sequence[Any]) -> None:
+        bad = 0 if self.integer_ids else sum(not _is_utf8(key) for key in keys)
+        if bad:
+            raise InputError(
+                f"{bad} key(s) of {self.name} are not UTF-8: correct them, or name another column"
+            )
 
     def _notes(self, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
         keys = [row[0] for row in rows]
+        self._check(keys)
         found = [_read(row[1]) for row in rows]
         further = {
-            role: pl.Series([None if row[at] is None else str(row[at]) for row in rows], dtype=TEXT)
+            role: pl.Series([_shown(row[at]) for row in rows], dtype=TEXT)
             for at, role in enumerate(self.roles, 2)
         }
         return pl.DataFrame(
@@ -128,11 +132,25 @@ class DatabaseNotes:
         )
 
 
+def _is_utf8(text: str) -> bool:
+    """Whether no byte had to be kept as half of a character."""
+    try:
+        text.encode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def _shown(cell: Any) -> str | None:
+    return None if cell is None else str(cell).encode("utf-8", "replace").decode()
+
+
 def _read(cell: Any) -> tuple[str | None, str | None]:
     """A cell's text, or why it has none."""
     try:
         text = cell.decode() if isinstance(cell, bytes) else "" if cell is None else str(cell)
-        text.encode()  # bytes that were kept are halves of characters
     except UnicodeError:
+        return None, NOT_UTF8
+    if not _is_utf8(text):
         return None, NOT_UTF8
     return (text, None) if text.strip() else (None, EMPTY)

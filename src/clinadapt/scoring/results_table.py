@@ -84,8 +84,6 @@ class DatabaseScores:
             # Locked: a server may still be committing the last batch of a process that was killed.
             query = sa.select(runs.c.state).where(self._is_own).with_for_update()
             own = connection.execute(query).scalar()
-            if own is not None:
-                return State(**json.loads(own))
             others = self._unfinished(connection, set(versions.values()))
             if anew:
                 gone = [run for run, *_ in others]
@@ -94,6 +92,11 @@ class DatabaseScores:
             elif others:
                 _, known, state = others[0]
                 refuse(known, identity, f"the table {self.name}", state, "its scores stay")
+            if own is not None:  # it may find new notes: another run of these bundles must see it
+                connection.execute(sa.update(runs).where(self._is_own).values(finished=False))
+                return State(**json.loads(own))
+            # Its line may have been deleted so that all is read again.
+            connection.execute(sa.delete(self._aside).where(self._aside.c.run == self._run))
             connection.execute(
                 sa.insert(runs).values(
                     run=self._run,
@@ -107,13 +110,13 @@ class DatabaseScores:
     def _unfinished(
         self, connection: sa.Connection, versions: set[str]
     ) -> list[tuple[str, dict[str, Any], State]]:
-        """Runs of some of these bundles into this table that have not ended.
+        """Other runs of some of these bundles into this table that have not ended.
 
         Runs of other bundles are in nobody's way: each has rows of its own.
         """
         runs = self._runs
         query = sa.select(runs.c.run, runs.c.identity, runs.c.state).where(
-            runs.c.results == self.name, ~runs.c.finished
+            runs.c.results == self.name, ~runs.c.finished, ~self._is_own
         )
         found = [
             (run, json.loads(identity), State(**json.loads(state)))

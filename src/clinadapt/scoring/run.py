@@ -79,8 +79,8 @@ def score(
         for batch in _gathered(source.read(state.position)):
             notes = checked(batch.notes) if checked else batch.notes
             ready, to_do, aside = _sorted_out(notes, destination)
-            scores, unread = _scored(classifiers, ready, to_do)
-            aside = pl.concat([aside, unread])
+            scores, unscored = _scored(classifiers, ready, to_do)
+            aside = pl.concat([aside, unscored])
             after = State(
                 part=state.part + 1,
                 position=batch.position,
@@ -115,7 +115,7 @@ def _sorted_out(
     """Notes to score, with ids of the destination's type; those that each task has to; the others.
 
     Of the others id, place and reason. A note that some task has scored and another has not is
-    to be scored by that one.
+    to be scored by that one. Ids may repeat.
     """
     id_type = destination.id_type
     ids = notes["id"].cast(id_type, strict=False)
@@ -128,24 +128,47 @@ def _sorted_out(
         task: ready["id"].is_in(found.implode())
         for task, found in destination.scored_among(ready["id"]).items()
     }
-    fresh = (
-        ready["id"].is_first_distinct()
-        & ~pl.DataFrame(known).select(pl.all_horizontal(pl.all())).to_series()
-    )
-    repeated = ready.filter(~fresh).with_columns(pl.lit(REPEATED).alias("reason"))
-    aside = [_named(notes.filter(pl.col("reason").is_not_null())), _named(repeated)]
+    fresh = ~pl.DataFrame(known).select(pl.all_horizontal(pl.all())).to_series()
+    aside = [
+        _named(notes.filter(pl.col("reason").is_not_null())),
+        _named(ready.filter(~fresh), REPEATED),
+    ]
     to_do = {task: ~mask.filter(fresh) for task, mask in known.items()}
     return ready.filter(fresh), to_do, pl.concat(aside)
 
 
-def _named(notes: pl.DataFrame) -> pl.DataFrame:
-    return notes.select(pl.col("id").cast(pl.String), "place", "reason")
+def _named(notes: pl.DataFrame, reason: str | None = None) -> pl.DataFrame:
+    """Id, place and reason of notes that are set aside."""
+    told = pl.col("reason") if reason is None else pl.lit(reason).alias("reason")
+    return notes.select(pl.col("id").cast(pl.String), "place", told)
 
 
 def _scored(
     classifiers: Classifiers, notes: pl.DataFrame, to_do: Masks
 ) -> tuple[dict[str, Scores], pl.DataFrame]:
-    """Scores of each task, and notes set aside in which a model found nothing to read."""
+    """Scores of the first note of each id that can be scored; the others, set aside."""
+    first = notes["id"].is_first_distinct()
+    scores, unread = _read(classifiers, notes.filter(first), _of(to_do, first))
+    again = ~first & notes["id"].is_in(unread["id"].implode())
+    aside = [
+        _named(unread, UNREADABLE),
+        _named(notes.filter(~first & ~again), REPEATED),
+    ]
+    if again.any():
+        more, unscored = _scored(classifiers, notes.filter(again), _of(to_do, again))
+        scores = {task: one.and_those(more[task]) for task, one in scores.items()}
+        aside.append(unscored)
+    return scores, pl.concat(aside)
+
+
+def _of(to_do: Masks, which: pl.Series) -> Masks:
+    return {task: mask.filter(which) for task, mask in to_do.items()}
+
+
+def _read(
+    classifiers: Classifiers, notes: pl.DataFrame, to_do: Masks
+) -> tuple[dict[str, Scores], pl.DataFrame]:
+    """Scores of each task, and the notes in which a model found nothing to read."""
     found = classifiers.predict_proba(notes["text"].to_list())
     readable = np.all([np.isfinite(each).all(axis=1) for each in found.values()], axis=0)
     scores = {}
@@ -160,7 +183,7 @@ def _scored(
             probabilities,
             classifier.predict_matrix(probabilities),
         )
-    return scores, _named(notes.filter(~readable).with_columns(pl.lit(UNREADABLE).alias("reason")))
+    return scores, notes.filter(~readable)
 
 
 def _write_nothing(classifiers: Classifiers, destination: Destination, state: State) -> State:

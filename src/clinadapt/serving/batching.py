@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
@@ -21,11 +21,12 @@ from clinadapt.serving.metrics import Metrics
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
-PASSES = 2  # at once
+PASSES = 2  # of the models at once
+MOST_ALONE = 2  # requests that need all of them: one at work, one waiting
 
 
 class QueueFullError(Exception):
-    """More notes wait than may."""
+    """More notes wait than may, or more requests that want the models to themselves."""
 
 
 class StoppingError(Exception):
@@ -42,7 +43,6 @@ class _Job(Generic[Key, Result]):
     texts: Sequence[str]
     alone: bool
     answer: "asyncio.Future[Sequence[Result]]"
-    came: float = field(default_factory=time.monotonic)
 
     @property
     def needs(self) -> int:
@@ -78,6 +78,7 @@ class Batcher(Generic[Key, Result]):
         self._passes: set[asyncio.Task[None]] = set()
         self._free = PASSES
         self._reading = 0  # notes in passes
+        self._alone_at_work = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -117,6 +118,8 @@ class Batcher(Generic[Key, Result]):
             raise StoppingError
         if self._waiting + len(texts) > self.limits.queue_notes:
             raise QueueFullError
+        if alone and self._alone >= MOST_ALONE:  # all others would wait for a row of them
+            raise QueueFullError
         job = _Job(key, texts, alone, asyncio.get_running_loop().create_future())
         self._queue.append(job)
         self._count(len(texts))
@@ -129,6 +132,11 @@ class Batcher(Generic[Key, Result]):
             if job in self._queue:
                 self._queue.remove(job)
                 self._count(-len(texts))
+
+    @property
+    def _alone(self) -> int:
+        """Requests, at work or waiting, that need the models to themselves."""
+        return self._alone_at_work + sum(job.alone for job in self._queue)
 
     def _count(self, notes: int) -> None:
         self._waiting += notes
@@ -151,6 +159,7 @@ class Batcher(Generic[Key, Result]):
 
     async def _gather(self, first: _Job[Key, Result]) -> None:
         """Wait for company of the first request, if there is time and room for it."""
+        # From now on: clients whose answers have just gone out are about to ask again.
         until = time.monotonic() + self.limits.batch_milliseconds / 1000
         enough = self._reading or self.limits.batch_notes
         while not (first.alone or self.stopping or self._waiting >= enough):
@@ -190,13 +199,16 @@ class Batcher(Generic[Key, Result]):
         if not jobs:  # the clients that waited were told that it took too long
             return
         needs, notes = jobs[0].needs, sum(len(job.texts) for job in jobs)
+        alone = int(jobs[0].alone)
         self._free -= needs
         self._reading += notes
+        self._alone_at_work += alone
 
         def ended(task: "asyncio.Task[None]") -> None:
             self._passes.discard(task)
             self._free += needs
             self._reading -= notes
+            self._alone_at_work -= alone
 
         task = asyncio.create_task(self._run(jobs))
         self._passes.add(task)
