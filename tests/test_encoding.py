@@ -77,12 +77,10 @@ def test_runs_keep_order_and_budget(lengths, budget, most, padding, step):
     assert np.concatenate(found).tolist() == numbers.tolist()
     assert all(len(run) == 1 or is_allowed(run) for run in found)
     assert all(len(run) <= step or len(run) % step == 0 for run in found)
-    for number, run in enumerate(found):  # and none is cut too early
-        first = sum(map(len, found[:number]))
-        longer = numbers[first : first + (len(run) // step + 1) * step]
-        if len(run) < step:
-            longer = numbers[first : first + len(run) + 1]
-        assert len(longer) <= len(run) or not is_allowed(longer)
+    for run in found:  # and none is cut too early
+        count = len(run) + 1 if len(run) < step else (len(run) // step + 1) * step
+        longer = numbers[run[0] : run[0] + count]
+        assert len(longer) < count or not is_allowed(longer)
 
 
 def test_shapes_are_few_and_no_sequence_is_padded_beyond_the_longest(tokens):
