@@ -39,15 +39,12 @@ class Gate:
             self.free |= set(first_texts or ["all"])
             self.changed.notify_all()
 
-    async def has(self, *first_texts):
-        """Wait until passes have begun."""
-
-        def begun():
-            return set(first_texts) <= {texts[0] for _, texts in self.passes}
+    async def has(self, first_text):
+        """Wait until a pass has begun."""
 
         def wait():
             with self.changed:
-                assert self.changed.wait_for(begun, 30)
+                assert self.changed.wait_for(lambda: first_text in self.beside, 30)
 
         await asyncio.to_thread(wait)
 

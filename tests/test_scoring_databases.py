@@ -298,10 +298,9 @@ def test_keys_that_a_database_takes_for_equal(tfidf_bundle, tmp_path, monkeypatc
         asked.run()
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # SQLite casts any text
 def test_what_a_database_quotes_is_not_told(omop, tfidf_bundle, tmp_path):
     url, _ = omop
-    if not url.startswith("postgresql"):
-        pytest.skip("SQLite casts any text")
     cast = "CAST(note_text AS integer) AS note_text"
     execute(url, f"CREATE VIEW odd AS SELECT note_id, {cast} FROM note")
     asked = Prediction(tfidf_bundle.folder, out=tmp_path / "p.csv", database=url, table="odd")

@@ -184,7 +184,7 @@ def pad(tokens: Tokens, sequences: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """
     lengths = tokens.lengths[sequences]
     rounded = -(-int(lengths.max()) // LENGTH_STEP) * LENGTH_STEP
-    steps = np.arange(min(rounded, int(tokens.lengths.max())))
+    steps = np.arange(min(rounded, tokens.longest))
     mask = steps < lengths[:, None]
     rows = tokens.starts[sequences][:, None] + np.minimum(steps, lengths[:, None] - 1)
     ids = np.where(mask, tokens.ids[rows], 0).astype(np.int64)

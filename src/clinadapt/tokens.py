@@ -47,6 +47,11 @@ class Tokens:
         """Tokens of each sequence."""
         return np.diff(self.starts)
 
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return int(self.lengths.max())
+
     def sequence(self, number: int) -> NDArray[np.int32]:
         """Token ids of one sequence."""
         return self.ids[self.starts[number] : self.starts[number + 1]]

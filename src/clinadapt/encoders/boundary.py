@@ -27,7 +27,7 @@ def _copy_plain(layer: nn.Module, onto: nn.Module) -> None:
 
 
 class Handed:
-    """A tensor that a pass hands to its layers beside their arguments.
+    """A tensor that goes to a layer, or comes from it, beside its arguments.
 
     Reading, each thread has its own: several read with one network. In training there is one for
     all, because layers may be computed again by the thread of the backward pass.
@@ -39,7 +39,7 @@ class Handed:
 
     @property
     def value(self) -> Tensor | None:
-        """What was handed last, or None."""
+        """What was handed over last, or None."""
         return self._trained if torch.is_grad_enabled() else getattr(self._own, "value", None)
 
     @value.setter
@@ -66,11 +66,11 @@ class StandIn(nn.Module):
         _copy_plain(layer, self)
         self.outputs = outputs
         self.given = Handed()
-        self.local = threading.local()  # several threads read with one prefix
+        self.seen = Handed()
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return the given states if there are any, else what came in."""
-        self.local.seen = hidden_states
+        self.seen.value = hidden_states
         given = self.given.value
         states = hidden_states if given is None else given
         return (states,) + (None,) * (self.outputs - 1) if self.outputs else states
@@ -162,7 +162,10 @@ class Prefix(nn.Module):
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Like `forward`, as plain tensor operations on a mask of integers."""
         output = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return output if self.recorder is None else self.recorder.local.seen
+        if self.recorder is None:
+            return output
+        assert self.recorder.seen.value is not None
+        return self.recorder.seen.value
 
 
 class Suffix(nn.Module):

@@ -102,11 +102,11 @@ class DatabaseNotes:
         with told(self.engine), self.engine.connect() as connection:
             end = connection.execute(ends).scalar()
             if end is not None:
-                self._check([end])
+                self._check_utf8([end])
                 rows = rows.where(self.key <= end)
             return connection.execute(rows).all()
 
-    def _check(self, keys: Sequence[Any]) -> None:
+    def _check_utf8(self, keys: Sequence[Any]) -> None:
         bad = 0 if self.integer_ids else sum(not _is_utf8(key) for key in keys)
         if bad:
             raise InputError(
@@ -115,7 +115,7 @@ class DatabaseNotes:
 
     def _notes(self, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
         keys = [row[0] for row in rows]
-        self._check(keys)
+        self._check_utf8(keys)
         found = [_read(row[1]) for row in rows]
         further = {
             role: pl.Series([_shown(row[at]) for row in rows], dtype=TEXT)

@@ -75,10 +75,7 @@ class Batcher(Generic[Key, Result]):
         self._waiting = 0
         self._threads = ThreadPoolExecutor(PASSES, "models")
         self._cores = torch.get_num_threads()
-        self._passes: set[asyncio.Task[None]] = set()
-        self._free = PASSES
-        self._reading = 0  # notes in passes
-        self._alone_at_work = 0
+        self._passes: dict[asyncio.Task[None], list[_Job[Key, Result]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -118,7 +115,8 @@ class Batcher(Generic[Key, Result]):
             raise StoppingError
         if self._waiting + len(texts) > self.limits.queue_notes:
             raise QueueFullError
-        if alone and self._alone >= MOST_ALONE:  # all others would wait for a row of them
+        others_alone = sum(job.alone for job in [*self._at_work, *self._queue])
+        if alone and others_alone >= MOST_ALONE:  # everybody else would wait for all of them
             raise QueueFullError
         job = _Job(key, texts, alone, asyncio.get_running_loop().create_future())
         self._queue.append(job)
@@ -134,9 +132,18 @@ class Batcher(Generic[Key, Result]):
                 self._count(-len(texts))
 
     @property
-    def _alone(self) -> int:
-        """Requests, at work or waiting, that need the models to themselves."""
-        return self._alone_at_work + sum(job.alone for job in self._queue)
+    def _at_work(self) -> list[_Job[Key, Result]]:
+        return [job for jobs in self._passes.values() for job in jobs]
+
+    @property
+    def _free(self) -> int:
+        """How many passes may begin."""
+        return PASSES - sum(jobs[0].needs for jobs in self._passes.values())
+
+    @property
+    def _reading(self) -> int:
+        """Notes in passes."""
+        return sum(len(job.texts) for job in self._at_work)
 
     def _count(self, notes: int) -> None:
         self._waiting += notes
@@ -152,7 +159,10 @@ class Batcher(Generic[Key, Result]):
                     await asyncio.wait(self._passes, return_when=asyncio.FIRST_COMPLETED)
                     continue
                 await self._gather(first)
-                self._begin(self._take())
+                if jobs := self._take():
+                    task = asyncio.create_task(self._run(jobs))
+                    self._passes[task] = jobs
+                    task.add_done_callback(self._passes.pop)
             if self.stopping:
                 await asyncio.gather(*self._passes)
                 return
@@ -194,25 +204,6 @@ class Batcher(Generic[Key, Result]):
                 break
         self._count(-notes)
         return taken
-
-    def _begin(self, jobs: list[_Job[Key, Result]]) -> None:
-        if not jobs:  # the clients that waited were told that it took too long
-            return
-        needs, notes = jobs[0].needs, sum(len(job.texts) for job in jobs)
-        alone = int(jobs[0].alone)
-        self._free -= needs
-        self._reading += notes
-        self._alone_at_work += alone
-
-        def ended(task: "asyncio.Task[None]") -> None:
-            self._passes.discard(task)
-            self._free += needs
-            self._reading -= notes
-            self._alone_at_work -= alone
-
-        task = asyncio.create_task(self._run(jobs))
-        self._passes.add(task)
-        task.add_done_callback(ended)
 
     async def _run(self, jobs: list[_Job[Key, Result]]) -> None:
         texts = [text for job in jobs for text in job.texts]

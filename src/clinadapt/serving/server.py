@@ -154,8 +154,8 @@ def run_server(server: uvicorn.Server, opened: socket.socket) -> None:
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(0)
 
-    # uvicorn raises the signal again when all is done: then it means leaving, with all clean-up.
     sys.setswitchinterval(SWITCH_SECONDS)
+    # uvicorn raises the signal again when all is done: then it means leaving, with all clean-up.
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.run(sockets=[opened])
