@@ -17,8 +17,8 @@ from benchmarks.contest import HERE, Plan
 from benchmarks.parts import PARTS
 from benchmarks.workload import Workload
 from clinadapt.columns import Columns
-from clinadapt.errors import ClinadaptError
-from clinadapt.machine import environment
+from clinadapt.core.device import environment
+from clinadapt.core.errors import ClinadaptError
 from clinadapt.notes import Notes, built_in_notes, read_notes
 
 ROOT = HERE.parent

@@ -22,8 +22,8 @@ import torch
 
 from clinadapt import NoteClassifier, PretrainedModel, metrics
 from clinadapt.comparison import Scores
+from clinadapt.core.device import environment
 from clinadapt.export.agreement import make_candidates, measure
-from clinadapt.machine import environment
 from clinadapt.split import make_split, thinned
 
 HEADING = """\

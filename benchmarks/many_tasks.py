@@ -36,7 +36,7 @@ def main():
     asked = parser.parse_args()
     os.environ["CLINADAPT_BACKEND"] = asked.backend  # one for all that is compared
 
-    from clinadapt.machine import environment
+    from clinadapt.core.device import environment
     from clinadapt.synthetic import generate
     from clinadapt.together import Together
 
@@ -94,8 +94,8 @@ def pipeline(asked, seed):
     import torch
     import transformers
 
+    from clinadapt.core.device import compute_dtype, pick_device
     from clinadapt.encoders.catalog import resolve
-    from clinadapt.machine import compute_dtype, pick_device
 
     transformers.logging.set_verbosity_error()  # the head is random, and said to be
     transformers.logging.disable_progress_bar()

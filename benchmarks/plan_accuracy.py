@@ -35,7 +35,7 @@ KINDS = {
 def open_study(options, folder):
     from clinadapt import Study
     from clinadapt.columns import Columns
-    from clinadapt.memory import parse_bytes
+    from clinadapt.core.formatting import parse_bytes
     from clinadapt.notes import built_in_notes, read_notes
 
     if options.notes is None:

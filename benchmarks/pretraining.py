@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clinadapt.columns import Columns
-from clinadapt.context import Context
+from clinadapt.core.run_context import Context
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.notes import read_notes

@@ -115,7 +115,7 @@ def stage_fit(folder):
     import numpy as np
 
     from clinadapt import NoteClassifier
-    from clinadapt.context import Context
+    from clinadapt.core.run_context import Context
     from clinadapt.notes import read_notes
     from clinadapt.split import make_split
 

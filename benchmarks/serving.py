@@ -43,7 +43,7 @@ def main():
     asked = parser.parse_args()
     os.environ["CLINADAPT_BACKEND"] = asked.backend  # one for all that is compared
 
-    from clinadapt.machine import environment
+    from clinadapt.core.device import environment
     from clinadapt.synthetic import generate
 
     texts = generate(**SYNTHETIC)["text"].to_list()
@@ -168,7 +168,7 @@ def ask_all(port, texts, clients, queue):
 
 def judged(records, expected, seconds, stopped, told):
     """Throughput and latency before the stop, and whether all is right and there."""
-    from clinadapt.machine import has_fast_bf16
+    from clinadapt.core.device import has_fast_bf16
 
     tolerance = TOLERANCE["bf16" if has_fast_bf16("cpu") else "fp32"]
     given = [record for record in records if record[1] == 200]

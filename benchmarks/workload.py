@@ -10,9 +10,9 @@ import polars as pl
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from clinadapt.core.errors import InputError
 from clinadapt.encoders.catalog import resolve
 from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.errors import InputError
 from clinadapt.notes import Notes
 from clinadapt.split import PARTS, make_split, partition
 from clinadapt.tokens import tokenize

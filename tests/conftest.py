@@ -25,8 +25,8 @@ from typer.testing import CliRunner
 from clinadapt import NoteClassifier
 from clinadapt.cli import app
 from clinadapt.columns import Columns
+from clinadapt.core.network_guard import no_network
 from clinadapt.notes import Notes, read_notes
-from clinadapt.offline import no_network
 from clinadapt.synthetic import generate
 
 SPARSE_STUDY = """

@@ -7,7 +7,7 @@ import pytest
 import torch
 from served import TASK
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.serving.batching import Batcher, QueueFullError, StoppingError, TimeLimitError
 from clinadapt.serving.limits import Limits, Rate
 from clinadapt.serving.metrics import Metrics

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from clinadapt import NoteClassifier, PretrainedModel, load
 from clinadapt.bundle_checks import seal
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 3)}" for n in range(40)
@@ -18,7 +18,7 @@ TEXTS = [
 OPEN = """
 import json, sys
 import clinadapt
-from clinadapt.offline import no_network
+from clinadapt.core.network_guard import no_network
 with no_network():
     classifier = clinadapt.load(sys.argv[1])
     print(json.dumps(classifier.predict_proba(json.loads(sys.stdin.read())).tolist()))

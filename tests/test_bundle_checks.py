@@ -15,13 +15,13 @@ from torch import nn
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic, load
 from clinadapt.bundle import read_record
 from clinadapt.bundle_checks import seal
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.safe_files import require_room
 from clinadapt.families import FAMILIES, build, family_of
 from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.private import PrivateModel
 from clinadapt.families.stacked import StackedModel
-from clinadapt.stored import require_room
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 3)}" for n in range(40)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.cli import app
-from clinadapt.context import SESSION
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import SESSION
 from clinadapt.stored_states import DAY, entries
 
 TEXTS = [f"enfant {'fievre' if n % 2 else 'oedeme'} jour {n % 5}" for n in range(40)]

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict, cross_validate
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic, load
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 TEXTS = [
     f"enfant {'fievre toux' if n % 2 else 'apyretique eupneique'} jour {n % 5}" for n in range(60)

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from clinadapt import families
+from clinadapt.core.errors import InputError
 from clinadapt.design import BUILT_IN, Design, expand, identity, load_design
-from clinadapt.errors import InputError
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.pretrained import PretrainedModel
 

@@ -12,6 +12,7 @@ import transformers
 from folders import CORPUS, DECODERS, ENCODERS, camembert
 from safetensors.torch import load_file
 
+from clinadapt.core.errors import EncoderNotFoundError, InputError
 from clinadapt.encoders import catalog
 from clinadapt.encoders.boundary import Prefix, Suffix
 from clinadapt.encoders.pretrained import (
@@ -20,7 +21,6 @@ from clinadapt.encoders.pretrained import (
     save_encoder_files,
 )
 from clinadapt.encoding import pad
-from clinadapt.errors import EncoderNotFoundError, InputError
 from clinadapt.network import Batch
 from clinadapt.structures import count_parameters, low_rank
 from clinadapt.structures.bottleneck import Bottleneck

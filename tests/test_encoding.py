@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinadapt import encoding
-from clinadapt.context import Context
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Context
 from clinadapt.encoders import backends
 from clinadapt.encoders.backends import choose, lay_out_for_reading, make_reader
 from clinadapt.encoders.boundary import Prefix
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.encoding import LENGTH_STEP, encode, pad, runs, side_by_side, token_chunks
-from clinadapt.errors import InputError
 from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.features import FeatureStore
 from clinadapt.tokens import tokenize

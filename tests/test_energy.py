@@ -15,9 +15,10 @@ from codecarbon.external.hardware import CPU
 from codecarbon.external.ram import RAM
 from codecarbon.input import DataSource
 
-from clinadapt import Study, offline
+from clinadapt import Study
+from clinadapt.core import network_guard
+from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.energy import Meter, in_words, kind, parts
-from clinadapt.errors import InputError, MissingExtraError
 
 SPARSE = {"name": "tiny", "resamples": 100, "rows": [{"family": ["tfidf-logistic", "tfidf-mlp"]}]}
 
@@ -30,13 +31,13 @@ def meter():
 @pytest.fixture
 def attempts(monkeypatch):
     """Every attempt to reach another machine, those included whose refusal a library swallows."""
-    seen, refuse = [], offline._refuse
+    seen, refuse = [], network_guard._refuse
 
     def watched(family, address):
         seen.append(address)
         refuse(family, address)
 
-    monkeypatch.setattr(offline, "_refuse", watched)
+    monkeypatch.setattr(network_guard, "_refuse", watched)
     return seen
 
 

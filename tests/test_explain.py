@@ -15,7 +15,7 @@ from test_families import LABELS, PLACES, TEXTS, build, fitted
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic
 from clinadapt.bundle import load
-from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.explain import WAYS, explain
 from clinadapt.explain.gradients import integrate
 from clinadapt.explain.kinds import fold

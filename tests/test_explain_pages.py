@@ -13,7 +13,7 @@ from test_explain import READ, planted
 from test_families import LABELS, TEXTS, fitted
 
 from clinadapt import NoteClassifier, ScratchModel, Study, TfidfLogistic
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.explain import explain
 from clinadapt.explain.faithfulness import faithfulness, without
 from clinadapt.explain.files import explain_table, write_explanations, write_mistakes

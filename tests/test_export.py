@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, load
 from clinadapt.cli import app, main
+from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.drift.readings import readings
-from clinadapt.errors import InputError, MissingExtraError
 from clinadapt.explain import explain
 from clinadapt.export import ABOUT_FILE, NETWORK_FILE, agreement
 from clinadapt.export.agreement import export_bundle, make_candidates, measure

@@ -8,8 +8,8 @@ from sklearn.base import clone
 from clinadapt import families
 from clinadapt.bundle import load
 from clinadapt.classifier import NoteClassifier
-from clinadapt.context import Context, Ledger
-from clinadapt.errors import EncoderNotFoundError, InputError
+from clinadapt.core.errors import EncoderNotFoundError, InputError
+from clinadapt.core.run_context import Context, Ledger
 from clinadapt.families import FAMILIES
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel

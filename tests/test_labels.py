@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.labels import Labels, decode, from_sets, from_single, from_target, positive_last
 
 WORDS = ["no", "yes", "yes", "no"]

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from clinadapt import memory
-from clinadapt.context import Context
-from clinadapt.errors import InputError, LimitError
+from clinadapt.core import process_memory
+from clinadapt.core.errors import InputError, LimitError
+from clinadapt.core.formatting import parse_bytes, spell_bytes
+from clinadapt.core.run_context import Context
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.labels import from_single
 from clinadapt.memory import (
@@ -17,10 +18,8 @@ from clinadapt.memory import (
     Footprint,
     choose_economy,
     economies,
-    parse_bytes,
     saved_bytes,
     set_recompute,
-    spell_bytes,
 )
 
 FOOTPRINT = Footprint(
@@ -154,7 +153,9 @@ def fitted(folder, memory, **settings):
 
 @pytest.mark.parametrize("name", ["bert", "camembert", "modernbert", "distilbert"])
 def test_a_limit_is_obeyed_and_said(encoder_folders, monkeypatch, name):
-    monkeypatch.setattr(memory, "held_bytes", lambda device: 0)  # so that two fits count alike
+    monkeypatch.setattr(
+        process_memory, "held_bytes", lambda device: 0
+    )  # so that two fits count alike
     settings = {"tuned_layers": "all"}
     model, said = fitted(encoder_folders[name], None, **settings)
     assert said == []

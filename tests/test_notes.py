@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from clinadapt.columns import Columns
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.notes import LeftOut, built_in_notes, read_notes, read_texts
 from clinadapt.split import make_split
 

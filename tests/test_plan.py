@@ -7,8 +7,8 @@ import pytest
 from test_study import cells_of, comparable
 
 from clinadapt import Study
-from clinadapt.cost import spell_seconds
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.formatting import spell_seconds
 from clinadapt.forecast import Forecast, Phase, first_time_seconds, last_two, together
 from clinadapt.machines import MACHINES, Machine, find_machine, there
 from clinadapt.memory import Footprint

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clinadapt import NoteClassifier, tables
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.predict import predict_table
 from clinadapt.scoring import run
 

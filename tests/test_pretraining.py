@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.cli import app
+from clinadapt.core.errors import InputError
 from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.errors import InputError
 from clinadapt.pretraining.bag_of_words import BagOfWords, bags_of, inverse_frequency
 from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
 from clinadapt.pretraining.make import make_encoder

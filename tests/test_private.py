@@ -13,8 +13,8 @@ from torch import nn
 
 from clinadapt import Study, dp_sgd, families, load
 from clinadapt.classifier import NoteClassifier
+from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.dp_sgd import Budget, Guarantee, find_noise, note_gradients, spent_epsilon
-from clinadapt.errors import InputError, MissingExtraError
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.private import PrivateModel
 from clinadapt.head import Head

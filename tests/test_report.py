@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from clinadapt.report import charts, drawing, findings, render, summary, tables, words
+from clinadapt.core import formatting, html
+from clinadapt.report import charts, drawing, findings, render, summary, tables
 from clinadapt.report.load import load
 
 CLASSES = {
@@ -333,7 +334,7 @@ def test_the_page_is_one_file(study: Path) -> None:
         if (value := attributes.get(name)) is not None
     ]
     assert all(reference.startswith("#") for reference in references)
-    assert "url(" not in (Path(charts.__file__).parent / "page" / "page.css").read_text()
+    assert "url(" not in (Path(html.__file__).parent / "page" / "page.css").read_text()
 
 
 def test_what_has_no_score_is_shown_with_its_reason(study: Path) -> None:
@@ -485,28 +486,28 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (words.score(0.8814), "0.881"),
-        (words.score(None), "–"),
-        (words.seconds(0.0), "0 s"),
-        (words.seconds(0.001), "< 0.01 s"),
-        (words.seconds(9.996), "10.0 s"),
-        (words.seconds(59.96), "1 min 00 s"),
-        (words.seconds(245), "4 min 05 s"),
-        (words.seconds(3599.7), "1 h 00 min"),
-        (words.seconds(7980), "2 h 13 min"),
-        (words.size(999), "999 B"),
-        (words.size(999_600), "1 MB"),
-        (words.size(1_240_000_000), "1.24 GB"),
-        (words.energy(4.2e-6), "0.0042 Wh"),
-        (words.energy(1.5), "1.5 kWh"),
-        (words.mass(2.3e-7), "0.00023 g"),
-        (words.mass(0.5), "500 g"),
-        (words.parameters(99_072), "99.1 k"),
-        (words.parameters(12), "12"),
-        (words.count(5444), "5,444"),
-        (words.share(0.1234), "12.3%"),
-        (words.metric("f1_macro"), "F1 macro"),
-        (words.metric("roc_auc"), "ROC AUC"),
+        (formatting.score(0.8814), "0.881"),
+        (formatting.score(None), "–"),
+        (formatting.seconds(0.0), "0 s"),
+        (formatting.seconds(0.001), "< 0.01 s"),
+        (formatting.seconds(9.996), "10.0 s"),
+        (formatting.seconds(59.96), "1 min 00 s"),
+        (formatting.seconds(245), "4 min 05 s"),
+        (formatting.seconds(3599.7), "1 h 00 min"),
+        (formatting.seconds(7980), "2 h 13 min"),
+        (formatting.size(999), "999 B"),
+        (formatting.size(999_600), "1 MB"),
+        (formatting.size(1_240_000_000), "1.24 GB"),
+        (formatting.energy(4.2e-6), "0.0042 Wh"),
+        (formatting.energy(1.5), "1.5 kWh"),
+        (formatting.mass(2.3e-7), "0.00023 g"),
+        (formatting.mass(0.5), "500 g"),
+        (formatting.parameters(99_072), "99.1 k"),
+        (formatting.parameters(12), "12"),
+        (formatting.count(5444), "5,444"),
+        (formatting.share(0.1234), "12.3%"),
+        (formatting.metric("f1_macro"), "F1 macro"),
+        (formatting.metric("roc_auc"), "ROC AUC"),
     ],
 )
 def test_numbers_are_written_for_people(said: str, expected: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from clinadapt import NoteClassifier
 from clinadapt.bundle import fingerprint
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.predict import Prediction, bundles_first
 from clinadapt.scoring import run
 from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED, UNDECODABLE, UNREADABLE

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from clinadapt import NoteClassifier
 from clinadapt.bundle import fingerprint, load
 from clinadapt.cli import app
-from clinadapt.errors import InputError, MissingExtraError, NetworkForbiddenError
-from clinadapt.offline import no_network
+from clinadapt.core.errors import InputError, MissingExtraError, NetworkForbiddenError
+from clinadapt.core.network_guard import no_network
 from clinadapt.predict import Prediction
 from clinadapt.scoring import note_nlp, note_table, run
 from clinadapt.scoring.contracts import EMPTY, NOT_INTEGER, REPEATED

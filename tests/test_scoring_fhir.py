@@ -10,7 +10,7 @@ import pytest
 from test_scoring import SECRET, aside_of, assert_probabilities, texts
 
 from clinadapt import NoteClassifier
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.predict import Prediction
 from clinadapt.scoring import fhir, meds
 from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from served import Echo, call, client_of, said
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.serving import tokens as tokens_module
 from clinadapt.serving.app import make_app
 from clinadapt.serving.limits import Limits

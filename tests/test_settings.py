@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import pytest
 from annotated_types import Ge, Interval
 
-from clinadapt import settings
-from clinadapt.errors import InputError
+from clinadapt.core import param_validation
+from clinadapt.core.errors import InputError
 
 
 class Kettle:
@@ -29,7 +29,7 @@ class Kettle:
 
 def test_names_stand_in_the_order_of_the_constructor():
     expected = ["litres", "cups", "mode", "layers", "whistle", "label"]
-    assert settings.setting_names(Kettle) == expected
+    assert param_validation.setting_names(Kettle) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_names_stand_in_the_order_of_the_constructor():
     ],
 )
 def test_good_settings_have_no_problems(values):
-    assert settings.problems(Kettle, values) == []
-    settings.check(Kettle(**values))
+    assert param_validation.problems(Kettle, values) == []
+    param_validation.check(Kettle(**values))
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_good_settings_have_no_problems(values):
     ],
 )
 def test_a_problem_says_what_was_expected_and_what_came(values, parts):
-    found = settings.problems(Kettle, {"litres": 1.0, **values})
+    found = param_validation.problems(Kettle, {"litres": 1.0, **values})
     for part in ["Kettle", *parts]:
         assert any(part in problem for problem in found), (part, found)
 
 
 def test_a_setting_without_default_is_needed():
-    assert settings.problems(Kettle, {}) == ["Kettle needs a value for 'litres'"]
+    assert param_validation.problems(Kettle, {}) == ["Kettle needs a value for 'litres'"]
 
 
 def test_all_problems_are_told_at_once():
-    found = settings.problems(Kettle, {"cups": 0, "mode": 3, "moode": 1})
+    found = param_validation.problems(Kettle, {"cups": 0, "mode": 3, "moode": 1})
     assert len(found) == 4
     for name in ("'litres'", "cups", "mode", "'moode'"):
         assert any(name in problem for problem in found)
@@ -85,16 +85,16 @@ def test_all_problems_are_told_at_once():
 
 def test_an_instance_is_checked_by_what_it_holds_now():
     kettle = Kettle(litres=1.0)
-    settings.check(kettle)
+    param_validation.check(kettle)
     kettle.litres, kettle.mode = -1.0, "grill"
     with pytest.raises(InputError) as caught:
-        settings.check(kettle)
+        param_validation.check(kettle)
     assert len(caught.value.problems) == 2
     assert "litres = -1.0" in str(caught.value)
     assert "mode = 'grill'" in str(caught.value)
 
 
 def test_no_problem_is_no_error():
-    settings.raise_if([])
+    param_validation.raise_if([])
     with pytest.raises(InputError, match="broken"):
-        settings.raise_if(["broken"])
+        param_validation.raise_if(["broken"])

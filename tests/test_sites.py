@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from clinadapt import Study
 from clinadapt.cli import app
 from clinadapt.columns import Columns
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.notes import read_notes
 from clinadapt.sites import hold_out, pool, site_names
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 from clinadapt import labels as labelling
+from clinadapt.core.errors import InputError
 from clinadapt.duplicates import across_parts
-from clinadapt.errors import InputError
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.notes import Notes
 from clinadapt.split import PARTS, carve_validation, make_split, partition, save_split

@@ -8,8 +8,8 @@ from sklearn.metrics import log_loss
 from test_families import LABELS, TEXTS, build, fitted
 
 from clinadapt import NoteClassifier, PretrainedModel, StackedModel, TfidfLogistic, families
-from clinadapt.context import Context, Ledger
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Context, Ledger
 from clinadapt.families.stacked import EQUAL, blend, fit_weights, logits
 from clinadapt.labels import Labels, from_single
 

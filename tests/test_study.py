@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from clinadapt import Study, load
 from clinadapt.columns import Columns
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.notes import read_notes
 from clinadapt.synthetic import generate
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from clinadapt.columns import Columns
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.notes import read_notes
 from clinadapt.tables import open_table
 

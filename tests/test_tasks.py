@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clinadapt.cli import app
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.tasks import TaskResult, Tasks, folders_of
 
 LABELS = {"a": "ROW A", "b": "ROW B", "c": "ROW C"}

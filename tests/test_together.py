@@ -5,7 +5,7 @@ import pytest
 from test_families import TEXTS, build, fitted
 
 from clinadapt import load
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.families import frozen
 from clinadapt.together import Together, named_bundles
 

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from test_cli import run as command
 
 from clinadapt import Study, tracking
-from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.tracking import Tracker, store_uri, track
 
 USER = "zqxuser"  # a name that stands nowhere else

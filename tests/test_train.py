@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from clinadapt import train as training
-from clinadapt.errors import ClinadaptError
+from clinadapt.core.errors import ClinadaptError
+from clinadapt.core.rng import local_randomness
 from clinadapt.families.mlp import DenseNetwork
 from clinadapt.objective import ClassLoss, Reconstruction
 from clinadapt.optimizer import Optimizer
-from clinadapt.randomness import local_randomness
 from clinadapt.sources import SparseSource, StateSource, TokenSource, VectorSource
 from clinadapt.tokens import Tokens
 from clinadapt.train import Recipe, Validation, epoch_batches, run, train

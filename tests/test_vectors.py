@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from clinadapt import Study, load
 from clinadapt.bundle import save_bundle
 from clinadapt.cli import app
+from clinadapt.core.errors import InputError
 from clinadapt.design import expand, load_design
-from clinadapt.errors import InputError
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.pretraining import vectors as module
 from clinadapt.pretraining.corpus import read_corpus

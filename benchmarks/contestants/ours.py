@@ -6,7 +6,7 @@ import numpy as np
 from exchange import Clock, Task, main
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic
-from clinadapt.context import Context
+from clinadapt.core.run_context import Context
 from clinadapt.labels import Labels
 
 MODELS = {model.__name__: model for model in (PretrainedModel, ScratchModel, TfidfLogistic)}

@@ -11,6 +11,7 @@ import polars as pl
 from clinadapt import metrics, results, subgroups
 from clinadapt.cells import CellFolders
 from clinadapt.comparison import Predictions
+from clinadapt.core import atomic_files
 from clinadapt.curves import Curves, Grower, Size
 from clinadapt.design import Cell
 from clinadapt.evidence import Entrant, Evidence
@@ -93,7 +94,7 @@ class Board:
         if self.evidence is None:
             path.unlink(missing_ok=True)
         else:
-            results.write_json(path, self.evidence.to_json())
+            atomic_files.write_json(path, self.evidence.to_json())
 
     def write_subgroups(self) -> None:
         """Write ``subgroups.json``: the recommended row, or else the leader, by kind of note."""
@@ -117,7 +118,7 @@ class Board:
             "sentences": subgroups.sentences(found),
             "subgroups": [item.to_json() for item in found],
         }
-        results.write_json(path, content)
+        atomic_files.write_json(path, content)
 
     def write_leaderboard(self) -> pl.DataFrame:
         """Write ``leaderboard.csv``: one line a row, best on validation first."""
@@ -136,7 +137,7 @@ class Board:
                 line["validation"] = sign * standing.validation[row_id]
             lines.append(line)
         board = results.leaderboard(lines, metric, self.test.synthetic)
-        results.write_csv(board, self.folders.root / results.LEADERBOARD)
+        atomic_files.write_csv(board, self.folders.root / results.LEADERBOARD)
         return board
 
     def _line(self, cells: list[Cell]) -> dict[str, Any]:
@@ -199,7 +200,7 @@ class Board:
                     "notes": "synthetic" if self.test.synthetic else "real",
                 }
             )
-        results.write_csv(pl.DataFrame(entries), self.folders.root / results.LEDGER)
+        atomic_files.write_csv(pl.DataFrame(entries), self.folders.root / results.LEDGER)
 
 
 def learning_curves(sizes: Sequence[Sequence[Board]]) -> Curves:

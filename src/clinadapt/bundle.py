@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from clinadapt import bundle_checks, families, stored
+from clinadapt import bundle_checks, families
 from clinadapt.bundle_checks import CARD, MOST_BYTES, RECORD, REFERENCE
 from clinadapt.card import model_card
 from clinadapt.classifier import NoteClassifier
+from clinadapt.core import safe_files
+from clinadapt.core.errors import ClinadaptError, InputError, describe_unexpected
 from clinadapt.drift.reference import Reference
-from clinadapt.errors import ClinadaptError, InputError, describe_unexpected
 from clinadapt.families.exported import ExportedModel, load_fitted
 from clinadapt.threshold import Threshold
 
@@ -98,7 +99,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / RECORD
     if not path.is_file():
         raise InputError(f"{folder} is not a bundle (no {RECORD}); expected a folder like OUT/best")
-    record = stored.read_json(path, MOST_BYTES[RECORD])
+    record = safe_files.read_json(path, MOST_BYTES[RECORD])
     if not isinstance(record, dict):
         raise InputError(f"{folder} is not a bundle: {RECORD} holds no mapping")
     if record.get("format") != FORMAT:

@@ -21,9 +21,10 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval, Len
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clinadapt import metrics, stored
+from clinadapt import metrics
+from clinadapt.core import safe_files
+from clinadapt.core.errors import InputError
 from clinadapt.encoders import configuration
-from clinadapt.errors import InputError
 from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 
 RECORD = "bundle.json"
@@ -229,19 +230,19 @@ def _misplaced(name: str, path: Path) -> Iterator[str]:
 
 def _content_problems(path: Path) -> Iterator[str]:
     if path.suffix == ".safetensors":
-        kinds = {kind for kind, _ in stored.headers(path).values()}
-        if odd := sorted(kinds - set(stored.FLOATS + stored.WHOLE)):
+        kinds = {kind for kind, _ in safe_files.headers(path).values()}
+        if odd := sorted(kinds - set(safe_files.FLOATS + safe_files.WHOLE)):
             yield f"tensors of the type {', '.join(odd)}"
-        elif not stored.all_finite(path):
+        elif not safe_files.all_finite(path):
             yield "a weight is not a finite number"
     elif path.name == NETWORK_FILE:
         from clinadapt.export import graph  # needs an optional library
 
         yield from graph.problems(path)
     elif path.name == CONFIG:
-        yield from configuration.problems(stored.read_json(path, MOST_BYTES[CONFIG]))
+        yield from configuration.problems(safe_files.read_json(path, MOST_BYTES[CONFIG]))
     elif path.name == INDEX:
-        content = stored.read_json(path, MOST_BYTES[INDEX])
+        content = safe_files.read_json(path, MOST_BYTES[INDEX])
         places = content.get("weight_map") if isinstance(content, dict) else None
         if not isinstance(places, dict) or not all(
             isinstance(name, str) and _is_name(name) and fnmatchcase(name, WEIGHTS)

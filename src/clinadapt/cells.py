@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from clinadapt import metrics, results
+from clinadapt.core import atomic_files
 from clinadapt.design import Cell, Row, identity
 
 FORMAT = 1
@@ -79,7 +80,7 @@ class CellFolders:
 
     def result(self, cell: Cell) -> dict[str, Any] | None:
         """Result of a cell, None if there is none yet."""
-        return results.read_json(self.folder(cell) / results.RESULT)
+        return atomic_files.read_json(self.folder(cell) / results.RESULT)
 
     def settled(self, cell: Cell, retry: bool = False) -> dict[str, Any] | None:
         """Result of a cell that need not run: finished, or failed unless failures are retried.

@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from clinadapt import families, metrics, threshold
 from clinadapt import labels as labelling
-from clinadapt.context import Context
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Context
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.labels import Labels
 from clinadapt.split import carve_validation

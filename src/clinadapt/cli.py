@@ -15,7 +15,7 @@ from clinadapt.commands.folder import errors, report, track
 from clinadapt.commands.pretrain import pretrain
 from clinadapt.commands.serve import serve, token
 from clinadapt.commands.study import plan, study
-from clinadapt.errors import ClinadaptError, describe_unexpected
+from clinadapt.core.errors import ClinadaptError, describe_unexpected
 
 app = typer.Typer(
     name="clinadapt",

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.checks import RowNumbers
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.tables import Table
 
 SPACE = r"[\s\x1c-\x1f]"  # what Python's str.split() takes for white space

@@ -13,10 +13,10 @@ from annotated_types import Ge, Interval, MinLen
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clinadapt import families
-from clinadapt import settings as checking
+from clinadapt.core import param_validation as checking
+from clinadapt.core.errors import InputError
 from clinadapt.encoders.catalog import find_local
 from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.errors import InputError
 from clinadapt.families.stacked import StackedModel
 from clinadapt.pretraining.vectors import Vectors
 from clinadapt.tokens import Cut

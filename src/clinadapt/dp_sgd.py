@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.optim import Adam
 
-from clinadapt.context import Progress
+from clinadapt.core.errors import ClinadaptError, InputError, MissingExtraError
+from clinadapt.core.run_context import Progress
 from clinadapt.encoding import runs
-from clinadapt.errors import ClinadaptError, InputError, MissingExtraError
 from clinadapt.network import Batch
 from clinadapt.objective import Objective
 from clinadapt.sources import Source

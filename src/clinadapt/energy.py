@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.core.errors import InputError, MissingExtraError
 
 COUNTERS = {
     "intel_rapl": "RAPL counters",

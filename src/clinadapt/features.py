@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clinadapt.core.device import Precision, compute_dtype
+from clinadapt.core.permissions import make_private
+from clinadapt.core.process_memory import give_back_freed
 from clinadapt.encoders.backends import Backend, make_reader
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.encoding import Reader, encode, runs
-from clinadapt.machine import Precision, compute_dtype
-from clinadapt.memory import give_back_freed
-from clinadapt.private import make_private
 from clinadapt.shards import SIDECAR, Shard, discard, open_shard, write_shard
 from clinadapt.tokens import Tokens
 

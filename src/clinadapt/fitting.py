@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt import cost, metrics, results
+from clinadapt import metrics, results
 from clinadapt.bundle import save_bundle
 from clinadapt.classifier import NoteClassifier
-from clinadapt.context import Context, Ledger, Progress
+from clinadapt.core import resources
+from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.description import summarize
 from clinadapt.design import Cell, identity
 from clinadapt.notes import Notes
@@ -85,7 +86,7 @@ def fit_cell(
     context : Context
         Cache, memory limit and progress; the rest is the cell's own.
     environment : mapping
-        See `clinadapt.machine.environment`; it becomes part of the bundle's provenance.
+        See `clinadapt.core.device.environment`; it becomes part of the bundle's provenance.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def fit_cell(
         The cell's part of ``result.json``.
     """
     train, validation, test = (material.parts[name] for name in ("train", "validation", "test"))
-    ledger, watch, started = Ledger(), cost.Stopwatch(), time.perf_counter()
+    ledger, watch, started = Ledger(), resources.Stopwatch(), time.perf_counter()
     context = replace(
         context,
         checkpoint=folder / CHECKPOINT,
@@ -101,7 +102,7 @@ def fit_cell(
         ledger=ledger,
     )
     resumed = (folder / CHECKPOINT).is_file()
-    held = cost.reset_peak_memory()
+    held = resources.reset_peak_memory()
     classifier = NoteClassifier(cell.build(), metric=material.metric)
     with watch.stage("encode"):
         # All parts at once: one pass over the encoder, and later stages only read.
@@ -149,7 +150,7 @@ def fit_cell(
             "encode_seconds_spent_here": watch.seconds["encode"] if encoding.encoded else 0.0,
             "fit_seconds": watch.seconds["fit"],
             "predict_seconds": watch.seconds["predict"],
-            **cost.peak_memory(),
+            **resources.peak_memory(),
             "held_memory_bytes": held,
             "trainable_parameters": model.trainable_parameters_,
             "total_parameters": model.total_parameters_,
@@ -181,7 +182,7 @@ def fit_cell(
     }
     classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
     save_bundle(classifier, folder / results.BUNDLE, provenance)
-    content["cost"]["disk_bytes"] = cost.folder_bytes(folder / results.BUNDLE)
+    content["cost"]["disk_bytes"] = resources.folder_bytes(folder / results.BUNDLE)
     content["cost"]["seconds"] = time.perf_counter() - started
     return content
 

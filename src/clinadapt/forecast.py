@@ -16,13 +16,13 @@ from tokenizers import Tokenizer
 
 from clinadapt import families, results
 from clinadapt.bundle import load
+from clinadapt.core.device import Precision, compute_dtype, pick_device
+from clinadapt.core.errors import ClinadaptError, LimitError
 from clinadapt.design import Cell, Row
-from clinadapt.errors import ClinadaptError, LimitError
 from clinadapt.families.pretrained import FROZEN_EPOCHS, TUNED_EPOCHS, PretrainedModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel
 from clinadapt.features import HELD_BYTES
-from clinadapt.machine import Precision, compute_dtype, pick_device
 from clinadapt.memory import Economy, Footprint
 from clinadapt.probe import EPOCH_SETTINGS, Prober, Reading, Run
 from clinadapt.train import epoch_batches

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 Task = Literal["binary", "multiclass", "multilabel"]
 POSITIVE_NAMES = ("1", "true", "yes", "positive", "pos", "oui", "positif", "case", "present")

@@ -12,7 +12,7 @@ from functools import cache
 
 import torch
 
-from clinadapt.errors import InputError, LimitError
+from clinadapt.core.errors import InputError, LimitError
 from clinadapt.forecast import Forecast
 from clinadapt.memory import Footprint, choose_economy
 

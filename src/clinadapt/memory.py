@@ -6,10 +6,8 @@ Bytes are counted, not guessed: weights, gradients, moments, and what autograd k
 sequence of the greatest length.
 """
 
-import ctypes
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,15 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from clinadapt.errors import InputError, LimitError
-from clinadapt.machine import autocast
+from clinadapt.core.device import autocast
+from clinadapt.core.errors import LimitError
+from clinadapt.core.formatting import spell_bytes
+from clinadapt.core.process_memory import give_back_freed, held_bytes
+from clinadapt.core.rng import local_randomness
 from clinadapt.network import Batch
-from clinadapt.randomness import local_randomness
 
 COPIES = 3
-# Larger pieces of memory go back to the system at once when they are freed (glibc's mallopt).
-MMAP_THRESHOLD, LARGE = -3, 2**21
-UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 @dataclass(frozen=True)
@@ -259,55 +256,3 @@ def set_recompute(layer: nn.Module, on: bool) -> None:
         return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 
     layer.forward = recomputing
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of a size such as "2GB", "1.5 GiB" or "800MB".
-
-    Raises
-    ------
-    InputError
-        Not a size.
-    """
-    cleaned = text.replace(" ", "").upper()
-    for unit in sorted(UNITS, key=len, reverse=True):
-        if cleaned.endswith(unit):
-            try:
-                value = float(cleaned.removesuffix(unit))
-            except ValueError:
-                break
-            if value > 0:
-                return int(value * UNITS[unit])
-    raise InputError(f"expected a size such as 2GB, 800MB or 1.5GiB, got {text!r}")
-
-
-def spell_bytes(size: float) -> str:
-    """Spell a size for a reader: "1.9 GB", "640 MB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-def give_back_freed(always: bool = False) -> None:
-    """Give freed memory back to the system, where its C library is glibc.
-
-    Each thread of the C library keeps what it freed: over many chunks of notes that adds up.
-
-    Parameters
-    ----------
-    always : bool
-        From now on large pieces go back as soon as they are freed: slower, and never above what
-        is in use.
-    """
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        if always:
-            library.mallopt(MMAP_THRESHOLD, LARGE)
-        library.malloc_trim(0)
-
-
-def held_bytes(device: torch.device) -> int:
-    """Bytes that this process holds now on a device (resident memory for the CPU)."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from clinadapt.checks import RowNumbers, class_problems, label_marks, repeated_texts
 from clinadapt.columns import Columns, LabelReader, as_text, text_hashes, whole_floats
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.labels import Labels, from_codes
 from clinadapt.tables import Table, open_table
 from clinadapt.texts import Texts, TextWriter

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clinadapt import results
-from clinadapt.context import Progress, no_progress
-from clinadapt.cost import spell_seconds
+from clinadapt.core import atomic_files
+from clinadapt.core.device import environment
+from clinadapt.core.formatting import spell_bytes, spell_seconds
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.design import Cell, identity
 from clinadapt.forecast import Forecast, Phase, forecast
-from clinadapt.machine import environment
 from clinadapt.machines import Machine, matrix_rate, there
-from clinadapt.memory import Footprint, spell_bytes
+from clinadapt.memory import Footprint
 from clinadapt.probe import Prober
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Plan:
     def save(self, folder: Path) -> Path:
         """Write ``plan.json``; it holds numbers only."""
         folder.mkdir(parents=True, exist_ok=True)
-        results.write_json(folder / PLAN, {"format": FORMAT, **asdict(self)})
+        atomic_files.write_json(folder / PLAN, {"format": FORMAT, **asdict(self)})
         return folder / PLAN
 
     def on(self, machine: Machine, memory: int | None = None) -> "Plan":
@@ -105,7 +105,7 @@ def make_plan(study: "Study", progress: Progress = no_progress) -> Plan:
 
 def read_plan(study: "Study") -> Plan | None:
     """The plan in a study's folder; None without one for these cells, limits and machine."""
-    found = results.read_json(study.out / PLAN)
+    found = atomic_files.read_json(study.out / PLAN)
     if found is None or found.get("format") != FORMAT or found["made_for"] != _made_for(study):
         return None
     forecasts = {key: _from_json(entry) for key, entry in found["forecasts"].items()}
@@ -280,7 +280,7 @@ def schedule(study: "Study", plan: Plan) -> list[Line]:
 
 def write_schedules(study: "Study", plans: Sequence[Plan], path: Path) -> None:
     """Write every line of some plans as JSON."""
-    results.write_json(
+    atomic_files.write_json(
         path,
         {
             "format": FORMAT,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from clinadapt.bundle import fingerprint, name_of, read_record
 from clinadapt.bundle_checks import RECORD
-from clinadapt.context import Progress, no_progress
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.scoring import layouts, meds
 from clinadapt.scoring.contracts import Destination, Source, State
 from clinadapt.scoring.fhir import SUFFIXES as FHIR_SUFFIXES

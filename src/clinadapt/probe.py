@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from clinadapt import cost
-from clinadapt.context import Context, Ledger
+from clinadapt.core import resources
+from clinadapt.core.device import compute_dtype, pick_device
+from clinadapt.core.run_context import Context, Ledger
 from clinadapt.design import Cell
 from clinadapt.encoders.pretrained import open_encoder
 from clinadapt.features import SHARD_TOKENS
-from clinadapt.machine import compute_dtype, pick_device
 from clinadapt.split import PARTS
 from clinadapt.tokens import Cut, tokenize
 
@@ -254,7 +254,7 @@ class Prober:
             wanted = min(SHARD_TOKENS, AIM_SECONDS * rate)
             train = round(self.train * min(1.0, wanted / whole))
             rows = self.sample(max(len(first["train"]), train))
-            cost.reset_peak_memory()
+            resources.reset_peak_memory()
             started = time.perf_counter()
             ledger = self._read(model, rows)
             passed = time.perf_counter() - started
@@ -271,7 +271,7 @@ class Prober:
                 width=model.encoder_.width,
                 item_bytes=compute_dtype(model.precision, pick_device(model.device)).itemsize,
                 train=len(rows["train"]),
-                peak_bytes=cost.peak_memory()["peak_memory_bytes"],
+                peak_bytes=resources.peak_memory()["peak_memory_bytes"],
             )
         return self._readings[key]
 

@@ -4,8 +4,6 @@
 study that is killed at any moment finds each cell either finished or not begun.
 """
 
-import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -64,35 +62,6 @@ LEADERBOARD_COLUMNS: dict[str, Any] = {
     **{name: pl.Float64 if name.endswith("seconds") else pl.Int64 for name in COSTS[:-1]},
     "notes": pl.String,
 }
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON at once, whole; NaN becomes null."""
-    text = json.dumps(_plain(content), ensure_ascii=False, indent=1, allow_nan=False)
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Contents of a JSON file; None if it is absent or damaged (the work is then done again)."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def prediction_frames(
@@ -243,10 +212,3 @@ def leaderboard(rows: list[dict[str, Any]], metric: str, synthetic: bool) -> pl.
         schema=LEADERBOARD_COLUMNS,
         orient="row",
     )
-
-
-def write_csv(frame: pl.DataFrame, path: Path) -> None:
-    """Write a CSV file, at once."""
-    partial = path.with_name(path.name + ".tmp")
-    frame.write_csv(partial)
-    os.replace(partial, path)

@@ -18,7 +18,7 @@ from scipy import stats
 from clinadapt import metrics
 from clinadapt.board import Board
 from clinadapt.comparison import SIGNIFICANCE, Difference, Floats, corrected, difference
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.evidence import Evidence
 from clinadapt.notes import Notes
 from clinadapt.split import Split, carve_validation, problems_of

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.checks import shown_values
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.notes import Notes
 from clinadapt.texts import Texts
 

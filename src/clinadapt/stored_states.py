@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from clinadapt.context import SESSION
+from clinadapt.core.run_context import SESSION
 from clinadapt.shards import DATA, SIDECAR
 
 NAME = re.compile(r"[0-9a-f]{24}")

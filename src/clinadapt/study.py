@@ -23,19 +23,20 @@ from clinadapt import metrics, results
 from clinadapt.board import Board
 from clinadapt.bundle_checks import RECORD
 from clinadapt.cells import FORMAT, CellFolders
-from clinadapt.context import Context, Finished, Progress, no_progress
-from clinadapt.description import describe, summarize
-from clinadapt.design import Cell, Design, expand, load_design
-from clinadapt.energy import Meter
-from clinadapt.errors import (
+from clinadapt.core import atomic_files
+from clinadapt.core.device import environment
+from clinadapt.core.errors import (
     ClinadaptError,
     EncoderNotFoundError,
     InputError,
     LimitError,
     describe_unexpected,
 )
+from clinadapt.core.run_context import Context, Finished, Progress, no_progress
+from clinadapt.description import describe, summarize
+from clinadapt.design import Cell, Design, expand, load_design
+from clinadapt.energy import Meter
 from clinadapt.fitting import CHECKPOINT, Material, fit_cell
-from clinadapt.machine import environment
 from clinadapt.notes import Notes
 from clinadapt.plan import Budget, make_plan, read_plan
 from clinadapt.sites import site_names
@@ -189,7 +190,7 @@ class Study:
 
     def _claim_folder(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        there = results.read_json(self.out / "study.json")
+        there = atomic_files.read_json(self.out / "study.json")
         if there is not None and there["data"]["fingerprint"] != self.material.fingerprint:
             raise InputError(
                 f"{self.out} holds a study of other notes or of another split: "
@@ -216,7 +217,7 @@ class Study:
             result |= {"status": "failed", "reason": str(error)}
         except Exception as error:
             result |= {"status": "failed", "reason": _describe(error)}
-        results.write_json(folder / results.RESULT, result)
+        atomic_files.write_json(folder / results.RESULT, result)
         forget(folder / CHECKPOINT)
         self.folders.prune_bundles()
         return result
@@ -327,7 +328,7 @@ class Study:
     ) -> None:
         labels = self.notes.labels
         classes = [str(name) for name in labels.classes]
-        results.write_json(
+        atomic_files.write_json(
             self.out / "study.json",
             {
                 "format": FORMAT,
@@ -347,7 +348,7 @@ class Study:
 
 def _holds(bundle: Path, cell: str) -> bool:
     """Whether a folder is a cell's bundle, in the format of this version."""
-    record = results.read_json(bundle / RECORD)
+    record = atomic_files.read_json(bundle / RECORD)
     if record is None or record.get("format") != bundles.FORMAT:
         return False
     return bool(record.get("provenance", {}).get("cell") == cell)

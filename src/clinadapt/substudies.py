@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from clinadapt import results
 from clinadapt.board import Board, learning_curves
-from clinadapt.context import Finished, Progress
-from clinadapt.errors import InputError
+from clinadapt.core import atomic_files
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Finished, Progress
 from clinadapt.sites import Sites, hold_out
 from clinadapt.split import thinned
 
@@ -36,7 +37,7 @@ def write_curves(
             boards.append([])
         boards[-1].append(_scored(small, progress, finished, retry))
     progress(SIZES, len(shares) * draws, len(shares) * draws)
-    results.write_json(path, learning_curves([*boards, [whole]]).to_json())
+    atomic_files.write_json(path, learning_curves([*boards, [whole]]).to_json())
 
 
 def write_sites(
@@ -65,7 +66,7 @@ def write_sites(
         other = study.under(split, f"{SITES}/{number + 1}")
         boards[site] = _scored(other, progress, finished, retry)
     progress(SITES, len(study.site_names), len(study.site_names))
-    results.write_json(path, Sites(study.sites, whole.evidence, boards, refused).to_json())
+    atomic_files.write_json(path, Sites(study.sites, whole.evidence, boards, refused).to_json())
 
 
 def _scored(study: "Study", progress: Progress, finished: Finished, retry: bool) -> Board:

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 READABLE = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl, .ndjson) or Parquet (.parquet)"
 ROWS_AT_ONCE = 4096

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from clinadapt import metrics, results
-from clinadapt.errors import InputError
+from clinadapt.core import atomic_files
+from clinadapt.core.errors import InputError
 
 TASKS = "tasks.json"
 
@@ -158,8 +159,8 @@ def read_tasks(out: Path, folders: dict[str, str]) -> Tasks:
     tasks: list[TaskResult] = []
     labels: dict[str, str] = {}
     for name, folder in folders.items():
-        study = results.read_json(out / folder / "study.json") or {}
-        evidence = results.read_json(out / folder / results.EVIDENCE) or {}
+        study = atomic_files.read_json(out / folder / "study.json") or {}
+        evidence = atomic_files.read_json(out / folder / results.EVIDENCE) or {}
         board = pl.read_csv(
             out / folder / results.LEADERBOARD, schema_overrides=results.LEADERBOARD_COLUMNS
         )

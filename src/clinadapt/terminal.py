@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from clinadapt.cost import spell_seconds
+from clinadapt.core.atomic_files import read_json
+from clinadapt.core.formatting import spell_bytes, spell_seconds
 from clinadapt.duplicates import Duplicates
 from clinadapt.energy import Meter, in_words
-from clinadapt.memory import spell_bytes
 from clinadapt.notes import Notes
 from clinadapt.plan import HERE, Plan, disk_bytes, schedule
-from clinadapt.results import EVIDENCE, read_json
+from clinadapt.results import EVIDENCE
 from clinadapt.split import Split
 from clinadapt.study import Study
 

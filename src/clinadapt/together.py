@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from clinadapt.bundle import load, name_of
 from clinadapt.classifier import NoteClassifier, as_texts
-from clinadapt.context import Context
-from clinadapt.errors import InputError
+from clinadapt.core.device import compute_dtype, pick_device
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Context
 from clinadapt.families import neural, stacked
 from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.stacked import StackedModel, network_of
 from clinadapt.head import Pooling
-from clinadapt.machine import compute_dtype, pick_device
 from clinadapt.sources import Source
 from clinadapt.train import run
 

@@ -16,9 +16,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clinadapt import results
+from clinadapt.core import atomic_files
+from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.encoders.catalog import is_offline
 from clinadapt.energy import in_words
-from clinadapt.errors import InputError, MissingExtraError
 from clinadapt.substudies import SUBSTUDIES
 
 LOCAL = "local"
@@ -155,14 +156,14 @@ def track(folder: Path, store: str) -> int:
     InputError
         The folder holds no study; or see `store_uri` and `Tracker`.
     """
-    about = results.read_json(folder / "study.json")
+    about = atomic_files.read_json(folder / "study.json")
     if about is None:
         raise InputError(f"{folder} holds no study (no study.json)")
     tracker = Tracker(store_uri(store, folder), about["name"], about["data"]["fingerprint"])
     count = 0
     for root in (folder, *(one for kind in SUBSTUDIES for one in sorted(folder.glob(f"{kind}/*")))):
         for path in sorted(root.glob(f"{results.CELLS}/*/{results.RESULT}")):
-            result = results.read_json(path)
+            result = atomic_files.read_json(path)
             if result is not None:
                 tracker(result)
                 count += 1

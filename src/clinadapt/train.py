@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clinadapt.context import Progress, no_progress
+from clinadapt.core.device import autocast
+from clinadapt.core.errors import ClinadaptError
+from clinadapt.core.rng import local_randomness
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.encoding import runs
-from clinadapt.errors import ClinadaptError
-from clinadapt.machine import autocast
 from clinadapt.network import Batch
 from clinadapt.objective import Objective
 from clinadapt.optimizer import Optimizer
-from clinadapt.randomness import local_randomness
 from clinadapt.sources import Source
 
 # Notes are shuffled, then sorted by length within pools of this many batches: little padding,

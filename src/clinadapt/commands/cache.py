@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from clinadapt.commands.common import say
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 
 def cache(
@@ -22,7 +22,7 @@ def cache(
     ] = None,
 ) -> None:
     """List cached states of encoders, which reflect patient text; delete them with --purge."""
-    from clinadapt.memory import spell_bytes
+    from clinadapt.core.formatting import spell_bytes
     from clinadapt.stored_states import entries
     from clinadapt.stored_states import purge as delete
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
     from clinadapt.notes import Notes
@@ -59,7 +59,7 @@ def open_study(
     energy: str | None = None,
 ) -> "Study":
     """A study as the command line asks for it."""
-    from clinadapt.memory import parse_bytes
+    from clinadapt.core.formatting import parse_bytes
     from clinadapt.study import Study
 
     limit = None if memory is None else parse_bytes(memory)
@@ -71,7 +71,7 @@ def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None
     from clinadapt.encoders.catalog import is_offline
 
     if offline or is_offline():
-        from clinadapt.offline import no_network
+        from clinadapt.core.network_guard import no_network
 
         stack.enter_context(no_network(but))
 

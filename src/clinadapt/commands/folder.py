@@ -22,7 +22,7 @@ from clinadapt.commands.options import (
     SplitOption,
     TextOption,
 )
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from clinadapt.commands.common import go_offline, say
 from clinadapt.commands.options import EncodingOption, OfflineOption, TextOption
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 
 class Strength(StrEnum):

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from clinadapt.commands.common import go_offline, say
-from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.core.errors import InputError, MissingExtraError
 
 token = typer.Typer(help="Tokens of those who may ask a server.", no_args_is_help=True)
 

@@ -37,7 +37,7 @@ from clinadapt.commands.options import (
     TaskOption,
     TextOption,
 )
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
     from clinadapt.study import Study
@@ -133,8 +133,8 @@ def _show(run: "Study", retry: bool, store: str | None) -> None:
 
 def _put_together(out: Path, folders: dict[str, str]) -> None:
     """Write and print what several tasks amount to."""
+    from clinadapt.core.atomic_files import write_json
     from clinadapt.report.overview import write_overview
-    from clinadapt.results import write_json
     from clinadapt.tasks import TASKS, read_tasks
 
     content = read_tasks(out, folders).to_json()

@@ -17,6 +17,7 @@ from scipy.stats import norm
 from clinadapt import metrics
 from clinadapt.classifier import NoteClassifier
 from clinadapt.comparison import SIGNIFICANCE, holm
+from clinadapt.core.errors import InputError
 from clinadapt.drift.histogram import Comparison, Counts, compare, count_values
 from clinadapt.drift.readings import count_words, readings
 from clinadapt.drift.reference import (
@@ -29,7 +30,6 @@ from clinadapt.drift.reference import (
     performance_names,
     scores_of,
 )
-from clinadapt.errors import InputError
 from clinadapt.labels import Labels
 
 Verdict = Literal["none", "slight", "moderate", "large"]

@@ -5,21 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from clinadapt.bundle import load, read_record
 from clinadapt.checks import shown_values
 from clinadapt.classifier import NoteClassifier
 from clinadapt.columns import Columns
+from clinadapt.core import html
+from clinadapt.core.atomic_files import write_json
+from clinadapt.core.errors import InputError
 from clinadapt.drift import words
 from clinadapt.drift.compare import Drift, find_drift
 from clinadapt.drift.reference import Measured, some
-from clinadapt.errors import InputError
 from clinadapt.labels import Labels
 from clinadapt.notes import read_notes, read_texts
-from clinadapt.report.page import environment_of_pages
-from clinadapt.results import write_json
 from clinadapt.texts import Texts
 
 MOST_NOTES = 5_000
@@ -105,9 +104,8 @@ def drift_page(found: Drift, about: dict[str, Any]) -> str:
     about : dict
         Bundle, row, source, whether the bundle is of synthetic notes, notes in the table.
     """
-    environment = environment_of_pages()
-    assert environment.loader is not None
-    style = Markup(environment.loader.get_source(environment, "page.css")[0])
+    environment = html.page_environment("clinadapt.drift")
+    style = html.source(environment, html.STYLE)
     template = environment.get_template("drift.html.jinja")
     return template.render(found=found, about=about, words=words, style=style)
 

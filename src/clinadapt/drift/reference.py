@@ -13,9 +13,10 @@ from annotated_types import Interval, Len
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
-from clinadapt import metrics, stored
+from clinadapt import metrics
+from clinadapt.core import safe_files
+from clinadapt.core.errors import InputError
 from clinadapt.drift.histogram import Counts, count, count_values, edges_of
-from clinadapt.errors import InputError
 from clinadapt.labels import Labels
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Reference(BaseModel):
         InputError
             Something else is in the file.
         """
-        content = stored.read_json(path, MOST_BYTES)
+        content = safe_files.read_json(path, MOST_BYTES)
         try:
             return cls.model_validate(content)
         except ValidationError as error:

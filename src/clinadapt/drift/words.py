@@ -1,7 +1,7 @@
 """What was found in sentences, and what somebody in the hospital can do about it."""
 
+from clinadapt.core.formatting import metric, share
 from clinadapt.drift.compare import Drift, Finding, Performance
-from clinadapt.report.words import metric, share
 
 TITLES = {
     "length": "Words in a note",

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clinadapt.core.device import environment
+from clinadapt.core.errors import InputError
 from clinadapt.encoders.boundary import Prefix
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.encoding import Reader, encode
-from clinadapt.errors import InputError
-from clinadapt.machine import environment
 from clinadapt.tokens import Tokens
 
 Backend = Literal["torch", "openvino"]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.network import Batch
 
 # Layers' own plain attributes that a model's forward reads (ModernBERT picks its mask by one).

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from clinadapt.errors import EncoderNotFoundError
+from clinadapt.core.errors import EncoderNotFoundError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # Encoders that come with clinadapt, a folder each.

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clinadapt.core.optional_dependencies import need
 from clinadapt.encoders.boundary import Prefix
 from clinadapt.encoders.pretrained import quiet
-from clinadapt.extras import need
 
 
 def library() -> Any:

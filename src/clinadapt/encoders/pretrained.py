@@ -15,9 +15,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from clinadapt.core.errors import EncoderNotFoundError, InputError
 from clinadapt.encoders import configuration
 from clinadapt.encoders.catalog import CATALOG, WEIGHTS, resolve
-from clinadapt.errors import EncoderNotFoundError, InputError
 
 PICKLED_WEIGHTS = "pytorch_model.bin"
 TOKENIZER_FILE = "tokenizer.json"

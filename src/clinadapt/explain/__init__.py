@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.classifier import NoteClassifier
-from clinadapt.context import Progress, no_progress
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.explain import sparse, tokens
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.stacked import stacked

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.classifier import NoteClassifier
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.explain import Explanation
 from clinadapt.explain.words import Span
 from clinadapt.metrics import Score, bootstrap

@@ -11,8 +11,8 @@ import polars as pl
 
 from clinadapt.bundle import load
 from clinadapt.classifier import NoteClassifier
-from clinadapt.context import Progress, no_progress
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.explain import Explanation, explain
 from clinadapt.explain.faithfulness import Faithfulness, faithfulness
 from clinadapt.explain.mistakes import Mistakes, find_mistakes

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from clinadapt.errors import MissingExtraError
+from clinadapt.core.errors import MissingExtraError
 from clinadapt.labels import Task
 
 STEPS = 32

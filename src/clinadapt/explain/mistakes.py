@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 
 from clinadapt import bundle, results
 from clinadapt.classifier import NoteClassifier
-from clinadapt.context import Progress, no_progress
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.explain import Explanation, explain
 from clinadapt.explain.kinds import kinds
 from clinadapt.fitting import Material

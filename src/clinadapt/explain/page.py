@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from clinadapt.classifier import NoteClassifier
+from clinadapt.core import html
 from clinadapt.explain import Explanation
 from clinadapt.explain.faithfulness import Faithfulness
 from clinadapt.explain.mistakes import KINDS, TOP, Mistakes
 from clinadapt.explain.words import Word
-from clinadapt.report import words as spelled
 
 LEAST_MARKED = 0.2  # of the strongest word of the note
 HEAVY = 0.5
@@ -91,30 +88,11 @@ def mistakes_page(found: Mistakes) -> str:
 
 
 def _render(template: str, classifier: NoteClassifier, **values: Any) -> str:
-    environment = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("clinadapt.explain", "page"), PackageLoader("clinadapt.report", "page")]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "score": spelled.score,
-        "share": spelled.share,
-        "count": spelled.count,
-        "signed": signed,
-        "segments": segments,
-        "listed": _listed,
-    }
-    source = environment.loader
-    assert source is not None
-    styles = ("page.css", "explain.css")
-    style = Markup("\n".join(source.get_source(environment, name)[0] for name in styles))
+    environment = html.page_environment("clinadapt.explain")
+    environment.filters |= {"signed": signed, "segments": segments, "listed": _listed}
     threshold = classifier.threshold_.value
     return environment.get_template(template).render(
-        style=style,
+        style=html.source(environment, html.STYLE, "explain.css"),
         threshold=None if math.isnan(threshold) else threshold,
         task=classifier.task_,
         **values,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clinadapt.core.device import pick_device
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.gradients import SMALL_STEPS, integrate, pick
 from clinadapt.explain.words import Piece, Span
@@ -21,7 +22,6 @@ from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
 from clinadapt.families.tfidf import TfidfFeatures
 from clinadapt.labels import Task
-from clinadapt.machine import pick_device
 from clinadapt.sources import one_token_each
 
 Columns = Sequence[int]

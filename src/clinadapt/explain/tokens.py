@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from clinadapt.core.device import pick_device
 from clinadapt.encoders.boundary import Prefix, Suffix
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.gradients import SMALL_STEPS, STEPS, integrate, pick
@@ -28,7 +29,6 @@ from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.head import merge_windows, pool
 from clinadapt.labels import Task
-from clinadapt.machine import pick_device
 from clinadapt.network import Batch
 from clinadapt.sources import one_token_each
 from clinadapt.tokens import Cut, pieces, special_ids

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from clinadapt.bundle import load, read_record, save_bundle
 from clinadapt.bundle_checks import RECORD
 from clinadapt.classifier import NoteClassifier
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.export import NETWORK_FILE
 from clinadapt.export.network import WholeNetwork, quantise, write_onnx
 from clinadapt.export.runtime import Runtime

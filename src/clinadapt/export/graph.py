@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from clinadapt.core.optional_dependencies import need
 from clinadapt.export.network import INPUTS, MOST_BYTES, OUTPUT
-from clinadapt.extras import need
 
 STANDARD = ("", "ai.onnx")
 KINDS = "fiub"  # of numpy: floating point, integers, truth values

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clinadapt.core.errors import InputError
+from clinadapt.core.optional_dependencies import need
 from clinadapt.encoders.boundary import Prefix
 from clinadapt.encoders.moe import MoETransformer
 from clinadapt.encoders.pretrained import quiet
-from clinadapt.errors import InputError
-from clinadapt.extras import need
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.head import Pooling, pool

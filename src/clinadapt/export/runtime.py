@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from numpy.typing import NDArray
 
+from clinadapt.core.optional_dependencies import need
 from clinadapt.encoders import openvino
-from clinadapt.extras import need
 
 Runtime = Literal["onnx", "openvino"]
 Run = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]

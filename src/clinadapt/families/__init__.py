@@ -13,9 +13,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt import settings
-from clinadapt.context import Context
-from clinadapt.errors import InputError
+from clinadapt.core import param_validation
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Context
 from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
@@ -105,7 +105,7 @@ def problems(family: str, values: Mapping[str, Any]) -> list[str]:
         return [f"unknown family {family!r}; known: {', '.join(FAMILIES)}"]
     entry = FAMILIES[family]
     taken = [f"{family}: {name!r} is fixed by the family" for name in values if name in entry.fixed]
-    found = taken or settings.problems(entry.cls, {**entry.fixed, **values})
+    found = taken or param_validation.problems(entry.cls, {**entry.fixed, **values})
     if found:
         return found
     further = getattr(entry.build(values), "setting_problems", None)

@@ -16,17 +16,17 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from clinadapt import settings, stored
-from clinadapt.context import Context
-from clinadapt.errors import InputError
+from clinadapt.core import param_validation, safe_files
+from clinadapt.core.device import pick_device
+from clinadapt.core.errors import InputError
+from clinadapt.core.rng import local_randomness
+from clinadapt.core.run_context import Context
 from clinadapt.families import neural
 from clinadapt.families.mlp import DenseNetwork
 from clinadapt.families.tfidf import TfidfFeatures
 from clinadapt.labels import Labels, Task
-from clinadapt.machine import pick_device
 from clinadapt.network import Batch
 from clinadapt.objective import ClassWeight, Reconstruction
-from clinadapt.randomness import local_randomness
 from clinadapt.sources import SparseSource, VectorSource
 from clinadapt.structures import count_parameters
 from clinadapt.train import Recipe, run, train
@@ -137,7 +137,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         context: Context | None = None,
     ) -> Self:
         """Fit the autoencoder on training notes, then the classifier on their codes."""
-        settings.check(self)
+        param_validation.check(self)
         context = context or Context()
         device = pick_device(self.device)
         self.features_ = self._features().fit(texts)
@@ -233,7 +233,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         with torch.device("meta"):  # of the size that the settings imply, without the memory
             self._build(task, classes)
         codes = {"center": (self.code,), "scale": (self.code,)}
-        stored.require(self._networks(), folder / neural.WEIGHTS_FILE, further=codes)
+        safe_files.require(self._networks(), folder / neural.WEIGHTS_FILE, further=codes)
         self._build(task, classes)
         saved = neural.read_weights(folder)
         self._center, self._scale = saved.pop("center"), saved.pop("scale")

@@ -17,17 +17,17 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from sklearn.base import clone
 from tokenizers import Tokenizer
 
-from clinadapt import stored
-from clinadapt.context import Context
+from clinadapt.core import safe_files
+from clinadapt.core.device import compute_dtype
+from clinadapt.core.errors import ClinadaptError, InputError
+from clinadapt.core.run_context import Context
 from clinadapt.encoding import reading_batches, side_by_side, token_chunks
-from clinadapt.errors import ClinadaptError, InputError
 from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 from clinadapt.export.runtime import Runtime, open_network
 from clinadapt.families import neural
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import TOKENIZER_FILE, ScratchModel
 from clinadapt.labels import Task
-from clinadapt.machine import compute_dtype
 from clinadapt.network import Batch
 from clinadapt.sources import TokenSource
 from clinadapt.tokens import Tokens
@@ -150,7 +150,7 @@ class ExportedModel:
         if original.max_tokens > MOST_TOKENS:
             raise InputError(f"max_tokens: expected at most {MOST_TOKENS}")
         try:
-            about = About.model_validate(stored.read_json(folder / ABOUT_FILE, ABOUT_BYTES))
+            about = About.model_validate(safe_files.read_json(folder / ABOUT_FILE, ABOUT_BYTES))
         except ValidationError:
             raise InputError(f"{ABOUT_FILE} is not what an export writes") from None
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))

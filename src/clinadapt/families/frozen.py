@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clinadapt.context import Context, session_cache
+from clinadapt.core.device import Precision, compute_dtype
+from clinadapt.core.process_memory import give_back_freed
+from clinadapt.core.run_context import Context, session_cache
 from clinadapt.encoders.backends import Backend, BackendChoice, choose, make_reader
 from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.encoding import Reader, token_chunks
 from clinadapt.features import FeatureStore, live_states
-from clinadapt.machine import Precision, compute_dtype
-from clinadapt.memory import give_back_freed
 from clinadapt.sources import StateSource
 from clinadapt.tokens import Cut, Tokens
 

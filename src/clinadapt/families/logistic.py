@@ -12,8 +12,8 @@ from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
-from clinadapt import settings, stored
-from clinadapt.context import Context
+from clinadapt.core import param_validation, safe_files
+from clinadapt.core.run_context import Context
 from clinadapt.families.tfidf import TfidfFeatures
 from clinadapt.labels import Labels, Task
 from clinadapt.objective import ClassWeight
@@ -68,7 +68,7 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         context: Context | None = None,
     ) -> Self:
         """Fit on training notes; validation notes are not needed."""
-        settings.check(self)
+        param_validation.check(self)
         self.features_ = self._features().fit(texts)
         matrix = self.features_.transform(texts)
         self.task_ = labels.task
@@ -122,7 +122,7 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         self.features_ = self._features().load(folder)
         rows = 1 if task == "binary" else classes
         shapes = {"coefficients": (rows, len(self.features_)), "intercepts": (rows,)}
-        saved = stored.read_arrays(folder / LINEAR_FILE, shapes)
+        saved = safe_files.read_arrays(folder / LINEAR_FILE, shapes)
         self.coefficients_, self.intercepts_ = saved["coefficients"], saved["intercepts"]
         self.task_ = task
         self._finish()

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from clinadapt import settings, stored
-from clinadapt.context import Context
+from clinadapt.core import param_validation, safe_files
+from clinadapt.core.device import pick_device
+from clinadapt.core.rng import local_randomness
+from clinadapt.core.run_context import Context
 from clinadapt.families import neural
 from clinadapt.families.tfidf import TfidfFeatures
 from clinadapt.labels import Labels, Task
-from clinadapt.machine import pick_device
 from clinadapt.network import Batch
 from clinadapt.objective import ClassWeight
-from clinadapt.randomness import local_randomness
 from clinadapt.sources import SparseSource
 from clinadapt.structures import count_parameters
 from clinadapt.train import Recipe, run
@@ -106,7 +106,7 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         context: Context | None = None,
     ) -> Self:
         """Fit on training notes, stopping early on validation notes."""
-        settings.check(self)
+        param_validation.check(self)
         self.features_ = self._features().fit(texts)
         self._build(labels.task, len(labels.classes))
         held = None
@@ -160,7 +160,7 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         self.features_ = self._features().load(folder)
         with torch.device("meta"):  # of the size that the settings imply, without the memory
             self._build(task, classes)
-        stored.require(self.network_, folder / neural.WEIGHTS_FILE)
+        safe_files.require(self.network_, folder / neural.WEIGHTS_FILE)
         self._build(task, classes)
         neural.fill(self.network_, folder)
         return self

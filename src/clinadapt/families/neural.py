@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from clinadapt import metrics, stored
-from clinadapt.context import Context
+from clinadapt import metrics
+from clinadapt.core import safe_files
+from clinadapt.core.run_context import Context
 from clinadapt.labels import Labels, Task
 from clinadapt.objective import ClassLoss, ClassWeight
 from clinadapt.sources import Source
@@ -136,7 +137,7 @@ def fill(network: nn.Module, folder: Path, needed: set[str] | None = None) -> No
     InputError
         A tensor is missing, left over or of another shape: nothing may stay random after a reload.
     """
-    stored.require(network, folder / WEIGHTS_FILE, needed)
+    safe_files.require(network, folder / WEIGHTS_FILE, needed)
     network.load_state_dict(read_weights(folder), strict=False)
 
 

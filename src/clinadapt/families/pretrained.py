@@ -16,29 +16,24 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from clinadapt import settings, stored, structures
-from clinadapt.context import Context
+from clinadapt import structures
+from clinadapt.core import param_validation, safe_files
+from clinadapt.core.device import Precision, compute_dtype, pick_device
+from clinadapt.core.errors import InputError
+from clinadapt.core.process_memory import give_back_freed
+from clinadapt.core.rng import local_randomness
+from clinadapt.core.run_context import Context
 from clinadapt.dropout import replace_dropout
 from clinadapt.encoders.backends import BackendChoice
 from clinadapt.encoders.boundary import Suffix
 from clinadapt.encoders.pretrained import PretrainedEncoder, open_encoder, save_encoder_files
-from clinadapt.errors import InputError
 from clinadapt.families import neural
 from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.head import Head, Pooling
 from clinadapt.labels import Labels, Task
-from clinadapt.machine import Precision, compute_dtype, pick_device
-from clinadapt.memory import (
-    Economy,
-    Footprint,
-    choose_economy,
-    give_back_freed,
-    measure,
-    set_recompute,
-)
+from clinadapt.memory import Economy, Footprint, choose_economy, measure, set_recompute
 from clinadapt.network import Batch, NoteNetwork, StatesAsTheyAre
 from clinadapt.objective import ClassWeight
-from clinadapt.randomness import local_randomness
 from clinadapt.sources import Source, StateSource, TokenSource
 from clinadapt.structures import low_rank
 from clinadapt.structures.identity import Identity
@@ -179,7 +174,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
 
     def _resolve(self) -> None:
         """Work out boundary and regime for the encoder at hand."""
-        settings.raise_if(self.setting_problems())
+        param_validation.raise_if(self.setting_problems())
         encoder = self.encoder_
         if self.max_tokens > encoder.max_tokens:
             raise InputError(
@@ -377,7 +372,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             self.prefix_.cached([texts], context, pick_device(self.device))
 
     def _open(self) -> None:
-        settings.check(self)
+        param_validation.check(self)
         self.encoder_ = open_encoder(self.encoder)
         self._resolve()
 
@@ -463,10 +458,10 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         """Read what `save` wrote; the encoder's own folder is not needed."""
         self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
         with torch.device("meta"):  # of the size that the settings imply, without the memory
-            stored.require_room(folder, self.encoder_.empty())
+            safe_files.require_room(folder, self.encoder_.empty())
         self._resolve()
         with torch.device("meta"):
-            stored.require_room(folder, self._inserted(classes))
+            safe_files.require_room(folder, self._inserted(classes))
         model = None
         if self.suffix_:
             trained = self._encoder_is_trained

@@ -16,15 +16,16 @@ from typing import Annotated, Any, Literal, Self
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from clinadapt import dp_sgd, stored, structures
+from clinadapt import dp_sgd, structures
 from clinadapt.bundle_checks import MOST_BYTES
-from clinadapt.context import Context
+from clinadapt.core import safe_files
+from clinadapt.core.device import Precision
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Context
 from clinadapt.encoders.backends import BackendChoice
-from clinadapt.errors import InputError
 from clinadapt.families.pretrained import FROZEN_EPOCHS, PretrainedModel
 from clinadapt.head import Pooling
 from clinadapt.labels import Labels, Task
-from clinadapt.machine import Precision
 from clinadapt.memory import Economy
 from clinadapt.objective import ClassLoss
 from clinadapt.sources import Source
@@ -185,6 +186,6 @@ class PrivateModel(PretrainedModel):
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote; opacus is not needed."""
         super().load(folder, task, classes)
-        content = stored.read_json(folder / GUARANTEE_FILE, MOST_BYTES[GUARANTEE_FILE])
+        content = safe_files.read_json(folder / GUARANTEE_FILE, MOST_BYTES[GUARANTEE_FILE])
         self.guarantee_ = dp_sgd.Guarantee(**content)
         return self

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from tokenizers import Tokenizer
 
-from clinadapt import settings, stored
-from clinadapt.context import Context
+from clinadapt.core import param_validation, safe_files
+from clinadapt.core.device import Precision, compute_dtype, pick_device
+from clinadapt.core.errors import InputError
+from clinadapt.core.rng import local_randomness
+from clinadapt.core.run_context import Context
 from clinadapt.encoders.moe import MoETransformer
 from clinadapt.encoders.transformer import Transformer
-from clinadapt.errors import InputError
 from clinadapt.families import neural
 from clinadapt.head import Head, Pooling
 from clinadapt.labels import Labels, Task
-from clinadapt.machine import Precision, compute_dtype, pick_device
 from clinadapt.memory import Economy, Footprint, choose_economy, measure
 from clinadapt.network import Batch, NoteNetwork
 from clinadapt.objective import ClassWeight
 from clinadapt.pretraining.vectors import Vectors
-from clinadapt.randomness import local_randomness
 from clinadapt.sources import TokenSource
 from clinadapt.structures import count_parameters
 from clinadapt.structures.identity import Identity
@@ -109,7 +109,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
     def setting_problems(self) -> list[str]:
         """Say what is wrong with `encoder_options`, and with settings that exclude each other."""
         options = {"vocabulary": 10, "max_tokens": 4, **(self.encoder_options or {})}
-        found = settings.problems(ENCODERS[self.encoder], options)
+        found = param_validation.problems(ENCODERS[self.encoder], options)
         if self.vectors is not None and self.vocabulary != VOCABULARY:
             found.append("vocabulary is that of the vectors: leave it out where vectors are given")
         return found
@@ -136,8 +136,8 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         context: Context | None = None,
     ) -> Self:
         """Learn tokenizer and network on training notes, stopping early on validation notes."""
-        settings.check(self)
-        settings.raise_if(self.setting_problems() or self.file_problems())
+        param_validation.check(self)
+        param_validation.raise_if(self.setting_problems() or self.file_problems())
         context = context or Context()
         vectors = None if self.vectors is None else Vectors.of(self.vectors)
         self.tokenizer_ = (
@@ -232,7 +232,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"{TOKENIZER_FILE}: a token's number is beyond the vocabulary")
         with torch.device("meta"):  # of the size that the settings imply, without the memory
             self._build(task, classes)
-        stored.require(self.network_, folder / neural.WEIGHTS_FILE)
+        safe_files.require(self.network_, folder / neural.WEIGHTS_FILE)
         self._build(task, classes)
         neural.fill(self.network_, folder)
         return self

@@ -23,9 +23,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
 from sklearn.base import BaseEstimator
 
-from clinadapt import settings, stored
-from clinadapt.context import Context, Ledger
-from clinadapt.errors import InputError
+from clinadapt.core import param_validation, safe_files
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Context, Ledger
 from clinadapt.families.exported import load_fitted
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.pretrained import PretrainedModel
@@ -92,8 +92,10 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         ]
         if "refit" in tfidf:
             found.append("tfidf_options: 'refit' would fit on the notes that weigh the two parts")
-        found += [f"tfidf_options: {text}" for text in settings.problems(TfidfLogistic, tfidf)]
-        unfit = settings.problems(PretrainedModel, encoder)
+        found += [
+            f"tfidf_options: {text}" for text in param_validation.problems(TfidfLogistic, tfidf)
+        ]
+        unfit = param_validation.problems(PretrainedModel, encoder)
         if not unfit:
             unfit = PretrainedModel(**encoder).setting_problems()
         return found + [f"encoder_options: {text}" for text in unfit]
@@ -145,8 +147,8 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _check(self) -> None:
-        settings.check(self)
-        settings.raise_if(self.setting_problems())
+        param_validation.check(self)
+        param_validation.raise_if(self.setting_problems())
 
     def _finish(self) -> None:
         self.history_: list[dict[str, Any]] = self.encoder_.history_
@@ -186,7 +188,7 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         sparse, encoder = self.parts()
         self.sparse_ = sparse.load(folder / SPARSE_FOLDER, task, classes)
         self.encoder_ = load_fitted(encoder, folder / ENCODER_FOLDER, task, classes)
-        self.weights_ = stored.read_arrays(folder / BLEND_FILE, {"weights": (2,)})["weights"]
+        self.weights_ = safe_files.read_arrays(folder / BLEND_FILE, {"weights": (2,)})["weights"]
         if (self.weights_ < 0).any():
             raise InputError(f"{BLEND_FILE}: a weight is below zero")
         self._finish()

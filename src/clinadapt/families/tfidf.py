@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from clinadapt import stored
-from clinadapt.errors import InputError
+from clinadapt.core import safe_files
+from clinadapt.core.errors import InputError
 
 TERMS_FILE, IDF_FILE = "terms.json", "idf.safetensors"
 TERMS_BYTES = 2**29  # of word pairs of a million notes: 200 MB
@@ -87,10 +87,10 @@ class TfidfFeatures:
 
     def load(self, folder: Path) -> "TfidfFeatures":
         """Read what `save` wrote."""
-        terms = stored.read_json(folder / TERMS_FILE, TERMS_BYTES)
+        terms = safe_files.read_json(folder / TERMS_FILE, TERMS_BYTES)
         _check_terms(terms, set(self.blocks))
         shapes = {name: (len(found),) for name, found in terms.items()}
-        idf = stored.read_arrays(folder / IDF_FILE, shapes)
+        idf = safe_files.read_arrays(folder / IDF_FILE, shapes)
         for name, vectorizer in self.blocks.items():
             vectorizer.set_params(
                 vocabulary={term: column for column, term in enumerate(terms[name])}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from clinadapt.cost import spell_seconds
+from clinadapt.core.formatting import spell_seconds
 
 LOOKS_SHOWN = 6
 LEARNED = {

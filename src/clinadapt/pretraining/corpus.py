@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from clinadapt.columns import as_text, text_hashes
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.split import SYNONYMS
 from clinadapt.tables import open_table
 from clinadapt.texts import Texts, TextWriter

@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from clinadapt.core.device import compute_dtype
 from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.machine import compute_dtype
 from clinadapt.pretraining.masked import Masking, share_right
 from clinadapt.texts import Texts
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from clinadapt import cost
-from clinadapt.context import Progress, no_progress
+from clinadapt.core import resources
+from clinadapt.core.device import environment, pick_device
+from clinadapt.core.errors import InputError
+from clinadapt.core.rng import local_randomness
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.encoders.pretrained import open_encoder, quiet
-from clinadapt.errors import InputError
-from clinadapt.machine import environment, pick_device
 from clinadapt.pretraining.bag_of_words import BagOfWords
 from clinadapt.pretraining.beginning import Beginning
 from clinadapt.pretraining.card import encoder_card
@@ -23,7 +24,6 @@ from clinadapt.pretraining.masked import MaskedTokens
 from clinadapt.pretraining.packed import pack
 from clinadapt.pretraining.replaced import ReplacedTokens
 from clinadapt.pretraining.trainer import Recipe, Sequences, Trainer
-from clinadapt.randomness import local_randomness
 
 OBJECTIVES = ("bag", "masked", "replaced")
 DEFAULT_OBJECTIVE = "bag"
@@ -101,7 +101,7 @@ def make_encoder(
     fresh = not work.is_dir()
     work.mkdir(parents=True, exist_ok=True)
     (work / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-    cost.reset_peak_memory()
+    resources.reset_peak_memory()
     try:
         with quiet(), local_randomness(recipe.seed, stream=2**32):
             tokenizer, model, extension = beginning.begin(corpus, work, recipe.seed)
@@ -124,7 +124,7 @@ def make_encoder(
         "result": found,
         "log": trainer.log(),
         "parameters": sum(weight.numel() for weight in model.base_model.parameters()),
-        "memory": cost.peak_memory(),
+        "memory": resources.peak_memory(),
         "environment": environment(),
     }
     with quiet():

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from clinadapt.core.errors import InputError
 from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.errors import InputError
 
 NEEDED = ("mask_token", "cls_token", "sep_token", "pad_token")
 

@@ -7,7 +7,7 @@ third layer and to near tokens in the others.
 from dataclasses import dataclass
 from typing import Any
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from clinadapt.context import Progress, no_progress
-from clinadapt.machine import compute_dtype, pick_device
+from clinadapt.core.device import compute_dtype, pick_device
+from clinadapt.core.rng import local_randomness
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.pretraining.masters import MasterWeights
-from clinadapt.randomness import local_randomness
 
 Sequences = NDArray[np.uint16 | np.uint32]
 WARM_UP = 0.06

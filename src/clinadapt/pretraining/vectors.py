@@ -32,9 +32,9 @@ from scipy.sparse.linalg import svds
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from clinadapt.context import Progress, no_progress
-from clinadapt.errors import InputError
-from clinadapt.machine import environment
+from clinadapt.core.device import environment
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.pretraining.corpus import Corpus
 from clinadapt.pretraining.vocabulary import learn_vocabulary
 from clinadapt.texts import Texts

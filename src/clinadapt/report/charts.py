@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from clinadapt.report import words
+from clinadapt.core import formatting
 from clinadapt.report.drawing import (
     COLOURS,
     SHOWN,
@@ -40,14 +40,14 @@ class Cost:
 
 
 COSTS = (
-    Cost("seconds", "time to encode and fit", " s", lambda row: row.seconds, words.seconds),
-    Cost("memory", "peak memory", "B", lambda row: row.peak_memory_bytes, words.size),
+    Cost("seconds", "time to encode and fit", " s", lambda row: row.seconds, formatting.seconds),
+    Cost("memory", "peak memory", "B", lambda row: row.peak_memory_bytes, formatting.size),
     Cost(
         "parameters",
         "trainable parameters",
         "",
         lambda row: row.trainable_parameters,
-        words.parameters,
+        formatting.parameters,
     ),
 )
 
@@ -113,7 +113,7 @@ def accuracy_against_cost(study: Study, cost: Cost) -> Figure:
                 "hoverinfo": "skip",
             }
         )
-    drawn = figure(traces, x=cost.title, y=f"test {words.metric(study.about['metric'])}")
+    drawn = figure(traces, x=cost.title, y=f"test {formatting.metric(study.about['metric'])}")
     drawn["layout"]["xaxis"] |= {
         "type": "log",
         "ticksuffix": cost.suffix,
@@ -174,7 +174,7 @@ def training(study: Study) -> Figure | None:
         traces.append(drawn)
     if not traces:
         return None
-    drawn = figure(traces, x="epoch", y=f"validation {words.metric(study.about['metric'])}")
+    drawn = figure(traces, x="epoch", y=f"validation {formatting.metric(study.about['metric'])}")
     drawn["layout"]["xaxis"] |= {"tickformat": "d", "nticks": 12}
     return drawn
 
@@ -253,8 +253,8 @@ def _costs_in_words(row: Row) -> str:
     return "<br>".join(
         [
             f"<b>{escape(row.row)}</b>",
-            f"test {words.score(row.test)}"
-            f" [{words.score(row.test_low)}, {words.score(row.test_high)}]",
+            f"test {formatting.score(row.test)}"
+            f" [{formatting.score(row.test_low)}, {formatting.score(row.test_high)}]",
             *(f"{cost.title}: {cost.spell(cost.of(row))}" for cost in COSTS),
         ]
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt.report import decisions, findings, spending, summary, words
+from clinadapt.core import formatting
+from clinadapt.report import decisions, findings, spending, summary
 from clinadapt.report.load import Study
 
 REPORT = "report.json"
@@ -46,7 +47,7 @@ def write(study: Study, folder: Path) -> None:
     (folder / REPORT).write_text(content, encoding="utf-8")
     tables = folder / TABLES
     tables.mkdir(exist_ok=True)
-    metric = words.metric(study.about["metric"])
+    metric = formatting.metric(study.about["metric"])
     written = [
         ("leaderboard", leaderboard(study), f"Test {metric} with 95 % intervals, and cost."),
         ("comparisons", comparisons(study), f"Differences of test {metric} in points."),
@@ -85,13 +86,14 @@ def leaderboard(study: Study) -> pl.DataFrame:
         [
             {
                 "Row": row.row,
-                "Group": words.count(row.group),
-                "Validation": words.score(row.validation),
-                "Test": words.score(row.test),
-                "95 % interval": f"{words.score(row.test_low)} to {words.score(row.test_high)}",
-                "Time": words.seconds(row.seconds),
-                "Memory": words.size(row.peak_memory_bytes),
-                "Trained weights": words.parameters(row.trainable_parameters),
+                "Group": formatting.count(row.group),
+                "Validation": formatting.score(row.validation),
+                "Test": formatting.score(row.test),
+                "95 % interval": f"{formatting.score(row.test_low)} to "
+                f"{formatting.score(row.test_high)}",
+                "Time": formatting.seconds(row.seconds),
+                "Memory": formatting.size(row.peak_memory_bytes),
+                "Trained weights": formatting.parameters(row.trainable_parameters),
             }
             for row in study.done
         ]
@@ -106,10 +108,10 @@ def comparisons(study: Study) -> pl.DataFrame:
             {
                 "First": pair.first.row,
                 "Second": pair.second.row,
-                "Difference": words.points(pair.value),
-                "95 % interval": f"{words.points(pair.low)} to {words.points(pair.high)}",
-                "p, corrected": words.p(pair.corrected_p),
-                "McNemar p": words.p(pair.mcnemar["p"]),
+                "Difference": formatting.points(pair.value),
+                "95 % interval": f"{formatting.points(pair.low)} to {formatting.points(pair.high)}",
+                "p, corrected": formatting.p(pair.corrected_p),
+                "McNemar p": formatting.p(pair.mcnemar["p"]),
             }
             for pair in pairs
         ]
@@ -122,8 +124,8 @@ def energy(study: Study) -> pl.DataFrame:
         [
             {
                 "Row": line.row,
-                "Energy": words.energy(line.kwh),
-                "CO2e": words.mass(line.kg_co2e),
+                "Energy": formatting.energy(line.kwh),
+                "CO2e": formatting.mass(line.kg_co2e),
                 "Kind": line.kind,
                 "How it is known": line.how,
             }

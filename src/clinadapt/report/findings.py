@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from clinadapt.report import words
+from clinadapt.core import formatting
 from clinadapt.report.load import Cell, Row, Study
 
 # A cell overfits where its validation loss ends so much above its lowest while training goes on.
@@ -39,7 +39,8 @@ class Pair:
         """Who does better, by how much, and whether it can be told from nothing."""
         if self.low is None or self.high is None:
             return f"{self.first.row} and {self.second.row}: the metric is undefined."
-        gap = f"{words.points(self.value)} [{words.points(self.low)}, {words.points(self.high)}]"
+        low, high = formatting.points(self.low), formatting.points(self.high)
+        gap = f"{formatting.points(self.value)} [{low}, {high}]"
         if not self.different:
             verdict = "which cannot be told from no difference"
         elif self.value > 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from clinadapt.report import words
+from clinadapt.core import formatting
 from clinadapt.report.drawing import COLOURS, SHOWN, SYMBOLS, Figure, figure, rounded
 from clinadapt.report.load import Study
 
@@ -75,7 +75,7 @@ def learning_curves(study: Study) -> Figure | None:
     drawn = figure(
         traces,
         x="labelled notes (training and validation)",
-        y=f"test {words.metric(study.about['metric'])}",
+        y=f"test {formatting.metric(study.about['metric'])}",
         height=520,
     )
     shown = [round(n * 10**power) for power in range(1, 7) for n in (1, 2, 5)]

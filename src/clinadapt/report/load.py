@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from clinadapt import results
+from clinadapt.core import atomic_files
 
 FORMAT = 1
 
@@ -165,7 +166,9 @@ def load(study_dir: Path) -> Study:
     known = [cell for cell in cells if cell.row_id in place]
     in_order = sorted(known, key=lambda cell: (place[cell.row_id], cell.seed))
     extras = (results.EVIDENCE, results.CURVES, results.SUBGROUPS, results.SITES)
-    return Study(about, rows, in_order, *(results.read_json(study_dir / name) for name in extras))
+    return Study(
+        about, rows, in_order, *(atomic_files.read_json(study_dir / name) for name in extras)
+    )
 
 
 def _rows(file: Path) -> list[Row]:

@@ -7,7 +7,7 @@ for (population, outcome, sample size) stands in the TRIPOD+AI checklist.
 
 from __future__ import annotations
 
-from clinadapt.report import words
+from clinadapt.core import formatting
 from clinadapt.report.checklist import OPEN, Item
 from clinadapt.report.load import Study
 
@@ -20,7 +20,8 @@ def _baseline(study: Study) -> str:
         return OPEN
     linear = [row.row for row in study.done if row.family == "tfidf-logistic"]
     told = (
-        f"An answer that is always the same scores {words.score(study.evidence['constant'])} on "
+        f"An answer that is always the same scores "
+        f"{formatting.score(study.evidence['constant'])} on "
         "the test notes"
     )
     return f"{told}; word counts: {'; '.join(linear)}." if linear else f"{told}. No word counts."

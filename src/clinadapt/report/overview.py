@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from clinadapt.report.page import environment_of_pages
+from clinadapt.core import html
 
 
 def write_overview(content: dict[str, Any], folder: Path) -> Path:
@@ -20,12 +18,11 @@ def write_overview(content: dict[str, Any], folder: Path) -> Path:
         See `clinadapt.tasks.Tasks.to_json`.
     folder : Path
     """
-    environment = environment_of_pages()
-    assert environment.loader is not None
-    style = Markup(environment.loader.get_source(environment, "page.css")[0])
-    html = environment.get_template("overview.html.jinja").render(about=content, style=style)
+    environment = html.page_environment("clinadapt.report")
+    style = html.source(environment, html.STYLE)
+    page = environment.get_template("overview.html.jinja").render(about=content, style=style)
     target = folder / "report.html"
     partial = folder / f".report.{os.getpid()}.html"
-    partial.write_text(html, encoding="utf-8")
+    partial.write_text(page, encoding="utf-8")
     os.replace(partial, target)
     return target

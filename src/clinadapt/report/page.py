@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 from functools import cache
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from clinadapt.report import charts, decisions, findings, growth, spending, summary, tables, words
+from clinadapt.core import html
+from clinadapt.report import charts, decisions, findings, growth, spending, summary, tables
 from clinadapt.report.drawing import Figure
 from clinadapt.report.load import Study
 
@@ -32,48 +29,15 @@ def page(study: Study) -> str:
     str
         The page. It asks the network for nothing and holds no text of any note.
     """
-    environment = environment_of_pages()
-    source = environment.loader
-    assert source is not None
-    style, script = (
-        Markup(source.get_source(environment, name)[0]) for name in ("page.css", "page.js")
-    )
+    environment = html.page_environment("clinadapt.report")
     return environment.get_template("page.html.jinja").render(
         study=study,
-        style=style,
-        script=script,
+        style=html.source(environment, html.STYLE),
+        script=html.source(environment, "page.js"),
         library=_library(),
         figures=_figures(study),
         **_tables(study),
     )
-
-
-def environment_of_pages() -> Environment:
-    """Templates, and the filters that spell numbers."""
-    environment = Environment(
-        loader=PackageLoader("clinadapt.report", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "score": words.score,
-        "seconds": words.seconds,
-        "size": words.size,
-        "energy": words.energy,
-        "mass": words.mass,
-        "parameters": words.parameters,
-        "count": words.count,
-        "share": words.share,
-        "rank": words.rank,
-        "metric": words.metric,
-        "points": words.points,
-        "p": words.p,
-        "basename": lambda path: Path(path).name,
-        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
-    }
-    return environment
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clinadapt.report import words
+from clinadapt.core import formatting
 from clinadapt.report.load import Cell, Row, Study
 
 
@@ -74,7 +74,7 @@ def _worth(study: Study, cell: Cell) -> str:
     others = [row for row in study.done if row.row_id != cell.row_id]
     row = _row(study, cell)
     alike = sum(other.group == row.group for other in others)
-    cost = f"it took {words.seconds(row.seconds)} to learn"
+    cost = f"it took {formatting.seconds(row.seconds)} to learn"
     if not others:
         told = "There was no other method to compare it with"
     elif not alike:

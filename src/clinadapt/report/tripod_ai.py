@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinadapt.report import findings, words
+from clinadapt.core import formatting
+from clinadapt.report import findings
 from clinadapt.report.checklist import OPEN, Item
 from clinadapt.report.load import Study
 
@@ -66,7 +67,7 @@ def _models(study: Study) -> str:
 
 def _measures(study: Study) -> str:
     return (
-        f"Ranked by {words.metric(study.about['metric'])}; every other metric in the report. "
+        f"Ranked by {formatting.metric(study.about['metric'])}; every other metric in the report. "
         "Calibration by a reliability curve, Brier's score and its parts, the expected calibration "
         "error; use by net benefit (two classes)."
     )
@@ -132,8 +133,8 @@ def _performance(study: Study) -> str:
     if row is None:
         return "No row finished."
     return (
-        f"{row.row}: {words.metric(study.about['metric'])} {words.score(row.test)} "
-        f"[{words.score(row.test_low)}, {words.score(row.test_high)}] on test notes."
+        f"{row.row}: {formatting.metric(study.about['metric'])} {formatting.score(row.test)} "
+        f"[{formatting.score(row.test_low)}, {formatting.score(row.test_high)}] on test notes."
     )
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clinadapt.errors import InputError, MissingExtraError
+from clinadapt.core.errors import InputError, MissingExtraError
 
 try:
     import sqlalchemy as sa

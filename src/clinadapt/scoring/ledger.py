@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from clinadapt import results
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.scoring.contracts import Scores, Source, State
 from clinadapt.scoring.layouts import predictions, write_aside
 from clinadapt.scoring.run import refuse

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.labels import Task
 from clinadapt.scoring.contracts import Scores
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from clinadapt import results
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.scoring.contracts import Scores
 from clinadapt.scoring.database import reflect, shown
 

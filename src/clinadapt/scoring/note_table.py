@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.scoring.contracts import EMPTY, Batch, Position
 from clinadapt.scoring.database import reflect, shown, tables_of, told
 

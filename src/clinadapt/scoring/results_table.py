@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.scoring.contracts import Scores, Source, State
 from clinadapt.scoring.database import told
 from clinadapt.scoring.layouts import write_aside

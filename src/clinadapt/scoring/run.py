@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 import polars as pl
 
-from clinadapt.context import Progress, no_progress
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.scoring.contracts import (
     NOT_INTEGER,
     REPEATED,

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from clinadapt.columns import as_text, whole_floats
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.scoring.contracts import EMPTY, NAMELESS, UNDECODABLE, Batch, Position
 from clinadapt.tables import UNDECODED, open_table
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 
 @dataclass(frozen=True)

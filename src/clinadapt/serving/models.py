@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clinadapt.bundle import fingerprint, read_record
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.explain import WAYS, explain
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.stacked import network_of

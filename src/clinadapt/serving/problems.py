@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.serving.batching import QueueFullError, StoppingError, TimeLimitError
 
 Code = Literal[

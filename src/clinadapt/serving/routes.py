@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 from clinadapt.serving import schemas
 from clinadapt.serving.batching import Batcher, StoppingError
 from clinadapt.serving.limits import Limits

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 HEAD_SECONDS = 10
 IDLE_SECONDS = 5

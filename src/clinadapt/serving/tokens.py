@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 PREFIX = "clinadapt_"  # lets a scanner for secrets find one that was left in a file
 OWNER_ONLY = 0o600

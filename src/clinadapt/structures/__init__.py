@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clinadapt import settings
+from clinadapt.core import param_validation
 from clinadapt.structures.bottleneck import Bottleneck
 from clinadapt.structures.gated_residual import GatedResidual
 from clinadapt.structures.identity import Identity
@@ -37,7 +37,7 @@ def option_problems(name: str, options: Mapping[str, Any]) -> list[str]:
     """Say what is wrong with the options of a structure of the registry."""
     structure = STRUCTURES[name]
     assert isinstance(structure, type)
-    return settings.problems(structure, {"width": 1, **options})
+    return param_validation.problems(structure, {"width": 1, **options})
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 from torch import nn
 
-from clinadapt import settings
-from clinadapt.errors import InputError
+from clinadapt.core import param_validation
+from clinadapt.core.errors import InputError
 
 LOW_RANK = ("lora", "dora", "ia3")
 KEYS_AND_VALUES = ("key", "value", "k_proj", "v_proj", "k_lin", "v_lin")
@@ -48,7 +48,7 @@ def option_problems(name: str, options: dict[str, object]) -> list[str]:
     """Say what is wrong with the options of a low-rank method."""
     if name == "ia3":
         return ["ia3 has no options; leave structure_options out"] if options else []
-    return settings.problems(LowRankOptions, options)
+    return param_validation.problems(LowRankOptions, options)
 
 
 def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 HEADER_BYTES = 2**24  # some hundred thousand tensors
 SHOWN = 3

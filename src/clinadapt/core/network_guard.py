@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from clinadapt.errors import NetworkForbiddenError
+from clinadapt.core.errors import NetworkForbiddenError
 
 MESSAGE = (
     "offline mode: something tried to reach {address}. Encoders must be on this machine: "

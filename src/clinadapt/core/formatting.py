@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from clinadapt.core.errors import InputError
+
 MISSING = "–"
 _ABBREVIATIONS = {"f1", "roc", "auc", "mcc", "pr", "ppv", "npv", "ece"}
 
@@ -87,3 +89,39 @@ def _scaled(value: float, units: tuple[str, ...]) -> str:
             break
         value, unit = value / 1000, next_unit
     return f"{value:.3g} {unit}"
+
+
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of a size such as "2GB", "1.5 GiB" or "800MB".
+
+    Raises
+    ------
+    InputError
+        Not a size.
+    """
+    cleaned = text.replace(" ", "").upper()
+    for unit in sorted(UNITS, key=len, reverse=True):
+        if cleaned.endswith(unit):
+            try:
+                value = float(cleaned.removesuffix(unit))
+            except ValueError:
+                break
+            if value > 0:
+                return int(value * UNITS[unit])
+    raise InputError(f"expected a size such as 2GB, 800MB or 1.5GiB, got {text!r}")
+
+
+def spell_bytes(size: float) -> str:
+    """Spell a size for a reader: "1.9 GB", "640 MB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def spell_seconds(seconds: float) -> str:
+    """Spell a duration for a reader: "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

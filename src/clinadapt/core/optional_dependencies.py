@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from clinadapt.errors import MissingExtraError
+from clinadapt.core.errors import MissingExtraError
 
 EXTRAS = {"openvino": "openvino"}
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 Precision = Literal["auto", "fp32", "bf16"]
 VERSIONED = ("clinadapt", "torch", "transformers", "tokenizers", "peft", "scikit-learn", "polars")
@@ -95,7 +95,7 @@ def _cpu_name() -> str:
 def _commit() -> str | None:
     """Commit of clinadapt's own checkout, None where it was installed from a package."""
     here = Path(__file__).resolve().parent
-    if not any((parent / ".git").exists() for parent in here.parents[:2]):
+    if not any((parent / ".git").exists() for parent in here.parents[:3]):
         return None
     try:
         answer = subprocess.run(

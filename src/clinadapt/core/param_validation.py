@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from clinadapt.errors import InputError
+from clinadapt.core.errors import InputError
 
 
 @cache

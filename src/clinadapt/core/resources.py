@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from clinadapt.memory import give_back_freed, held_bytes
+from clinadapt.core.process_memory import give_back_freed, held_bytes
 
 PROCESS = Path("/proc/self")
 
@@ -81,11 +81,3 @@ def peak_memory() -> dict[str, Any]:
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files under a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def spell_seconds(seconds: float) -> str:
-    """Spell a duration for a reader: "45 s", "12 min", "3 h 20 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,1 @@
+"""Errors, files, devices, formatting: what every other folder stands on."""

@@ -1,0 +1,59 @@
+"""HTML pages: one template environment and one style for every page that clinadapt writes."""
+
+import json
+from pathlib import Path
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from clinadapt.core import formatting
+
+STYLE = "page.css"
+
+
+def page_environment(package: str) -> Environment:
+    """Return the templates of a package's folder ``page``, with the filters that format numbers.
+
+    Parameters
+    ----------
+    package : str
+        Dotted name, such as ``clinadapt.report``.
+
+    Returns
+    -------
+    jinja2.Environment
+        It escapes what it renders; a name that is not given is an error.
+    """
+    environment = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader(package, "page"), PackageLoader("clinadapt.core", "page")]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "score": formatting.score,
+        "seconds": formatting.seconds,
+        "size": formatting.size,
+        "energy": formatting.energy,
+        "mass": formatting.mass,
+        "parameters": formatting.parameters,
+        "count": formatting.count,
+        "share": formatting.share,
+        "rank": formatting.rank,
+        "metric": formatting.metric,
+        "points": formatting.points,
+        "p": formatting.p,
+        "basename": lambda path: Path(path).name,
+        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+    }
+    return environment
+
+
+def source(environment: Environment, *names: str) -> Markup:
+    """Return files of the template folders as they are, one after the other, not escaped."""
+    assert environment.loader is not None
+    loader = environment.loader
+    return Markup("\n".join(loader.get_source(environment, name)[0] for name in names))
