@@ -16,10 +16,10 @@ from benchmarks import contest, machine, page, workload
 from benchmarks.contest import HERE, Plan
 from benchmarks.parts import PARTS
 from benchmarks.workload import Workload
-from clinadapt.columns import Columns
 from clinadapt.core.device import environment
 from clinadapt.core.errors import ClinadaptError
-from clinadapt.notes import Notes, built_in_notes, read_notes
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import Notes, built_in_notes, read_notes
 
 ROOT = HERE.parent
 PAGE_ONLY = "page"

@@ -23,8 +23,8 @@ import torch
 from clinadapt import NoteClassifier, PretrainedModel, metrics
 from clinadapt.comparison import Scores
 from clinadapt.core.device import environment
+from clinadapt.data.split import make_split, thinned
 from clinadapt.export.agreement import make_candidates, measure
-from clinadapt.split import make_split, thinned
 
 HEADING = """\
 | run by | MB | speed | largest difference | mean | decisions changed | {metric} | change [95 %] |

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from clinadapt.columns import Columns
-from clinadapt.notes import Notes, read_notes
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import Notes, read_notes
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -37,7 +37,7 @@ def main():
     os.environ["CLINADAPT_BACKEND"] = asked.backend  # one for all that is compared
 
     from clinadapt.core.device import environment
-    from clinadapt.synthetic import generate
+    from clinadapt.data.synthetic.generator import generate
     from clinadapt.together import Together
 
     texts = generate(n_notes=max(asked.notes, 2000), **NOTES)["text"].to_list()
@@ -95,7 +95,7 @@ def pipeline(asked, seed):
     import transformers
 
     from clinadapt.core.device import compute_dtype, pick_device
-    from clinadapt.encoders.catalog import resolve
+    from clinadapt.features.encoders.catalog import resolve
 
     transformers.logging.set_verbosity_error()  # the head is random, and said to be
     transformers.logging.disable_progress_bar()

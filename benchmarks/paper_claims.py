@@ -17,8 +17,8 @@ import numpy as np
 
 from clinadapt import Study
 from clinadapt.comparison import corrected, difference
+from clinadapt.data.notes import Notes
 from clinadapt.evidence import Entrant, Evidence
-from clinadapt.notes import Notes
 
 DESIGN = Path(__file__).parent / "paper.toml"
 STRUCTURES = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")

@@ -34,9 +34,9 @@ KINDS = {
 
 def open_study(options, folder):
     from clinadapt import Study
-    from clinadapt.columns import Columns
     from clinadapt.core.formatting import parse_bytes
-    from clinadapt.notes import built_in_notes, read_notes
+    from clinadapt.data.columns import Columns
+    from clinadapt.data.notes import built_in_notes, read_notes
 
     if options.notes is None:
         n = options.size

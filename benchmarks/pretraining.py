@@ -24,11 +24,11 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from clinadapt.columns import Columns
 from clinadapt.core.run_context import Context
-from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.families.frozen import FrozenPrefix
-from clinadapt.notes import read_notes
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.pretraining.corpus import read_corpus, read_excluded
 from clinadapt.pretraining.make import make_encoder
 from clinadapt.pretraining.sizes import SIZES

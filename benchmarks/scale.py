@@ -26,7 +26,7 @@ def write_notes(path, n):
     import polars as pl
     import pyarrow.parquet as pq
 
-    from clinadapt.synthetic import generate
+    from clinadapt.data.synthetic.generator import generate
 
     source = generate(**SEED_NOTES)
     words = [text.split() for text in source["text"]]
@@ -57,7 +57,7 @@ def write_encoder(folder):
     import torch
     import transformers
 
-    from clinadapt.synthetic import generate
+    from clinadapt.data.synthetic.generator import generate
 
     text = " ".join(generate(**SEED_NOTES)["text"].to_list()).lower()
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(text) - {" ", "\n"})]
@@ -79,7 +79,7 @@ def write_encoder(folder):
 
 
 def columns():
-    from clinadapt.columns import Columns
+    from clinadapt.data.columns import Columns
 
     return Columns(id="id", group="patient")
 
@@ -95,14 +95,14 @@ def models(encoder):
 
 
 def stage_read(folder):
-    from clinadapt.notes import read_notes
+    from clinadapt.data.notes import read_notes
 
     read_notes(folder / "notes.parquet", columns())
 
 
 def stage_split(folder):
-    from clinadapt.notes import read_notes
-    from clinadapt.split import make_split
+    from clinadapt.data.notes import read_notes
+    from clinadapt.data.split import make_split
 
     notes = read_notes(folder / "notes.parquet", columns())
     clock = time.perf_counter()
@@ -116,8 +116,8 @@ def stage_fit(folder):
 
     from clinadapt import NoteClassifier
     from clinadapt.core.run_context import Context
-    from clinadapt.notes import read_notes
-    from clinadapt.split import make_split
+    from clinadapt.data.notes import read_notes
+    from clinadapt.data.split import make_split
 
     notes = read_notes(folder / "notes.parquet", columns())
     split = make_split(notes)

@@ -26,7 +26,7 @@ SEED_NOTES = {"n_notes": 2000, "n_patients": 500, "n_positive": 800}
 
 def texts(n, length):
     """Runs of so many words of built-in notes, each with its number so that all differ."""
-    from clinadapt.synthetic import generate
+    from clinadapt.data.synthetic.generator import generate
 
     words = [text.split() for text in generate(**SEED_NOTES)["text"]]
     chance = random.Random(0)
@@ -78,7 +78,7 @@ def timed(module, name):
 
 def measure(source, bundle, folder):
     """Score one source in this process."""
-    from clinadapt import features
+    from clinadapt.features import state_cache
     from clinadapt.predict import Prediction
     from clinadapt.scoring import run
 
@@ -89,7 +89,7 @@ def measure(source, bundle, folder):
             peak[0] = max(peak[0], anonymous_mb())
 
     in_model = timed(run, "_scored")
-    in_encoder = timed(features, "encode")
+    in_encoder = timed(state_cache, "encode")
     if source == "parquet":
         notes = [str(folder / "notes.parquet")]
         asked = Prediction(bundle, notes, folder / "scores.parquet", id="id")

@@ -44,7 +44,7 @@ def main():
     os.environ["CLINADAPT_BACKEND"] = asked.backend  # one for all that is compared
 
     from clinadapt.core.device import environment
-    from clinadapt.synthetic import generate
+    from clinadapt.data.synthetic.generator import generate
 
     texts = generate(**SYNTHETIC)["text"].to_list()
     with tempfile.TemporaryDirectory(prefix="clinadapt-serving-") as root:

@@ -79,9 +79,9 @@ def noise(studies):
     import polars as pl
 
     from clinadapt import Study
-    from clinadapt.columns import Columns
-    from clinadapt.notes import read_notes
-    from clinadapt.synthetic import generate
+    from clinadapt.data.columns import Columns
+    from clinadapt.data.notes import read_notes
+    from clinadapt.data.synthetic.generator import generate
 
     recommended = 0
     for seed in range(studies):

@@ -11,11 +11,11 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from clinadapt.core.errors import InputError
-from clinadapt.encoders.catalog import resolve
-from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.notes import Notes
-from clinadapt.split import PARTS, make_split, partition
-from clinadapt.tokens import tokenize
+from clinadapt.data.notes import Notes
+from clinadapt.data.split import PARTS, make_split, partition
+from clinadapt.features.encoders.catalog import resolve
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.tokenization import tokenize
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = 30_000

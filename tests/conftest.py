@@ -24,10 +24,10 @@ from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
 from clinadapt.cli import app
-from clinadapt.columns import Columns
 from clinadapt.core.network_guard import no_network
-from clinadapt.notes import Notes, read_notes
-from clinadapt.synthetic import generate
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import Notes, read_notes
+from clinadapt.data.synthetic.generator import generate
 
 SPARSE_STUDY = """
 name = "small"
@@ -68,7 +68,7 @@ def small_notes(small_table: pl.DataFrame) -> Notes:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """Folder of a real pretrained encoder, which a package carries."""
-    from clinadapt.encoders.catalog import resolve
+    from clinadapt.features.encoders.catalog import resolve
 
     return resolve("minilm")
 

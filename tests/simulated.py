@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clinadapt.labels import from_single
+from clinadapt.data.labels import from_single
 
 NOTES_A_PATIENT = 3.9  # of the clinical paper's corpus
 MOST_NOTES = 20

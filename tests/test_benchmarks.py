@@ -9,8 +9,8 @@ import pytest
 from benchmarks import contest, page, serving, workload
 from benchmarks.contest import OURS, Entry, Plan
 from benchmarks.parts import PARTS
-from clinadapt.encoders.catalog import resolve
-from clinadapt.notes import built_in_notes
+from clinadapt.data.notes import built_in_notes
+from clinadapt.features.encoders.catalog import resolve
 
 
 def _run(marks: list[float], planned: int, seconds: float) -> dict[str, object]:

@@ -15,7 +15,7 @@ from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.cli import app
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import SESSION
-from clinadapt.stored_states import DAY, entries
+from clinadapt.features.cache_admin import DAY, entries
 
 TEXTS = [f"enfant {'fievre' if n % 2 else 'oedeme'} jour {n % 5}" for n in range(40)]
 Y = [n % 2 for n in range(40)]

@@ -14,7 +14,7 @@ from clinadapt.calibration import (
     reliability,
     with_temperature,
 )
-from clinadapt.labels import from_sets, from_single
+from clinadapt.data.labels import from_sets, from_single
 
 
 @pytest.fixture(scope="module")

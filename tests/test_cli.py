@@ -101,7 +101,7 @@ def test_a_fault_of_ours_shows_its_place_and_no_message(tmp_path, monkeypatch, c
     def broken(_):
         raise RuntimeError("Madame Quillévéré, 39 ans")
 
-    monkeypatch.setattr("clinadapt.stored_states.entries", broken)
+    monkeypatch.setattr("clinadapt.features.cache_admin.entries", broken)
     code, shown, told = run("cache", tmp_path, capsys=capsys)
     assert code == 1
     assert "RuntimeError at " in told
@@ -166,7 +166,8 @@ def test_help_imports_nothing_heavy():
 def test_a_study_without_the_options_imports_neither_library(tmp_path):
     code = (
         "import sys; from clinadapt import Study; from clinadapt import cli, terminal, tracking\n"
-        "from clinadapt.notes import read_notes; from clinadapt.synthetic import generate\n"
+        "from clinadapt.data.notes import read_notes\n"
+        "from clinadapt.data.synthetic.generator import generate\n"
         "design = {'name': 'x', 'resamples': 100, 'rows': [{'family': 'tfidf-logistic'}]}\n"
         f"Study(read_notes(generate(60, 20, 24)), design, {str(tmp_path / 'out')!r}).run()\n"
         "found = {'codecarbon', 'mlflow'} & set(sys.modules)\n"

@@ -8,7 +8,7 @@ from folders import WORDS
 
 from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.core.errors import InputError
-from clinadapt.encoders.pretrained import PretrainedEncoder, open_encoder
+from clinadapt.features.encoders.pretrained import PretrainedEncoder, open_encoder
 from clinadapt.pretraining.corpus import read_corpus
 from clinadapt.pretraining.distilled import (
     DistilledTokens,

@@ -10,13 +10,13 @@ import pytest
 
 import clinadapt
 from clinadapt import classifier
-from clinadapt.encoders.catalog import CATALOG
 from clinadapt.families import FAMILIES
+from clinadapt.features.encoders.catalog import CATALOG
+from clinadapt.neural.adapters.registry import STRUCTURES
 from clinadapt.serving import guard
 from clinadapt.serving.limits import Limits
 from clinadapt.serving.metrics import Metrics
 from clinadapt.serving.problems import Code
-from clinadapt.structures import STRUCTURES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from clinadapt import NoteClassifier, ScratchModel, TfidfLogistic, load
 from clinadapt.cli import app
 from clinadapt.core.errors import InputError
+from clinadapt.data.labels import from_single
+from clinadapt.data.synthetic.generator import generate
 from clinadapt.drift.compare import find_drift
 from clinadapt.drift.histogram import Counts, compare, count, count_values, edges_of
 from clinadapt.drift.readings import count_words, general_words, readings, words_of
 from clinadapt.drift.reference import Reference
 from clinadapt.drift.words import headline, verdict
-from clinadapt.labels import from_single
-from clinadapt.synthetic import generate
 
 ALARMS = ("moderate", "large")
 

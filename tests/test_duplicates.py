@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from clinadapt import duplicates
-from clinadapt import labels as labelling
-from clinadapt.duplicates import Duplicate, across_parts
-from clinadapt.notes import Notes
-from clinadapt.split import PARTS, Split
+from clinadapt.data import labels as labelling
+from clinadapt.data import near_duplicates
+from clinadapt.data.near_duplicates import Duplicate, across_parts
+from clinadapt.data.notes import Notes
+from clinadapt.data.split import PARTS, Split
 
 
 def notes_of(texts):
@@ -154,7 +154,7 @@ def test_everything_is_searched_where_it_can_be():
 
 
 def test_of_very_many_later_notes_a_sample_is_searched_and_that_is_told(monkeypatch):
-    monkeypatch.setattr(duplicates, "MOST_SEARCHED", 20)
+    monkeypatch.setattr(near_duplicates, "MOST_SEARCHED", 20)
     notes, split = many_pairs(), split_of(range(60), [120], range(60, 120))
     found = across_parts(notes, split)
     assert (found.later, found.searched) == (61, 20)
@@ -170,7 +170,7 @@ def test_where_notes_share_too_much_fewer_are_searched_and_that_is_told(monkeypa
     whole = across_parts(notes, split, near=0.3)
     assert whole.searched == whole.later == 100
     assert len(whole) == 100
-    monkeypatch.setattr(duplicates, "MOST_COMPARISONS", 2000)
+    monkeypatch.setattr(near_duplicates, "MOST_COMPARISONS", 2000)
     found = across_parts(notes, split, near=0.3)
     assert found.later == 100
     assert 1 <= found.searched < 100

@@ -13,18 +13,19 @@ from folders import CORPUS, DECODERS, ENCODERS, camembert
 from safetensors.torch import load_file
 
 from clinadapt.core.errors import EncoderNotFoundError, InputError
-from clinadapt.encoders import catalog
-from clinadapt.encoders.boundary import Prefix, Suffix
-from clinadapt.encoders.pretrained import (
+from clinadapt.features.encoder_inference import pad
+from clinadapt.features.encoders import catalog
+from clinadapt.features.encoders.layer_split import Prefix, Suffix
+from clinadapt.features.encoders.pretrained import (
     PretrainedEncoder,
     convert_to_safetensors,
     save_encoder_files,
 )
-from clinadapt.encoding import pad
-from clinadapt.network import Batch
-from clinadapt.structures import count_parameters, low_rank
-from clinadapt.structures.bottleneck import Bottleneck
-from clinadapt.tokens import tokenize
+from clinadapt.features.tokenization import tokenize
+from clinadapt.neural.adapters import lora
+from clinadapt.neural.adapters.bottleneck import Bottleneck
+from clinadapt.neural.adapters.registry import count_parameters
+from clinadapt.neural.note_network import Batch
 
 EVERY = [*ENCODERS, *DECODERS]
 LAYERS = 3
@@ -178,7 +179,7 @@ def test_low_rank_counts_are_the_librarys_own(encoder_folders, name, method):
     suffix = Suffix(model, LAYERS, 0)
     suffix.tune(0)
     top = torch.nn.ModuleList(list(suffix.stack)[1:])
-    low_rank.insert(method, suffix.model, top, {"rank": 4})
+    lora.insert(method, suffix.model, top, {"rank": 4})
     ours = sum(weight.numel() for weight in suffix.parameters() if weight.requires_grad)
     fresh = PretrainedEncoder(encoder_folders[name]).load()
     stack = dict(fresh.named_modules())[suffix.path]
@@ -202,11 +203,11 @@ def _matrix(module) -> bool:
 def test_ia3_and_its_refusal(encoder_folders):
     suffix = Suffix(PretrainedEncoder(encoder_folders["bert"]).load(), LAYERS, 0)
     suffix.tune(0)
-    low_rank.insert("ia3", suffix.model, suffix.stack, {})
+    lora.insert("ia3", suffix.model, suffix.stack, {})
     trained = {key for key, weight in suffix.named_parameters() if weight.requires_grad}
     assert len(trained) == LAYERS * 3  # key, value, and the way out of the feed-forward
     with pytest.raises(InputError, match="no matrices that it knows"):
-        low_rank.insert("ia3", torch.nn.Module(), torch.nn.ModuleList(), {})
+        lora.insert("ia3", torch.nn.Module(), torch.nn.ModuleList(), {})
 
 
 # ---------------------------------------------------------------- facts about a folder

@@ -10,17 +10,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinadapt import encoding
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
-from clinadapt.encoders import backends
-from clinadapt.encoders.backends import choose, lay_out_for_reading, make_reader
-from clinadapt.encoders.boundary import Prefix
-from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.encoding import LENGTH_STEP, encode, pad, runs, side_by_side, token_chunks
-from clinadapt.families.frozen import FrozenPrefix
-from clinadapt.features import FeatureStore
-from clinadapt.tokens import tokenize
+from clinadapt.features import encoder_inference
+from clinadapt.features.encoder_inference import (
+    LENGTH_STEP,
+    encode,
+    pad,
+    side_by_side,
+    token_chunks,
+)
+from clinadapt.features.encoders import backends
+from clinadapt.features.encoders.backends import choose, lay_out_for_reading, make_reader
+from clinadapt.features.encoders.layer_split import Prefix
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.frozen_encoder import FrozenPrefix
+from clinadapt.features.state_cache import FeatureStore
+from clinadapt.features.tokenization import tokenize
+from clinadapt.neural.training.length_batches import runs
 
 CPU = torch.device("cpu")
 # Not `importorskip`: that would import it, and with it what the reader keeps out.
@@ -47,7 +54,7 @@ def in_order(tokens):
 @pytest.mark.parametrize("cut", ["head", "windows"])
 def test_chunks_are_the_whole_in_pieces(encoder, monkeypatch, cut):
     whole = tokenize(encoder.tokenizer, TEXTS, 8, cut)
-    monkeypatch.setattr(encoding, "CHUNK_NOTES", 7)
+    monkeypatch.setattr(encoder_inference, "CHUNK_NOTES", 7)
     chunks = list(token_chunks(encoder.tokenizer, TEXTS, 8, cut))
     assert len(chunks) == 6
     assert np.array_equal(np.concatenate([chunk.ids for chunk in chunks]), whole.ids)
@@ -96,8 +103,8 @@ def test_shapes_are_few_and_no_sequence_is_padded_beyond_the_longest(tokens):
 def test_padding_changes_no_state(encoder, tokens, monkeypatch):
     read = Prefix(encoder.load(), 3, 3)
     padded = encode(read, tokens, in_order(tokens), CPU)
-    monkeypatch.setattr(encoding, "LENGTH_STEP", 1)
-    monkeypatch.setitem(encoding.MOST_PADDING, "cpu", 0)
+    monkeypatch.setattr(encoder_inference, "LENGTH_STEP", 1)
+    monkeypatch.setitem(encoder_inference.MOST_PADDING, "cpu", 0)
     torch.testing.assert_close(encode(read, tokens, in_order(tokens), CPU), padded)
 
 
@@ -122,7 +129,7 @@ def test_two_callers_have_workers_of_their_own(two_threads):
 
 @pytest.mark.parametrize("boundary", [2, 3])
 def test_workers_change_no_state(encoder, tokens, boundary, two_threads, monkeypatch):
-    monkeypatch.setitem(encoding.BATCH_TOKENS, "cpu", 60)
+    monkeypatch.setitem(encoder_inference.BATCH_TOKENS, "cpu", 60)
     read = Prefix(encoder.load(), 3, boundary)
     together = encode(read, tokens, in_order(tokens), CPU)
     torch.set_num_threads(1)

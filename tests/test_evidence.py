@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from simulated import draw, f1, labels_of, predictions
 
+from clinadapt.data.labels import from_sets, from_single
 from clinadapt.evidence import CONSTANT, Entrant, Evidence, constant_answer
-from clinadapt.labels import from_sets, from_single
 
 PLAIN = {"encoder": "e", "structure": "none", "tuned_layers": 0, "epochs": None}
 ROWS = {

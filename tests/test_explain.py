@@ -23,9 +23,9 @@ from clinadapt.explain.sparse import OCCURRENCES
 from clinadapt.explain.tokens import Reader, attributions, sequences
 from clinadapt.explain.words import gather, spans
 from clinadapt.families import FAMILIES
-from clinadapt.head import masked_mean
-from clinadapt.network import Batch
-from clinadapt.tokens import learn_tokenizer, tokenize
+from clinadapt.features.tokenization import learn_tokenizer, tokenize
+from clinadapt.neural.note_network import Batch
+from clinadapt.neural.pooling_head import masked_mean
 
 HARD = (
     "Enfant admis, pas de fièvre !\r\nOedème : OEDÈME (oedeme) 3,5 kg... d'œdème",
@@ -247,7 +247,7 @@ def test_the_baseline_is_a_note_of_masked_words(encoder_folders):
 
 @pytest.mark.parametrize("cut", ["head", "tail", "head+tail", "windows"])
 def test_the_explained_tokens_are_those_that_the_model_reads(cut, encoder_folders):
-    from clinadapt.encoders.pretrained import PretrainedEncoder
+    from clinadapt.features.encoders.pretrained import PretrainedEncoder
 
     tokenizer = PretrainedEncoder(encoder_folders["bert"]).tokenizer
     texts = [TEXTS[0], TEXTS[0] * 3, "a"]

@@ -14,13 +14,13 @@ from test_families import LABELS, TEXTS, fitted
 
 from clinadapt import NoteClassifier, ScratchModel, Study, TfidfLogistic
 from clinadapt.core.errors import InputError
+from clinadapt.data.notes import Columns, Notes, read_notes
+from clinadapt.data.synthetic.generator import generate
 from clinadapt.explain import explain
 from clinadapt.explain.faithfulness import faithfulness, without
 from clinadapt.explain.files import explain_table, write_explanations, write_mistakes
 from clinadapt.explain.mistakes import KINDS, find_mistakes, judge, share
 from clinadapt.explain.page import segments
-from clinadapt.notes import Columns, Notes, read_notes
-from clinadapt.synthetic import generate
 
 HOSTILE = "<script>alert('x')</script> & fever <b>now</b>\r\nwith \"quotes\""
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, load
 from clinadapt.cli import app, main
 from clinadapt.core.errors import InputError, MissingExtraError
+from clinadapt.data.text_store import Texts
 from clinadapt.drift.readings import readings
 from clinadapt.explain import explain
 from clinadapt.export import ABOUT_FILE, NETWORK_FILE, agreement
@@ -24,7 +25,6 @@ from clinadapt.export.agreement import export_bundle, make_candidates, measure
 from clinadapt.families.private import PrivateModel
 from clinadapt.families.stacked import StackedModel, network_of
 from clinadapt.serving.models import Models
-from clinadapt.texts import Texts
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 7)}" for n in range(60)

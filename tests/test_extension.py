@@ -8,14 +8,14 @@ from folders import bert, camembert
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from clinadapt import NoteClassifier, PretrainedModel
-from clinadapt.encoders.pretrained import PretrainedEncoder, quiet
+from clinadapt.data.text_store import Texts
+from clinadapt.features.encoders.pretrained import PretrainedEncoder, quiet
 from clinadapt.pretraining import extension, trainer
 from clinadapt.pretraining.corpus import read_corpus
 from clinadapt.pretraining.extension import add_words, choose_words, tokens_per_word, widen
 from clinadapt.pretraining.make import make_encoder
 from clinadapt.pretraining.opened import open_tokenizer
 from clinadapt.pretraining.trainer import Recipe
-from clinadapt.texts import Texts
 
 LENGTH = 32
 FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=3e-3, device="cpu")

@@ -10,10 +10,10 @@ from clinadapt.bundle import load
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import EncoderNotFoundError, InputError
 from clinadapt.core.run_context import Context, Ledger
+from clinadapt.data.labels import from_sets, from_single
 from clinadapt.families import FAMILIES
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
-from clinadapt.labels import from_sets, from_single
 
 TEXTS = [
     f"enfant admis {'avec fievre' if n % 3 else 'pas de dyspnee'} transfert {'oedeme' * (n % 2)}"
@@ -204,7 +204,7 @@ def test_settings_that_do_not_fit_the_encoder_are_told(encoder_folders):
 
 
 def test_experts_against_one_at_a_time():
-    from clinadapt.encoders.moe import Experts
+    from clinadapt.neural.mixture_of_experts import Experts
 
     torch.manual_seed(0)
     layer = Experts(6, 4, 3).eval()
@@ -227,7 +227,7 @@ def test_experts_against_one_at_a_time():
 
 @pytest.mark.parametrize("popular", [0, 2])
 def test_experts_that_get_no_token(popular):
-    from clinadapt.encoders.moe import Experts
+    from clinadapt.neural.mixture_of_experts import Experts
 
     torch.manual_seed(0)
     layer = Experts(6, 4, 3)
@@ -250,7 +250,7 @@ def test_experts_that_get_no_token(popular):
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_dropout_drops_its_share_and_keeps_the_mean(share):
-    from clinadapt.dropout import Dropout
+    from clinadapt.neural.dropout import Dropout
 
     torch.manual_seed(0)
     layer = Dropout(share)
@@ -269,7 +269,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share):
 
 
 def test_no_dropout_changes_nothing():
-    from clinadapt.dropout import Dropout
+    from clinadapt.neural.dropout import Dropout
 
     states = torch.randn(4, 5)
     assert torch.equal(Dropout(0.0)(states), states)
@@ -278,7 +278,7 @@ def test_no_dropout_changes_nothing():
 @pytest.mark.parametrize("kind", ["transformer", "moe"])
 def test_from_scratch_encoders_mask_padding(kind):
     from clinadapt.families.scratch import ENCODERS
-    from clinadapt.network import Batch
+    from clinadapt.neural.note_network import Batch
 
     torch.manual_seed(0)
     encoder = ENCODERS[kind](50, 12).eval()
@@ -293,7 +293,7 @@ def test_from_scratch_encoders_mask_padding(kind):
 
 
 def test_attention_against_the_library():
-    from clinadapt.encoders.attention import SelfAttention
+    from clinadapt.neural.attention import SelfAttention
 
     torch.manual_seed(0)
     ours = SelfAttention(8, 2)

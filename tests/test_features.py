@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from clinadapt import encoding, features
-from clinadapt.encoders.boundary import Prefix
-from clinadapt.encoders.pretrained import PretrainedEncoder
-from clinadapt.features import FeatureStore, live_states
-from clinadapt.tokens import tokenize
+from clinadapt.features import encoder_inference, state_cache
+from clinadapt.features.encoders.layer_split import Prefix
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.state_cache import FeatureStore, live_states
+from clinadapt.features.tokenization import tokenize
 
 CPU = torch.device("cpu")
 NAMES = "abcdefghijklmnopqrstuvwxyz"
@@ -22,8 +22,8 @@ TEXTS = [
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
-    monkeypatch.setattr(features, "SHARD_TOKENS", 200)
-    monkeypatch.setitem(encoding.BATCH_TOKENS, "cpu", 100)
+    monkeypatch.setattr(state_cache, "SHARD_TOKENS", 200)
+    monkeypatch.setitem(encoder_inference.BATCH_TOKENS, "cpu", 100)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_what_changes_the_states_changes_the_key(tmp_path, encoder, encoder_fold
 
 def test_a_killed_encoding_goes_on_with_the_same_batches(tmp_path, encoder, tokens, monkeypatch):
     whole = FeatureStore(tmp_path / "a").states(encoder, 2, [tokens], CPU)
-    written = features.write_shard
+    written = state_cache.write_shard
     count = 0
 
     def killed_after_two(*args):
@@ -111,10 +111,10 @@ def test_a_killed_encoding_goes_on_with_the_same_batches(tmp_path, encoder, toke
             raise KeyboardInterrupt
         return written(*args)
 
-    monkeypatch.setattr(features, "write_shard", killed_after_two)
+    monkeypatch.setattr(state_cache, "write_shard", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
         FeatureStore(tmp_path / "b").states(encoder, 2, [tokens], CPU)
-    monkeypatch.setattr(features, "write_shard", written)
+    monkeypatch.setattr(state_cache, "write_shard", written)
     rest = FeatureStore(tmp_path / "b").states(encoder, 2, [tokens], CPU)
     assert 0 < rest.encoded < 30
     assert all(torch.equal(a, b) for a, b in zip(every(whole), every(rest), strict=True))

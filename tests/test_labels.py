@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from clinadapt.core.errors import InputError
-from clinadapt.labels import Labels, decode, from_sets, from_single, from_target, positive_last
+from clinadapt.data.labels import Labels, decode, from_sets, from_single, from_target, positive_last
 
 WORDS = ["no", "yes", "yes", "no"]
 CODES = [0, 1, 1, 0]

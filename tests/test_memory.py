@@ -11,9 +11,9 @@ from clinadapt.core import process_memory
 from clinadapt.core.errors import InputError, LimitError
 from clinadapt.core.formatting import parse_bytes, spell_bytes
 from clinadapt.core.run_context import Context
+from clinadapt.data.labels import from_single
 from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.labels import from_single
-from clinadapt.memory import (
+from clinadapt.neural.training.memory_budget import (
     Economy,
     Footprint,
     choose_economy,

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from clinadapt import metrics
-from clinadapt.labels import Labels
+from clinadapt.data.labels import Labels
 
 TASKS = ("binary", "multiclass", "multilabel")
 TOLERANCE = {"rtol": 0, "atol": 1e-12}

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from clinadapt import NoteClassifier
+from clinadapt.data.synthetic.generator import generate
 from clinadapt.families import FAMILIES, build
-from clinadapt.synthetic import generate
 
 WORDS = 5
 NAME = "Quillévéré"

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from clinadapt.columns import Columns
 from clinadapt.core.errors import InputError
-from clinadapt.notes import LeftOut, built_in_notes, read_notes, read_texts
-from clinadapt.split import make_split
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import LeftOut, built_in_notes, read_notes, read_texts
+from clinadapt.data.split import make_split
 
 
 def table(labels, **columns):
@@ -352,7 +352,7 @@ def test_built_in_notes_say_that_they_are_synthetic():
 
 @pytest.fixture
 def in_small_batches(monkeypatch):
-    monkeypatch.setattr("clinadapt.tables.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 3)
 
 
 def test_findings_cross_the_borders_of_batches(in_small_batches):
@@ -390,7 +390,7 @@ def test_batches_of_a_file_make_the_notes_of_the_whole(
     path = tmp_path / name
     getattr(small_table, write)(path)
     whole = read_notes(small_table, Columns(id="id", group="patient"))
-    monkeypatch.setattr("clinadapt.tables.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 7)
     parts = read_notes(path, Columns(id="id", group="patient"))
     assert parts.fingerprint == whole.fingerprint
     assert parts.texts == small_table["text"].to_list()

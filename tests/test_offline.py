@@ -10,7 +10,7 @@ import pytest
 
 from clinadapt.core.errors import EncoderNotFoundError, NetworkForbiddenError
 from clinadapt.core.network_guard import no_network
-from clinadapt.encoders import catalog
+from clinadapt.features.encoders import catalog
 
 NAMES = ("CLINADAPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 ELSEWHERE = "192.0.2.7"  # reserved for documentation: nobody is there

@@ -11,7 +11,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.core.formatting import spell_seconds
 from clinadapt.forecast import Forecast, Phase, first_time_seconds, last_two, together
 from clinadapt.machines import MACHINES, Machine, find_machine, there
-from clinadapt.memory import Footprint
+from clinadapt.neural.training.memory_budget import Footprint
 from clinadapt.plan import (
     HERE,
     Budget,

@@ -5,8 +5,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from clinadapt import NoteClassifier, tables
+from clinadapt import NoteClassifier
 from clinadapt.core.errors import InputError
+from clinadapt.data import table_readers
 from clinadapt.predict import predict_table
 from clinadapt.scoring import run
 
@@ -26,7 +27,7 @@ def bundle(tfidf_bundle):
 
 def at_once(monkeypatch, notes):
     """Read and score so many notes at once."""
-    monkeypatch.setattr(tables, "ROWS_AT_ONCE", notes)
+    monkeypatch.setattr(table_readers, "ROWS_AT_ONCE", notes)
     monkeypatch.setattr(run, "NOTES_AT_ONCE", notes)
 
 

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.cli import app
 from clinadapt.core.errors import InputError
-from clinadapt.encoders.pretrained import PretrainedEncoder
+from clinadapt.data.synthetic.generator import generate
+from clinadapt.data.text_store import Texts
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.pretraining.bag_of_words import BagOfWords, bags_of, inverse_frequency
 from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
 from clinadapt.pretraining.make import make_encoder
@@ -28,8 +30,6 @@ from clinadapt.pretraining.packed import pack
 from clinadapt.pretraining.sizes import new_config
 from clinadapt.pretraining.trainer import Recipe, Trainer, share_of_rate
 from clinadapt.pretraining.vocabulary import learn_vocabulary
-from clinadapt.synthetic import generate
-from clinadapt.texts import Texts
 
 LENGTH = 32
 FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=2e-3)

@@ -11,19 +11,26 @@ import torch
 from scipy import stats
 from torch import nn
 
-from clinadapt import Study, dp_sgd, families, load
+from clinadapt import Study, families, load
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError, MissingExtraError
-from clinadapt.dp_sgd import Budget, Guarantee, find_noise, note_gradients, spent_epsilon
+from clinadapt.data.labels import from_sets, from_single
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.private import PrivateModel
-from clinadapt.head import Head
-from clinadapt.labels import from_sets, from_single
-from clinadapt.network import Batch, NoteNetwork, StatesAsTheyAre
-from clinadapt.objective import ClassLoss
-from clinadapt.sources import VectorSource
-from clinadapt.structures import STRUCTURES
-from clinadapt.train import Recipe
+from clinadapt.neural.adapters.registry import STRUCTURES
+from clinadapt.neural.note_network import Batch, NoteNetwork, StatesAsTheyAre
+from clinadapt.neural.pooling_head import Head
+from clinadapt.neural.training import dp_sgd
+from clinadapt.neural.training.batch_sources import VectorSource
+from clinadapt.neural.training.dp_sgd import (
+    Budget,
+    Guarantee,
+    find_noise,
+    note_gradients,
+    spent_epsilon,
+)
+from clinadapt.neural.training.loop import Recipe
+from clinadapt.neural.training.losses import ClassLoss
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from clinadapt.columns import Columns
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
 from clinadapt.drift.files import write_drift
 from clinadapt.explain.files import explain_table, write_mistakes
-from clinadapt.notes import read_notes
 
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from clinadapt import Study
 from clinadapt.cli import app
-from clinadapt.columns import Columns
 from clinadapt.core.errors import InputError
-from clinadapt.notes import read_notes
-from clinadapt.sites import hold_out, pool, site_names
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
+from clinadapt.data.site_split import hold_out, site_names
+from clinadapt.sites import pool
 
 
 @pytest.fixture(scope="module")

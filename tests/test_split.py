@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
-from clinadapt import labels as labelling
 from clinadapt.core.errors import InputError
-from clinadapt.duplicates import across_parts
+from clinadapt.data import labels as labelling
+from clinadapt.data.near_duplicates import across_parts
+from clinadapt.data.notes import Notes
+from clinadapt.data.split import PARTS, carve_validation, make_split, partition, save_split
 from clinadapt.families.logistic import TfidfLogistic
-from clinadapt.notes import Notes
-from clinadapt.split import PARTS, carve_validation, make_split, partition, save_split
 
 
 def notes_of(classes, groups=None, parts=None, texts=None):

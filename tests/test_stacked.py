@@ -10,8 +10,8 @@ from test_families import LABELS, TEXTS, build, fitted
 from clinadapt import NoteClassifier, PretrainedModel, StackedModel, TfidfLogistic, families
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Ledger
+from clinadapt.data.labels import Labels, from_single
 from clinadapt.families.stacked import EQUAL, blend, fit_weights, logits
-from clinadapt.labels import Labels, from_single
 
 
 def test_the_blend_by_hand():

@@ -8,11 +8,16 @@ import torch
 from tft_torch.tft import GatedResidualNetwork
 from torch import nn
 
-from clinadapt.structures import STRUCTURES, count_parameters, match_inner, option_problems
-from clinadapt.structures.bottleneck import Bottleneck
-from clinadapt.structures.gated_residual import GatedResidual
-from clinadapt.structures.lightweight import Lightweight
-from clinadapt.structures.tiny_attention import TinyAttention
+from clinadapt.neural.adapters.bottleneck import Bottleneck
+from clinadapt.neural.adapters.gated_residual import GatedResidual
+from clinadapt.neural.adapters.lightweight import Lightweight
+from clinadapt.neural.adapters.registry import (
+    STRUCTURES,
+    count_parameters,
+    match_inner,
+    option_problems,
+)
+from clinadapt.neural.adapters.tiny_attention import TinyAttention
 
 WIDTH = 12
 

@@ -14,10 +14,10 @@ import pytest
 from sklearn import metrics as sk
 
 from clinadapt import Study, load
-from clinadapt.columns import Columns
 from clinadapt.core.errors import InputError
-from clinadapt.notes import read_notes
-from clinadapt.synthetic import generate
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
+from clinadapt.data.synthetic.generator import generate
 
 
 def design(folder, **more):
@@ -248,9 +248,9 @@ RUN = """
 import json, sys
 from pathlib import Path
 from clinadapt import Study
-from clinadapt.columns import Columns
-from clinadapt.notes import read_notes
-from clinadapt.synthetic import generate
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
+from clinadapt.data.synthetic.generator import generate
 design = json.loads(Path(sys.argv[1]).read_text())
 notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
 log = Path(sys.argv[3])

@@ -5,8 +5,8 @@ import pytest
 from simulated import draw, f1, labels_of, predictions
 
 from clinadapt import metrics, subgroups
+from clinadapt.data.text_store import Texts
 from clinadapt.subgroups import LENGTH, OTHER, UNKNOWN, compare_subgroups, levels_of
-from clinadapt.texts import Texts
 
 
 def levels(**columns):

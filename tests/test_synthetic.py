@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupShuffleSplit
 
-from clinadapt.synthetic import LABEL_NOISE, generate
+from clinadapt.data.synthetic.generator import LABEL_NOISE, generate
 
 NAME = (
     r"(IC|[iI]nsuf\w*\.? (cardiaque|ventriculaire|myocardique|VG)"

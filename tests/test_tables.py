@@ -8,10 +8,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from clinadapt.columns import Columns
 from clinadapt.core.errors import InputError
-from clinadapt.notes import read_notes
-from clinadapt.tables import open_table
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
+from clinadapt.data.table_readers import open_table
 
 
 def read(source, encoding="utf-8"):

@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from clinadapt import texts as module
-from clinadapt.texts import Texts, TextWriter
+from clinadapt.data import text_store as module
+from clinadapt.data.text_store import Texts, TextWriter
 
 STRINGS = [f"note {n} " + "é€😀 "[: n % 5] * (n % 7) for n in range(3000)] + ["", "fin", "\ud800"]
 

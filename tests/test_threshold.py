@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from clinadapt.labels import Labels
+from clinadapt.data.labels import Labels
 from clinadapt.threshold import Threshold, best_score, choose
 
 

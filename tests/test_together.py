@@ -6,7 +6,7 @@ from test_families import TEXTS, build, fitted
 
 from clinadapt import load
 from clinadapt.core.errors import InputError
-from clinadapt.families import frozen
+from clinadapt.features import frozen_encoder
 from clinadapt.together import Together, named_bundles
 
 MODELS = {
@@ -50,7 +50,7 @@ def test_probabilities_are_those_of_each_alone(bundles):
 
 def test_shared_layers_are_loaded_once_and_read_once_a_note(bundles, monkeypatch):
     loaded, read = [], []
-    make = frozen.make_reader
+    make = frozen_encoder.make_reader
 
     def counting(*arguments):
         reader = make(*arguments)
@@ -62,7 +62,7 @@ def test_shared_layers_are_loaded_once_and_read_once_a_note(bundles, monkeypatch
 
         return count
 
-    monkeypatch.setattr(frozen, "make_reader", counting)
+    monkeypatch.setattr(frozen_encoder, "make_reader", counting)
     together = Together.load({name: bundles[name] for name in SHARING})
     together.predict_proba(TEXTS)
     assert len(loaded) == 1

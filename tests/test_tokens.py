@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from clinadapt.tokens import learn_tokenizer, special_ids, tokenize
+from clinadapt.features.tokenization import learn_tokenizer, special_ids, tokenize
 
 CLS, SEP, WORD0 = 2, 3, 4
 

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from clinadapt import train as training
 from clinadapt.core.errors import ClinadaptError
 from clinadapt.core.rng import local_randomness
 from clinadapt.families.mlp import DenseNetwork
-from clinadapt.objective import ClassLoss, Reconstruction
-from clinadapt.optimizer import Optimizer
-from clinadapt.sources import SparseSource, StateSource, TokenSource, VectorSource
-from clinadapt.tokens import Tokens
-from clinadapt.train import Recipe, Validation, epoch_batches, run, train
+from clinadapt.features.note_sources import StateSource, TokenSource
+from clinadapt.features.tokenization import Tokens
+from clinadapt.neural.training import loop as training
+from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
+from clinadapt.neural.training.loop import Recipe, Validation, epoch_batches, run, train
+from clinadapt.neural.training.losses import ClassLoss, Reconstruction
+from clinadapt.neural.training.optimizer import Optimizer
 
 CPU = torch.device("cpu")
 
@@ -231,8 +232,8 @@ def test_sparse_and_dense_sources_agree():
 
 
 def test_windows_of_a_note_are_averaged():
-    from clinadapt.features import States
-    from clinadapt.shards import Shard
+    from clinadapt.features.cache_shards import Shard
+    from clinadapt.features.state_cache import States
 
     lengths = np.array([2, 1, 3])
     rows = torch.arange(12.0).reshape(6, 2)

@@ -18,6 +18,8 @@ from clinadapt import Study, load
 from clinadapt.bundle import save_bundle
 from clinadapt.cli import app
 from clinadapt.core.errors import InputError
+from clinadapt.data.synthetic.generator import generate
+from clinadapt.data.text_store import Texts
 from clinadapt.design import expand, load_design
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.pretraining import vectors as module
@@ -31,8 +33,6 @@ from clinadapt.pretraining.vectors import (
     make_vectors,
     positive_information,
 )
-from clinadapt.synthetic import generate
-from clinadapt.texts import Texts
 
 WIDTH = 40
 SMALL = {"max_tokens": 16, "epochs": 1}

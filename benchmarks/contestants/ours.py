@@ -7,7 +7,7 @@ from exchange import Clock, Task, main
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic
 from clinadapt.core.run_context import Context
-from clinadapt.labels import Labels
+from clinadapt.data.labels import Labels
 
 MODELS = {model.__name__: model for model in (PretrainedModel, ScratchModel, TfidfLogistic)}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks.contest import Entry, Plan, row_epoch_seconds, row_seconds, unit_seconds
 from benchmarks.parts.pretrained import FAST, our_run, ours, trainer_run
-from clinadapt.structures import match_inner
+from clinadapt.neural.adapters.registry import match_inner
 
 TITLE = "Frozen encoder, four structures, three seeds"
 INTRODUCTION = (

@@ -28,7 +28,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clinadapt.bundle import load as load
     from clinadapt.classifier import NoteClassifier as NoteClassifier
-    from clinadapt.columns import Columns as Columns
+    from clinadapt.data.columns import Columns as Columns
+    from clinadapt.data.notes import Notes as Notes
+    from clinadapt.data.notes import read_notes as read_notes
     from clinadapt.families.autoencoder import TfidfAutoencoder as TfidfAutoencoder
     from clinadapt.families.logistic import TfidfLogistic as TfidfLogistic
     from clinadapt.families.mlp import TfidfMLP as TfidfMLP
@@ -36,14 +38,12 @@ if TYPE_CHECKING:
     from clinadapt.families.private import PrivateModel as PrivateModel
     from clinadapt.families.scratch import ScratchModel as ScratchModel
     from clinadapt.families.stacked import StackedModel as StackedModel
-    from clinadapt.notes import Notes as Notes
-    from clinadapt.notes import read_notes as read_notes
     from clinadapt.study import Study as Study
 
 _HOMES = {
-    "Columns": "clinadapt.columns",
+    "Columns": "clinadapt.data.columns",
     "NoteClassifier": "clinadapt.classifier",
-    "Notes": "clinadapt.notes",
+    "Notes": "clinadapt.data.notes",
     "PretrainedModel": "clinadapt.families.pretrained",
     "PrivateModel": "clinadapt.families.private",
     "ScratchModel": "clinadapt.families.scratch",
@@ -53,7 +53,7 @@ _HOMES = {
     "TfidfLogistic": "clinadapt.families.logistic",
     "TfidfMLP": "clinadapt.families.mlp",
     "load": "clinadapt.bundle",
-    "read_notes": "clinadapt.notes",
+    "read_notes": "clinadapt.data.notes",
 }
 __all__ = sorted(_HOMES)
 

@@ -13,9 +13,10 @@ from clinadapt.cells import CellFolders
 from clinadapt.comparison import Predictions
 from clinadapt.core import atomic_files
 from clinadapt.curves import Curves, Grower, Size
+from clinadapt.data import prediction_tables
+from clinadapt.data.notes import Notes
 from clinadapt.design import Cell
 from clinadapt.evidence import Entrant, Evidence
-from clinadapt.notes import Notes
 
 SPENT = ("encoded_sequences", "reused_sequences", "encode_seconds")
 
@@ -178,7 +179,7 @@ class Board:
         for result in done:
             if (result["id"], part) not in self._read:
                 folder = self.folders.root / results.CELLS / result["id"]
-                self._read[result["id"], part] = results.read_predictions(
+                self._read[result["id"], part] = prediction_tables.read_predictions(
                     folder, part, self.parts[part].labels
                 )
         return [self._read[result["id"], part] for result in done]

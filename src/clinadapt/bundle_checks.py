@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clinadapt import metrics
 from clinadapt.core import safe_files
 from clinadapt.core.errors import InputError
-from clinadapt.encoders import configuration
 from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
+from clinadapt.features.encoders import config_checks
 
 RECORD = "bundle.json"
 CARD = "README.md"
@@ -240,7 +240,7 @@ def _content_problems(path: Path) -> Iterator[str]:
 
         yield from graph.problems(path)
     elif path.name == CONFIG:
-        yield from configuration.problems(safe_files.read_json(path, MOST_BYTES[CONFIG]))
+        yield from config_checks.problems(safe_files.read_json(path, MOST_BYTES[CONFIG]))
     elif path.name == INDEX:
         content = safe_files.read_json(path, MOST_BYTES[INDEX])
         places = content.get("weight_map") if isinstance(content, dict) else None

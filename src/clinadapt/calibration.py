@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from clinadapt.labels import Labels, Task
+from clinadapt.data.labels import Labels, Task
 
 Floats = NDArray[np.float64]
 Events = NDArray[np.bool_]

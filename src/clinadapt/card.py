@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from clinadapt.encoders.catalog import CATALOG
+from clinadapt.features.encoders.catalog import CATALOG
 
 TASKS = {
     "binary": "two classes",

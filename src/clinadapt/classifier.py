@@ -10,13 +10,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from clinadapt import families, metrics, threshold
-from clinadapt import labels as labelling
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
+from clinadapt.data import labels as labelling
+from clinadapt.data.labels import Labels
+from clinadapt.data.split import carve_validation
+from clinadapt.data.text_store import Texts
 from clinadapt.families.logistic import TfidfLogistic
-from clinadapt.labels import Labels
-from clinadapt.split import carve_validation
-from clinadapt.texts import Texts
 
 if TYPE_CHECKING:
     from clinadapt.drift.reference import Reference

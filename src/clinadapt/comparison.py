@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from clinadapt import metrics
-from clinadapt.labels import Labels
+from clinadapt.data.labels import Labels
 
 Floats = NDArray[np.float64]
 Predictions = tuple[Floats, NDArray[np.bool_]]

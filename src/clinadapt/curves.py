@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from clinadapt import metrics
 from clinadapt.comparison import Difference, Predictions, Scores
 from clinadapt.core.formatting import spell_bytes, spell_seconds
-from clinadapt.labels import Labels
+from clinadapt.data.labels import Labels
 from clinadapt.power_law import Estimate, Law, estimate, fit, score_at
 
 Floats = NDArray[np.float64]

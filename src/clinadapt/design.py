@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from clinadapt import families
 from clinadapt.core import param_validation as checking
 from clinadapt.core.errors import InputError
-from clinadapt.encoders.catalog import find_local
-from clinadapt.encoders.pretrained import PretrainedEncoder
 from clinadapt.families.stacked import StackedModel
+from clinadapt.features.encoders.catalog import find_local
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.tokenization import Cut
 from clinadapt.pretraining.vectors import Vectors
-from clinadapt.tokens import Cut
 
 BUILT_IN = Path(__file__).parent / "studies"
 FORMAT = 1
@@ -67,7 +67,7 @@ class Design(BaseModel):
     max_tokens, cut
         For every row that does not set its own.
     test_fraction, validation_fraction, split_seed
-        See `clinadapt.split.make_split`.
+        See `clinadapt.data.split.make_split`.
     resamples : int
         Of the bootstrap.
     margin : float

@@ -23,7 +23,7 @@ from clinadapt.comparison import (
     Scores,
     mcnemar,
 )
-from clinadapt.labels import Labels
+from clinadapt.data.labels import Labels
 
 CONSTANT = "constant"
 # Settings in which a structure, or how much is tuned, differs from the row it is compared with.

@@ -17,10 +17,11 @@ from clinadapt.bundle import save_bundle
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core import resources
 from clinadapt.core.run_context import Context, Ledger, Progress
-from clinadapt.description import summarize
+from clinadapt.data import prediction_tables
+from clinadapt.data.notes import Notes
+from clinadapt.data.split import PARTS, Split
+from clinadapt.data.summary import summarize
 from clinadapt.design import Cell, identity
-from clinadapt.notes import Notes
-from clinadapt.split import PARTS, Split
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -125,7 +126,9 @@ def fit_cell(
         predicted = classifier.predict_matrix(probabilities)
         scores[name] = _score(material, part, probabilities, predicted)
         frames.append(
-            results.prediction_frames(part.ids, name, part.labels, probabilities, predicted)
+            prediction_tables.prediction_frames(
+                part.ids, name, part.labels, probabilities, predicted
+            )
         )
     model = classifier.model_
     content: dict[str, Any] = {
@@ -172,7 +175,9 @@ def fit_cell(
         "notes": "synthetic" if material.notes.synthetic else "real",
         "cell": cell_id,
     }
-    results.write_predictions(chain(*frames), folder / results.PREDICTIONS, about)
+    prediction_tables.write_predictions(
+        chain(*frames), folder / prediction_tables.PREDICTIONS, about
+    )
     provenance = {
         "row": cell.row.label,
         "cell": cell_id,

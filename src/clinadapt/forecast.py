@@ -22,10 +22,10 @@ from clinadapt.design import Cell, Row
 from clinadapt.families.pretrained import FROZEN_EPOCHS, TUNED_EPOCHS, PretrainedModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel
-from clinadapt.features import HELD_BYTES
-from clinadapt.memory import Economy, Footprint
+from clinadapt.features.state_cache import HELD_BYTES
+from clinadapt.neural.training.loop import epoch_batches
+from clinadapt.neural.training.memory_budget import Economy, Footprint
 from clinadapt.probe import EPOCH_SETTINGS, Prober, Reading, Run
-from clinadapt.train import epoch_batches
 
 STATE_BYTES = 2  # of a number in a cached state
 WEIGHT_BYTES = 4

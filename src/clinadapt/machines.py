@@ -14,7 +14,7 @@ import torch
 
 from clinadapt.core.errors import InputError, LimitError
 from clinadapt.forecast import Forecast
-from clinadapt.memory import Footprint, choose_economy
+from clinadapt.neural.training.memory_budget import Footprint, choose_economy
 
 # About the products of a batch of notes with a feed-forward matrix of a base-size encoder.
 ROWS, INNER, COLUMNS = 2048, 768, 3072

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.labels import Labels, Task
+from clinadapt.data.labels import Labels, Task
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.design import Cell, identity
 from clinadapt.forecast import Forecast, Phase, forecast
 from clinadapt.machines import Machine, matrix_rate, there
-from clinadapt.memory import Footprint
+from clinadapt.neural.training.memory_budget import Footprint
 from clinadapt.probe import Prober
 
 if TYPE_CHECKING:

@@ -247,7 +247,7 @@ def predict_table(
     bundle : Path
         Folder such as ``OUT/best``.
     notes
-        Anything that `clinadapt.tables.open_table` opens.
+        Anything that `clinadapt.data.table_readers.open_table` opens.
     out : Path
         ``.parquet`` or ``.csv``; appears at once, whole. In CSV several labels are joined by ``|``.
         Notes that cannot be scored are in ``OUT.aside.csv``.

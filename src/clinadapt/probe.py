@@ -20,11 +20,11 @@ from tokenizers import Tokenizer
 from clinadapt.core import resources
 from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.run_context import Context, Ledger
+from clinadapt.data.split import PARTS
 from clinadapt.design import Cell
-from clinadapt.encoders.pretrained import open_encoder
-from clinadapt.features import SHARD_TOKENS
-from clinadapt.split import PARTS
-from clinadapt.tokens import Cut, tokenize
+from clinadapt.features.encoders.pretrained import open_encoder
+from clinadapt.features.state_cache import SHARD_TOKENS
+from clinadapt.features.tokenization import Cut, tokenize
 
 if TYPE_CHECKING:
     from clinadapt.study import Study

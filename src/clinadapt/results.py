@@ -4,24 +4,17 @@
 study that is killed at any moment finds each cell either finished or not begun.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from clinadapt import metrics
-from clinadapt.labels import Labels, Task, decode
-from clinadapt.texts import Texts
+from clinadapt.data.labels import Labels
 
 CELLS = "cells"
 RESULT = "result.json"
-PREDICTIONS = "predictions.parquet"
 BUNDLE = "bundle"
 LEADERBOARD = "leaderboard.csv"
 LEDGER = "ledger.csv"
@@ -29,7 +22,6 @@ EVIDENCE = "evidence.json"
 CURVES = "curves.json"
 SITES = "sites.json"
 SUBGROUPS = "subgroups.json"
-NOTES_AT_ONCE = 2**16
 COSTS = (
     "encode_seconds",
     "fit_seconds",
@@ -62,107 +54,6 @@ LEADERBOARD_COLUMNS: dict[str, Any] = {
     **{name: pl.Float64 if name.endswith("seconds") else pl.Int64 for name in COSTS[:-1]},
     "notes": pl.String,
 }
-
-
-def prediction_frames(
-    ids: Texts,
-    part: str,
-    labels: Labels,
-    probabilities: NDArray[np.float64],
-    predicted: NDArray[np.bool_],
-) -> Iterator[pl.DataFrame]:
-    """Yield predictions of a part in blocks of notes: id, part, label, prediction, prob_<class>.
-
-    Labels are text, or lists of text in a multi-label task.
-    """
-    for start in range(0, len(ids), NOTES_AT_ONCE):
-        block = slice(start, start + NOTES_AT_ONCE)
-        named = list(ids[block])
-        yield pl.DataFrame(
-            {
-                "id": pl.Series(named, dtype=pl.String),
-                "part": [part] * len(named),
-                "label": decode_text(labels.task, labels.classes, labels.matrix[block]),
-                "prediction": decode_text(labels.task, labels.classes, predicted[block]),
-                **probability_columns(labels.classes, probabilities[block]),
-            }
-        )
-
-
-def decode_text(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) -> pl.Series:
-    """Classes of each note as text, or as lists of text if multi-label."""
-    decoded = decode(task, classes, matrix)
-    if task == "multilabel":
-        return pl.Series([[str(name) for name in row] for row in decoded], dtype=pl.List(pl.String))
-    return pl.Series([str(name) for name in decoded.tolist()], dtype=pl.String)
-
-
-def probability_columns(
-    classes: NDArray[Any], probabilities: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """One column a class, ``prob_<class>``."""
-    return {f"prob_{name}": probabilities[:, column] for column, name in enumerate(classes)}
-
-
-def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
-    """Write predictions, frame after frame; the file appears at once, and only its owner reads it.
-
-    Parameters
-    ----------
-    frames : iterable of polars.DataFrame
-        At least one, all with the same columns.
-    path : Path
-        ``.csv``, or Parquet, where each frame becomes a row group. In CSV the labels of a note are
-        joined by ``|``.
-    about : mapping of str to str
-        Becomes Parquet's key-value metadata.
-    """
-    partial = path.with_name(path.name + ".tmp")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)  # predictions are patient data
-    try:
-        write = _write_csv if path.suffix == ".csv" else _write_parquet
-        write(frames, partial, about)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_csv(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
-    with path.open("wb") as file:
-        for number, frame in enumerate(frames):
-            flat = frame.with_columns(cs.by_dtype(pl.List(pl.String)).list.join("|"))
-            flat.write_csv(file, include_header=number == 0)
-
-
-def _write_parquet(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
-    writer = None
-    try:
-        for frame in frames:
-            table = frame.to_arrow()
-            if writer is None:
-                extra = {key.encode(): value.encode() for key, value in about.items()}
-                known = table.schema.metadata or {}
-                writer = pq.ParquetWriter(path, table.schema.with_metadata({**known, **extra}))
-            writer.write_table(table.replace_schema_metadata(writer.schema.metadata))
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def read_predictions(
-    folder: Path, part: str, labels: Labels
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Probabilities and predicted classes of a cell's part, both [note, class]."""
-    frame = pl.read_parquet(folder / PREDICTIONS).filter(pl.col("part") == part)
-    names = [str(name) for name in labels.classes]
-    predicted = frame["prediction"]
-    if labels.task == "multilabel":
-        columns = [predicted.list.contains(name) for name in names]
-    else:
-        columns = [predicted == name for name in names]
-    probabilities = frame.select([f"prob_{name}" for name in names]).to_numpy()
-    return probabilities, np.column_stack([column.to_numpy() for column in columns])
 
 
 def test_interval(

@@ -33,16 +33,16 @@ from clinadapt.core.errors import (
     describe_unexpected,
 )
 from clinadapt.core.run_context import Context, Finished, Progress, no_progress
-from clinadapt.description import describe, summarize
+from clinadapt.data.notes import Notes
+from clinadapt.data.site_split import site_names
+from clinadapt.data.split import Split, make_split, save_split
+from clinadapt.data.summary import describe, summarize
 from clinadapt.design import Cell, Design, expand, load_design
 from clinadapt.energy import Meter
 from clinadapt.fitting import CHECKPOINT, Material, fit_cell
-from clinadapt.notes import Notes
+from clinadapt.neural.training.loop import forget
 from clinadapt.plan import Budget, make_plan, read_plan
-from clinadapt.sites import site_names
-from clinadapt.split import Split, make_split, save_split
 from clinadapt.substudies import write_curves, write_sites
-from clinadapt.train import forget
 
 
 class Study:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from clinadapt import metrics
 from clinadapt.comparison import Difference, Floats, Predictions, corrected, difference
-from clinadapt.labels import Labels
-from clinadapt.texts import Texts
+from clinadapt.data.labels import Labels
+from clinadapt.data.text_store import Texts
 
 LENGTH = "note length"
 UNKNOWN = "not recorded"

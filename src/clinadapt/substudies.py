@@ -9,8 +9,9 @@ from clinadapt.board import Board, learning_curves
 from clinadapt.core import atomic_files
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Finished, Progress
-from clinadapt.sites import Sites, hold_out
-from clinadapt.split import thinned
+from clinadapt.data.site_split import hold_out
+from clinadapt.data.split import thinned
+from clinadapt.sites import Sites
 
 if TYPE_CHECKING:
     from clinadapt.study import Study

@@ -14,12 +14,12 @@ from rich.table import Table
 
 from clinadapt.core.atomic_files import read_json
 from clinadapt.core.formatting import spell_bytes, spell_seconds
-from clinadapt.duplicates import Duplicates
+from clinadapt.data.near_duplicates import Duplicates
+from clinadapt.data.notes import Notes
+from clinadapt.data.split import Split
 from clinadapt.energy import Meter, in_words
-from clinadapt.notes import Notes
 from clinadapt.plan import HERE, Plan, disk_bytes, schedule
 from clinadapt.results import EVIDENCE
-from clinadapt.split import Split
 from clinadapt.study import Study
 
 if TYPE_CHECKING:
@@ -337,7 +337,7 @@ def _score(value: float | None) -> str:
 
 def print_encoders() -> None:
     """Print the catalogue: languages, licences, sizes, and what is on this machine."""
-    from clinadapt.encoders.catalog import CATALOG, encoder_home, find_local, how_to_get
+    from clinadapt.features.encoders.catalog import CATALOG, encoder_home, find_local, how_to_get
 
     console = Console()
     table = Table(title="Encoders known by name", title_justify="left")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt import metrics
-from clinadapt.labels import Labels, Task
+from clinadapt.data.labels import Labels, Task
 
 CANDIDATES = 200
 

@@ -21,12 +21,12 @@ from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.families import neural, stacked
-from clinadapt.families.frozen import FrozenPrefix
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.stacked import StackedModel, network_of
-from clinadapt.head import Pooling
-from clinadapt.sources import Source
-from clinadapt.train import run
+from clinadapt.features.frozen_encoder import FrozenPrefix
+from clinadapt.neural.pooling_head import Pooling
+from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.loop import run
 
 Floats = NDArray[np.float64]
 NAME = re.compile(r"[\w.-]{1,64}")

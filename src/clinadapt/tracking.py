@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from clinadapt import results
 from clinadapt.core import atomic_files
 from clinadapt.core.errors import InputError, MissingExtraError
-from clinadapt.encoders.catalog import is_offline
 from clinadapt.energy import in_words
+from clinadapt.features.encoders.catalog import is_offline
 from clinadapt.substudies import SUBSTUDIES
 
 LOCAL = "local"

@@ -35,8 +35,8 @@ def check(
 ) -> None:
     """Say what is wrong with a table of notes, before hours are spent."""
     table = read(notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad)
-    from clinadapt.duplicates import across_parts
-    from clinadapt.split import make_split
+    from clinadapt.data.near_duplicates import across_parts
+    from clinadapt.data.split import make_split
     from clinadapt.terminal import print_check, print_notes
 
     parts = make_split(table)
@@ -51,7 +51,7 @@ def encoders(
 ) -> None:
     """List the encoders known by name, and which are on this machine."""
     if convert is not None:
-        from clinadapt.encoders.pretrained import convert_to_safetensors
+        from clinadapt.features.encoders.pretrained import convert_to_safetensors
 
         say(f"wrote {escape(str(convert_to_safetensors(convert)))}")
         return

@@ -23,8 +23,8 @@ def cache(
 ) -> None:
     """List cached states of encoders, which reflect patient text; delete them with --purge."""
     from clinadapt.core.formatting import spell_bytes
-    from clinadapt.stored_states import entries
-    from clinadapt.stored_states import purge as delete
+    from clinadapt.features.cache_admin import entries
+    from clinadapt.features.cache_admin import purge as delete
 
     if older_than is not None and not purge:
         raise InputError("--older-than says what --purge deletes: give both")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
-    from clinadapt.notes import Notes
+    from clinadapt.data.notes import Notes
     from clinadapt.study import Study
 
 
@@ -26,11 +26,11 @@ def read(
     describe: tuple[str, ...] = (),
 ) -> "Notes":
     """The notes of a table, or the built-in ones."""
-    from clinadapt.columns import Columns
-    from clinadapt.notes import read_notes
+    from clinadapt.data.columns import Columns
+    from clinadapt.data.notes import read_notes
 
     if notes is None:
-        from clinadapt.notes import built_in_notes
+        from clinadapt.data.notes import built_in_notes
 
         if describe:
             named = ", ".join(describe)
@@ -68,7 +68,7 @@ def open_study(
 
 def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None:
     """Shut the network, but for some hosts, until the stack is left, if that is asked for."""
-    from clinadapt.encoders.catalog import is_offline
+    from clinadapt.features.encoders.catalog import is_offline
 
     if offline or is_offline():
         from clinadapt.core.network_guard import no_network

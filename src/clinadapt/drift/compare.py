@@ -18,6 +18,7 @@ from clinadapt import metrics
 from clinadapt.classifier import NoteClassifier
 from clinadapt.comparison import SIGNIFICANCE, holm
 from clinadapt.core.errors import InputError
+from clinadapt.data.labels import Labels
 from clinadapt.drift.histogram import Comparison, Counts, compare, count_values
 from clinadapt.drift.readings import count_words, readings
 from clinadapt.drift.reference import (
@@ -30,7 +31,6 @@ from clinadapt.drift.reference import (
     performance_names,
     scores_of,
 )
-from clinadapt.labels import Labels
 
 Verdict = Literal["none", "slight", "moderate", "large"]
 Kind = Literal["notes", "scores", "words", "classes"]

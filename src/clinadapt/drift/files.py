@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.bundle import load, read_record
-from clinadapt.checks import shown_values
 from clinadapt.classifier import NoteClassifier
-from clinadapt.columns import Columns
 from clinadapt.core import html
 from clinadapt.core.atomic_files import write_json
 from clinadapt.core.errors import InputError
+from clinadapt.data.checks import shown_values
+from clinadapt.data.columns import Columns
+from clinadapt.data.labels import Labels
+from clinadapt.data.notes import read_notes, read_texts
+from clinadapt.data.text_store import Texts
 from clinadapt.drift import words
 from clinadapt.drift.compare import Drift, find_drift
 from clinadapt.drift.reference import Measured, some
-from clinadapt.labels import Labels
-from clinadapt.notes import read_notes, read_texts
-from clinadapt.texts import Texts
 
 MOST_NOTES = 5_000
 
@@ -41,7 +41,7 @@ def write_drift(
     ----------
     bundle : Path
     notes
-        Anything that `clinadapt.tables.open_table` opens.
+        Anything that `clinadapt.data.table_readers.open_table` opens.
     out : Path
         ``.html``; the JSON file has the same name.
     text : str

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from clinadapt import metrics
 from clinadapt.core import safe_files
 from clinadapt.core.errors import InputError
+from clinadapt.data.labels import Labels
 from clinadapt.drift.histogram import Counts, count, count_values, edges_of
-from clinadapt.labels import Labels
 
 if TYPE_CHECKING:
     from clinadapt.classifier import NoteClassifier

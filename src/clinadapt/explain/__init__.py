@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.data.labels import Task
 from clinadapt.explain import sparse, tokens
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.stacked import stacked
@@ -36,7 +37,6 @@ from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.private import PrivateModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel, network_of
-from clinadapt.labels import Task
 
 Way = Callable[[Any, Sequence[str], Sequence[int]], Iterator[Attribution]]
 WAYS: dict[type, Way] = {

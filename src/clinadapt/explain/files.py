@@ -13,11 +13,11 @@ from clinadapt.bundle import load
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.data.notes import Notes, read_texts
 from clinadapt.explain import Explanation, explain
 from clinadapt.explain.faithfulness import Faithfulness, faithfulness
 from clinadapt.explain.mistakes import Mistakes, find_mistakes
 from clinadapt.explain.page import explanations_page, mistakes_page
-from clinadapt.notes import Notes, read_texts
 
 SUFFIXES = (".html", ".jsonl", ".parquet")
 WORD = {"start": pl.Int64, "end": pl.Int64, "word": pl.String, "contribution": pl.Float64}
@@ -54,7 +54,7 @@ def explain_table(
     bundle : Path
         Folder such as ``OUT/best``.
     notes
-        Anything that `clinadapt.tables.open_table` opens.
+        Anything that `clinadapt.data.table_readers.open_table` opens.
     out : Path
         ``.html``, ``.jsonl`` or ``.parquet``; it will contain the notes.
     text, id : str

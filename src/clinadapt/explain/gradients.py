@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clinadapt.core.errors import MissingExtraError
-from clinadapt.labels import Task
+from clinadapt.data.labels import Task
 
 STEPS = 32
 SMALL_STEPS = 128  # of a network that costs little

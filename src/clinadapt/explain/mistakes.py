@@ -13,13 +13,14 @@ from clinadapt import bundle, results
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.data import prediction_tables
+from clinadapt.data.labels import Labels
+from clinadapt.data.notes import Notes
+from clinadapt.data.split import make_split
 from clinadapt.explain import Explanation, explain
 from clinadapt.explain.kinds import kinds
 from clinadapt.fitting import Material
-from clinadapt.labels import Labels
-from clinadapt.notes import Notes
 from clinadapt.report.load import Study, load
-from clinadapt.split import make_split
 
 TOP = 5  # words that contributed most
 TRUNCATED, NONE = "truncated", "none of these"
@@ -117,9 +118,11 @@ def find_mistakes(
     cell = study.handed_over
     assert cell is not None
     test = _test_part(study, folder, notes)
-    probabilities, predicted = results.read_predictions(cell.folder, "test", test.labels)
+    probabilities, predicted = prediction_tables.read_predictions(cell.folder, "test", test.labels)
     if len(probabilities) != len(test):
-        raise InputError(f"{cell.folder / results.PREDICTIONS} is damaged: run the study again")
+        raise InputError(
+            f"{cell.folder / prediction_tables.PREDICTIONS} is damaged: run the study again"
+        )
     wrong, target, confidence = judge(test.labels, probabilities, predicted)
 
     ordered = np.flatnonzero(wrong)[np.argsort(-confidence[wrong], kind="stable")][:limit]
@@ -136,8 +139,10 @@ def find_mistakes(
     explanation = dict(zip(rows.tolist(), explained, strict=True))
     of_row = {row: kinds_of(one) for row, one in explanation.items()}
 
-    labels = results.decode_text(test.labels.task, test.labels.classes, test.labels.matrix)
-    said = results.decode_text(test.labels.task, test.labels.classes, predicted)
+    labels = prediction_tables.decode_text(
+        test.labels.task, test.labels.classes, test.labels.matrix
+    )
+    said = prediction_tables.decode_text(test.labels.task, test.labels.classes, predicted)
     return Mistakes(
         study=study,
         classifier=classifier,

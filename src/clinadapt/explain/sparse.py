@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clinadapt.core.device import pick_device
+from clinadapt.data.labels import Task
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.gradients import SMALL_STEPS, integrate, pick
 from clinadapt.explain.words import Piece, Span
 from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
-from clinadapt.families.tfidf import TfidfFeatures
-from clinadapt.labels import Task
-from clinadapt.sources import one_token_each
+from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.neural.training.batch_sources import one_token_each
 
 Columns = Sequence[int]
 NOT_SPACE = re.compile(r"\S+")

@@ -21,17 +21,17 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from clinadapt.core.device import pick_device
-from clinadapt.encoders.boundary import Prefix, Suffix
+from clinadapt.data.labels import Task
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.gradients import SMALL_STEPS, STEPS, integrate, pick
 from clinadapt.explain.words import Piece
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
-from clinadapt.head import merge_windows, pool
-from clinadapt.labels import Task
-from clinadapt.network import Batch
-from clinadapt.sources import one_token_each
-from clinadapt.tokens import Cut, pieces, special_ids
+from clinadapt.features.encoders.layer_split import Prefix, Suffix
+from clinadapt.features.tokenization import Cut, pieces, special_ids
+from clinadapt.neural.note_network import Batch
+from clinadapt.neural.pooling_head import merge_windows, pool
+from clinadapt.neural.training.batch_sources import one_token_each
 
 MASKS = ("[MASK]", "<mask>")
 

@@ -22,6 +22,8 @@ from clinadapt.bundle import load, read_record, save_bundle
 from clinadapt.bundle_checks import RECORD
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
+from clinadapt.data.notes import read_texts
+from clinadapt.data.text_store import Texts
 from clinadapt.export import NETWORK_FILE
 from clinadapt.export.network import WholeNetwork, quantise, write_onnx
 from clinadapt.export.runtime import Runtime
@@ -30,8 +32,6 @@ from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.private import PrivateModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import network_of, with_network
-from clinadapt.notes import read_texts
-from clinadapt.texts import Texts
 
 Weights = Literal["fp32", "int8"]
 # Largest difference of a probability; docs/export.md tells what they were measured against.
@@ -112,7 +112,7 @@ def export_bundle(
     ----------
     bundle : Path
     notes
-        Anything that `clinadapt.tables.open_table` opens; no labels are needed.
+        Anything that `clinadapt.data.table_readers.open_table` opens; no labels are needed.
     out : Path
         The new bundle.
     runtime : {"onnx", "openvino"}, optional

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from clinadapt.core.errors import InputError
 from clinadapt.core.optional_dependencies import need
-from clinadapt.encoders.boundary import Prefix
-from clinadapt.encoders.moe import MoETransformer
-from clinadapt.encoders.pretrained import quiet
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import ScratchModel
-from clinadapt.head import Pooling, pool
-from clinadapt.network import Batch, NoteNetwork
-from clinadapt.sources import one_token_each
+from clinadapt.features.encoders.layer_split import Prefix
+from clinadapt.features.encoders.pretrained import quiet
+from clinadapt.neural.mixture_of_experts import MoETransformer
+from clinadapt.neural.note_network import Batch, NoteNetwork
+from clinadapt.neural.pooling_head import Pooling, pool
+from clinadapt.neural.training.batch_sources import one_token_each
 
 OPSET = 20
 INPUTS = ("ids", "mask", "windows")

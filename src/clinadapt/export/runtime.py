@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from clinadapt.core.optional_dependencies import need
-from clinadapt.encoders import openvino
+from clinadapt.features.encoders import openvino
 
 Runtime = Literal["onnx", "openvino"]
 Run = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]

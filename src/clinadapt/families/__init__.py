@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from clinadapt.core import param_validation
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
+from clinadapt.data.labels import Labels, Task
 from clinadapt.families.autoencoder import TfidfAutoencoder
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.mlp import TfidfMLP
@@ -23,7 +24,6 @@ from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.private import PrivateModel
 from clinadapt.families.scratch import ScratchModel
 from clinadapt.families.stacked import StackedModel
-from clinadapt.labels import Labels, Task
 
 Examples = tuple[Sequence[str], Labels]
 

@@ -21,15 +21,15 @@ from clinadapt.core.device import pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
+from clinadapt.data.labels import Labels, Task
 from clinadapt.families import neural
 from clinadapt.families.mlp import DenseNetwork
-from clinadapt.families.tfidf import TfidfFeatures
-from clinadapt.labels import Labels, Task
-from clinadapt.network import Batch
-from clinadapt.objective import ClassWeight, Reconstruction
-from clinadapt.sources import SparseSource, VectorSource
-from clinadapt.structures import count_parameters
-from clinadapt.train import Recipe, run, train
+from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.neural.adapters.registry import count_parameters
+from clinadapt.neural.note_network import Batch
+from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
+from clinadapt.neural.training.loop import Recipe, run, train
+from clinadapt.neural.training.losses import ClassWeight, Reconstruction
 
 
 class Autoencoder(nn.Module):

@@ -21,16 +21,16 @@ from clinadapt.core import safe_files
 from clinadapt.core.device import compute_dtype
 from clinadapt.core.errors import ClinadaptError, InputError
 from clinadapt.core.run_context import Context
-from clinadapt.encoding import reading_batches, side_by_side, token_chunks
+from clinadapt.data.labels import Task
 from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 from clinadapt.export.runtime import Runtime, open_network
 from clinadapt.families import neural
 from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.families.scratch import TOKENIZER_FILE, ScratchModel
-from clinadapt.labels import Task
-from clinadapt.network import Batch
-from clinadapt.sources import TokenSource
-from clinadapt.tokens import Tokens
+from clinadapt.features.encoder_inference import reading_batches, side_by_side, token_chunks
+from clinadapt.features.note_sources import TokenSource
+from clinadapt.features.tokenization import Tokens
+from clinadapt.neural.note_network import Batch
 
 MOST_TOKENS = 2**17  # of the longest sequences that models read
 CPU = torch.device("cpu")

@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 
 from clinadapt.core import param_validation, safe_files
 from clinadapt.core.run_context import Context
-from clinadapt.families.tfidf import TfidfFeatures
-from clinadapt.labels import Labels, Task
-from clinadapt.objective import ClassWeight
+from clinadapt.data.labels import Labels, Task
+from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.neural.training.losses import ClassWeight
 
 LINEAR_FILE = "linear.safetensors"
 

@@ -15,14 +15,14 @@ from clinadapt.core import param_validation, safe_files
 from clinadapt.core.device import pick_device
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
+from clinadapt.data.labels import Labels, Task
 from clinadapt.families import neural
-from clinadapt.families.tfidf import TfidfFeatures
-from clinadapt.labels import Labels, Task
-from clinadapt.network import Batch
-from clinadapt.objective import ClassWeight
-from clinadapt.sources import SparseSource
-from clinadapt.structures import count_parameters
-from clinadapt.train import Recipe, run
+from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.neural.adapters.registry import count_parameters
+from clinadapt.neural.note_network import Batch
+from clinadapt.neural.training.batch_sources import SparseSource
+from clinadapt.neural.training.loop import Recipe, run
+from clinadapt.neural.training.losses import ClassWeight
 
 
 class DenseNetwork(nn.Module):

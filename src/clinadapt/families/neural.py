@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from clinadapt import metrics
 from clinadapt.core import safe_files
 from clinadapt.core.run_context import Context
-from clinadapt.labels import Labels, Task
-from clinadapt.objective import ClassLoss, ClassWeight
-from clinadapt.sources import Source
+from clinadapt.data.labels import Labels, Task
+from clinadapt.features.tokenization import Cut, Tokens, tokenize
+from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.loop import Recipe, Validation, train
+from clinadapt.neural.training.losses import ClassLoss, ClassWeight
 from clinadapt.threshold import best_score
-from clinadapt.tokens import Cut, Tokens, tokenize
-from clinadapt.train import Recipe, Validation, train
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -59,7 +59,7 @@ def fit_classifier(
     device : torch.device
     context : Context
     pretrained, report : callable
-        See `clinadapt.train.train`.
+        See `clinadapt.neural.training.loop.train`.
 
     Returns
     -------

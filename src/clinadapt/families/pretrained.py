@@ -16,29 +16,40 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from clinadapt import structures
 from clinadapt.core import param_validation, safe_files
 from clinadapt.core.device import Precision, compute_dtype, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.process_memory import give_back_freed
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
-from clinadapt.dropout import replace_dropout
-from clinadapt.encoders.backends import BackendChoice
-from clinadapt.encoders.boundary import Suffix
-from clinadapt.encoders.pretrained import PretrainedEncoder, open_encoder, save_encoder_files
+from clinadapt.data.labels import Labels, Task
 from clinadapt.families import neural
-from clinadapt.families.frozen import FrozenPrefix
-from clinadapt.head import Head, Pooling
-from clinadapt.labels import Labels, Task
-from clinadapt.memory import Economy, Footprint, choose_economy, measure, set_recompute
-from clinadapt.network import Batch, NoteNetwork, StatesAsTheyAre
-from clinadapt.objective import ClassWeight
-from clinadapt.sources import Source, StateSource, TokenSource
-from clinadapt.structures import low_rank
-from clinadapt.structures.identity import Identity
-from clinadapt.tokens import Cut, Tokens
-from clinadapt.train import Recipe, run
+from clinadapt.features.encoders.backends import BackendChoice
+from clinadapt.features.encoders.layer_split import Suffix
+from clinadapt.features.encoders.pretrained import (
+    PretrainedEncoder,
+    open_encoder,
+    save_encoder_files,
+)
+from clinadapt.features.frozen_encoder import FrozenPrefix
+from clinadapt.features.note_sources import StateSource, TokenSource
+from clinadapt.features.tokenization import Cut, Tokens
+from clinadapt.neural.adapters import lora
+from clinadapt.neural.adapters import registry as adapters
+from clinadapt.neural.adapters.identity import Identity
+from clinadapt.neural.dropout import replace_dropout
+from clinadapt.neural.note_network import Batch, NoteNetwork, StatesAsTheyAre
+from clinadapt.neural.pooling_head import Head, Pooling
+from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.loop import Recipe, run
+from clinadapt.neural.training.losses import ClassWeight
+from clinadapt.neural.training.memory_budget import (
+    Economy,
+    Footprint,
+    choose_economy,
+    measure,
+    set_recompute,
+)
 
 ENCODER_FOLDER = "encoder"
 FROZEN_EPOCHS, TUNED_EPOCHS = 20, 5
@@ -141,17 +152,17 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
     def setting_problems(self) -> list[str]:
         """Say what is wrong with the structure, its options and its place."""
         options = self.structure_options or {}
-        if self.structure in low_rank.LOW_RANK:
-            found = low_rank.option_problems(self.structure, options)
+        if self.structure in lora.LOW_RANK:
+            found = lora.option_problems(self.structure, options)
             if self.placement != "layers":
                 found.append(f"{self.structure} lives inside layers: say placement = 'layers'")
             if self.match_parameters is not None:
                 found.append(f"{self.structure} has no inner width to match: set its rank instead")
             return found
-        if self.structure not in structures.STRUCTURES:
-            known = ", ".join([*structures.STRUCTURES, *low_rank.LOW_RANK])
+        if self.structure not in adapters.STRUCTURES:
+            known = ", ".join([*adapters.STRUCTURES, *lora.LOW_RANK])
             return [f"unknown structure {self.structure!r}; known: {known}"]
-        found = structures.option_problems(self.structure, options)
+        found = adapters.option_problems(self.structure, options)
         if self.structure == "tiny_attention" and self.placement == "pooled":
             found.append("tiny_attention on one pooled state has nothing to attend to")
         if self.placement == "pooled" and self.tuned_layers != 0:
@@ -203,15 +214,15 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         width = self.encoder_.width
         options = dict(self.structure_options or {})
         if self.match_parameters is not None:
-            options["inner"] = structures.match_inner(
+            options["inner"] = adapters.match_inner(
                 self.structure, width, self.match_parameters, **options
             )
-        return structures.STRUCTURES[self.structure](width, **options)
+        return adapters.STRUCTURES[self.structure](width, **options)
 
     def _inserted(self, classes: int) -> nn.ModuleList:
         """Head and structures, but for low-rank weights, whose rank is bounded."""
         number = self.adapted_ if self.placement == "layers" else 1
-        if self.structure in low_rank.LOW_RANK:
+        if self.structure in lora.LOW_RANK:
             number = 0
         head = Head(self.encoder_.width, classes, self.inner, self.dropout)
         return nn.ModuleList([head, *(self._make_structure() for _ in range(number))])
@@ -242,12 +253,12 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         self.trainable_parameters_ = sum(weight.numel() for weight in trained.values())
 
     def _adapt(self, suffix: Suffix) -> Suffix:
-        if self.structure in low_rank.LOW_RANK:
+        if self.structure in lora.LOW_RANK:
             top = nn.ModuleList(list(suffix.stack)[len(suffix.stack) - self.adapted_ :])
             options = self.structure_options or {}
             suffix.tune(self.tuned_)
             tuned = neural.trainable(suffix)
-            low_rank.insert(self.structure, suffix.model, top, options)
+            lora.insert(self.structure, suffix.model, top, options)
             for weight in tuned.values():  # the library froze them
                 weight.requires_grad_(True)
             return suffix
@@ -378,9 +389,9 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
 
     def _count_total(self) -> int:
         if self.suffix_module_ is not None and not self.boundary_:
-            return structures.count_parameters(self.network_)
+            return adapters.count_parameters(self.network_)
         with torch.device("meta"):
-            whole = structures.count_parameters(self.encoder_.empty())
+            whole = adapters.count_parameters(self.encoder_.empty())
         new = [
             weight
             for name, weight in self.network_.named_parameters()

@@ -1,9 +1,9 @@
 """A frozen encoder whose structure and head are trained with differential privacy.
 
 Who reads the bundle learns little more about any one training note than if it had not been there:
-see `clinadapt.dp_sgd`, and docs/privacy.md for what that does not cover. Nothing but noisy
-gradients is taken from the training notes: no class weights, which count them, and no early
-stopping.
+see `clinadapt.neural.training.dp_sgd`, and docs/privacy.md for what that does not cover. Nothing
+but noisy gradients is taken from the training notes: no class weights, which count them, and no
+early stopping.
 """
 
 import importlib.util
@@ -16,22 +16,23 @@ from typing import Annotated, Any, Literal, Self
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from clinadapt import dp_sgd, structures
 from clinadapt.bundle_checks import MOST_BYTES
 from clinadapt.core import safe_files
 from clinadapt.core.device import Precision
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
-from clinadapt.encoders.backends import BackendChoice
+from clinadapt.data.labels import Labels, Task
 from clinadapt.families.pretrained import FROZEN_EPOCHS, PretrainedModel
-from clinadapt.head import Pooling
-from clinadapt.labels import Labels, Task
-from clinadapt.memory import Economy
-from clinadapt.objective import ClassLoss
-from clinadapt.sources import Source
-from clinadapt.structures import low_rank
-from clinadapt.tokens import Cut
-from clinadapt.train import Recipe
+from clinadapt.features.encoders.backends import BackendChoice
+from clinadapt.features.tokenization import Cut
+from clinadapt.neural.adapters import lora
+from clinadapt.neural.adapters import registry as adapters
+from clinadapt.neural.pooling_head import Pooling
+from clinadapt.neural.training import dp_sgd
+from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.loop import Recipe
+from clinadapt.neural.training.losses import ClassLoss
+from clinadapt.neural.training.memory_budget import Economy
 
 GUARANTEE_FILE = "privacy.json"
 
@@ -126,10 +127,10 @@ class PrivateModel(PretrainedModel):
 
     def setting_problems(self) -> list[str]:
         """Say what is wrong with the structure, its options and its place."""
-        if self.structure in low_rank.LOW_RANK:
+        if self.structure in lora.LOW_RANK:
             return [
                 f"{self.structure} changes the encoder's layers, which stay frozen in private "
-                f"training; choose one of {', '.join(structures.STRUCTURES)}"
+                f"training; choose one of {', '.join(adapters.STRUCTURES)}"
             ]
         found = super().setting_problems()
         if "dropout" in (self.structure_options or {}):

@@ -16,20 +16,20 @@ from clinadapt.core.device import Precision, compute_dtype, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
-from clinadapt.encoders.moe import MoETransformer
-from clinadapt.encoders.transformer import Transformer
+from clinadapt.data.labels import Labels, Task
 from clinadapt.families import neural
-from clinadapt.head import Head, Pooling
-from clinadapt.labels import Labels, Task
-from clinadapt.memory import Economy, Footprint, choose_economy, measure
-from clinadapt.network import Batch, NoteNetwork
-from clinadapt.objective import ClassWeight
+from clinadapt.features.note_sources import TokenSource
+from clinadapt.features.tokenization import Cut, learn_tokenizer
+from clinadapt.neural.adapters.identity import Identity
+from clinadapt.neural.adapters.registry import count_parameters
+from clinadapt.neural.mixture_of_experts import MoETransformer
+from clinadapt.neural.note_network import Batch, NoteNetwork
+from clinadapt.neural.pooling_head import Head, Pooling
+from clinadapt.neural.training.loop import Recipe, run
+from clinadapt.neural.training.losses import ClassWeight
+from clinadapt.neural.training.memory_budget import Economy, Footprint, choose_economy, measure
+from clinadapt.neural.transformer import Transformer
 from clinadapt.pretraining.vectors import Vectors
-from clinadapt.sources import TokenSource
-from clinadapt.structures import count_parameters
-from clinadapt.structures.identity import Identity
-from clinadapt.tokens import Cut, learn_tokenizer
-from clinadapt.train import Recipe, run
 
 ENCODERS = {"transformer": Transformer, "moe": MoETransformer}
 TOKENIZER_FILE = "tokenizer.json"

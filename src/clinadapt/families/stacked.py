@@ -26,11 +26,11 @@ from sklearn.base import BaseEstimator
 from clinadapt.core import param_validation, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Ledger
+from clinadapt.data.labels import Labels, Task
 from clinadapt.families.exported import load_fitted
 from clinadapt.families.logistic import TfidfLogistic
 from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.labels import Labels, Task
-from clinadapt.tokens import Cut
+from clinadapt.features.tokenization import Cut
 
 SPARSE_FOLDER, ENCODER_FOLDER = "sparse", "encoder"
 BLEND_FILE = "blend.safetensors"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from clinadapt.core.errors import InputError
-from clinadapt.encoders.pretrained import open_encoder
+from clinadapt.features.encoders.pretrained import open_encoder
 from clinadapt.pretraining.corpus import Corpus
 from clinadapt.pretraining.distilled import same_tokens
 from clinadapt.pretraining.extension import extend

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from clinadapt.columns import as_text, text_hashes
 from clinadapt.core.errors import InputError
-from clinadapt.split import SYNONYMS
-from clinadapt.tables import open_table
-from clinadapt.texts import Texts, TextWriter
+from clinadapt.data.columns import as_text, text_hashes
+from clinadapt.data.split import SYNONYMS
+from clinadapt.data.table_readers import open_table
+from clinadapt.data.text_store import Texts, TextWriter
 
 SEGMENT = re.compile(r"(?<=[.!?;:])\s+|\n+")
 LEAST_WORDS = 5  # shorter segments, such as headings, may repeat
@@ -112,7 +112,7 @@ def read_excluded(
     Parameters
     ----------
     source
-        Anything that `clinadapt.tables.open_table` opens.
+        Anything that `clinadapt.data.table_readers.open_table` opens.
     text, split : str
         Columns; with `split`, the training notes among them may be learned from.
     encoding : str
@@ -149,7 +149,7 @@ def read_corpus(
     Parameters
     ----------
     source
-        Anything that `clinadapt.tables.open_table` opens.
+        Anything that `clinadapt.data.table_readers.open_table` opens.
     text : str
         Column.
     excluded : Excluded, optional

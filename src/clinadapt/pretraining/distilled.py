@@ -25,9 +25,9 @@ import torch
 from torch import nn
 
 from clinadapt.core.device import compute_dtype
-from clinadapt.encoders.pretrained import PretrainedEncoder
+from clinadapt.data.text_store import Texts
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.pretraining.masked import Masking, share_right
-from clinadapt.texts import Texts
 
 WEIGHT = 10.0  # of disagreeing, against guessing
 LEAST_SPREAD = 1e-6

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer
 
-from clinadapt.texts import Texts
+from clinadapt.data.text_store import Texts
 
 WORD = re.compile(r"\w+")
 LEAST_PIECES = 3

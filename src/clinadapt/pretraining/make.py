@@ -14,7 +14,7 @@ from clinadapt.core.device import environment, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
-from clinadapt.encoders.pretrained import open_encoder, quiet
+from clinadapt.features.encoders.pretrained import open_encoder, quiet
 from clinadapt.pretraining.bag_of_words import BagOfWords
 from clinadapt.pretraining.beginning import Beginning
 from clinadapt.pretraining.card import encoder_card

@@ -3,7 +3,7 @@
 from typing import Any
 
 from clinadapt.core.errors import InputError
-from clinadapt.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
 
 NEEDED = ("mask_token", "cls_token", "sep_token", "pad_token")
 

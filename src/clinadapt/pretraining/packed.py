@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.texts import Texts
+from clinadapt.data.text_store import Texts
 
 TEXTS_AT_ONCE = 1024
 

@@ -35,9 +35,9 @@ from torch import Tensor, nn
 from clinadapt.core.device import environment
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.data.text_store import Texts
 from clinadapt.pretraining.corpus import Corpus
 from clinadapt.pretraining.vocabulary import learn_vocabulary
-from clinadapt.texts import Texts
 
 WINDOW = 5
 SMOOTHING = 0.75

@@ -13,7 +13,7 @@ from tokenizers import (
     trainers,
 )
 
-from clinadapt.texts import Texts
+from clinadapt.data.text_store import Texts
 
 SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 LETTERS = 400  # different characters that are known, the most frequent ones

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt import calibration, metrics
-from clinadapt.labels import Labels
+from clinadapt.data.labels import Labels
 from clinadapt.report.drawing import COLOURS, Figure, figure, guide, line, rounded, unit_square
 from clinadapt.report.load import Study
 

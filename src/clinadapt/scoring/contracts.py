@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.classifier import NoteClassifier
-from clinadapt.labels import Task
+from clinadapt.data.labels import Task
 
 Position = dict[str, Any]
 

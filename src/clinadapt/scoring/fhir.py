@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 
+from clinadapt.data.table_readers import ROWS_AT_ONCE
 from clinadapt.scoring.contracts import EMPTY, NAMELESS, Batch, Position
 from clinadapt.scoring.tables import contents_of, names_of
-from clinadapt.tables import ROWS_AT_ONCE
 
 SUFFIXES = (".ndjson", ".jsonl")
 NOT_JSON = "the line is not JSON"

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt import results
+from clinadapt.data import prediction_tables
 from clinadapt.scoring.contracts import Scores
 
 ASIDE_COLUMNS = ("id", "place", "reason")
@@ -23,8 +23,8 @@ def predictions(scores: Mapping[str, Scores]) -> pl.DataFrame:
     for name, one in scores.items():
         before = f"{name}." if len(scores) > 1 else ""
         columns["id"] = one.notes["id"].cast(pl.String)  # every task's are the same
-        said = results.decode_text(one.task, one.classes, one.predicted)
-        found = results.probability_columns(one.classes, one.probabilities)
+        said = prediction_tables.decode_text(one.task, one.classes, one.predicted)
+        found = prediction_tables.probability_columns(one.classes, one.probabilities)
         named = {"prediction": said, **found}
         columns |= {f"{before}{column}": cells for column, cells in named.items()}
     return pl.DataFrame(columns)

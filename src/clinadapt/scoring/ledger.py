@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt import results
 from clinadapt.core.errors import InputError
+from clinadapt.data import prediction_tables
 from clinadapt.scoring.contracts import Scores, Source, State
 from clinadapt.scoring.layouts import predictions, write_aside
 from clinadapt.scoring.run import refuse
@@ -137,7 +137,7 @@ class FileScores:
     def finish(self) -> None:
         """Write the output and the side file, and delete the ledger."""
         write_aside((row for frame in self._frames("aside") for row in frame.rows()), self.aside)
-        results.write_predictions(self._frames("scores"), self.out, self.about)
+        prediction_tables.write_predictions(self._frames("scores"), self.out, self.about)
         self._remove()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from clinadapt.core.errors import InputError
-from clinadapt.labels import Task
+from clinadapt.data.labels import Task
 from clinadapt.scoring.contracts import Scores
 
 NO_SUBJECT = "the subject is not a 64-bit integer"

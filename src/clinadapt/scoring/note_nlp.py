@@ -13,8 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from clinadapt import results
 from clinadapt.core.errors import InputError
+from clinadapt.data import prediction_tables
 from clinadapt.scoring.contracts import Scores
 from clinadapt.scoring.database import reflect, shown
 
@@ -134,7 +134,7 @@ class OwnTable:
 def _each(scores: Scores) -> list[tuple[Any, str, float | None, dict[str, float]]]:
     """Of each note: id, prediction, its probability (not of several labels), all probabilities."""
     names = [str(name) for name in scores.classes]
-    said = results.decode_text(scores.task, scores.classes, scores.predicted).to_list()
+    said = prediction_tables.decode_text(scores.task, scores.classes, scores.predicted).to_list()
     several = scores.task == "multilabel"
     chosen = scores.predicted.argmax(axis=1).tolist()
     return [

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt.columns import as_text, whole_floats
 from clinadapt.core.errors import InputError
+from clinadapt.data.columns import as_text, whole_floats
+from clinadapt.data.table_readers import UNDECODED, open_table
 from clinadapt.scoring.contracts import EMPTY, NAMELESS, UNDECODABLE, Batch, Position
-from clinadapt.tables import UNDECODED, open_table
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -86,7 +86,7 @@ class TableNotes:
     Parameters
     ----------
     tables : sequence
-        What `clinadapt.tables.open_table` opens, each.
+        What `clinadapt.data.table_readers.open_table` opens, each.
     text : str
         Column.
     id : str, optional

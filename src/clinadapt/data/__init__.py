@@ -1,0 +1,1 @@
+"""Notes: read from tables, checked, labelled, split by patient."""

@@ -1,0 +1,368 @@
+"""A table of notes, read and checked: every problem at once, nothing dropped silently.
+
+Tables are read batch by batch. What grows with the rows is a few numbers a note; texts, ids and
+groups are on disk once they are many.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from clinadapt.core.errors import InputError
+from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
+from clinadapt.data.columns import Columns, LabelReader, as_text, text_hashes, whole_floats
+from clinadapt.data.labels import Labels, from_codes
+from clinadapt.data.table_readers import Table, open_table
+from clinadapt.data.text_store import Texts, TextWriter
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that is not used, and why."""
+
+    row: int
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Notes:
+    """Checked notes.
+
+    Attributes
+    ----------
+    ids, texts : Texts, [note]
+        Any sequence of str will do to make notes of.
+    labels : Labels
+    groups, parts : Texts [note], optional
+        Patient of each note; name of the official part of each note.
+    characteristics : dict of str to Texts [note]
+        What describes the notes and no model reads; "" where it is not known.
+    source : str
+        Where the notes came from; never their content.
+    synthetic : bool
+        True if the built-in generator made them.
+    left_out : list of LeftOut
+    warnings : list of str
+        Findings that do not stop a study but that its reader must know.
+    """
+
+    ids: Texts
+    texts: Texts
+    labels: Labels
+    groups: Texts | None = None
+    parts: Texts | None = None
+    characteristics: Mapping[str, Texts] = field(default_factory=dict)
+    source: str = "memory"
+    synthetic: bool = False
+    left_out: list[LeftOut] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("ids", "texts", "groups", "parts"):
+            column = getattr(self, name)
+            object.__setattr__(self, name, None if column is None else Texts.of(column))
+        known = {name: Texts.of(column) for name, column in self.characteristics.items()}
+        object.__setattr__(self, "characteristics", known)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def clusters(self) -> NDArray[np.int64]:
+        """Number of the patient of each note [note]; each note its own where there are none."""
+        return np.arange(len(self)) if self.groups is None else _numbered(self.groups)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of ids, texts, labels and patients."""
+        digest = hashlib.sha256()
+        for column in (self.ids, self.texts):
+            for block in column.blocks():
+                digest.update(json.dumps(block).encode())
+        classes = [str(name) for name in self.labels.classes]
+        digest.update(json.dumps([len(self), self.labels.task, classes]).encode())
+        digest.update(np.packbits(self.labels.matrix).tobytes())
+        digest.update(self.clusters.tobytes())
+        return digest.hexdigest()
+
+    def take(self, rows: NDArray[np.int64]) -> "Notes":
+        """Some of the notes, as a view."""
+        return replace(
+            self,
+            ids=self.ids.take(rows),
+            texts=self.texts.take(rows),
+            labels=self.labels.take(rows),
+            groups=None if self.groups is None else self.groups.take(rows),
+            parts=None if self.parts is None else self.parts.take(rows),
+            characteristics={
+                name: column.take(rows) for name, column in self.characteristics.items()
+            },
+        )
+
+
+def _numbered(units: Texts) -> NDArray[np.int64]:
+    """Number of each string among the distinct ones in sorted order."""
+    blocks = [pl.Series(block, dtype=pl.String) for block in units.blocks()]
+    series = pl.concat([pl.Series(dtype=pl.String), *blocks])
+    return series.rank("dense").cast(pl.Int64).to_numpy() - 1
+
+
+def read_texts(
+    source: Any, text: str = "text", id: str | None = None, encoding: str = "utf-8"
+) -> tuple[Texts, Texts]:
+    """Ids and texts of an unlabelled table, for prediction.
+
+    Raises
+    ------
+    InputError
+        Missing column or empty text, with row numbers.
+    """
+    table = open_table(source, encoding)
+    columns = Columns(text=text, label=(), id=id)
+    if problems := _missing_columns(table, columns):
+        raise InputError(problems)
+    whole = whole_floats(table, columns.wanted())
+    ids, texts, empty, nameless = TextWriter(), TextWriter(), RowNumbers(), RowNumbers()
+    seen = 0
+    for batch in table.batches(columns.wanted()):
+        rows = np.arange(seen + 1, seen + 1 + len(batch))
+        seen += len(batch)
+        cells, names = as_text(batch[text], text in whole), _ids(batch, id, rows, whole)
+        empty.add(rows[cells.is_null().to_numpy()])
+        nameless.add(rows[(names == "").to_numpy()])
+        texts.append(cells.fill_null("").to_list())
+        ids.append(names.to_list())
+    if empty:
+        problems.append(f"empty text in {empty}: fill them or leave them out")
+    if nameless:
+        problems.append(f"missing id in {nameless}")
+    if problems:
+        raise InputError(problems)
+    return ids.finish(), texts.finish()
+
+
+def read_notes(
+    source: Any,
+    columns: Columns | None = None,
+    *,
+    encoding: str = "utf-8",
+    leave_out_bad: bool = False,
+    minimum_per_class: int = 3,
+) -> Notes:
+    """Read a table of labelled notes and check it.
+
+    Parameters
+    ----------
+    source
+        Anything that `clinadapt.data.table_readers.open_table` opens.
+    columns : Columns, optional
+    encoding : str
+        Text encoding of CSV, TSV and JSON lines.
+    leave_out_bad : bool
+        Leave out rows with no text or no label, listing them in `Notes.left_out`, where the
+        default is to refuse the table.
+    minimum_per_class : int
+        Notes (patients, if grouped) that each class needs for a split in three parts.
+
+    Returns
+    -------
+    clinadapt.data.notes.Notes
+
+    Raises
+    ------
+    InputError
+        With every problem found, and row numbers (row 1 is the first note, below the header).
+    """
+    columns = columns or Columns()
+    table = open_table(source, encoding)
+    if problems := _missing_columns(table, columns):
+        raise InputError(problems)
+    reader = _Reader(columns, whole_floats(table, columns.wanted()), leave_out_bad)
+    for batch in table.batches(columns.wanted()):
+        reader.add(batch)
+    if not reader.seen:
+        raise InputError("the table has no rows: expected labelled notes")
+    return reader.finish(
+        str(source) if isinstance(source, str | Path) else "memory", minimum_per_class
+    )
+
+
+def built_in_notes(**sizes: int) -> Notes:
+    """Return the built-in synthetic notes, marked as such.
+
+    Parameters
+    ----------
+    **sizes : int
+        See `clinadapt.data.synthetic.generator.generate`.
+    """
+    from clinadapt.data.synthetic.generator import generate
+
+    read = read_notes(generate(**sizes), Columns(id="id", group="patient"))
+    return replace(read, source="built-in", synthetic=True)
+
+
+def _missing_columns(table: Table, columns: Columns) -> list[str]:
+    return [
+        f"no column {name!r} in the table; it has: {', '.join(table.schema)}"
+        for name in columns.wanted()
+        if name not in table.schema
+    ]
+
+
+def _ids(
+    batch: pl.DataFrame, name: str | None, rows: NDArray[np.int64], whole: set[str]
+) -> pl.Series:
+    """Ids of a batch, "" where there is none; row numbers if no column holds them."""
+    if name is None:
+        return pl.Series(rows).cast(pl.String)
+    return as_text(batch[name], name in whole).fill_null("")
+
+
+class _Reader:
+    """Notes batch after batch: what is kept of them, and what is wrong with them.
+
+    Arrays are over the kept rows; without `leave_out_bad` these are all rows, usable or not.
+    """
+
+    def __init__(self, columns: Columns, whole: set[str], leave_out_bad: bool) -> None:
+        self.columns, self.whole, self.leave_out_bad = columns, whole, leave_out_bad
+        self.labels = LabelReader(columns.label, columns.separator, whole)
+        self.seen = self.kept = 0
+        self.ids, self.texts = TextWriter(), TextWriter()
+        roles = {"group": columns.group, "split": columns.split}
+        self.units = {role: name for role, name in roles.items() if name is not None}
+        self.writers = {role: TextWriter() for role in self.units}
+        self.describing = {name: TextWriter() for name in columns.describe}
+        self.without = {role: RowNumbers() for role in self.units}
+        self.empty, self.unlabelled, self.nameless = RowNumbers(), RowNumbers(), RowNumbers()
+        self.left_out: list[LeftOut] = []
+        self.numbers: list[NDArray[np.int64]] = []
+        self.usable: list[NDArray[np.bool_]] = []
+        self.hashes: list[NDArray[np.uint64]] = []
+        self.id_hashes: list[NDArray[np.uint64]] = []
+        self.pairs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+
+    def add(self, batch: pl.DataFrame) -> None:
+        columns = self.columns
+        numbers = np.arange(self.seen + 1, self.seen + 1 + len(batch))
+        ids = _ids(batch, columns.id, numbers, self.whole)
+        texts = as_text(batch[columns.text], columns.text in self.whole)
+        labels = self.labels.read(batch, self.seen)
+        self.seen += len(batch)
+
+        empty = texts.is_null().to_numpy()
+        usable = ~(empty | labels.missing)
+        self.empty.add(numbers[empty])
+        self.unlabelled.add(numbers[labels.missing])
+        keep = usable if self.leave_out_bad else np.ones(len(batch), dtype=np.bool_)
+        for at in np.flatnonzero(~keep).tolist():
+            found = ("empty text", empty[at]), ("missing label", labels.missing[at])
+            reasons = ", ".join(reason for reason, is_so in found if is_so)
+            self.left_out.append(LeftOut(int(numbers[at]), ids[at], reasons))
+
+        place = self.kept + np.cumsum(keep) - 1  # among the kept rows
+        paired = keep[labels.rows]
+        self.pairs.append((place[labels.rows[paired]], labels.codes[paired]))
+        numbers, ids, texts = numbers[keep], ids.filter(keep), texts.filter(keep)
+        self.kept += len(numbers)
+        self.numbers.append(numbers)
+        self.usable.append(usable[keep])
+        self.nameless.add(numbers[(ids == "").to_numpy()])
+        self.hashes.append(text_hashes(texts.fill_null("")))
+        self.ids.append(ids.to_list())
+        self.texts.append(texts.fill_null("").to_list())
+        if columns.id is not None:
+            self.id_hashes.append(ids.hash().to_numpy())
+        for role, name in self.units.items():
+            cells = as_text(batch[name], name in self.whole).filter(keep)
+            self.without[role].add(numbers[cells.is_null().to_numpy()])
+            self.writers[role].append(cells.fill_null("").str.strip_chars().to_list())
+        for name, writer in self.describing.items():
+            cells = as_text(batch[name], name in self.whole).filter(keep)
+            writer.append(cells.fill_null("").str.strip_chars().to_list())
+
+    def finish(self, source: str, minimum_per_class: int) -> Notes:
+        """The notes, or an error with everything that is wrong."""
+        numbers, usable = np.concatenate(self.numbers), np.concatenate(self.usable)
+        rows, codes = (np.concatenate(side) for side in zip(*self.pairs, strict=True))
+        units = {role: writer.finish() for role, writer in self.writers.items()}
+        groups = units.get("group")
+
+        problems = self.labels.problems()
+        for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
+            if where and not self.leave_out_bad:
+                problems.append(
+                    f"{reason} in {where}: correct the table, or leave these rows out with "
+                    f"--leave-out-bad (they are then listed in the result)"
+                )
+        for role, where in self.without.items():
+            if where:
+                problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
+        problems += self._id_problems(numbers)
+        of_usable = usable[rows]
+        carriers = self._carriers(rows[of_usable], codes[of_usable], groups)
+        kind = "patients (groups)" if groups is not None else "notes"
+        several = self.columns.separator is not None or len(self.columns.label) > 1
+        problems += class_problems(
+            carriers, kind, minimum_per_class, self.columns.positive, not several
+        )
+        warnings = repeated_texts(
+            np.concatenate(self.hashes)[usable],
+            numbers[usable],
+            label_marks(rows, codes, len(usable))[usable],
+        )
+        if problems:
+            raise InputError(problems + [f"(also) {warning}" for warning in warnings])
+
+        single = not several and bool((np.bincount(rows, minlength=len(usable)) == 1).all())
+        positive = self.columns.positive if single else None
+        return Notes(
+            ids=self.ids.finish(),
+            texts=self.texts.finish(),
+            labels=from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive),
+            groups=groups,
+            parts=units.get("split"),
+            characteristics={name: writer.finish() for name, writer in self.describing.items()},
+            source=source,
+            left_out=self.left_out,
+            warnings=warnings,
+        )
+
+    def _id_problems(self, numbers: NDArray[np.int64]) -> list[str]:
+        if self.columns.id is None:
+            return []
+        problems = []
+        if self.nameless:
+            problems.append(f"missing id (column {self.columns.id!r}) in {self.nameless}")
+        hashes = np.concatenate(self.id_hashes)
+        _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        nameless = hashes == pl.Series([""]).hash().item()
+        twice = RowNumbers()
+        twice.add(numbers[(counts[inverse] > 1) & ~nameless])
+        if twice:
+            problems.append(f"duplicate ids (column {self.columns.id!r}) in {twice}")
+        return problems
+
+    def _carriers(
+        self, rows: NDArray[np.int64], codes: NDArray[np.int64], groups: Texts | None
+    ) -> dict[str, int]:
+        """Notes, or patients if grouped, that carry each class."""
+        if groups is not None:
+            patients = _numbered(groups)
+            codes = np.unique(codes * len(patients) + patients[rows]) // len(patients)
+        counts = np.bincount(codes, minlength=len(self.labels.codes)).tolist()
+        named = len(self.columns.label) > 1
+        return {
+            name: count
+            for name, count in zip(self.labels.codes, counts, strict=True)
+            if count or named
+        }

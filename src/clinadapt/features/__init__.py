@@ -1,0 +1,1 @@
+"""Notes as numbers: tokens, cached encoder features, TF-IDF."""

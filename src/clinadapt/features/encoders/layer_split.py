@@ -1,0 +1,265 @@
+"""An encoder cut at a boundary: a prefix that is frozen, a suffix that trains.
+
+Any architecture with a list of layers is served. The library's own forward runs on a model in
+which the layers beyond the boundary are replaced by stand-ins: above it, they pass states through
+and the first one records what it is given (the prefix); below it, the first one returns the
+recorded states (the suffix). Masks, positions and local or global attention stay the model's own.
+"""
+
+import threading
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clinadapt.core.errors import InputError
+from clinadapt.neural.note_network import Batch
+
+# Layers' own plain attributes that a model's forward reads (ModernBERT picks its mask by one).
+PLAIN = (str, int, float, bool)
+
+
+def _copy_plain(layer: nn.Module, onto: nn.Module) -> None:
+    for name, value in vars(layer).items():
+        if isinstance(value, PLAIN) and name != "training":
+            setattr(onto, name, value)
+
+
+class Handed:
+    """A tensor that goes to a layer, or comes from it, beside its arguments.
+
+    Reading, each thread has its own: several read with one network. In training there is one for
+    all, because layers may be computed again by the thread of the backward pass.
+    """
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+        self._trained: Tensor | None = None
+
+    @property
+    def value(self) -> Tensor | None:
+        """What was handed over last, or None."""
+        return self._trained if torch.is_grad_enabled() else getattr(self._own, "value", None)
+
+    @value.setter
+    def value(self, value: Tensor | None) -> None:
+        if torch.is_grad_enabled():
+            self._trained = value
+        else:
+            self._own.value = value
+
+
+class StandIn(nn.Module):
+    """Takes the place of a layer: passes states through, or returns given ones.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        The layer that it replaces; its plain attributes are kept, its weights are not.
+    outputs : int
+        0 if such layers return a tensor, else the length of the tuple they return.
+    """
+
+    def __init__(self, layer: nn.Module, outputs: int) -> None:
+        super().__init__()
+        _copy_plain(layer, self)
+        self.outputs = outputs
+        self.given = Handed()
+        self.seen = Handed()
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return the given states if there are any, else what came in."""
+        self.seen.value = hidden_states
+        given = self.given.value
+        states = hidden_states if given is None else given
+        return (states,) + (None,) * (self.outputs - 1) if self.outputs else states
+
+
+class AdaptedLayer(nn.Module):
+    """A layer of the encoder with a structure after it.
+
+    Parameters
+    ----------
+    layer, structure : nn.Module
+    """
+
+    def __init__(self, layer: nn.Module, structure: nn.Module) -> None:
+        super().__init__()
+        _copy_plain(layer, self)
+        self.layer = layer
+        self.structure = structure
+        self.mask = Handed()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the layer, then the structure on its states [sequence, token, width]."""
+        output = self.layer(*args, **kwargs)
+        if isinstance(output, tuple):
+            return (self.structure(output[0], self.mask.value), *output[1:])
+        return self.structure(output, self.mask.value)
+
+
+def layer_list(model: nn.Module, count: int) -> tuple[str, nn.ModuleList]:
+    """Path and module of the model's list of `count` layers.
+
+    Raises
+    ------
+    InputError
+        The model has no such list.
+    """
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return path, module
+    raise InputError(
+        f"{type(model).__name__} has no list of {count} layers; encoders of one stack are served"
+    )
+
+
+def _outputs_of_layers(model: nn.Module, layers: nn.ModuleList) -> int:
+    """0 if the layers return a tensor, else the length of their tuple; seen on a tiny input."""
+    found: list[int] = []
+    hook = layers[0].register_forward_hook(
+        lambda module, args, output: found.append(len(output) if isinstance(output, tuple) else 0)
+    )
+    ids = torch.ones((1, 2), dtype=torch.int64, device=next(model.parameters()).device)
+    with hook, torch.inference_mode():
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    return found[0]
+
+
+class Prefix(nn.Module):
+    """The frozen part of an encoder, up to a boundary.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A whole model; changed in place.
+    layers : int
+        How many it has.
+    boundary : int
+        Layers that belong to the prefix, from 1 to `layers`. With all of them the states are the
+        model's own output, after any last norm.
+    """
+
+    def __init__(self, model: nn.Module, layers: int, boundary: int) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(False).eval()
+        self.recorder: StandIn | None = None
+        if boundary < layers:
+            _, stack = layer_list(model, layers)
+            outputs = _outputs_of_layers(model, stack)
+            for number in range(boundary, layers):
+                stack[number] = StandIn(stack[number], outputs)
+            recorder = stack[boundary]
+            assert isinstance(recorder, StandIn)
+            self.recorder = recorder
+
+    @torch.inference_mode()
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """States [sequence, token, width] at the boundary, for ids and mask [sequence, token]."""
+        return self.states(ids, mask.long())
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Like `forward`, as plain tensor operations on a mask of integers."""
+        output = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self.recorder is None:
+            return output
+        assert self.recorder.seen.value is not None
+        return self.recorder.seen.value
+
+
+class Suffix(nn.Module):
+    """The part of an encoder above a boundary, fed with states; or all of it, fed with ids.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A whole model; changed in place.
+    layers : int
+        How many it has.
+    boundary : int
+        Layers whose work was done before; 0 if the input is token ids.
+    """
+
+    def __init__(self, model: nn.Module, layers: int, boundary: int) -> None:
+        super().__init__()
+        self.model = model
+        path, self.stack = layer_list(model, layers)
+        self.path = path
+        self.boundary = boundary
+        self.source: StandIn | None = None
+        if boundary:
+            outputs = _outputs_of_layers(model, self.stack)
+            for number in range(boundary):
+                self.stack[number] = StandIn(self.stack[number], outputs)
+            source = self.stack[0]
+            assert isinstance(source, StandIn)
+            self.source = source
+            self._idle_below()
+
+    def _idle_below(self) -> None:
+        """Switch off dropout outside the layers: the embeddings' states are thrown away."""
+        inside = {module for layer in self.stack for module in layer.modules()}
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout) and module not in inside:
+                module.p = 0.0
+
+    def adapt(self, structures: list[nn.Module]) -> None:
+        """Put one structure after each of the top layers, the last after the last."""
+        start = len(self.stack) - len(structures)
+        for number, structure in enumerate(structures, start=start):
+            self.stack[number] = AdaptedLayer(self.stack[number], structure)
+
+    def tune(self, layers: int) -> None:
+        """Freeze all but the top `layers` layers and what follows them; all of them frees all.
+
+        Weights inserted before (structures, low-rank) are left as they are.
+        """
+        inserted = {
+            id(weight)
+            for layer in self.stack
+            if isinstance(layer, AdaptedLayer)
+            for weight in layer.structure.parameters()
+        }
+        top = list(self.stack)[len(self.stack) - layers :]
+        tuned = {id(weight) for layer in top for weight in layer.parameters()}
+        # Weights are listed in the order of the forward pass: what comes after the last layer's
+        # (a last norm) is tuned with it, what comes before the first (embeddings) only with all.
+        after_first = layers == len(self.stack)
+        for weight in self.model.parameters():
+            after_first = after_first or (layers > 0 and id(weight) in tuned)
+            weight.requires_grad_(after_first or id(weight) in inserted)
+
+    @property
+    def running(self) -> list[nn.Module]:
+        """The layers above the boundary."""
+        return list(self.stack)[self.boundary :]
+
+    def embeddings(self) -> list[nn.Parameter]:
+        """Weights before the first layer, if these are run at all."""
+        if self.boundary:
+            return []
+        inside = {id(weight) for weight in self.stack.parameters()}
+        # In the order of the forward pass: they come before the first layer's.
+        return list(takewhile(lambda weight: id(weight) not in inside, self.model.parameters()))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return hidden [sequence, token, width], mask, and an auxiliary loss of zero."""
+        mask = batch.mask.long()
+        self._tell_structures(batch.mask)
+        if self.source is None:
+            output = self.model(input_ids=batch.inputs, attention_mask=mask)
+        else:
+            states = batch.inputs.to(next(self.model.parameters()).dtype)
+            self.source.given.value = states
+            output = self.model(inputs_embeds=states, attention_mask=mask)
+            self.source.given.value = None
+        if not torch.is_grad_enabled():  # layers that are computed again in training ask for it
+            self._tell_structures(None)
+        hidden = output.last_hidden_state
+        return hidden, batch.mask, hidden.new_zeros((), dtype=torch.float32)
+
+    def _tell_structures(self, mask: Tensor | None) -> None:
+        for layer in self.stack:
+            if isinstance(layer, AdaptedLayer):
+                layer.mask.value = mask

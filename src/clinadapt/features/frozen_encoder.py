@@ -1,0 +1,115 @@
+"""Notes through the frozen prefix of an encoder: cached states for fitting, passing ones else."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clinadapt.core.device import Precision, compute_dtype
+from clinadapt.core.process_memory import give_back_freed
+from clinadapt.core.run_context import Context, session_cache
+from clinadapt.features.encoder_inference import Reader, token_chunks
+from clinadapt.features.encoders.backends import Backend, BackendChoice, choose, make_reader
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.note_sources import StateSource
+from clinadapt.features.state_cache import FeatureStore, live_states
+from clinadapt.features.tokenization import Cut, Tokens
+
+FEW_NOTES = 256  # whose memory serves the next notes, as of a server
+
+
+@dataclass
+class FrozenPrefix:
+    """The layers of an encoder below a boundary, and how they are run.
+
+    Parameters
+    ----------
+    encoder : PretrainedEncoder
+    boundary : int
+        Number of layers.
+    max_tokens : int
+    cut : {"head", "tail", "head+tail", "windows"}
+    precision : {"auto", "fp32", "bf16"}
+    backend : {"auto", "torch", "openvino"}
+    """
+
+    encoder: PretrainedEncoder
+    boundary: int
+    max_tokens: int
+    cut: Cut
+    precision: Precision
+    backend: BackendChoice
+    _reader: Reader | None = field(default=None, init=False, repr=False)
+
+    def cached(
+        self, parts: Sequence[Sequence[str]], context: Context, device: torch.device
+    ) -> list[StateSource]:
+        """One source a part, in one pass through the cache of the context.
+
+        Parameters
+        ----------
+        parts : sequence of (sequence of str)
+            Those that are empty have no source.
+        context : Context
+        device : torch.device
+        """
+        counts: list[NDArray[np.int64]] = []
+        total = sum(map(len, parts))
+
+        def chunks() -> Iterator[Tokens]:
+            for tokens in chain(*(self._chunks(part, context) for part in parts)):
+                counts.append(np.diff(tokens.first))
+                yield tokens
+
+        coming = chunks()
+        head = next(coming)  # the backend is chosen with the notes at hand
+        store = FeatureStore(context.cache or session_cache())
+        cached = store.backend(self.encoder, self.boundary, device, self.precision)
+        backend = self._choose(head, device, cached)
+        states = store.states(
+            self.encoder,
+            self.boundary,
+            chain([head], coming),
+            device,
+            self.precision,
+            backend,
+            lambda done: context.progress("encode", done, total),
+        )
+        context.ledger.encode_seconds += states.encode_seconds
+        context.ledger.encoded += states.encoded
+        context.ledger.reused += states.reused
+        context.ledger.backend = backend
+        first = np.r_[0, np.cumsum(np.concatenate(counts))]
+        ends = np.cumsum([0, *map(len, parts)])
+        return [
+            StateSource(*states.part(first, int(start), int(end)))
+            for start, end in pairwise(ends)
+            if end > start
+        ]
+
+    def passing(
+        self, texts: Sequence[str], context: Context, device: torch.device
+    ) -> Iterator[StateSource]:
+        """Sources of some thousand notes each, whose states are kept nowhere."""
+        for tokens in self._chunks(texts, context):
+            if self._reader is None:  # loaded once, for all calls
+                dtype = compute_dtype(self.precision, device)
+                backend = self._choose(tokens, device)
+                self._reader = make_reader(backend, self.encoder, self.boundary, dtype, device)
+            yield StateSource(live_states(self._reader, tokens, device), tokens.first)
+            if len(tokens.first) > FEW_NOTES:
+                give_back_freed()
+
+    def _chunks(self, texts: Sequence[str], context: Context) -> Iterator[Tokens]:
+        for tokens in token_chunks(self.encoder.tokenizer, texts, self.max_tokens, self.cut):
+            context.ledger.cut_notes += tokens.cut
+            yield tokens
+
+    def _choose(
+        self, sample: Tokens, device: torch.device, cached: Backend | None = None
+    ) -> Backend:
+        dtype = compute_dtype(self.precision, device)
+        return choose(self.backend, self.encoder, self.boundary, dtype, device, sample, cached)

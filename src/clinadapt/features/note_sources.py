@@ -1,0 +1,96 @@
+"""Where a network's batches come from: token ids, cached states, or one vector a note.
+
+A source knows the length of each note, for batching, and makes a `Batch` of any of its notes
+without Python work for each note.
+"""
+
+import tempfile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clinadapt.features.encoder_inference import pad
+from clinadapt.features.state_cache import States
+from clinadapt.features.tokenization import Tokens
+from clinadapt.neural.note_network import Batch
+from clinadapt.neural.pooling_head import Pooling, merge_windows, pool
+from clinadapt.neural.training.batch_sources import IN_MEMORY_BYTES, VectorSource
+
+NOTES_AT_ONCE = 256
+
+
+def _sequences(
+    first: NDArray[np.int64], notes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Tensor]:
+    """Sequences of some notes, and the position of each one's note in `notes`."""
+    counts = first[notes + 1] - first[notes]
+    owner = np.repeat(np.arange(len(notes)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return first[notes][owner] + within, torch.from_numpy(owner)
+
+
+def _note_lengths(lengths: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.add.reduceat(lengths, first[:-1])
+
+
+class TokenSource:
+    """Notes as token ids.
+
+    Parameters
+    ----------
+    tokens : Tokens
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self.lengths = _note_lengths(tokens.lengths, tokens.first)
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return notes as padded ids [sequence, token]."""
+        sequences, owner = _sequences(self.tokens.first, notes)
+        ids, mask = pad(self.tokens, sequences)
+        return Batch(ids, mask, owner, len(notes))
+
+
+class StateSource:
+    """Notes as cached states.
+
+    Parameters
+    ----------
+    states : States
+        Of all sequences.
+    first : ndarray of int64, shape [note + 1]
+        First sequence of each note.
+    """
+
+    def __init__(self, states: States, first: NDArray[np.int64]) -> None:
+        self.states = states
+        self.first = first
+        self.lengths = _note_lengths(states.length, first)
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return notes as padded states [sequence, token, width]."""
+        sequences, owner = _sequences(self.first, notes)
+        hidden, mask = self.states.gather(sequences)
+        return Batch(hidden, mask, owner, len(notes))
+
+    def pooled(self, how: Pooling) -> "VectorSource":
+        """One vector a note, for what acts after pooling and need not read tokens again."""
+        order = np.argsort(self.lengths, kind="stable")
+        vectors = _room_for(len(order), self.states.width)
+        for start in range(0, len(order), NOTES_AT_ONCE):
+            notes = order[start : start + NOTES_AT_ONCE]
+            batch = self.batch(notes)
+            pooled = pool(batch.inputs.float(), batch.mask, how)
+            vectors[notes] = merge_windows(pooled, batch.note, batch.notes).numpy()
+        return VectorSource(vectors)
+
+
+def _room_for(notes: int, width: int) -> NDArray[np.float32]:
+    """Vectors to be filled; if they are many, in a file that goes with the process."""
+    shape = (notes, width)
+    if 4 * notes * width < IN_MEMORY_BYTES:
+        return np.empty(shape, dtype=np.float32)
+    return np.memmap(tempfile.TemporaryFile(), dtype=np.float32, mode="w+", shape=shape)

@@ -1,0 +1,1 @@
+"""Modules of the networks, adapters and the training loop."""

@@ -1,0 +1,76 @@
+"""Adapter structures: small modules that turn frozen token states into useful ones.
+
+The contract is a signature, not a base class::
+
+    forward(hidden: [note, token, width], mask: [note, token]) -> [note, token, width]
+
+The constructor takes ``width`` first; every other parameter has a default, and ``inner`` is the
+inner width where there is one. Padding content never changes the result. A structure may offer
+``mean(hidden, mask) -> [note, width]``, the mean of its forward over each note's real tokens,
+where that costs less than the forward (padding is finite there). To add a structure,
+write its file and add one line to `STRUCTURES`; the contract tests run over the registry.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from clinadapt.core import param_validation
+from clinadapt.neural.adapters.bottleneck import Bottleneck
+from clinadapt.neural.adapters.gated_residual import GatedResidual
+from clinadapt.neural.adapters.identity import Identity
+from clinadapt.neural.adapters.lightweight import Lightweight
+from clinadapt.neural.adapters.tiny_attention import TinyAttention
+
+STRUCTURES: dict[str, Callable[..., nn.Module]] = {
+    "none": Identity,
+    "bottleneck": Bottleneck,
+    "lightweight": Lightweight,
+    "tiny_attention": TinyAttention,
+    "gated_residual": GatedResidual,
+}
+
+
+def option_problems(name: str, options: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with the options of a structure of the registry."""
+    structure = STRUCTURES[name]
+    assert isinstance(structure, type)
+    return param_validation.problems(structure, {"width": 1, **options})
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of weights of a module."""
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def match_inner(name: str, width: int, parameters: int, **options: Any) -> int:
+    """Inner width at which a structure has as nearly as possible a given number of weights.
+
+    Parameters
+    ----------
+    name : str
+        A structure with an ``inner`` parameter.
+    width : int
+        Width of the states.
+    parameters : int
+        Wanted number of weights.
+
+    Returns
+    -------
+    int
+        At least 1. Counts grow with the inner width, so the search is by bisection.
+    """
+
+    def size(inner: int) -> int:
+        with torch.device("meta"):
+            return count_parameters(STRUCTURES[name](width, inner=inner, **options))
+
+    low, high = 1, 2
+    while size(high) < parameters:
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if size(middle) < parameters else (low, middle)
+    return min((low, high), key=lambda inner: abs(size(inner) - parameters))

@@ -1,0 +1,106 @@
+"""From token states to class scores: pooling over the note, then a linear head."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from clinadapt.neural.dropout import Dropout
+
+Pooling = Literal["mean", "first", "last", "max"]
+
+
+def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
+    """One state a sequence.
+
+    Parameters
+    ----------
+    hidden : Tensor, shape [sequence, token, width]
+    mask : Tensor of bool, shape [sequence, token]
+        True at real tokens, which come first.
+    how : {"mean", "first", "last", "max"}
+        "first" is the classification token of BERT-like encoders; "last" suits decoders, in which
+        only the last token has seen the whole note.
+
+    Returns
+    -------
+    Tensor, shape [sequence, width]
+    """
+    if how == "first":
+        return hidden[:, 0]
+    if how == "last":
+        last = mask.sum(dim=1) - 1
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+    if how == "max":
+        return hidden.masked_fill(~mask[..., None], float("-inf")).amax(dim=1)
+    return masked_mean(hidden.masked_fill(~mask[..., None], 0.0), mask)
+
+
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the real tokens of each sequence.
+
+    Parameters
+    ----------
+    hidden : Tensor, shape [sequence, token, width]
+        Padding may hold anything finite.
+    mask : Tensor of bool, shape [sequence, token]
+
+    Returns
+    -------
+    Tensor, shape [sequence, width]
+        In fp32.
+    """
+    # A product with zeros and ones reads the states once and adds up in fp32.
+    total = torch.bmm(mask[:, None].to(hidden.dtype), hidden)[:, 0]
+    return total.float() / mask.sum(dim=1, keepdim=True)
+
+
+def merge_windows(pooled: Tensor, note: Tensor, notes: int) -> Tensor:
+    """Mean over the windows of each note.
+
+    Parameters
+    ----------
+    pooled : Tensor, shape [sequence, width]
+    note : Tensor of int64, shape [sequence]
+        Number of the note that each sequence is a window of.
+    notes : int
+
+    Returns
+    -------
+    Tensor, shape [note, width]
+    """
+    if notes == len(pooled):
+        return pooled
+    total = pooled.new_zeros(notes, pooled.shape[1]).index_add(0, note, pooled)
+    return total / torch.bincount(note, minlength=notes)[:, None]
+
+
+class Head(nn.Module):
+    """Dropout and a linear layer, with a hidden layer of `inner` units if that is not 0.
+
+    Parameters
+    ----------
+    width : int
+        Width of the pooled state.
+    classes : int
+    inner : int
+        Units of a ReLU layer before the output; the Keras example of a small Transformer has 20.
+    dropout : float
+    """
+
+    def __init__(self, width: int, classes: int, inner: int = 0, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.hidden = nn.Linear(width, inner) if inner else None
+        self.out = nn.Linear(inner or width, classes)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Map pooled states [note, width] to class scores (logits) [note, class]."""
+        if torch.is_autocast_enabled(pooled.device.type):
+            # A row a note: in 16 bit, casts would cost more than products this small save.
+            with torch.autocast(pooled.device.type, enabled=False):
+                return self.forward(pooled)
+        state = self.dropout(pooled.float())
+        if self.hidden is not None:
+            state = self.dropout(self.hidden(state).relu())
+        return self.out(state)

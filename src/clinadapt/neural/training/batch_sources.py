@@ -1,0 +1,68 @@
+"""Batches for training and prediction."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from clinadapt.neural.note_network import Batch
+
+IN_MEMORY_BYTES = 2**27
+
+
+class Source(Protocol):
+    """Notes that can be batched."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each note [note]."""
+        ...
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return some notes as a batch, in the given order."""
+        ...
+
+
+class VectorSource:
+    """Notes as one vector each, seen by a network as notes of one token.
+
+    Parameters
+    ----------
+    vectors : Tensor or ndarray of float32, shape [note, width]
+    """
+
+    def __init__(self, vectors: Tensor | NDArray[np.float32]) -> None:
+        self.vectors = torch.as_tensor(vectors)
+        self.lengths = np.ones(len(vectors), dtype=np.int64)
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return notes as states [note, 1, width]."""
+        return one_token_each(self.vectors[torch.from_numpy(notes)])
+
+
+class SparseSource:
+    """Notes as rows of a sparse matrix, made dense a batch at a time.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse.csr_matrix, shape [note, feature]
+    """
+
+    def __init__(self, matrix: sparse.csr_matrix) -> None:
+        self.matrix = matrix
+        self.lengths = np.ones(matrix.shape[0], dtype=np.int64)
+
+    def batch(self, notes: NDArray[np.int64]) -> Batch:
+        """Return notes as states [note, 1, feature]."""
+        dense = self.matrix[notes].toarray().astype(np.float32, copy=False)
+        return one_token_each(torch.from_numpy(dense))
+
+
+def one_token_each(vectors: Tensor) -> Batch:
+    """Notes as states [note, 1, width], of vectors [note, width]."""
+    notes = len(vectors)
+    mask = torch.ones(notes, 1, dtype=torch.bool)
+    return Batch(vectors[:, None], mask, torch.arange(notes), notes)
