@@ -20,10 +20,11 @@ import labelled
 import numpy as np
 import torch
 
-from clinadapt import NoteClassifier, PretrainedModel, metrics
-from clinadapt.comparison import Scores
+from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.core.device import environment
 from clinadapt.data.split import make_split, thinned
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.paired_comparison import Scores
 from clinadapt.export.agreement import make_candidates, measure
 
 HEADING = """\

@@ -16,9 +16,9 @@ import labelled
 import numpy as np
 
 from clinadapt import Study
-from clinadapt.comparison import corrected, difference
 from clinadapt.data.notes import Notes
-from clinadapt.evidence import Entrant, Evidence
+from clinadapt.evaluation.paired_comparison import corrected, difference
+from clinadapt.evaluation.recommendation import Entrant, Evidence
 
 DESIGN = Path(__file__).parent / "paper.toml"
 STRUCTURES = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")

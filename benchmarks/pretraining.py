@@ -30,8 +30,8 @@ from clinadapt.data.notes import read_notes
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.pretraining.corpus import read_corpus, read_excluded
-from clinadapt.pretraining.make import make_encoder
-from clinadapt.pretraining.sizes import SIZES
+from clinadapt.pretraining.model_sizes import SIZES
+from clinadapt.pretraining.pretrain import make_encoder
 
 FOLDS = 5
 MAX_TOKENS = 256

@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from simulated import draw, f1, labels_of, predictions
 
-from clinadapt.comparison import Scores
+from clinadapt.evaluation.paired_comparison import Scores
 
 TRUTH_PATIENTS = 300_000
 NOISE_ROWS = [

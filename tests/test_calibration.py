@@ -5,7 +5,8 @@ import pytest
 from scipy import special
 from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_score
 
-from clinadapt.calibration import (
+from clinadapt.data.labels import from_sets, from_single
+from clinadapt.evaluation.calibration import (
     brier_parts,
     events_of,
     fit_temperature,
@@ -14,7 +15,6 @@ from clinadapt.calibration import (
     reliability,
     with_temperature,
 )
-from clinadapt.data.labels import from_sets, from_single
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from clinadapt.comparison import Scores, mcnemar
-from clinadapt.metrics import resample_weights
+from clinadapt.evaluation.metrics import resample_weights
+from clinadapt.evaluation.paired_comparison import Scores, mcnemar
 
 PATIENTS = 60
 STUDIES = 300

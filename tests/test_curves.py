@@ -8,11 +8,11 @@ import pytest
 from simulated import labels_of, predictions
 
 from clinadapt import Study
-from clinadapt.curves import Curves, Grower, Size
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.split import make_split, thinned
 from clinadapt.data.synthetic.generator import generate
+from clinadapt.evaluation.learning_curves import Curves, Grower, Size
 
 NOTES = (50, 100, 200, 400, 800, 1600)
 TEST_NOTES, DRAWS = 3_000, 3

@@ -10,17 +10,17 @@ from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.core.errors import InputError
 from clinadapt.features.encoders.pretrained import PretrainedEncoder, open_encoder
 from clinadapt.pretraining.corpus import read_corpus
-from clinadapt.pretraining.distilled import (
+from clinadapt.pretraining.distillation import (
     DistilledTokens,
     correlation,
     load_teacher,
     same_tokens,
 )
-from clinadapt.pretraining.make import make_encoder
-from clinadapt.pretraining.masked import MaskedTokens
-from clinadapt.pretraining.opened import open_tokenizer
-from clinadapt.pretraining.packed import pack
-from clinadapt.pretraining.sizes import new_config
+from clinadapt.pretraining.masked_lm import MaskedTokens
+from clinadapt.pretraining.model_sizes import new_config
+from clinadapt.pretraining.packing import pack
+from clinadapt.pretraining.pretrain import make_encoder
+from clinadapt.pretraining.special_tokens import open_tokenizer
 from clinadapt.pretraining.trainer import Recipe, Trainer
 
 LENGTH = 32

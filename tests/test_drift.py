@@ -17,10 +17,10 @@ from clinadapt.core.errors import InputError
 from clinadapt.data.labels import from_single
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.drift.compare import find_drift
-from clinadapt.drift.histogram import Counts, compare, count, count_values, edges_of
 from clinadapt.drift.readings import count_words, general_words, readings, words_of
 from clinadapt.drift.reference import Reference
 from clinadapt.drift.words import headline, verdict
+from clinadapt.evaluation.binned_counts import Counts, compare, count, count_values, edges_of
 
 ALARMS = ("moderate", "large")
 

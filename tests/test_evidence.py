@@ -7,7 +7,7 @@ import pytest
 from simulated import draw, f1, labels_of, predictions
 
 from clinadapt.data.labels import from_sets, from_single
-from clinadapt.evidence import CONSTANT, Entrant, Evidence, constant_answer
+from clinadapt.evaluation.recommendation import CONSTANT, Entrant, Evidence, constant_answer
 
 PLAIN = {"encoder": "e", "structure": "none", "tuned_layers": 0, "epochs": None}
 ROWS = {

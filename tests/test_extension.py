@@ -10,12 +10,17 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.data.text_store import Texts
 from clinadapt.features.encoders.pretrained import PretrainedEncoder, quiet
-from clinadapt.pretraining import extension, trainer
+from clinadapt.pretraining import trainer, vocabulary_extension
 from clinadapt.pretraining.corpus import read_corpus
-from clinadapt.pretraining.extension import add_words, choose_words, tokens_per_word, widen
-from clinadapt.pretraining.make import make_encoder
-from clinadapt.pretraining.opened import open_tokenizer
+from clinadapt.pretraining.pretrain import make_encoder
+from clinadapt.pretraining.special_tokens import open_tokenizer
 from clinadapt.pretraining.trainer import Recipe
+from clinadapt.pretraining.vocabulary_extension import (
+    add_words,
+    choose_words,
+    tokens_per_word,
+    widen,
+)
 
 LENGTH = 32
 FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=3e-3, device="cpu")
@@ -197,7 +202,7 @@ def test_killed_it_goes_on_with_the_same_words(more, begun, corpus, tmp_path, mo
         with pytest.raises(KilledError):
             go_on(begun, corpus, out, progress=kill_at(step))
         # The tokenizer is there: words are not chosen again.
-        monkeypatch.setattr(extension, "choose_words", None)
+        monkeypatch.setattr(vocabulary_extension, "choose_words", None)
     assert (out / "training" / "checkpoint.pt").is_file()
     killed = go_on(begun, corpus, out)
     _, whole = more

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from clinadapt import metrics
 from clinadapt.data.labels import Labels
+from clinadapt.evaluation import metrics
 
 TASKS = ("binary", "multiclass", "multilabel")
 TOLERANCE = {"rtol": 0, "atol": 1e-12}

@@ -23,13 +23,13 @@ from clinadapt.data.text_store import Texts
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.pretraining.bag_of_words import BagOfWords, bags_of, inverse_frequency
 from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
-from clinadapt.pretraining.make import make_encoder
-from clinadapt.pretraining.masked import IGNORED, MaskedTokens, Masking
-from clinadapt.pretraining.opened import open_tokenizer
-from clinadapt.pretraining.packed import pack
-from clinadapt.pretraining.sizes import new_config
+from clinadapt.pretraining.masked_lm import IGNORED, MaskedTokens, Masking
+from clinadapt.pretraining.model_sizes import new_config
+from clinadapt.pretraining.packing import pack
+from clinadapt.pretraining.pretrain import make_encoder
+from clinadapt.pretraining.special_tokens import open_tokenizer
+from clinadapt.pretraining.tokenizer_training import learn_vocabulary
 from clinadapt.pretraining.trainer import Recipe, Trainer, share_of_rate
-from clinadapt.pretraining.vocabulary import learn_vocabulary
 
 LENGTH = 32
 FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=2e-3)
@@ -295,8 +295,8 @@ from pathlib import Path
 from clinadapt.pretraining import trainer
 from clinadapt.pretraining.bag_of_words import BagOfWords, bags_of, inverse_frequency
 from clinadapt.pretraining.corpus import read_corpus
-from clinadapt.pretraining.make import make_encoder
-from clinadapt.pretraining.sizes import new_config
+from clinadapt.pretraining.pretrain import make_encoder
+from clinadapt.pretraining.model_sizes import new_config
 from clinadapt.pretraining.trainer import Recipe
 trainer.CHECKPOINT_SECONDS = 0.2
 corpus = read_corpus(sys.argv[1])

@@ -15,7 +15,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.site_split import hold_out, site_names
-from clinadapt.sites import pool
+from clinadapt.evaluation.random_effects import pool
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from simulated import draw, f1, labels_of, predictions
 
-from clinadapt import metrics, subgroups
 from clinadapt.data.text_store import Texts
-from clinadapt.subgroups import LENGTH, OTHER, UNKNOWN, compare_subgroups, levels_of
+from clinadapt.evaluation import metrics, subgroups
+from clinadapt.evaluation.subgroups import LENGTH, OTHER, UNKNOWN, compare_subgroups, levels_of
 
 
 def levels(**columns):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from clinadapt.data.labels import Labels
-from clinadapt.threshold import Threshold, best_score, choose
+from clinadapt.evaluation.threshold import Threshold, best_score, choose
 
 
 def binary(positive, score):

@@ -22,9 +22,9 @@ from clinadapt.data.synthetic.generator import generate
 from clinadapt.data.text_store import Texts
 from clinadapt.design import expand, load_design
 from clinadapt.families.scratch import ScratchModel
-from clinadapt.pretraining import vectors as module
+from clinadapt.pretraining import subword_vectors as module
 from clinadapt.pretraining.corpus import read_corpus
-from clinadapt.pretraining.vectors import (
+from clinadapt.pretraining.subword_vectors import (
     VECTORS_FILE,
     WINDOW,
     Vectors,

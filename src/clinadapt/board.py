@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from clinadapt import metrics, results, subgroups
+from clinadapt import results
 from clinadapt.cells import CellFolders
-from clinadapt.comparison import Predictions
 from clinadapt.core import atomic_files
-from clinadapt.curves import Curves, Grower, Size
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.design import Cell
-from clinadapt.evidence import Entrant, Evidence
+from clinadapt.evaluation import metrics, subgroups
+from clinadapt.evaluation.learning_curves import Curves, Grower, Size
+from clinadapt.evaluation.paired_comparison import Predictions
+from clinadapt.evaluation.recommendation import Entrant, Evidence
 
 SPENT = ("encoded_sequences", "reused_sequences", "encode_seconds")
 

@@ -23,8 +23,8 @@ from clinadapt.classifier import NoteClassifier
 from clinadapt.core import safe_files
 from clinadapt.core.errors import ClinadaptError, InputError, describe_unexpected
 from clinadapt.drift.reference import Reference
+from clinadapt.evaluation.threshold import Threshold
 from clinadapt.families.exported import ExportedModel, load_fitted
-from clinadapt.threshold import Threshold
 
 FORMAT = 2
 MODEL_FOLDER = "model"

@@ -21,9 +21,9 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval, Len
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clinadapt import metrics
 from clinadapt.core import safe_files
 from clinadapt.core.errors import InputError
+from clinadapt.evaluation import metrics
 from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 from clinadapt.features.encoders import config_checks
 

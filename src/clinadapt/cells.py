@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from clinadapt import metrics, results
+from clinadapt import results
 from clinadapt.core import atomic_files
 from clinadapt.design import Cell, Row, identity
+from clinadapt.evaluation import metrics
 
 FORMAT = 1
 

@@ -9,13 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from clinadapt import families, metrics, threshold
+from clinadapt import families
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data import labels as labelling
 from clinadapt.data.labels import Labels
 from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
+from clinadapt.evaluation import metrics, threshold
 from clinadapt.families.logistic import TfidfLogistic
 
 if TYPE_CHECKING:

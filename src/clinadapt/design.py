@@ -19,7 +19,7 @@ from clinadapt.families.stacked import StackedModel
 from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.features.tokenization import Cut
-from clinadapt.pretraining.vectors import Vectors
+from clinadapt.pretraining.subword_vectors import Vectors
 
 BUILT_IN = Path(__file__).parent / "studies"
 FORMAT = 1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt import metrics, results
+from clinadapt import results
 from clinadapt.bundle import save_bundle
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core import resources
@@ -22,6 +22,7 @@ from clinadapt.data.notes import Notes
 from clinadapt.data.split import PARTS, Split
 from clinadapt.data.summary import summarize
 from clinadapt.design import Cell, identity
+from clinadapt.evaluation import metrics
 
 CHECKPOINT = "checkpoint.pt"
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clinadapt import metrics
 from clinadapt.data.labels import Labels
+from clinadapt.evaluation import metrics
 
 CELLS = "cells"
 RESULT = "result.json"

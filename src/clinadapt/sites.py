@@ -13,64 +13,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from clinadapt import metrics
 from clinadapt.board import Board
-from clinadapt.comparison import SIGNIFICANCE, Difference, Floats, corrected, difference
-from clinadapt.evidence import Evidence
-
-LEAST_FOR_NEW = 3  # sites, for an interval that a new one should lie in
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """Scores of several sites as one.
-
-    Attributes
-    ----------
-    value, low, high : float
-        Mean over sites, weighted by random effects, with its 95 % interval.
-    between : float
-        Standard deviation of the true scores between sites.
-    new_low, new_high : float
-        Where the score of a new site should lie, in 95 of 100 cases; NaN with fewer than 3 sites.
-    """
-
-    value: float
-    low: float
-    high: float
-    between: float
-    new_low: float
-    new_high: float
-
-
-def pool(values: Floats, errors: Floats) -> Pooled:
-    """Pool scores of sites by random effects.
-
-    Parameters
-    ----------
-    values, errors : ndarray of float64, shape [site]
-        Score of each site and its standard error. An error of zero, as of a small site that is
-        all right or all wrong, is taken for the largest.
-    """
-    sites, nan = len(values), float("nan")
-    if not sites or not errors.max():
-        value = float(values.mean()) if sites else nan
-        return Pooled(value, nan, nan, nan, nan, nan)
-    errors = np.where(errors > 0, errors, errors.max())
-    fixed = 1 / errors**2
-    mean = float(fixed @ values / fixed.sum())
-    heterogeneity = float(fixed @ (values - mean) ** 2)
-    scale = float(fixed.sum() - (fixed**2).sum() / fixed.sum())
-    variance = max(0.0, (heterogeneity - (sites - 1)) / scale) if sites > 1 else 0.0
-    weights = 1 / (errors**2 + variance)
-    value, error = float(weights @ values / weights.sum()), float(weights.sum() ** -0.5)
-    half = float(stats.norm.ppf(1 - SIGNIFICANCE / 2)) * error
-    wide = nan
-    if sites >= LEAST_FOR_NEW:
-        wide = float(stats.t.ppf(1 - SIGNIFICANCE / 2, sites - 2)) * (variance + error**2) ** 0.5
-    return Pooled(value, value - half, value + half, variance**0.5, value - wide, value + wide)
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.paired_comparison import (
+    Difference,
+    Floats,
+    corrected,
+    difference,
+)
+from clinadapt.evaluation.random_effects import Pooled, pool
+from clinadapt.evaluation.recommendation import Evidence
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt import bundle as bundles
-from clinadapt import metrics, results
+from clinadapt import results
 from clinadapt.board import Board
 from clinadapt.bundle_checks import RECORD
 from clinadapt.cells import FORMAT, CellFolders
@@ -39,6 +39,7 @@ from clinadapt.data.split import Split, make_split, save_split
 from clinadapt.data.summary import describe, summarize
 from clinadapt.design import Cell, Design, expand, load_design
 from clinadapt.energy import Meter
+from clinadapt.evaluation import metrics
 from clinadapt.fitting import CHECKPOINT, Material, fit_cell
 from clinadapt.neural.training.loop import forget
 from clinadapt.plan import Budget, make_plan, read_plan

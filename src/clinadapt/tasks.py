@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from clinadapt import metrics, results
+from clinadapt import results
 from clinadapt.core import atomic_files
 from clinadapt.core.errors import InputError
+from clinadapt.evaluation import metrics
 
 TASKS = "tasks.json"
 

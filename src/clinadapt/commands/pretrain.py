@@ -88,9 +88,9 @@ def pretrain(
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
-        from clinadapt.pretraining.make import make_encoder
+        from clinadapt.pretraining.pretrain import make_encoder
+        from clinadapt.pretraining.subword_vectors import make_vectors
         from clinadapt.pretraining.trainer import Recipe
-        from clinadapt.pretraining.vectors import make_vectors
         from clinadapt.terminal import (
             print_corpus,
             print_pretraining,

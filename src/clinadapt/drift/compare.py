@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from clinadapt import metrics
 from clinadapt.classifier import NoteClassifier
-from clinadapt.comparison import SIGNIFICANCE, holm
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels
-from clinadapt.drift.histogram import Comparison, Counts, compare, count_values
 from clinadapt.drift.readings import count_words, readings
 from clinadapt.drift.reference import (
     Measured,
@@ -31,6 +28,9 @@ from clinadapt.drift.reference import (
     performance_names,
     scores_of,
 )
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.binned_counts import Comparison, Counts, compare, count_values
+from clinadapt.evaluation.paired_comparison import SIGNIFICANCE, holm
 
 Verdict = Literal["none", "slight", "moderate", "large"]
 Kind = Literal["notes", "scores", "words", "classes"]

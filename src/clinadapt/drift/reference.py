@@ -13,11 +13,11 @@ from annotated_types import Interval, Len
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
-from clinadapt import metrics
 from clinadapt.core import safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels
-from clinadapt.drift.histogram import Counts, count, count_values, edges_of
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.binned_counts import Counts, count, count_values, edges_of
 
 if TYPE_CHECKING:
     from clinadapt.classifier import NoteClassifier

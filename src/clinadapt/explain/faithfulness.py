@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
+from clinadapt.evaluation.metrics import Score, bootstrap
 from clinadapt.explain import Explanation
 from clinadapt.explain.words import Span
-from clinadapt.metrics import Score, bootstrap
 
 SHARE = 0.1
 DRAWS = 10

@@ -11,15 +11,15 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from clinadapt import metrics
 from clinadapt.core import safe_files
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.threshold import best_score
 from clinadapt.features.tokenization import Cut, Tokens, tokenize
 from clinadapt.neural.training.batch_sources import Source
 from clinadapt.neural.training.loop import Recipe, Validation, train
 from clinadapt.neural.training.losses import ClassLoss, ClassWeight
-from clinadapt.threshold import best_score
 
 WEIGHTS_FILE = "model.safetensors"
 

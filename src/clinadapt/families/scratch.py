@@ -29,7 +29,7 @@ from clinadapt.neural.training.loop import Recipe, run
 from clinadapt.neural.training.losses import ClassWeight
 from clinadapt.neural.training.memory_budget import Economy, Footprint, choose_economy, measure
 from clinadapt.neural.transformer import Transformer
-from clinadapt.pretraining.vectors import Vectors
+from clinadapt.pretraining.subword_vectors import Vectors
 
 ENCODERS = {"transformer": Transformer, "moe": MoETransformer}
 TOKENIZER_FILE = "tokenizer.json"
@@ -49,7 +49,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
     vocabulary : int
         Largest number of sub-words.
     vectors : str, optional
-        Folder that `clinadapt.pretraining.vectors.make_vectors` wrote: its tokenizer is taken, and
+        Folder that `clinadapt.pretraining.subword_vectors.make_vectors` wrote: its tokenizer is taken, and
         its vectors, cut to the encoder's width, are the first token embeddings, tuned on.
     max_tokens : int
     cut : {"head", "tail", "head+tail", "windows"}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clinadapt.pretraining.masked import MaskedTokens
+from clinadapt.pretraining.masked_lm import MaskedTokens
 
 SEQUENCES_AT_ONCE = 4096
 

@@ -22,7 +22,7 @@ from torch import nn
 from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
-from clinadapt.pretraining.masters import MasterWeights
+from clinadapt.pretraining.mixed_precision import MasterWeights
 
 Sequences = NDArray[np.uint16 | np.uint32]
 WARM_UP = 0.06

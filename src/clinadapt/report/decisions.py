@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt import calibration, metrics
 from clinadapt.data.labels import Labels
+from clinadapt.evaluation import calibration, metrics
 from clinadapt.report.drawing import COLOURS, Figure, figure, guide, line, rounded, unit_square
 from clinadapt.report.load import Study
 
@@ -21,7 +21,7 @@ class Meaning:
 
     Attributes
     ----------
-    parts : clinadapt.calibration.BrierParts
+    parts : clinadapt.evaluation.calibration.BrierParts
         On the test notes.
     temperature : float, optional
         Fitted on the validation notes; None where there are none.

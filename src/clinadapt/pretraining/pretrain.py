@@ -16,13 +16,13 @@ from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.features.encoders.pretrained import open_encoder, quiet
 from clinadapt.pretraining.bag_of_words import BagOfWords
-from clinadapt.pretraining.beginning import Beginning
-from clinadapt.pretraining.card import encoder_card
 from clinadapt.pretraining.corpus import Corpus
-from clinadapt.pretraining.distilled import DistilledTokens, load_teacher
-from clinadapt.pretraining.masked import MaskedTokens
-from clinadapt.pretraining.packed import pack
-from clinadapt.pretraining.replaced import ReplacedTokens
+from clinadapt.pretraining.distillation import DistilledTokens, load_teacher
+from clinadapt.pretraining.encoder_card import encoder_card
+from clinadapt.pretraining.initialisation import Beginning
+from clinadapt.pretraining.masked_lm import MaskedTokens
+from clinadapt.pretraining.packing import pack
+from clinadapt.pretraining.replaced_token_detection import ReplacedTokens
 from clinadapt.pretraining.trainer import Recipe, Sequences, Trainer
 
 OBJECTIVES = ("bag", "masked", "replaced")
@@ -60,7 +60,7 @@ def make_encoder(
     objective : {"bag", "masked", "replaced"}, optional
         Default "bag"; a teacher is one of its own.
     size : str
-        See `clinadapt.pretraining.sizes.SIZES`.
+        See `clinadapt.pretraining.model_sizes.SIZES`.
     vocabulary : int
         Sub-words of a new tokenizer.
     length : int
@@ -71,11 +71,11 @@ def make_encoder(
     progress : callable
     teacher : str, optional
         Known name, hub id or folder of an encoder to agree with, see
-        `clinadapt.pretraining.distilled`. A new encoder takes its tokenizer; one that is gone on
+        `clinadapt.pretraining.distillation`. A new encoder takes its tokenizer; one that is gone on
         from has it already.
     add_words : int
         At most, as tokens of their own, to the tokenizer of the encoder that is gone on from, see
-        `clinadapt.pretraining.extension`.
+        `clinadapt.pretraining.vocabulary_extension`.
 
     Returns
     -------

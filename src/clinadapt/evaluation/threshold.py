@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt import metrics
 from clinadapt.data.labels import Labels, Task
+from clinadapt.evaluation import metrics
 
 CANDIDATES = 200
 

@@ -37,7 +37,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.text_store import Texts
 from clinadapt.pretraining.corpus import Corpus
-from clinadapt.pretraining.vocabulary import learn_vocabulary
+from clinadapt.pretraining.tokenizer_training import learn_vocabulary
 
 WINDOW = 5
 SMOOTHING = 0.75

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from clinadapt import metrics
 from clinadapt.data.labels import Labels
+from clinadapt.evaluation import metrics
 
 Floats = NDArray[np.float64]
 Predictions = tuple[Floats, NDArray[np.bool_]]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from clinadapt import metrics
+from clinadapt.evaluation import metrics
 
 Floats = NDArray[np.float64]
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt import metrics
-from clinadapt.comparison import (
+from clinadapt.data.labels import Labels
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.paired_comparison import (
     KNOWLEDGE,
     SIGNIFICANCE,
     Difference,
@@ -23,7 +24,6 @@ from clinadapt.comparison import (
     Scores,
     mcnemar,
 )
-from clinadapt.data.labels import Labels
 
 CONSTANT = "constant"
 # Settings in which a structure, or how much is tuned, differs from the row it is compared with.

@@ -10,12 +10,12 @@ import torch
 from clinadapt.core.errors import InputError
 from clinadapt.features.encoders.pretrained import open_encoder
 from clinadapt.pretraining.corpus import Corpus
-from clinadapt.pretraining.distilled import same_tokens
-from clinadapt.pretraining.extension import extend
-from clinadapt.pretraining.opened import open_tokenizer
-from clinadapt.pretraining.sizes import new_config
-from clinadapt.pretraining.vectors import learn_vectors, put_into
-from clinadapt.pretraining.vocabulary import learn_vocabulary
+from clinadapt.pretraining.distillation import same_tokens
+from clinadapt.pretraining.model_sizes import new_config
+from clinadapt.pretraining.special_tokens import open_tokenizer
+from clinadapt.pretraining.subword_vectors import learn_vectors, put_into
+from clinadapt.pretraining.tokenizer_training import learn_vocabulary
+from clinadapt.pretraining.vocabulary_extension import extend
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Beginning:
     start : str, optional
         Known name, hub id or folder of an encoder to go on from.
     size : str
-        Else, of a new one, see `clinadapt.pretraining.sizes.SIZES`.
+        Else, of a new one, see `clinadapt.pretraining.model_sizes.SIZES`.
     vocabulary : int
         Sub-words of a new tokenizer.
     length : int

@@ -27,7 +27,7 @@ from torch import nn
 from clinadapt.core.device import compute_dtype
 from clinadapt.data.text_store import Texts
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
-from clinadapt.pretraining.masked import Masking, share_right
+from clinadapt.pretraining.masked_lm import Masking, share_right
 
 WEIGHT = 10.0  # of disagreeing, against guessing
 LEAST_SPREAD = 1e-6

@@ -14,10 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt import metrics
-from clinadapt.comparison import Difference, Floats, Predictions, corrected, difference
 from clinadapt.data.labels import Labels
 from clinadapt.data.text_store import Texts
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.paired_comparison import (
+    Difference,
+    Floats,
+    Predictions,
+    corrected,
+    difference,
+)
 
 LENGTH = "note length"
 UNKNOWN = "not recorded"

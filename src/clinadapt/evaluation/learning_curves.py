@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt import metrics
-from clinadapt.comparison import Difference, Predictions, Scores
 from clinadapt.core.formatting import spell_bytes, spell_seconds
 from clinadapt.data.labels import Labels
-from clinadapt.power_law import Estimate, Law, estimate, fit, score_at
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.paired_comparison import Difference, Predictions, Scores
+from clinadapt.evaluation.power_law import Estimate, Law, estimate, fit, score_at
 
 Floats = NDArray[np.float64]
 FITS = 200

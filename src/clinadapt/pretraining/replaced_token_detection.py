@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from clinadapt.pretraining.masked import IGNORED, Masking
+from clinadapt.pretraining.masked_lm import IGNORED, Masking
 
 WEIGHT = 50.0  # of telling, against guessing
 GENERATOR_LAYERS, GENERATOR_SHARE = 2, 0.25
