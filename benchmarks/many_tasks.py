@@ -38,7 +38,7 @@ def main():
 
     from clinadapt.core.device import environment
     from clinadapt.data.synthetic.generator import generate
-    from clinadapt.together import Together
+    from clinadapt.models.shared_encoder import Together
 
     texts = generate(n_notes=max(asked.notes, 2000), **NOTES)["text"].to_list()
     with tempfile.TemporaryDirectory(prefix="clinadapt-tasks-") as root:

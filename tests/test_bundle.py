@@ -9,8 +9,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from clinadapt import NoteClassifier, PretrainedModel, load
-from clinadapt.bundle_checks import seal
 from clinadapt.core.errors import InputError
+from clinadapt.models.bundle.integrity import seal
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 3)}" for n in range(40)

@@ -13,15 +13,15 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic, load
-from clinadapt.bundle import read_record
-from clinadapt.bundle_checks import seal
 from clinadapt.core.errors import InputError
 from clinadapt.core.safe_files import require_room
-from clinadapt.families import FAMILIES, build, family_of
-from clinadapt.families.autoencoder import TfidfAutoencoder
-from clinadapt.families.mlp import TfidfMLP
-from clinadapt.families.private import PrivateModel
-from clinadapt.families.stacked import StackedModel
+from clinadapt.models.bundle.integrity import seal
+from clinadapt.models.bundle.record import read_record
+from clinadapt.models.private import PrivateModel
+from clinadapt.models.registry import FAMILIES, build, family_of
+from clinadapt.models.stacked import StackedModel
+from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
+from clinadapt.models.tfidf_mlp import TfidfMLP
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 3)}" for n in range(40)

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from clinadapt import families
 from clinadapt.core.errors import InputError
 from clinadapt.design import BUILT_IN, Design, expand, identity, load_design
-from clinadapt.families.logistic import TfidfLogistic
-from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.models import registry
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
 def design(*rows, **settings):
@@ -161,7 +161,7 @@ def test_encoders_replace_those_of_the_design():
 @pytest.mark.parametrize(
     "row",
     [
-        {"family": list(families.FAMILIES)},
+        {"family": list(registry.FAMILIES)},
         {"family": "tfidf-logistic", "C": [1, 10], "characters": [False, True]},
         {"family": "transformer", "max_tokens": [32, 64], "cut": ["head", "windows"]},
         {"family": "pretrained", "encoder": ["drbert", "alibert"], "tuned_layers": [0, 1, "all"]},

@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 
 import clinadapt
-from clinadapt import classifier
-from clinadapt.families import FAMILIES
 from clinadapt.features.encoders.catalog import CATALOG
+from clinadapt.models import classifier
+from clinadapt.models.registry import FAMILIES
 from clinadapt.neural.adapters.registry import STRUCTURES
 from clinadapt.serving import guard
 from clinadapt.serving.limits import Limits

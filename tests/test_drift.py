@@ -17,10 +17,10 @@ from clinadapt.core.errors import InputError
 from clinadapt.data.labels import from_single
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.drift.compare import find_drift
-from clinadapt.drift.readings import count_words, general_words, readings, words_of
-from clinadapt.drift.reference import Reference
 from clinadapt.drift.words import headline, verdict
 from clinadapt.evaluation.binned_counts import Counts, compare, count, count_values, edges_of
+from clinadapt.models.bundle.note_statistics import count_words, general_words, readings, words_of
+from clinadapt.models.bundle.reference import Reference
 
 ALARMS = ("moderate", "large")
 
@@ -156,7 +156,7 @@ def test_other_models_have_other_readings(parts):
     labels = parts[0]["label"].to_list()[:60]
     model = ScratchModel(epochs=1, vocabulary=200, max_tokens=16)
     classifier = NoteClassifier(model).fit(texts, labels)
-    found = readings(classifier, ["patient admis", "patient 日本"])
+    found = readings(classifier.model_, ["patient admis", "patient 日本"])
     assert set(found) == {"length", "tokens_per_word", "unknown_tokens"}
     assert found["length"].tolist() == [2, 2]
     assert found["unknown_tokens"][0] == 0 < found["unknown_tokens"][1]

@@ -183,7 +183,7 @@ def test_a_card_counts_or_is_read_or_does_not_answer():
 @pytest.fixture(scope="module")
 def study(small_notes_synthetic, tmp_path_factory):
     """Folder of a study with energy, one of whose rows fails."""
-    from clinadapt.families.mlp import TfidfMLP
+    from clinadapt.models.tfidf_mlp import TfidfMLP
 
     def broken(self, *args, **kwargs):
         raise RuntimeError

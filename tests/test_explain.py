@@ -14,7 +14,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from test_families import LABELS, PLACES, TEXTS, build, fitted
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic
-from clinadapt.bundle import load
 from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.explain import WAYS, explain
 from clinadapt.explain.gradients import integrate
@@ -22,8 +21,9 @@ from clinadapt.explain.kinds import fold
 from clinadapt.explain.sparse import OCCURRENCES
 from clinadapt.explain.tokens import Reader, attributions, sequences
 from clinadapt.explain.words import gather, spans
-from clinadapt.families import FAMILIES
 from clinadapt.features.tokenization import learn_tokenizer, tokenize
+from clinadapt.models.load import load
+from clinadapt.models.registry import FAMILIES
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.pooling_head import masked_mean
 

@@ -18,12 +18,13 @@ from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, load
 from clinadapt.cli import app, main
 from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.data.text_store import Texts
-from clinadapt.drift.readings import readings
 from clinadapt.explain import explain
-from clinadapt.export import ABOUT_FILE, NETWORK_FILE, agreement
+from clinadapt.export import agreement
 from clinadapt.export.agreement import export_bundle, make_candidates, measure
-from clinadapt.families.private import PrivateModel
-from clinadapt.families.stacked import StackedModel, network_of
+from clinadapt.models.bundle.note_statistics import readings
+from clinadapt.models.onnx_runtime import ABOUT_FILE, NETWORK_FILE
+from clinadapt.models.private import PrivateModel
+from clinadapt.models.stacked import StackedModel, network_of
 from clinadapt.serving.models import Models
 
 TEXTS = [
@@ -178,8 +179,8 @@ def test_what_was_measured_is_so(exported):
 
 def test_drift_reads_it_as_the_native_one(exported, bundle):
     again = load(bundle)
-    native = readings(exported("stacked")[0], TEXTS)
-    found = readings(again, TEXTS)
+    native = readings(exported("stacked")[0].model_, TEXTS)
+    found = readings(again.model_, TEXTS)
     assert found.keys() == native.keys()
     for name, values in found.items():
         assert np.array_equal(values, native[name]), name

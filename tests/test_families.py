@@ -5,15 +5,15 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from clinadapt import families
-from clinadapt.bundle import load
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import EncoderNotFoundError, InputError
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.labels import from_sets, from_single
-from clinadapt.families import FAMILIES
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.scratch import ScratchModel
+from clinadapt.models import registry
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.load import load
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.registry import FAMILIES
 
 TEXTS = [
     f"enfant admis {'avec fievre' if n % 3 else 'pas de dyspnee'} transfert {'oedeme' * (n % 2)}"
@@ -61,7 +61,7 @@ def build(family, encoder_folders, **more):
     values = QUICK[family] | more
     if family in ("pretrained", "stacked", "private"):
         values = {"encoder": str(encoder_folders["bert"]), **values}
-    return families.build(family, values)
+    return registry.build(family, values)
 
 
 def fitted(model, task, context=None):
@@ -113,7 +113,7 @@ def test_reloaded_is_bit_equal_wherever_the_structure_is(encoder_folders, tmp_pa
 @pytest.mark.parametrize("place", PLACES)
 def test_only_what_should_train_does(encoder_folders, place):
     model = build("pretrained", encoder_folders, **PLACES[place])
-    whole = families.build(
+    whole = registry.build(
         "pretrained", {"encoder": str(encoder_folders["bert"]), "max_tokens": 16}
     )
     classifier = fitted(model, "binary")
@@ -190,7 +190,7 @@ def test_from_scratch_tokenizer_sees_training_notes_only():
 )
 def test_settings_that_do_not_do_are_told(values, message):
     with pytest.raises(InputError, match=message):
-        families.build("pretrained", values)
+        registry.build("pretrained", values)
 
 
 def test_settings_that_do_not_fit_the_encoder_are_told(encoder_folders):
@@ -277,7 +277,7 @@ def test_no_dropout_changes_nothing():
 
 @pytest.mark.parametrize("kind", ["transformer", "moe"])
 def test_from_scratch_encoders_mask_padding(kind):
-    from clinadapt.families.scratch import ENCODERS
+    from clinadapt.models.from_scratch import ENCODERS
     from clinadapt.neural.note_network import Batch
 
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ from clinadapt.core.errors import InputError, LimitError
 from clinadapt.core.formatting import parse_bytes, spell_bytes
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import from_single
-from clinadapt.families.pretrained import PretrainedModel
+from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.neural.training.memory_budget import (
     Economy,
     Footprint,
@@ -175,7 +175,7 @@ def test_a_limit_is_obeyed_and_said(encoder_folders, monkeypatch, name):
 
 
 def test_everything_given_up_still_trains_and_reloads(encoder_folders, tmp_path, monkeypatch):
-    from clinadapt.families import pretrained
+    from clinadapt.models import pretrained
 
     everything = Economy(16, recompute=True, lean_optimizer=True, frozen_embeddings=True)
     monkeypatch.setattr(pretrained, "choose_economy", lambda footprint, limit: everything)
@@ -192,7 +192,7 @@ def test_everything_given_up_still_trains_and_reloads(encoder_folders, tmp_path,
 
 
 def test_micro_batches_alone_change_nothing_but_rounding(encoder_folders, monkeypatch):
-    from clinadapt.families import pretrained
+    from clinadapt.models import pretrained
 
     found = []
     for size in (8_192, 16):
@@ -207,7 +207,7 @@ def test_micro_batches_alone_change_nothing_but_rounding(encoder_folders, monkey
 
 
 def test_from_scratch_rows_give_up_micro_batches_only():
-    from clinadapt.families.scratch import ScratchModel
+    from clinadapt.models.from_scratch import ScratchModel
 
     model = ScratchModel(max_tokens=64, epochs=1, batch_size=24)
     model.fit(TEXTS, LABELS, context=Context())

@@ -14,7 +14,7 @@ import pytest
 
 from clinadapt import NoteClassifier
 from clinadapt.data.synthetic.generator import generate
-from clinadapt.families import FAMILIES, build
+from clinadapt.models.registry import FAMILIES, build
 
 WORDS = 5
 NAME = "Quillévéré"

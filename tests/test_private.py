@@ -11,12 +11,13 @@ import torch
 from scipy import stats
 from torch import nn
 
-from clinadapt import Study, families, load
-from clinadapt.classifier import NoteClassifier
+from clinadapt import Study, load
 from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.data.labels import from_sets, from_single
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.private import PrivateModel
+from clinadapt.models import registry
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.private import PrivateModel
 from clinadapt.neural.adapters.registry import STRUCTURES
 from clinadapt.neural.note_network import Batch, NoteNetwork, StatesAsTheyAre
 from clinadapt.neural.pooling_head import Head
@@ -307,7 +308,7 @@ def test_attack_would_notice_noise_that_is_forgotten(attacked, candidates, monke
 
 def private(encoder_folders, **more):
     values = {"encoder": str(encoder_folders["bert"]), "max_tokens": 16, "epochs": 2}
-    return families.build("private", values | more)
+    return registry.build("private", values | more)
 
 
 TEXTS = [f"{folders.WORDS[n % 20]} {folders.WORDS[n % 7]} {'oedeme' * (n % 2)}" for n in range(48)]
@@ -358,7 +359,7 @@ def test_every_structure_trains(structure, placement, encoder_folders, tmp_path)
 )
 def test_settings_that_are_not_private_are_told(values, message):
     with pytest.raises(InputError, match=message):
-        families.build("private", values)
+        registry.build("private", values)
 
 
 def test_windows_where_each_note_is_one_vector(encoder_folders):
@@ -378,7 +379,7 @@ def test_without_opacus(encoder_folders, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"pip install 'clinadapt\[private\]'"):
         private(encoder_folders).fit(TEXTS, from_single([n % 2 for n in range(48)]))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert families.file_problems("private", {}) == [dp_sgd.MISSING]
+    assert registry.file_problems("private", {}) == [dp_sgd.MISSING]
 
 
 def test_a_study_tells_what_was_given_away(small_notes, encoder_folders, tmp_path):

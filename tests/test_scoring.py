@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from clinadapt import NoteClassifier
-from clinadapt.bundle import fingerprint
 from clinadapt.core.errors import InputError
+from clinadapt.models.bundle.record import fingerprint
 from clinadapt.predict import Prediction, bundles_first
 from clinadapt.scoring import run
 from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED, UNDECODABLE, UNREADABLE

@@ -16,10 +16,11 @@ from test_scoring_fhir import attachment, document
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
-from clinadapt.bundle import fingerprint, load
 from clinadapt.cli import app
 from clinadapt.core.errors import InputError, MissingExtraError, NetworkForbiddenError
 from clinadapt.core.network_guard import no_network
+from clinadapt.models.bundle.record import fingerprint
+from clinadapt.models.load import load
 from clinadapt.predict import Prediction
 from clinadapt.scoring import note_nlp, note_table, run
 from clinadapt.scoring.contracts import EMPTY, NOT_INTEGER, REPEATED

@@ -13,8 +13,8 @@ from served import Echo, Held, call, client_of, said
 from test_families import TEXTS
 
 from clinadapt import load
-from clinadapt.bundle import fingerprint
 from clinadapt.explain import explain
+from clinadapt.models.bundle.record import fingerprint
 from clinadapt.serving.app import make_app
 from clinadapt.serving.limits import Limits
 from clinadapt.serving.models import Models

@@ -13,7 +13,7 @@ from clinadapt.data import labels as labelling
 from clinadapt.data.near_duplicates import across_parts
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import PARTS, carve_validation, make_split, partition, save_split
-from clinadapt.families.logistic import TfidfLogistic
+from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
 def notes_of(classes, groups=None, parts=None, texts=None):

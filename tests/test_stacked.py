@@ -7,11 +7,12 @@ from scipy.special import expit, softmax
 from sklearn.metrics import log_loss
 from test_families import LABELS, TEXTS, build, fitted
 
-from clinadapt import NoteClassifier, PretrainedModel, StackedModel, TfidfLogistic, families
+from clinadapt import NoteClassifier, PretrainedModel, StackedModel, TfidfLogistic
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.labels import Labels, from_single
-from clinadapt.families.stacked import EQUAL, blend, fit_weights, logits
+from clinadapt.models import registry
+from clinadapt.models.stacked import EQUAL, blend, fit_weights, logits
 
 
 def test_the_blend_by_hand():
@@ -144,7 +145,7 @@ def test_settings_of_both_parts_are_told_at_once():
         "tfidf_options": {"C": -1.0, "refit": True},
     }
     with pytest.raises(InputError) as told:
-        families.build("stacked", values)
+        registry.build("stacked", values)
     text = str(told.value)
     for expected in (
         "tfidf_options: TfidfLogistic: C = -1.0",
@@ -153,7 +154,7 @@ def test_settings_of_both_parts_are_told_at_once():
     ):
         assert expected in text
     with pytest.raises(InputError, match="encoder_options: unknown structure 'grn'"):
-        families.build("stacked", {"encoder_options": {"structure": "grn"}})
+        registry.build("stacked", {"encoder_options": {"structure": "grn"}})
     with pytest.raises(InputError, match="did you mean 'tuned_layers'"):
         StackedModel(encoder_options={"tunned_layers": 1}).fit(TEXTS, LABELS["binary"])
 

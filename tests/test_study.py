@@ -223,7 +223,7 @@ def test_other_notes_in_the_same_folder_are_refused(finished_study, study_design
 
 
 def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkeypatch):
-    from clinadapt.families.mlp import TfidfMLP
+    from clinadapt.models.tfidf_mlp import TfidfMLP
 
     def broken(self, *args, **kwargs):
         raise RuntimeError("zqxsecret words of a note")

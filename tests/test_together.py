@@ -7,7 +7,7 @@ from test_families import TEXTS, build, fitted
 from clinadapt import load
 from clinadapt.core.errors import InputError
 from clinadapt.features import frozen_encoder
-from clinadapt.together import Together, named_bundles
+from clinadapt.models.shared_encoder import Together, named_bundles
 
 MODELS = {
     "linear": ("pretrained", {}, "binary"),

@@ -45,7 +45,7 @@ def results_of(out):
 @pytest.fixture(scope="module")
 def study(small_notes_synthetic, tmp_path_factory):
     """Folder of a study with done, failed and skipped cells and a curve, tracked as it ran."""
-    from clinadapt.families.autoencoder import TfidfAutoencoder
+    from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 
     def broken(self, *args, **kwargs):
         raise RuntimeError("zqxsecret words of a note")

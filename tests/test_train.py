@@ -10,9 +10,9 @@ from torch import nn
 
 from clinadapt.core.errors import ClinadaptError
 from clinadapt.core.rng import local_randomness
-from clinadapt.families.mlp import DenseNetwork
 from clinadapt.features.note_sources import StateSource, TokenSource
 from clinadapt.features.tokenization import Tokens
+from clinadapt.models.tfidf_mlp import DenseNetwork
 from clinadapt.neural.training import loop as training
 from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
 from clinadapt.neural.training.loop import Recipe, Validation, epoch_batches, run, train

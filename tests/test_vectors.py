@@ -15,13 +15,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
 from clinadapt import Study, load
-from clinadapt.bundle import save_bundle
 from clinadapt.cli import app
 from clinadapt.core.errors import InputError
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.data.text_store import Texts
 from clinadapt.design import expand, load_design
-from clinadapt.families.scratch import ScratchModel
+from clinadapt.models.bundle.save import save_bundle
+from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.pretraining import subword_vectors as module
 from clinadapt.pretraining.corpus import read_corpus
 from clinadapt.pretraining.subword_vectors import (

@@ -26,33 +26,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clinadapt.bundle import load as load
-    from clinadapt.classifier import NoteClassifier as NoteClassifier
     from clinadapt.data.columns import Columns as Columns
     from clinadapt.data.notes import Notes as Notes
     from clinadapt.data.notes import read_notes as read_notes
-    from clinadapt.families.autoencoder import TfidfAutoencoder as TfidfAutoencoder
-    from clinadapt.families.logistic import TfidfLogistic as TfidfLogistic
-    from clinadapt.families.mlp import TfidfMLP as TfidfMLP
-    from clinadapt.families.pretrained import PretrainedModel as PretrainedModel
-    from clinadapt.families.private import PrivateModel as PrivateModel
-    from clinadapt.families.scratch import ScratchModel as ScratchModel
-    from clinadapt.families.stacked import StackedModel as StackedModel
+    from clinadapt.models.classifier import NoteClassifier as NoteClassifier
+    from clinadapt.models.from_scratch import ScratchModel as ScratchModel
+    from clinadapt.models.load import load as load
+    from clinadapt.models.pretrained import PretrainedModel as PretrainedModel
+    from clinadapt.models.private import PrivateModel as PrivateModel
+    from clinadapt.models.stacked import StackedModel as StackedModel
+    from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder as TfidfAutoencoder
+    from clinadapt.models.tfidf_logistic import TfidfLogistic as TfidfLogistic
+    from clinadapt.models.tfidf_mlp import TfidfMLP as TfidfMLP
     from clinadapt.study import Study as Study
 
 _HOMES = {
     "Columns": "clinadapt.data.columns",
-    "NoteClassifier": "clinadapt.classifier",
+    "NoteClassifier": "clinadapt.models.classifier",
     "Notes": "clinadapt.data.notes",
-    "PretrainedModel": "clinadapt.families.pretrained",
-    "PrivateModel": "clinadapt.families.private",
-    "ScratchModel": "clinadapt.families.scratch",
-    "StackedModel": "clinadapt.families.stacked",
+    "PretrainedModel": "clinadapt.models.pretrained",
+    "PrivateModel": "clinadapt.models.private",
+    "ScratchModel": "clinadapt.models.from_scratch",
+    "StackedModel": "clinadapt.models.stacked",
     "Study": "clinadapt.study",
-    "TfidfAutoencoder": "clinadapt.families.autoencoder",
-    "TfidfLogistic": "clinadapt.families.logistic",
-    "TfidfMLP": "clinadapt.families.mlp",
-    "load": "clinadapt.bundle",
+    "TfidfAutoencoder": "clinadapt.models.tfidf_autoencoder",
+    "TfidfLogistic": "clinadapt.models.tfidf_logistic",
+    "TfidfMLP": "clinadapt.models.tfidf_mlp",
+    "load": "clinadapt.models.load",
     "read_notes": "clinadapt.data.notes",
 }
 __all__ = sorted(_HOMES)

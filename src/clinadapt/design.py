@@ -12,13 +12,13 @@ from typing import Annotated, Any
 from annotated_types import Ge, Interval, MinLen
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from clinadapt import families
 from clinadapt.core import param_validation as checking
 from clinadapt.core.errors import InputError
-from clinadapt.families.stacked import StackedModel
 from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.features.tokenization import Cut
+from clinadapt.models import registry
+from clinadapt.models.stacked import StackedModel
 from clinadapt.pretraining.subword_vectors import Vectors
 
 BUILT_IN = Path(__file__).parent / "studies"
@@ -102,10 +102,10 @@ class Row:
     @property
     def model(self) -> dict[str, Any]:
         """Return the row's place in the comparison, null where a notion does not apply."""
-        model = families.build(self.family, self.settings)
+        model = registry.build(self.family, self.settings)
         if isinstance(model, StackedModel):  # it stands where its encoder does
             model = model.parts()[1]
-        known = families.settings_of(model)
+        known = registry.settings_of(model)
         described = {"family": self.family, **{key: known.get(key) for key in ROW_KEYS[1:]}}
         if described["structure"] == "none":
             described["placement"] = None
@@ -127,7 +127,7 @@ class Cell:
 
     def build(self) -> Any:
         """Return the unfitted model."""
-        return families.build(self.row.family, self.resolved)
+        return registry.build(self.row.family, self.resolved)
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Cell:
         given = dict(self.row.settings)
         if _is_seeded(self.row.family):
             given["seed"] = self.seed
-        return families.settings_of(families.build(self.row.family, given))
+        return registry.settings_of(registry.build(self.row.family, given))
 
     @property
     def start(self) -> tuple[str, str] | None:
@@ -213,17 +213,17 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Cell]:
     rows: dict[str, Row] = {}
     for number, entry in enumerate(design.rows, start=1):
         if "family" not in entry:
-            problems.append(f"row {number}: no family; known: {', '.join(families.FAMILIES)}")
+            problems.append(f"row {number}: no family; known: {', '.join(registry.FAMILIES)}")
             continue
         if "seed" in entry:
             problems.append(f"row {number}: seeds are set for the whole study, in 'seeds'")
         for family, settings in _combinations(entry, design, encoders):
-            found = families.problems(family, settings)
-            found = found or families.file_problems(family, settings)
+            found = registry.problems(family, settings)
+            found = found or registry.file_problems(family, settings)
             problems += [f"row {number}: {problem}" for problem in found]
             if not found:
                 row = Row(family, settings, _label(family, settings, design))
-                resolved = families.settings_of(families.build(family, settings))
+                resolved = registry.settings_of(registry.build(family, settings))
                 rows.setdefault(identity(family, resolved), row)
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
@@ -243,8 +243,8 @@ def _combinations(
     for choice in itertools.product(*axes.values()):
         settings = dict(zip(axes, choice, strict=True))
         family = settings.pop("family")
-        if family in families.FAMILIES:
-            names = checking.setting_names(families.FAMILIES[family].cls)
+        if family in registry.FAMILIES:
+            names = checking.setting_names(registry.FAMILIES[family].cls)
             shared = {"max_tokens": design.max_tokens, "cut": design.cut}
             for key, value in shared.items():
                 if value is not None and key in names:
@@ -260,14 +260,14 @@ def _combinations(
 
 
 def _takes_encoder(family: str) -> bool:
-    entry = families.FAMILIES.get(family)
+    entry = registry.FAMILIES.get(family)
     if entry is None or "encoder" in entry.fixed:
         return False
     return "encoder" in checking.setting_names(entry.cls)
 
 
 def _is_seeded(family: str) -> bool:
-    return "seed" in checking.setting_names(families.FAMILIES[family].cls)
+    return "seed" in checking.setting_names(registry.FAMILIES[family].cls)
 
 
 def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:

@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt import results
-from clinadapt.bundle import save_bundle
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core import resources
 from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
@@ -23,6 +21,8 @@ from clinadapt.data.split import PARTS, Split
 from clinadapt.data.summary import summarize
 from clinadapt.design import Cell, identity
 from clinadapt.evaluation import metrics
+from clinadapt.models.bundle.save import save_bundle
+from clinadapt.models.classifier import NoteClassifier
 
 CHECKPOINT = "checkpoint.pt"
 

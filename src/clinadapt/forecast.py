@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from tokenizers import Tokenizer
 
-from clinadapt import families, results
-from clinadapt.bundle import load
+from clinadapt import results
 from clinadapt.core.device import Precision, compute_dtype, pick_device
 from clinadapt.core.errors import ClinadaptError, LimitError
 from clinadapt.design import Cell, Row
-from clinadapt.families.pretrained import FROZEN_EPOCHS, TUNED_EPOCHS, PretrainedModel
-from clinadapt.families.scratch import ScratchModel
-from clinadapt.families.stacked import StackedModel
 from clinadapt.features.state_cache import HELD_BYTES
+from clinadapt.models import registry
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.load import load
+from clinadapt.models.pretrained import FROZEN_EPOCHS, TUNED_EPOCHS, PretrainedModel
+from clinadapt.models.stacked import StackedModel
 from clinadapt.neural.training.loop import epoch_batches
 from clinadapt.neural.training.memory_budget import Economy, Footprint
 from clinadapt.probe import EPOCH_SETTINGS, Prober, Reading, Run
@@ -163,7 +164,7 @@ def forecast(prober: Prober, cell: Cell) -> Forecast:
 def _part(cell: Cell, model: Any) -> Cell:
     """A part of a cell's model as a cell of its own."""
     return Cell(
-        Row(families.family_of(model), families.settings_of(model), cell.row.label), cell.seed
+        Row(registry.family_of(model), registry.settings_of(model), cell.row.label), cell.seed
     )
 
 

@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinadapt.bundle import fingerprint, name_of, read_record
-from clinadapt.bundle_checks import RECORD
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.models.bundle.integrity import RECORD
+from clinadapt.models.bundle.record import fingerprint, name_of, read_record
+from clinadapt.models.shared_encoder import Together, named_bundles
 from clinadapt.scoring import layouts, meds
 from clinadapt.scoring.contracts import Destination, Source, State
 from clinadapt.scoring.fhir import SUFFIXES as FHIR_SUFFIXES
@@ -17,7 +18,6 @@ from clinadapt.scoring.fhir import FhirNotes
 from clinadapt.scoring.ledger import SUFFIX, FileScores
 from clinadapt.scoring.run import score
 from clinadapt.scoring.tables import SUFFIXES, TableNotes, find_files
-from clinadapt.together import Together, named_bundles
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

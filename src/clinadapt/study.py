@@ -18,10 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clinadapt import bundle as bundles
 from clinadapt import results
 from clinadapt.board import Board
-from clinadapt.bundle_checks import RECORD
 from clinadapt.cells import FORMAT, CellFolders
 from clinadapt.core import atomic_files
 from clinadapt.core.device import environment
@@ -41,6 +39,8 @@ from clinadapt.design import Cell, Design, expand, load_design
 from clinadapt.energy import Meter
 from clinadapt.evaluation import metrics
 from clinadapt.fitting import CHECKPOINT, Material, fit_cell
+from clinadapt.models.bundle.integrity import RECORD
+from clinadapt.models.bundle.record import FORMAT as BUNDLE_FORMAT
 from clinadapt.neural.training.loop import forget
 from clinadapt.plan import Budget, make_plan, read_plan
 from clinadapt.substudies import write_curves, write_sites
@@ -350,7 +350,7 @@ class Study:
 def _holds(bundle: Path, cell: str) -> bool:
     """Whether a folder is a cell's bundle, in the format of this version."""
     record = atomic_files.read_json(bundle / RECORD)
-    if record is None or record.get("format") != bundles.FORMAT:
+    if record is None or record.get("format") != BUNDLE_FORMAT:
         return False
     return bool(record.get("provenance", {}).get("cell") == cell)
 

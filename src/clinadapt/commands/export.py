@@ -13,7 +13,7 @@ from clinadapt.commands.options import EncodingOption, TextOption
 
 if TYPE_CHECKING:
     from clinadapt.export.agreement import Exported
-    from clinadapt.export.runtime import Runtime
+    from clinadapt.models.onnx_runtime import Runtime
 
 
 class To(StrEnum):

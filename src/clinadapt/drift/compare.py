@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels
-from clinadapt.drift.readings import count_words, readings
-from clinadapt.drift.reference import (
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.binned_counts import Comparison, Counts, compare, count_values
+from clinadapt.evaluation.paired_comparison import SIGNIFICANCE, holm
+from clinadapt.models.bundle.note_statistics import count_words, readings
+from clinadapt.models.bundle.reference import (
     Measured,
     Reference,
     Values,
@@ -28,9 +30,7 @@ from clinadapt.drift.reference import (
     performance_names,
     scores_of,
 )
-from clinadapt.evaluation import metrics
-from clinadapt.evaluation.binned_counts import Comparison, Counts, compare, count_values
-from clinadapt.evaluation.paired_comparison import SIGNIFICANCE, holm
+from clinadapt.models.classifier import NoteClassifier
 
 Verdict = Literal["none", "slight", "moderate", "large"]
 Kind = Literal["notes", "scores", "words", "classes"]
@@ -214,7 +214,7 @@ def find_drift(
     performance: list[Performance] = []
     if labels is not None:
         quantities += _of_classes(reference, labels, clusters)
-        names = performance_names(classifier)
+        names = performance_names(classifier.metric_)
         predicted = classifier.predict_matrix(probabilities)
         statistics = metrics.Statistics(labels, probabilities, predicted, names)
         now = measured(metrics.bootstrap(clusters, statistics, resamples))
@@ -255,7 +255,7 @@ def _of_notes(
     texts: Sequence[str],
     clusters: NDArray[np.int64],
 ) -> Iterator[_Quantity]:
-    for name, values in readings(classifier, texts).items():
+    for name, values in readings(classifier.model_, texts).items():
         if name in reference.readings:
             yield _values(name, "notes", reference.readings[name], values, clusters)
     if reference.words is not None:
@@ -271,7 +271,7 @@ def _of_scores(
     probabilities: NDArray[np.float64],
     clusters: NDArray[np.int64],
 ) -> Iterator[_Quantity]:
-    for name, values in scores_of(classifier, probabilities).items():
+    for name, values in scores_of(classifier.classes_, classifier.task_, probabilities).items():
         if name in reference.scores:
             yield _values(name, "scores", reference.scores[name], values, clusters)
 

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.bundle import load, read_record
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core import html
 from clinadapt.core.atomic_files import write_json
 from clinadapt.core.errors import InputError
@@ -19,7 +17,10 @@ from clinadapt.data.notes import read_notes, read_texts
 from clinadapt.data.text_store import Texts
 from clinadapt.drift import words
 from clinadapt.drift.compare import Drift, find_drift
-from clinadapt.drift.reference import Measured, some
+from clinadapt.models.bundle.record import read_record
+from clinadapt.models.bundle.reference import Measured, some
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.load import load
 
 MOST_NOTES = 5_000
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.labels import Task
@@ -29,14 +28,15 @@ from clinadapt.explain import sparse, tokens
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.stacked import stacked
 from clinadapt.explain.words import Word, gather
-from clinadapt.families.autoencoder import TfidfAutoencoder
-from clinadapt.families.exported import ExportedModel
-from clinadapt.families.logistic import TfidfLogistic
-from clinadapt.families.mlp import TfidfMLP
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.private import PrivateModel
-from clinadapt.families.scratch import ScratchModel
-from clinadapt.families.stacked import StackedModel, network_of
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.onnx_model import ExportedModel
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.private import PrivateModel
+from clinadapt.models.stacked import StackedModel, network_of
+from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
+from clinadapt.models.tfidf_logistic import TfidfLogistic
+from clinadapt.models.tfidf_mlp import TfidfMLP
 
 Way = Callable[[Any, Sequence[str], Sequence[int]], Iterator[Attribution]]
 WAYS: dict[type, Way] = {

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation.metrics import Score, bootstrap
 from clinadapt.explain import Explanation
 from clinadapt.explain.words import Span
+from clinadapt.models.classifier import NoteClassifier
 
 SHARE = 0.1
 DRAWS = 10

@@ -9,8 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt.bundle import load
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.notes import Notes, read_texts
@@ -18,6 +16,8 @@ from clinadapt.explain import Explanation, explain
 from clinadapt.explain.faithfulness import Faithfulness, faithfulness
 from clinadapt.explain.mistakes import Mistakes, find_mistakes
 from clinadapt.explain.page import explanations_page, mistakes_page
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.load import load
 
 SUFFIXES = (".html", ".jsonl", ".parquet")
 WORD = {"start": pl.Int64, "end": pl.Int64, "word": pl.String, "contribution": pl.Float64}

@@ -9,8 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from clinadapt import bundle, results
-from clinadapt.classifier import NoteClassifier
+from clinadapt import results
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data import prediction_tables
@@ -20,6 +19,8 @@ from clinadapt.data.split import make_split
 from clinadapt.explain import Explanation, explain
 from clinadapt.explain.kinds import kinds
 from clinadapt.fitting import Material
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.load import load as load_bundle
 from clinadapt.report.load import Study, load
 
 TOP = 5  # words that contributed most
@@ -132,7 +133,7 @@ def find_mistakes(
     ]
     rows = np.unique(np.concatenate([ordered, *counted]))
     name = "recommended" if study.about["recommended"] else "best"
-    classifier = bundle.load(folder / name)
+    classifier = load_bundle(folder / name)
     names = [str(name) for name in test.labels.classes]
     asked = [names[column] for column in target[rows].tolist()]
     explained = explain(classifier, list(test.texts.take(rows)), asked, progress)

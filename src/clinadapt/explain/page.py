@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core import html
 from clinadapt.explain import Explanation
 from clinadapt.explain.faithfulness import Faithfulness
 from clinadapt.explain.mistakes import KINDS, TOP, Mistakes
 from clinadapt.explain.words import Word
+from clinadapt.models.classifier import NoteClassifier
 
 LEAST_MARKED = 0.2  # of the strongest word of the note
 HEAVY = 0.5

@@ -18,10 +18,10 @@ from clinadapt.data.labels import Task
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.gradients import SMALL_STEPS, integrate, pick
 from clinadapt.explain.words import Piece, Span
-from clinadapt.families.autoencoder import TfidfAutoencoder
-from clinadapt.families.logistic import TfidfLogistic
-from clinadapt.families.mlp import TfidfMLP
 from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
+from clinadapt.models.tfidf_logistic import TfidfLogistic
+from clinadapt.models.tfidf_mlp import TfidfMLP
 from clinadapt.neural.training.batch_sources import one_token_each
 
 Columns = Sequence[int]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from clinadapt.explain import sparse, tokens
 from clinadapt.explain.attribution import Attribution
-from clinadapt.families.stacked import StackedModel
+from clinadapt.models.stacked import StackedModel
 
 
 def stacked(

@@ -25,10 +25,10 @@ from clinadapt.data.labels import Task
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.gradients import SMALL_STEPS, STEPS, integrate, pick
 from clinadapt.explain.words import Piece
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.scratch import ScratchModel
 from clinadapt.features.encoders.layer_split import Prefix, Suffix
 from clinadapt.features.tokenization import Cut, pieces, special_ids
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.pooling_head import merge_windows, pool
 from clinadapt.neural.training.batch_sources import one_token_each

@@ -3,9 +3,5 @@
 ``network.py`` puts the network together from token ids to class scores and writes it (in int8, if
 that is asked for), ``runtime.py`` runs it, ``graph.py`` checks a file before it is run,
 ``agreement.py`` measures and decides. What stands in for the native model is
-`clinadapt.families.exported.ExportedModel`.
+`clinadapt.models.onnx_model.ExportedModel`.
 """
-
-NETWORK_FILE = "network.onnx"
-ABOUT_FILE = "export.json"
-ABOUT_BYTES = 2**16

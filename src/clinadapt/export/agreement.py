@@ -18,20 +18,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clinadapt.bundle import load, read_record, save_bundle
-from clinadapt.bundle_checks import RECORD
-from clinadapt.classifier import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.data.notes import read_texts
 from clinadapt.data.text_store import Texts
-from clinadapt.export import NETWORK_FILE
 from clinadapt.export.network import WholeNetwork, quantise, write_onnx
-from clinadapt.export.runtime import Runtime
-from clinadapt.families.exported import About, ExportedModel
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.private import PrivateModel
-from clinadapt.families.scratch import ScratchModel
-from clinadapt.families.stacked import network_of, with_network
+from clinadapt.models.bundle.integrity import RECORD
+from clinadapt.models.bundle.record import read_record
+from clinadapt.models.bundle.save import save_bundle
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.load import load
+from clinadapt.models.onnx_model import About, ExportedModel
+from clinadapt.models.onnx_runtime import NETWORK_FILE, Runtime
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.private import PrivateModel
+from clinadapt.models.stacked import network_of, with_network
 
 Weights = Literal["fp32", "int8"]
 # Largest difference of a probability; docs/export.md tells what they were measured against.

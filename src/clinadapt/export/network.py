@@ -16,19 +16,17 @@ from torch import Tensor, nn
 
 from clinadapt.core.errors import InputError
 from clinadapt.core.optional_dependencies import need
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.scratch import ScratchModel
 from clinadapt.features.encoders.layer_split import Prefix
 from clinadapt.features.encoders.pretrained import quiet
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.onnx_runtime import INPUTS, MOST_BYTES, OUTPUT
+from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.neural.mixture_of_experts import MoETransformer
 from clinadapt.neural.note_network import Batch, NoteNetwork
 from clinadapt.neural.pooling_head import Pooling, pool
 from clinadapt.neural.training.batch_sources import one_token_each
 
 OPSET = 20
-INPUTS = ("ids", "mask", "windows")
-OUTPUT = "scores"
-MOST_BYTES = 2**31 - 2**20  # an ONNX file is one message of protobuf
 QUANTISED = ("MatMul", "Gather")
 
 

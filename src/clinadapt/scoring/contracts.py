@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clinadapt.classifier import NoteClassifier
 from clinadapt.data.labels import Task
+from clinadapt.models.classifier import NoteClassifier
 
 Position = dict[str, Any]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from clinadapt.bundle import fingerprint, read_record
 from clinadapt.core.errors import InputError
 from clinadapt.explain import WAYS, explain
-from clinadapt.families.logistic import TfidfLogistic
-from clinadapt.families.stacked import network_of
+from clinadapt.models.bundle.record import fingerprint, read_record
+from clinadapt.models.shared_encoder import Together
+from clinadapt.models.stacked import network_of
+from clinadapt.models.tfidf_logistic import TfidfLogistic
 from clinadapt.serving import schemas
-from clinadapt.together import Together
 
 # What a pass is of: names of tasks, and whether words are explained.
 Asked = tuple[tuple[str, ...], bool]

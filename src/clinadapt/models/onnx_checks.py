@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clinadapt.core.optional_dependencies import need
-from clinadapt.export.network import INPUTS, MOST_BYTES, OUTPUT
+from clinadapt.models.onnx_runtime import INPUTS, MOST_BYTES, OUTPUT
 
 STANDARD = ("", "ai.onnx")
 KINDS = "fiub"  # of numpy: floating point, integers, truth values

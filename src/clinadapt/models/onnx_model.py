@@ -22,14 +22,19 @@ from clinadapt.core.device import compute_dtype
 from clinadapt.core.errors import ClinadaptError, InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Task
-from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
-from clinadapt.export.runtime import Runtime, open_network
-from clinadapt.families import neural
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.scratch import TOKENIZER_FILE, ScratchModel
 from clinadapt.features.encoder_inference import reading_batches, side_by_side, token_chunks
 from clinadapt.features.note_sources import TokenSource
 from clinadapt.features.tokenization import Tokens
+from clinadapt.models import neural_base
+from clinadapt.models.from_scratch import TOKENIZER_FILE, ScratchModel
+from clinadapt.models.onnx_runtime import (
+    ABOUT_BYTES,
+    ABOUT_FILE,
+    NETWORK_FILE,
+    Runtime,
+    open_network,
+)
+from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.neural.note_network import Batch
 
 MOST_TOKENS = 2**17  # of the longest sequences that models read
@@ -95,7 +100,7 @@ class ExportedModel:
         for tokens in token_chunks(self.tokenizer, texts, model.max_tokens, model.cut):
             context.ledger.cut_notes += tokens.cut
             found.append(self._scores(tokens))
-        return neural.probabilities(self.task, torch.from_numpy(np.concatenate(found)))
+        return neural_base.probabilities(self.task, torch.from_numpy(np.concatenate(found)))
 
     def _scores(self, tokens: Tokens) -> NDArray[np.float32]:
         """Class scores [note, class], the notes read in batches of like length."""

@@ -53,3 +53,13 @@ def open_network(path: Path, runtime: Runtime, dtype: torch.dtype) -> Run:
         return found
 
     return run
+
+
+NETWORK_FILE = "network.onnx"
+ABOUT_FILE = "export.json"
+ABOUT_BYTES = 2**16
+
+
+INPUTS = ("ids", "mask", "windows")
+OUTPUT = "scores"
+MOST_BYTES = 2**31 - 2**20  # an ONNX file is one message of protobuf

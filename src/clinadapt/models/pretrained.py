@@ -23,7 +23,6 @@ from clinadapt.core.process_memory import give_back_freed
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.families import neural
 from clinadapt.features.encoders.backends import BackendChoice
 from clinadapt.features.encoders.layer_split import Suffix
 from clinadapt.features.encoders.pretrained import (
@@ -34,6 +33,7 @@ from clinadapt.features.encoders.pretrained import (
 from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.features.note_sources import StateSource, TokenSource
 from clinadapt.features.tokenization import Cut, Tokens
+from clinadapt.models import neural_base
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters
 from clinadapt.neural.adapters.identity import Identity
@@ -248,7 +248,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             head = Head(width, classes, self.inner, self.dropout)
         pooling: Pooling = "mean" if self.after_pooling else self.pooling_
         self.network_ = NoteNetwork(encoder, final, head, pooling)
-        trained = neural.trainable(self.network_)
+        trained = neural_base.trainable(self.network_)
         self.history_: list[dict[str, Any]] = []
         self.trainable_parameters_ = sum(weight.numel() for weight in trained.values())
 
@@ -257,7 +257,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             top = nn.ModuleList(list(suffix.stack)[len(suffix.stack) - self.adapted_ :])
             options = self.structure_options or {}
             suffix.tune(self.tuned_)
-            tuned = neural.trainable(suffix)
+            tuned = neural_base.trainable(suffix)
             lora.insert(self.structure, suffix.model, top, options)
             for weight in tuned.values():  # the library froze them
                 weight.requires_grad_(True)
@@ -313,7 +313,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         context: Context,
     ) -> list[dict[str, Any]]:
         """Train the built network on the first source; the second is of the validation notes."""
-        return neural.fit_classifier(
+        return neural_base.fit_classifier(
             self.network_,
             sources[0],
             labels,
@@ -405,7 +405,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         return name.startswith("encoder.") and not any(mark in name for mark in inserted)
 
     def _tokens(self, texts: Sequence[str], context: Context) -> Tokens:
-        return neural.tokenize_notes(
+        return neural_base.tokenize_notes(
             self.encoder_.tokenizer, texts, self.max_tokens, self.cut, context
         )
 
@@ -433,7 +433,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             run(self.network_, source, device, dtype)
             for source in self._few_at_a_time(texts, context, device)
         ]
-        return neural.probabilities(self.task_, torch.cat(outputs))
+        return neural_base.probabilities(self.task_, torch.cat(outputs))
 
     def _few_at_a_time(
         self, texts: Sequence[str], context: Context, device: torch.device
@@ -449,12 +449,12 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
 
     def save(self, folder: Path) -> None:
         """Write the trained weights, and the encoder unless all of it is among them."""
-        weights = neural.trainable(self.network_)
+        weights = neural_base.trainable(self.network_)
         if self._encoder_is_trained and self.suffix_module_ is not None:
             # Embeddings frozen to save memory among them: the encoder's own file is not written.
             named = self.network_.named_parameters()
             weights |= {name: w for name, w in named if name.startswith("encoder.")}
-        neural.save_weights(weights, folder)
+        neural_base.save_weights(weights, folder)
         target = folder / ENCODER_FOLDER
         save_encoder_files(self.encoder_, target)
         if not self._encoder_is_trained:
@@ -479,5 +479,5 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             model = self.encoder_.empty() if trained else self.encoder_.load()
         self._build(task, classes, model)
         self.total_parameters_ = self._count_total()
-        neural.fill(self.network_, folder, set(neural.trainable(self.network_)))
+        neural_base.fill(self.network_, folder, set(neural_base.trainable(self.network_)))
         return self

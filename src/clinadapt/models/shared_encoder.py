@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clinadapt.bundle import load, name_of
-from clinadapt.classifier import NoteClassifier, as_texts
 from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
-from clinadapt.families import neural, stacked
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.stacked import StackedModel, network_of
 from clinadapt.features.frozen_encoder import FrozenPrefix
+from clinadapt.models import neural_base, stacked
+from clinadapt.models.bundle.record import name_of
+from clinadapt.models.classifier import NoteClassifier, as_texts
+from clinadapt.models.load import load
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.stacked import StackedModel, network_of
 from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training.batch_sources import Source
 from clinadapt.neural.training.loop import run
@@ -133,7 +134,7 @@ def _one_pass(models: Mapping[str, PretrainedModel], texts: Sequence[str]) -> di
                 source = pooled[model.pooling_]
             outputs[name].append(run(model.network_, source, device, dtype))
     return {
-        name: neural.probabilities(model.task_, torch.cat(outputs[name]))
+        name: neural_base.probabilities(model.task_, torch.cat(outputs[name]))
         for name, model in models.items()
     }
 

@@ -16,15 +16,14 @@ from typing import Annotated, Any, Literal, Self
 import torch
 from annotated_types import Ge, Gt, Interval
 
-from clinadapt.bundle_checks import MOST_BYTES
 from clinadapt.core import safe_files
 from clinadapt.core.device import Precision
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.families.pretrained import FROZEN_EPOCHS, PretrainedModel
 from clinadapt.features.encoders.backends import BackendChoice
 from clinadapt.features.tokenization import Cut
+from clinadapt.models.pretrained import FROZEN_EPOCHS, PretrainedModel
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters
 from clinadapt.neural.pooling_head import Pooling
@@ -34,7 +33,7 @@ from clinadapt.neural.training.loop import Recipe
 from clinadapt.neural.training.losses import ClassLoss
 from clinadapt.neural.training.memory_budget import Economy
 
-GUARANTEE_FILE = "privacy.json"
+GUARANTEE_FILE, GUARANTEE_BYTES = "privacy.json", 2**12
 
 
 class PrivateModel(PretrainedModel):
@@ -187,6 +186,6 @@ class PrivateModel(PretrainedModel):
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote; opacus is not needed."""
         super().load(folder, task, classes)
-        content = safe_files.read_json(folder / GUARANTEE_FILE, MOST_BYTES[GUARANTEE_FILE])
+        content = safe_files.read_json(folder / GUARANTEE_FILE, GUARANTEE_BYTES)
         self.guarantee_ = dp_sgd.Guarantee(**content)
         return self

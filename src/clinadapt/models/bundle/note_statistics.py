@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from clinadapt.classifier import NoteClassifier
-from clinadapt.families.exported import ExportedModel, tokenizer_of
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.scratch import ScratchModel
-from clinadapt.families.stacked import StackedModel
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.onnx_model import ExportedModel, tokenizer_of
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.stacked import StackedModel
 
 WORD = re.compile(r"\b[^\W\d_]{2,}\b")
 MOST_WORDS, LONGEST_WORD = 300, 60
@@ -51,18 +50,17 @@ def count_words(texts: Sequence[str], kept: Sequence[str]) -> Floats:
     return table
 
 
-def readings(classifier: NoteClassifier, texts: Sequence[str]) -> dict[str, Floats]:
+def readings(model: Any, texts: Sequence[str]) -> dict[str, Floats]:
     """Numbers of each note [note], by name: length, and how its words fit the model's vocabulary.
 
     Parameters
     ----------
-    classifier : NoteClassifier
-        Fitted.
+    model : fitted model
     texts : sequence of str
     """
     length = np.array([len(text.split()) for text in texts], dtype=np.float64)
     found = {"length": length}
-    for part in _parts(classifier.model_):
+    for part in _parts(model):
         found |= dict(_fit(part, texts, length))
     return found
 

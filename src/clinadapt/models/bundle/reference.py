@@ -6,7 +6,7 @@ knows every word and is too sure. Which words are counted is decided on the trai
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Interval, Len
@@ -15,12 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from clinadapt.core import safe_files
 from clinadapt.core.errors import InputError
-from clinadapt.data.labels import Labels
+from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.binned_counts import Counts, count, count_values, edges_of
-
-if TYPE_CHECKING:
-    from clinadapt.classifier import NoteClassifier
+from clinadapt.evaluation.threshold import Threshold
+from clinadapt.models.bundle.note_statistics import count_words, general_words, readings
 
 MOST_BYTES = 2**22
 # Notes that are looked at: more would tell no more, and take time in every fit.
@@ -77,7 +76,7 @@ class Reference(BaseModel):
     notes : int
         That were counted.
     readings : dict of str to Values
-        Of `clinadapt.drift.readings.readings`.
+        Of `clinadapt.models.bundle.note_statistics.readings`.
     scores : dict of str to Values
         Probability of each class, by its name; of a binary task the positive one's.
     words : Words, optional
@@ -119,7 +118,10 @@ class Reference(BaseModel):
 
 
 def make_reference(
-    classifier: "NoteClassifier",
+    model: Any,
+    probabilities: NDArray[np.float64],
+    metric: str,
+    threshold: Threshold,
     training: Sequence[str],
     texts: Sequence[str],
     labels: Labels,
@@ -129,35 +131,35 @@ def make_reference(
 
     Parameters
     ----------
-    classifier : NoteClassifier
-        Fitted, with its probabilities of the validation notes.
+    model : fitted model
+    probabilities : ndarray of float64, shape [note, class]
+        Of the validation notes.
+    metric : str
+        What the fit aimed at.
+    threshold : Threshold
     training : sequence of str
         Training notes: they decide which words are counted.
     texts, labels, clusters : sequence of str, Labels, ndarray of int64 [note]
         Validation notes and the patient of each.
     """
-    from clinadapt.drift.readings import count_words, general_words, readings
-
     rows = some(len(texts))
     shown = [texts[row] for row in rows.tolist()]
-    carried, probabilities = labels.take(rows), classifier.validation_probabilities_[rows]
+    carried, probabilities = labels.take(rows), probabilities[rows]
     units = np.unique(clusters[rows], return_inverse=True)[1]
     kept = general_words([training[row] for row in some(len(training)).tolist()])
     counted = count_words(shown, kept)
     return Reference(
         notes=len(rows),
-        readings={
-            name: _values(values, units) for name, values in readings(classifier, shown).items()
-        },
+        readings={name: _values(values, units) for name, values in readings(model, shown).items()},
         scores={
             name: _values(values, units)
-            for name, values in scores_of(classifier, probabilities).items()
+            for name, values in scores_of(labels.classes, labels.task, probabilities).items()
         },
         words=None
         if not kept or not counted.any()
         else Words(words=kept, counted=by_cluster(counted, units)),
         classes=count_classes(carried, units),
-        performance=_measure(classifier, carried, probabilities, units),
+        performance=_measure(metric, threshold, carried, probabilities, units),
         measured_on="validation",
     )
 
@@ -181,11 +183,11 @@ def by_cluster(table: NDArray[np.float64], clusters: NDArray[np.int64]) -> Count
 
 
 def scores_of(
-    classifier: "NoteClassifier", probabilities: NDArray[np.float64]
+    classes: NDArray[Any], task: Task, probabilities: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     """Probabilities [note] of each class by name; the positive one alone of a binary task."""
-    names = [str(name) for name in classifier.classes_]
-    first = 1 if classifier.task_ == "binary" else 0
+    names = [str(name) for name in classes]
+    first = 1 if task == "binary" else 0
     return {name: probabilities[:, first + at] for at, name in enumerate(names[first:])}
 
 
@@ -199,20 +201,21 @@ def count_classes(labels: Labels, clusters: NDArray[np.int64]) -> dict[str, Coun
 
 
 def _measure(
-    classifier: "NoteClassifier",
+    metric: str,
+    threshold: Threshold,
     labels: Labels,
     probabilities: NDArray[np.float64],
     clusters: NDArray[np.int64],
 ) -> dict[str, Measured]:
-    names = performance_names(classifier)
-    predicted = classifier.predict_matrix(probabilities)
+    names = performance_names(metric)
+    predicted = threshold.predict(labels.task, probabilities)
     statistics = metrics.Statistics(labels, probabilities, predicted, names)
     return measured(metrics.bootstrap(clusters, statistics, RESAMPLES))
 
 
-def performance_names(classifier: "NoteClassifier") -> tuple[str, ...]:
+def performance_names(metric: str) -> tuple[str, ...]:
     """Metrics that are followed over time: the model's own, and what needs no threshold."""
-    return tuple(dict.fromkeys([classifier.metric_, "auroc", "brier"]))
+    return tuple(dict.fromkeys([metric, "auroc", "brier"]))
 
 
 def measured(scores: dict[str, metrics.Score]) -> dict[str, Measured]:

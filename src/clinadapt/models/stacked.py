@@ -27,10 +27,10 @@ from clinadapt.core import param_validation, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.labels import Labels, Task
-from clinadapt.families.exported import load_fitted
-from clinadapt.families.logistic import TfidfLogistic
-from clinadapt.families.pretrained import PretrainedModel
 from clinadapt.features.tokenization import Cut
+from clinadapt.models.onnx_model import load_fitted
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 SPARSE_FOLDER, ENCODER_FOLDER = "sparse", "encoder"
 BLEND_FILE = "blend.safetensors"

@@ -17,9 +17,9 @@ from clinadapt.core.errors import InputError
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.families import neural
 from clinadapt.features.note_sources import TokenSource
 from clinadapt.features.tokenization import Cut, learn_tokenizer
+from clinadapt.models import neural_base
 from clinadapt.neural.adapters.identity import Identity
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.mixture_of_experts import MoETransformer
@@ -49,8 +49,8 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
     vocabulary : int
         Largest number of sub-words.
     vectors : str, optional
-        Folder that `clinadapt.pretraining.subword_vectors.make_vectors` wrote: its tokenizer is taken, and
-        its vectors, cut to the encoder's width, are the first token embeddings, tuned on.
+        Folder that `clinadapt.pretraining.subword_vectors.make_vectors` wrote: its tokenizer is
+        taken, and its vectors, cut to the encoder's width, are the first token embeddings.
     max_tokens : int
     cut : {"head", "tail", "head+tail", "windows"}
         What is kept of longer notes.
@@ -154,7 +154,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         device = pick_device(self.device)
         economy = self._economize(context, device)
         encoder = self.network_.encoder
-        self.history_: list[dict[str, Any]] = neural.fit_classifier(
+        self.history_: list[dict[str, Any]] = neural_base.fit_classifier(
             self.network_,
             source,
             labels,
@@ -196,7 +196,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
 
     def _source(self, texts: Sequence[str], context: Context) -> TokenSource:
         return TokenSource(
-            neural.tokenize_notes(self.tokenizer_, texts, self.max_tokens, self.cut, context)
+            neural_base.tokenize_notes(self.tokenizer_, texts, self.max_tokens, self.cut, context)
         )
 
     def _build(self, task: Task, classes: int) -> None:
@@ -218,11 +218,11 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         device = pick_device(self.device)
         source = self._source(texts, context or Context())
         outputs = run(self.network_, source, device, compute_dtype(self.precision, device))
-        return neural.probabilities(self.task_, outputs)
+        return neural_base.probabilities(self.task_, outputs)
 
     def save(self, folder: Path) -> None:
         """Write tokenizer and network."""
-        neural.save_weights(self.network_.state_dict(), folder)
+        neural_base.save_weights(self.network_.state_dict(), folder)
         self.tokenizer_.save(str(folder / TOKENIZER_FILE))
 
     def load(self, folder: Path, task: Task, classes: int) -> Self:
@@ -232,7 +232,7 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"{TOKENIZER_FILE}: a token's number is beyond the vocabulary")
         with torch.device("meta"):  # of the size that the settings imply, without the memory
             self._build(task, classes)
-        safe_files.require(self.network_, folder / neural.WEIGHTS_FILE)
+        safe_files.require(self.network_, folder / neural_base.WEIGHTS_FILE)
         self._build(task, classes)
-        neural.fill(self.network_, folder)
+        neural_base.fill(self.network_, folder)
         return self

@@ -17,13 +17,13 @@ from clinadapt.core import param_validation
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.families.autoencoder import TfidfAutoencoder
-from clinadapt.families.logistic import TfidfLogistic
-from clinadapt.families.mlp import TfidfMLP
-from clinadapt.families.pretrained import PretrainedModel
-from clinadapt.families.private import PrivateModel
-from clinadapt.families.scratch import ScratchModel
-from clinadapt.families.stacked import StackedModel
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.private import PrivateModel
+from clinadapt.models.stacked import StackedModel
+from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
+from clinadapt.models.tfidf_logistic import TfidfLogistic
+from clinadapt.models.tfidf_mlp import TfidfMLP
 
 Examples = tuple[Sequence[str], Labels]
 

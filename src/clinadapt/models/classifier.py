@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from clinadapt import families
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data import labels as labelling
@@ -17,10 +16,11 @@ from clinadapt.data.labels import Labels
 from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics, threshold
-from clinadapt.families.logistic import TfidfLogistic
-
-if TYPE_CHECKING:
-    from clinadapt.drift.reference import Reference
+from clinadapt.models import registry
+from clinadapt.models.bundle.integrity import RECORD
+from clinadapt.models.bundle.reference import Reference, make_reference
+from clinadapt.models.bundle.save import save_bundle
+from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
 class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -140,10 +140,15 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clusters : ndarray of int64, shape [validation note]
             Patient of each.
         """
-        from clinadapt.drift.reference import make_reference
-
         self.reference_: Reference | None = make_reference(
-            self, texts, validation_texts, validation_labels, clusters
+            self.model_,
+            self.validation_probabilities_,
+            self.metric_,
+            self.threshold_,
+            texts,
+            validation_texts,
+            validation_labels,
+            clusters,
         )
         return self
 
@@ -199,8 +204,8 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.model is None:
             return TfidfLogistic()
         if isinstance(self.model, str):
-            return families.build(self.model, {})
-        families.family_of(self.model)
+            return registry.build(self.model, {})
+        registry.family_of(self.model)
         return clone(self.model)
 
     def _context(self) -> Context:
@@ -237,9 +242,6 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         InputError
             The folder holds something else than a bundle.
         """
-        from clinadapt.bundle import save_bundle
-        from clinadapt.bundle_checks import RECORD
-
         check_is_fitted(self, "model_")
         folder = Path(folder)
         is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

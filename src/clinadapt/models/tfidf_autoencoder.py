@@ -22,9 +22,9 @@ from clinadapt.core.errors import InputError
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.families import neural
-from clinadapt.families.mlp import DenseNetwork
 from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.models import neural_base
+from clinadapt.models.tfidf_mlp import DenseNetwork
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
@@ -165,7 +165,7 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         held = None
         if validation is not None:
             held = (self._standard(validation[0]), validation[1])
-        self.history_: list[dict[str, Any]] = neural.fit_classifier(
+        self.history_: list[dict[str, Any]] = neural_base.fit_classifier(
             self.classifier_,
             VectorSource(self.standardize(codes.vectors)),
             labels,
@@ -217,12 +217,12 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         """Probabilities [note, class]."""
         source = self._standard(texts)
         outputs = run(self.classifier_, source, pick_device(self.device), Recipe.dtype)
-        return neural.probabilities(self.task_, outputs)
+        return neural_base.probabilities(self.task_, outputs)
 
     def save(self, folder: Path) -> None:
         """Write terms, their weights, both networks and the codes' scale."""
         self.features_.save(folder)
-        neural.save_weights(self._weights(), folder)
+        neural_base.save_weights(self._weights(), folder)
 
     def _weights(self) -> dict[str, Tensor]:
         return self._networks().state_dict() | {"center": self._center, "scale": self._scale}
@@ -233,12 +233,12 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         with torch.device("meta"):  # of the size that the settings imply, without the memory
             self._build(task, classes)
         codes = {"center": (self.code,), "scale": (self.code,)}
-        safe_files.require(self._networks(), folder / neural.WEIGHTS_FILE, further=codes)
+        safe_files.require(self._networks(), folder / neural_base.WEIGHTS_FILE, further=codes)
         self._build(task, classes)
-        saved = neural.read_weights(folder)
+        saved = neural_base.read_weights(folder)
         self._center, self._scale = saved.pop("center"), saved.pop("scale")
         if not (self._scale > 0).all():
-            raise InputError(f"{neural.WEIGHTS_FILE}: the codes' scale must be above zero")
+            raise InputError(f"{neural_base.WEIGHTS_FILE}: the codes' scale must be above zero")
         self._networks().load_state_dict(saved)
         return self
 

@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clinadapt.core import safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation import metrics
-from clinadapt.export import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 from clinadapt.features.encoders import config_checks
+from clinadapt.models.onnx_runtime import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
+from clinadapt.models.private import GUARANTEE_BYTES, GUARANTEE_FILE
 
 RECORD = "bundle.json"
 CARD = "README.md"
@@ -40,7 +41,7 @@ MOST_BYTES = {
     INDEX: 2**24,
     "tokenizer.json": 2**28,
     "terms.json": 2**29,
-    "privacy.json": 2**12,
+    GUARANTEE_FILE: GUARANTEE_BYTES,
     CARD: 2**22,
     ABOUT_FILE: ABOUT_BYTES,
     NETWORK_FILE: 2**31,
@@ -236,9 +237,9 @@ def _content_problems(path: Path) -> Iterator[str]:
         elif not safe_files.all_finite(path):
             yield "a weight is not a finite number"
     elif path.name == NETWORK_FILE:
-        from clinadapt.export import graph  # needs an optional library
+        from clinadapt.models import onnx_checks  # needs an optional library
 
-        yield from graph.problems(path)
+        yield from onnx_checks.problems(path)
     elif path.name == CONFIG:
         yield from config_checks.problems(safe_files.read_json(path, MOST_BYTES[CONFIG]))
     elif path.name == INDEX:

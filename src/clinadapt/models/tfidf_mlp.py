@@ -16,8 +16,8 @@ from clinadapt.core.device import pick_device
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.families import neural
 from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.models import neural_base
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import SparseSource
@@ -112,7 +112,7 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         held = None
         if validation is not None:
             held = (SparseSource(self.features_.transform(validation[0])), validation[1])
-        self.history_: list[dict[str, Any]] = neural.fit_classifier(
+        self.history_: list[dict[str, Any]] = neural_base.fit_classifier(
             self.network_,
             SparseSource(self.features_.transform(texts)),
             labels,
@@ -148,19 +148,19 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         """Probabilities [note, class]."""
         source = SparseSource(self.features_.transform(texts))
         outputs = run(self.network_, source, pick_device(self.device), Recipe.dtype)
-        return neural.probabilities(self.task_, outputs)
+        return neural_base.probabilities(self.task_, outputs)
 
     def save(self, folder: Path) -> None:
         """Write terms, their weights and the network."""
         self.features_.save(folder)
-        neural.save_weights(self.network_.state_dict(), folder)
+        neural_base.save_weights(self.network_.state_dict(), folder)
 
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote."""
         self.features_ = self._features().load(folder)
         with torch.device("meta"):  # of the size that the settings imply, without the memory
             self._build(task, classes)
-        safe_files.require(self.network_, folder / neural.WEIGHTS_FILE)
+        safe_files.require(self.network_, folder / neural_base.WEIGHTS_FILE)
         self._build(task, classes)
-        neural.fill(self.network_, folder)
+        neural_base.fill(self.network_, folder)
         return self

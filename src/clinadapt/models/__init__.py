@@ -1,0 +1,1 @@
+"""Every classifier that a study compares."""

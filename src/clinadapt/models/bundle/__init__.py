@@ -1,0 +1,1 @@
+"""Bundles: a fitted classifier as a folder of plain files."""

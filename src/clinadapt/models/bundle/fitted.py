@@ -1,0 +1,21 @@
+"""What a bundle is made of: a fitted classifier, known here by its attributes alone."""
+
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from clinadapt.data.labels import Task
+from clinadapt.evaluation.threshold import Threshold
+from clinadapt.models.bundle.reference import Reference
+
+
+class FittedClassifier(Protocol):
+    """A fitted `clinadapt.NoteClassifier`, which stands above this package and imports it."""
+
+    model_: Any
+    classes_: NDArray[Any]
+    task_: Task
+    metric_: str
+    threshold_: Threshold
+    indicator_: bool
+    reference_: Reference | None

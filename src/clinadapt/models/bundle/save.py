@@ -1,0 +1,79 @@
+"""A bundle: a fitted classifier as a folder of plain files, opened offline anywhere.
+
+``bundle.json`` (settings, classes, threshold, where it came from), weights as safetensors,
+tokenizer or terms as JSON, what its notes were like as counts, and a model card. No pickles:
+opening a bundle runs no code of it, and what was not saved so is refused (`integrity.py`).
+"""
+
+import importlib.metadata
+import math
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clinadapt.models import registry
+from clinadapt.models.bundle import integrity
+from clinadapt.models.bundle.fitted import FittedClassifier
+from clinadapt.models.bundle.integrity import CARD, REFERENCE
+from clinadapt.models.bundle.model_card import model_card
+from clinadapt.models.bundle.record import FORMAT, MODEL_FOLDER
+from clinadapt.models.onnx_model import ExportedModel
+
+
+def save_bundle(
+    classifier: FittedClassifier, folder: Path, provenance: dict[str, Any] | None = None
+) -> Path:
+    """Write a bundle; the folder appears at once, whole, in place of what was there.
+
+    Parameters
+    ----------
+    classifier : NoteClassifier
+        Fitted.
+    folder : Path
+    provenance : dict, optional
+        Where the model came from: row, scores, data. Kept in the record and shown on the card.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    partial = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / MODEL_FOLDER).mkdir(parents=True)
+    model = classifier.model_
+    model.save(partial / MODEL_FOLDER)
+    value = classifier.threshold_.value
+    described = model.original if isinstance(model, ExportedModel) else model
+    settings = registry.settings_of(described)
+    for name in ("encoder", "vectors"):  # a name or a path of the machine that made it
+        if settings.get(name) is not None:
+            settings[name] = Path(os.path.abspath(settings[name])).name
+    record = {
+        "format": FORMAT,
+        "clinadapt": importlib.metadata.version("clinadapt"),
+        "family": registry.family_of(described),
+        "settings": settings,
+        "task": classifier.task_,
+        "classes": classifier.classes_.tolist(),
+        "metric": classifier.metric_,
+        "indicator": classifier.indicator_,
+        "threshold": {
+            "value": None if math.isnan(value) else value,
+            "at_least_one": classifier.threshold_.at_least_one,
+        },
+        "provenance": provenance or {},
+    }
+    if hasattr(model, "guarantee_"):
+        record["privacy"] = asdict(model.guarantee_)
+    (partial / CARD).write_text(model_card(record), encoding="utf-8")
+    # Counts of the training notes are no part of what a private fit may give away.
+    if classifier.reference_ is not None and "privacy" not in record:
+        text = classifier.reference_.model_dump_json(indent=1)
+        (partial / REFERENCE).write_text(text, encoding="utf-8")
+    integrity.seal(partial, record)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+    return folder

@@ -1,0 +1,66 @@
+"""Open a bundle, offline."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clinadapt.core.errors import ClinadaptError, InputError, describe_unexpected
+from clinadapt.evaluation.threshold import Threshold
+from clinadapt.models import registry
+from clinadapt.models.bundle import integrity
+from clinadapt.models.bundle.integrity import REFERENCE
+from clinadapt.models.bundle.record import MODEL_FOLDER, read_record
+from clinadapt.models.bundle.reference import Reference
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.onnx_model import load_fitted
+
+
+def load(folder: str | Path) -> NoteClassifier:
+    """Open a bundle, offline.
+
+    Parameters
+    ----------
+    folder : path
+        Written by a study (``OUT/best``) or by `NoteClassifier.save`.
+
+    Returns
+    -------
+    NoteClassifier
+        Fitted, with the very probabilities of the one that was saved.
+
+    Raises
+    ------
+    InputError
+        Not a bundle, or not as it was saved: which files differ is said.
+    """
+    folder, record = Path(folder), read_record(folder)
+    try:
+        integrity.check_files(folder, record)
+        return _open(folder, record)
+    except ClinadaptError:
+        raise
+    except Exception as error:  # whatever a file that was made to harm may lead to
+        raise InputError(
+            f"{folder} cannot be opened ({describe_unexpected(error)}): the bundle is damaged, was "
+            "made by another version, or this is a fault of clinadapt, which its maintainers "
+            "would like to hear of"
+        ) from error
+
+
+def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
+    model = registry.build(record["family"], record["settings"])
+    classifier = NoteClassifier(model, metric=record["metric"])
+    classes = np.array(record["classes"])
+    classifier.model_ = load_fitted(model, folder / MODEL_FOLDER, record["task"], len(classes))
+    classifier.classes_ = classes
+    classifier.task_ = record["task"]
+    classifier.metric_ = record["metric"]
+    classifier.indicator_ = record["indicator"]
+    value = record["threshold"]["value"]
+    classifier.threshold_ = Threshold(
+        float("nan") if value is None else value, record["threshold"]["at_least_one"]
+    )
+    path = folder / REFERENCE
+    classifier.reference_ = Reference.read(path) if path.is_file() else None
+    return classifier
