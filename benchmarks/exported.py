@@ -23,9 +23,9 @@ import torch
 from clinadapt import NoteClassifier, PretrainedModel
 from clinadapt.core.device import environment
 from clinadapt.data.split import make_split, thinned
+from clinadapt.deployment.onnx_export.export import make_candidates, measure
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.paired_comparison import Scores
-from clinadapt.export.agreement import make_candidates, measure
 
 HEADING = """\
 | run by | MB | speed | largest difference | mean | decisions changed | {metric} | change [95 %] |

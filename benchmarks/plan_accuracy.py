@@ -51,7 +51,7 @@ def open_study(options, folder):
 def make(options, folder):
     import time
 
-    from clinadapt.plan import make_plan
+    from clinadapt.study.planning.plan import make_plan
 
     study = open_study(options, folder)
     started = time.perf_counter()

@@ -141,7 +141,7 @@ def stage_fit(folder):
 
 
 def stage_predict(folder):
-    from clinadapt.predict import predict_table
+    from clinadapt.deployment.scoring.job import predict_table
 
     predict_table(folder / "bundle", folder / "notes.parquet", folder / "p.parquet", id="id")
 
@@ -154,7 +154,7 @@ def measure(stage, folder, n):
     import torch  # noqa: F401
     import transformers  # noqa: F401
 
-    import clinadapt.study  # noqa: F401
+    import clinadapt.study.runner  # noqa: F401
 
     base, peak, done = memory(), memory(), threading.Event()
 

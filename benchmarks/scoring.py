@@ -78,9 +78,9 @@ def timed(module, name):
 
 def measure(source, bundle, folder):
     """Score one source in this process."""
+    from clinadapt.deployment.scoring import loop
+    from clinadapt.deployment.scoring.job import Prediction
     from clinadapt.features import state_cache
-    from clinadapt.predict import Prediction
-    from clinadapt.scoring import run
 
     peak, done = [0], threading.Event()
 
@@ -88,7 +88,7 @@ def measure(source, bundle, folder):
         while not done.wait(0.02):
             peak[0] = max(peak[0], anonymous_mb())
 
-    in_model = timed(run, "_scored")
+    in_model = timed(loop, "_scored")
     in_encoder = timed(state_cache, "encode")
     if source == "parquet":
         notes = [str(folder / "notes.parquet")]

@@ -91,7 +91,7 @@ def predict(bundle, texts):
 
 def start(asked, bundle):
     """A server, and its port."""
-    command = "from clinadapt.cli import main; main()"
+    command = "from clinadapt.cli.main import main; main()"
     options = {
         "--port": 0,
         "--per-minute": 0,

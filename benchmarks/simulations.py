@@ -78,7 +78,7 @@ def power(studies):
 def noise(studies):
     import polars as pl
 
-    from clinadapt import Study
+    from clinadapt import Study, write_report
     from clinadapt.data.columns import Columns
     from clinadapt.data.notes import read_notes
     from clinadapt.data.synthetic.generator import generate
@@ -92,7 +92,7 @@ def noise(studies):
             notes = read_notes(table, Columns(group="patient"))
             Study(notes, {"name": "noise", "rows": NOISE_ROWS}, folder).run()
             evidence = json.loads((Path(folder) / "evidence.json").read_text())
-            page = (Path(folder) / "report.html").read_text()
+            page = write_report(Path(folder)).read_text()
         recommended += evidence["recommended"] is not None
         assert ("none is recommended" in page) == (evidence["recommended"] is None)
         print(f"study {seed}: {evidence['sentence'][:70]} …", flush=True)

@@ -23,7 +23,7 @@ import torch
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
-from clinadapt.cli import app
+from clinadapt.cli.main import app
 from clinadapt.core.network_guard import no_network
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import Notes, read_notes
@@ -104,10 +104,11 @@ def finished_study(
     study_design: dict[str, object],
 ) -> Path:
     """Folder of a finished study: sparse, from-scratch, frozen, tuned and skipped rows."""
-    from clinadapt import Study
+    from clinadapt import Study, write_report
 
     out = tmp_path_factory.mktemp("study") / "out"
     Study(small_notes_synthetic, study_design, out).run()
+    write_report(out)
     return out
 
 
@@ -222,8 +223,8 @@ def server_url(served_bundles: dict[str, Path]) -> Iterator[str]:
     """Address of a real server, without tokens."""
     from served import running
 
-    from clinadapt.serving.app import make_app
-    from clinadapt.serving.models import Models
+    from clinadapt.deployment.server.app import make_app
+    from clinadapt.deployment.server.models import Models
 
     with running(make_app(Models(served_bundles))) as url:
         yield url

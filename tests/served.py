@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from clinadapt.serving import schemas
-from clinadapt.serving.problems import Problem
-from clinadapt.serving.server import Address, make_server
+from clinadapt.deployment.server import schemas
+from clinadapt.deployment.server.problem_details import Problem
+from clinadapt.deployment.server.uvicorn_server import Address, make_server
 
 TASK = schemas.Task(
     name="fake",

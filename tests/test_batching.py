@@ -8,9 +8,14 @@ import torch
 from served import TASK
 
 from clinadapt.core.errors import InputError
-from clinadapt.serving.batching import Batcher, QueueFullError, StoppingError, TimeLimitError
-from clinadapt.serving.limits import Limits, Rate
-from clinadapt.serving.metrics import Metrics
+from clinadapt.deployment.server.batching import (
+    Batcher,
+    QueueFullError,
+    StoppingError,
+    TimeLimitError,
+)
+from clinadapt.deployment.server.limits import Limits, Rate
+from clinadapt.deployment.server.prometheus import Metrics
 
 
 class Gate:

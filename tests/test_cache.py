@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, PretrainedModel
-from clinadapt.cli import app
+from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import SESSION
 from clinadapt.features.cache_admin import DAY, entries

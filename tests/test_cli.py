@@ -8,7 +8,7 @@ import time
 import polars as pl
 import pytest
 
-from clinadapt.cli import main
+from clinadapt.cli.main import main
 
 
 def run(*arguments, capsys):
@@ -152,7 +152,7 @@ def test_missing_encoder_offline_is_skipped_named_and_said_how_to_get(
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from clinadapt.cli import main\n"
+        "import sys; from clinadapt.cli.main import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'sklearn', 'polars', 'transformers', 'plotly', 'numpy'}\n"
         "found = heavy & set(sys.modules)\nprint(*found, file=sys.stderr)\nsys.exit(bool(found))"

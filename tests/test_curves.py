@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from simulated import labels_of, predictions
 
-from clinadapt import Study
+from clinadapt import Study, write_report
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.split import make_split, thinned
@@ -196,7 +196,7 @@ def test_a_study_with_a_curve(notes, tmp_path):
         )
         board = pl.read_csv(tmp_path / "leaderboard.csv").filter(pl.col("row_id") == row["row_id"])
         assert row["points"][-1]["score"] == pytest.approx(board["test"].item())
-    assert "How scores grow" in (tmp_path / "report.html").read_text()
+    assert "How scores grow" in write_report(tmp_path).read_text()
     assert list(tmp_path.glob("sizes/*/cells/*/bundle")) == []
     # Nothing is fitted a second time.
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("**/result.json")}

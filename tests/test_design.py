@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from clinadapt.core.errors import InputError
-from clinadapt.design import BUILT_IN, Design, expand, identity, load_design
 from clinadapt.models import registry
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.models.tfidf_logistic import TfidfLogistic
+from clinadapt.study.design import BUILT_IN, Design, expand, identity, load_design
 
 
 def design(*rows, **settings):

@@ -9,14 +9,14 @@ from typing import get_args
 import pytest
 
 import clinadapt
+from clinadapt.deployment.server import middleware
+from clinadapt.deployment.server.limits import Limits
+from clinadapt.deployment.server.problem_details import Code
+from clinadapt.deployment.server.prometheus import Metrics
 from clinadapt.features.encoders.catalog import CATALOG
 from clinadapt.models import classifier
 from clinadapt.models.registry import FAMILIES
 from clinadapt.neural.adapters.registry import STRUCTURES
-from clinadapt.serving import guard
-from clinadapt.serving.limits import Limits
-from clinadapt.serving.metrics import Metrics
-from clinadapt.serving.problems import Code
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,7 +71,7 @@ def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
 
 def test_serving_page_names_every_path_refusal_limit_and_count():
     text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    paths = [path for path in guard.KNOWN if not path.startswith("/page/")]
+    paths = [path for path in middleware.KNOWN if not path.startswith("/page/")]
     options = {"--" + field.name.replace("_", "-") for field in fields(Limits)}
     fixed = {"--explained-notes", "--read-seconds"}
     counts = [family.name for family in Metrics([]).registry.collect()]

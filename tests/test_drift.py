@@ -12,12 +12,12 @@ from scipy.spatial.distance import jensenshannon
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, ScratchModel, TfidfLogistic, load
-from clinadapt.cli import app
+from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import from_single
 from clinadapt.data.synthetic.generator import generate
-from clinadapt.drift.compare import find_drift
-from clinadapt.drift.words import headline, verdict
+from clinadapt.deployment.drift.compare import find_drift
+from clinadapt.deployment.drift.messages import headline, verdict
 from clinadapt.evaluation.binned_counts import Counts, compare, count, count_values, edges_of
 from clinadapt.models.bundle.note_statistics import count_words, general_words, readings, words_of
 from clinadapt.models.bundle.reference import Reference

@@ -15,10 +15,10 @@ from codecarbon.external.hardware import CPU
 from codecarbon.external.ram import RAM
 from codecarbon.input import DataSource
 
-from clinadapt import Study
+from clinadapt import Study, write_report
 from clinadapt.core import network_guard
 from clinadapt.core.errors import InputError, MissingExtraError
-from clinadapt.energy import Meter, in_words, kind, parts
+from clinadapt.study.energy import Meter, in_words, kind, parts
 
 SPARSE = {"name": "tiny", "resamples": 100, "rows": [{"family": ["tfidf-logistic", "tfidf-mlp"]}]}
 
@@ -208,7 +208,7 @@ def test_every_cell_says_its_energy_and_how_it_is_known(study):
 
 
 def test_the_report_calls_an_estimate_an_estimate(study):
-    page = (study / "report.html").read_text(encoding="utf-8")
+    page = write_report(study).read_text(encoding="utf-8")
     section = page.partition('<section id="energy">')[2].partition("</section>")[0]
     assert "memory estimated from its size" in section
     assert len(re.findall(r"\d k?(?:Wh|g) <small>(?:part )?estimate</small>", section)) == 2

@@ -15,11 +15,11 @@ from test_families import LABELS, PLACES, TEXTS, build, fitted
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic
 from clinadapt.core.errors import InputError, MissingExtraError
-from clinadapt.explain import WAYS, explain
-from clinadapt.explain.gradients import integrate
-from clinadapt.explain.kinds import fold
-from clinadapt.explain.sparse import OCCURRENCES
-from clinadapt.explain.tokens import Reader, attributions, sequences
+from clinadapt.explain.assertion_status import fold
+from clinadapt.explain.explain import WAYS, explain
+from clinadapt.explain.integrated_gradients import integrate
+from clinadapt.explain.tfidf_attribution import OCCURRENCES
+from clinadapt.explain.token_attribution import Reader, attributions, sequences
 from clinadapt.explain.words import gather, spans
 from clinadapt.features.tokenization import learn_tokenizer, tokenize
 from clinadapt.models.load import load

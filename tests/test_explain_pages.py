@@ -16,11 +16,11 @@ from clinadapt import NoteClassifier, ScratchModel, Study, TfidfLogistic
 from clinadapt.core.errors import InputError
 from clinadapt.data.notes import Columns, Notes, read_notes
 from clinadapt.data.synthetic.generator import generate
-from clinadapt.explain import explain
+from clinadapt.explain.error_analysis import KINDS, find_mistakes, judge, share
+from clinadapt.explain.explain import explain
+from clinadapt.explain.explanation_files import explain_table, write_explanations, write_mistakes
+from clinadapt.explain.explanation_page import segments
 from clinadapt.explain.faithfulness import faithfulness, without
-from clinadapt.explain.files import explain_table, write_explanations, write_mistakes
-from clinadapt.explain.mistakes import KINDS, find_mistakes, judge, share
-from clinadapt.explain.page import segments
 
 HOSTILE = "<script>alert('x')</script> & fever <b>now</b>\r\nwith \"quotes\""
 

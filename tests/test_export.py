@@ -15,17 +15,17 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, load
-from clinadapt.cli import app, main
+from clinadapt.cli.main import app, main
 from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.data.text_store import Texts
-from clinadapt.explain import explain
-from clinadapt.export import agreement
-from clinadapt.export.agreement import export_bundle, make_candidates, measure
+from clinadapt.deployment.onnx_export import export
+from clinadapt.deployment.onnx_export.export import export_bundle, make_candidates, measure
+from clinadapt.deployment.server.models import Models
+from clinadapt.explain.explain import explain
 from clinadapt.models.bundle.note_statistics import readings
 from clinadapt.models.onnx_runtime import ABOUT_FILE, NETWORK_FILE
 from clinadapt.models.private import PrivateModel
 from clinadapt.models.stacked import StackedModel, network_of
-from clinadapt.serving.models import Models
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 7)}" for n in range(60)
@@ -227,7 +227,7 @@ def test_beyond_the_bound_nothing_is_written(
     exported, native_bundle, table, tmp_path, capsys, monkeypatch
 ):
     made = [exported("scratch")[1]["onnx", "int8"]]  # not made again, which takes seconds
-    monkeypatch.setattr(agreement, "make_candidates", lambda *given: made)
+    monkeypatch.setattr(export, "make_candidates", lambda *given: made)
     out = tmp_path / "small"
     command = ["export", str(native_bundle), str(table), "--out", str(out)]
     with pytest.raises(SystemExit):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clinadapt.explain.kinds import CUES, LEXICON, fold, kinds, sentences
+from clinadapt.explain.assertion_status import CUES, LEXICON, fold, kinds, sentences
 from clinadapt.explain.words import spans
 
 SENTENCES = [

@@ -9,10 +9,15 @@ from test_study import cells_of, comparable
 from clinadapt import Study
 from clinadapt.core.errors import InputError
 from clinadapt.core.formatting import spell_seconds
-from clinadapt.forecast import Forecast, Phase, first_time_seconds, last_two, together
-from clinadapt.machines import MACHINES, Machine, find_machine, there
 from clinadapt.neural.training.memory_budget import Footprint
-from clinadapt.plan import (
+from clinadapt.study.planning.forecast import (
+    Forecast,
+    Phase,
+    first_time_seconds,
+    last_two,
+    together,
+)
+from clinadapt.study.planning.plan import (
     HERE,
     Budget,
     Plan,
@@ -21,7 +26,8 @@ from clinadapt.plan import (
     read_plan,
     schedule,
 )
-from clinadapt.probe import Prober, Run, Timeline
+from clinadapt.study.planning.target_machines import MACHINES, Machine, find_machine, there
+from clinadapt.study.planning.trial_runs import Prober, Run, Timeline
 
 GB = 10**9
 
@@ -84,7 +90,9 @@ def test_two_models_in_one_row_cost_both():
 
 def test_a_timeline_tells_steps_from_gaps(monkeypatch):
     clock = iter([0.0, 1.0, 2.0, 5.0, 6.0, 7.0, 20.0, 22.0, 25.0, 27.0])
-    monkeypatch.setattr("clinadapt.probe.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(
+        "clinadapt.study.planning.trial_runs.time.perf_counter", lambda: next(clock)
+    )
     timeline = Timeline()
     timeline("row: encode", 1, 1)
     for steps in (3, 2):

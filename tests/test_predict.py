@@ -8,8 +8,8 @@ import pytest
 from clinadapt import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.data import table_readers
-from clinadapt.predict import predict_table
-from clinadapt.scoring import run
+from clinadapt.deployment.scoring import loop
+from clinadapt.deployment.scoring.job import predict_table
 
 TEXTS = [f"enfant {'fievre toux' if n % 2 else 'apyretique'} jour {n % 5}" for n in range(60)]
 TABLE = pl.DataFrame({"key": [f"n{n}" for n in range(60)], "text": TEXTS})
@@ -28,7 +28,7 @@ def bundle(tfidf_bundle):
 def at_once(monkeypatch, notes):
     """Read and score so many notes at once."""
     monkeypatch.setattr(table_readers, "ROWS_AT_ONCE", notes)
-    monkeypatch.setattr(run, "NOTES_AT_ONCE", notes)
+    monkeypatch.setattr(loop, "NOTES_AT_ONCE", notes)
 
 
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])

@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier, PretrainedModel
-from clinadapt.cli import app
+from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.data.text_store import Texts

@@ -16,8 +16,9 @@ import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from clinadapt.core import formatting, html
-from clinadapt.report import charts, drawing, findings, render, summary, tables
-from clinadapt.report.load import load
+from clinadapt.report import charts, drawing, findings, summary, tables
+from clinadapt.report.write import write_report
+from clinadapt.study.read_results import load
 
 CLASSES = {
     "binary": ["negative", "positive"],
@@ -286,7 +287,7 @@ def _results(study: Path) -> list[dict[str, Any]]:
 
 
 def _check_numbers(study: Path) -> None:
-    file = render(study)
+    file = write_report(study)
     html = file.read_text(encoding="utf-8")
     lines = dict(re.findall(r'<tr id="([^"]+)">(.*?)</tr>', html, re.DOTALL))
     done = [result for result in _results(study) if result["status"] == "done"]
@@ -313,7 +314,7 @@ def test_numbers_of_a_real_study_are_its_own(finished_study: Path) -> None:
 
 
 def test_the_page_is_one_file(study: Path) -> None:
-    file = render(study)
+    file = write_report(study)
     assert file == study / "report.html"
     assert sorted(p.name for p in study.iterdir()) == [
         "cells",
@@ -338,14 +339,14 @@ def test_the_page_is_one_file(study: Path) -> None:
 
 
 def test_what_has_no_score_is_shown_with_its_reason(study: Path) -> None:
-    text = Page(render(study)).text
+    text = Page(write_report(study)).text
     assert "failed because of <reason> 4" in text
     assert "skipped because of <reason> 5" in text
     assert "undefined: no <positive> note" in text
 
 
 def test_the_data_are_told(study: Path) -> None:
-    text = Page(render(study)).text
+    text = Page(write_report(study)).text
     assert "3 rows of the table were left out" in text
     assert "2 × the text is empty" in text
     assert "2 pairs of equal notes and 1 of nearly equal notes" in text
@@ -368,7 +369,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     about["name"] = hostile
     about["data"]["warnings"] = [hostile]
     (tmp_path / "study.json").write_text(json.dumps(about), encoding="utf-8")
-    file = render(tmp_path)
+    file = write_report(tmp_path)
     assert "<script>alert" not in file.read_text(encoding="utf-8")
     page = Page(file)
     assert sum(tag == "script" for tag, _ in page.tags) == 4
@@ -379,19 +380,19 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_synthetic_notes_are_announced(tmp_path: Path, synthetic: bool) -> None:
-    text = Page(render(fabricate(tmp_path, "binary", synthetic=synthetic))).text
+    text = Page(write_report(fabricate(tmp_path, "binary", synthetic=synthetic))).text
     assert ("Synthetic notes." in text) == synthetic
 
 
 def test_the_recommendation_is_said_first(tmp_path: Path) -> None:
-    page = Page(render(fabricate(tmp_path, "binary")))
+    page = Page(write_report(fabricate(tmp_path, "binary")))
     sentence = json.loads((tmp_path / "evidence.json").read_text())["sentence"]
     assert sentence in page.text
     assert page.text.index(sentence) < page.text.index("Leaderboard")
 
 
 def test_findings_are_sentences_with_intervals(tmp_path: Path) -> None:
-    text = Page(render(fabricate(tmp_path, "binary"))).text
+    text = Page(write_report(fabricate(tmp_path, "binary"))).text
     assert (
         "row 0: pretrained less row 1: tfidf-logistic: +1.5 [−0.5, +3.5], "
         "which cannot be told from no difference"
@@ -423,14 +424,14 @@ def test_overfitting_is_a_rising_validation_loss_under_a_falling_training_loss(
 
 
 def test_a_study_without_a_finished_row_has_a_report(tmp_path: Path) -> None:
-    text = Page(render(fabricate(tmp_path, "multiclass", rows=0))).text
+    text = Page(write_report(fabricate(tmp_path, "multiclass", rows=0))).text
     assert "No row finished" in text
     assert "failed because of <reason> 0" in text
 
 
 def test_a_hundred_cells_of_five_thousand_notes_stay_small(tmp_path: Path) -> None:
     fabricate(tmp_path, "binary", rows=100, seeds=1, notes=5000)
-    assert render(tmp_path).stat().st_size < 5_000_000
+    assert write_report(tmp_path).stat().st_size < 5_000_000
 
 
 def test_thinned_curves_keep_their_area(tmp_path: Path) -> None:
@@ -474,13 +475,13 @@ def test_cells_that_the_leaderboard_does_not_know_stay_out(tmp_path: Path) -> No
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a study folder"):
-        render(tmp_path)
+        write_report(tmp_path)
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"format": 2}', encoding="utf-8")
     with pytest.raises(ValueError, match="this version reads format 1"):
-        render(tmp_path)
+        write_report(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -516,7 +517,7 @@ def test_numbers_are_written_for_people(said: str, expected: str) -> None:
 
 def test_the_numbers_as_json_and_tables(tmp_path: Path) -> None:
     fabricate(tmp_path, "binary", name="a_b & c")
-    render(tmp_path)
+    write_report(tmp_path)
     read = json.loads((tmp_path / "report.json").read_text())
     assert [row["row_id"] for row in read["rows"]] == [row.row_id for row in load(tmp_path).rows]
     assert len(read["findings"]["best"]) == 3
@@ -533,14 +534,14 @@ def test_the_numbers_as_json_and_tables(tmp_path: Path) -> None:
 
 
 def test_a_study_without_rows_has_empty_tables(tmp_path: Path) -> None:
-    render(fabricate(tmp_path, "binary", rows=0))
+    write_report(fabricate(tmp_path, "binary", rows=0))
     assert json.loads((tmp_path / "report.json").read_text())["rows"] != []
     assert "tabular" in (tmp_path / "tables" / "leaderboard.tex").read_text()
 
 
 @pytest.mark.parametrize("task", sorted(CLASSES))
 def test_the_checklist_is_filled_in_and_says_what_is_open(tmp_path: Path, task: str) -> None:
-    render(fabricate(tmp_path, task))
+    write_report(fabricate(tmp_path, task))
     text = (tmp_path / "tripod-ai.md").read_text()
     lines = [line for line in text.splitlines() if re.match(r"\| \d", line)]
     unanswered = [line for line in lines if "**Open.**" in line]
@@ -553,7 +554,7 @@ def test_the_checklist_is_filled_in_and_says_what_is_open(tmp_path: Path, task: 
 
 
 def test_the_other_checklist_asks_what_the_first_does_not(tmp_path: Path) -> None:
-    render(fabricate(tmp_path, "binary"))
+    write_report(fabricate(tmp_path, "binary"))
     text = (tmp_path / "mi-claim.md").read_text()
     assert "of 8 items" in text
     assert "An answer that is always the same scores 0.530" in text
@@ -562,7 +563,7 @@ def test_the_other_checklist_asks_what_the_first_does_not(tmp_path: Path) -> Non
 
 
 def test_three_sentences_say_what_a_clinician_wants_to_know(study: Path) -> None:
-    page = Page(render(study))
+    page = Page(write_report(study))
     about = json.loads((study / "study.json").read_text())
     told = json.loads((study / "report.json").read_text())["summary"]
     assert len(told) == 3

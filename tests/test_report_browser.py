@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
-from clinadapt.drift.files import write_drift
-from clinadapt.explain.files import explain_table, write_mistakes
+from clinadapt.deployment.drift.drift_report import write_drift
+from clinadapt.explain.explanation_files import explain_table, write_mistakes
 
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}

@@ -11,11 +11,17 @@ import pytest
 
 from clinadapt import NoteClassifier
 from clinadapt.core.errors import InputError
+from clinadapt.deployment.scoring import loop
+from clinadapt.deployment.scoring.file_source import find_files
+from clinadapt.deployment.scoring.interfaces import (
+    EMPTY,
+    NAMELESS,
+    REPEATED,
+    UNDECODABLE,
+    UNREADABLE,
+)
+from clinadapt.deployment.scoring.job import Prediction, bundles_first
 from clinadapt.models.bundle.record import fingerprint
-from clinadapt.predict import Prediction, bundles_first
-from clinadapt.scoring import run
-from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED, UNDECODABLE, UNREADABLE
-from clinadapt.scoring.tables import find_files
 
 SECRET = "SECRETWORD"
 
@@ -132,7 +138,7 @@ def test_what_cannot_be_scored_is_set_aside_without_text(tfidf_bundle, tmp_path,
 
 
 def test_duplicates_are_found_across_batches_and_files(tfidf_bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "NOTES_AT_ONCE", 3)
+    monkeypatch.setattr(loop, "NOTES_AT_ONCE", 3)
     for name in ("a", "b"):
         frame = pl.DataFrame({"id": [f"{at}" for at in range(7)], "text": [f"{name} toux"] * 7})
         frame.write_parquet(tmp_path / f"{name}.parquet")
@@ -247,7 +253,7 @@ def test_bundles_come_first(tfidf_bundle, tmp_path):
 def stopped(tfidf_bundle, tmp_path, monkeypatch):
     """A run of 30 notes that ended with an error after two of its batches."""
     monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(run, "NOTES_AT_ONCE", 10)
+    monkeypatch.setattr(loop, "NOTES_AT_ONCE", 10)
     notes = tmp_path / "notes.parquet"
     frame = pl.DataFrame({"id": [f"{at}" for at in range(30)], "text": texts(30), "other": "x"})
     frame.write_parquet(notes)

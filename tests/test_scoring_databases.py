@@ -16,15 +16,15 @@ from test_scoring_fhir import attachment, document
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
-from clinadapt.cli import app
+from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError, MissingExtraError, NetworkForbiddenError
 from clinadapt.core.network_guard import no_network
+from clinadapt.deployment.scoring import database_source, loop, omop_rows
+from clinadapt.deployment.scoring.database import connect
+from clinadapt.deployment.scoring.interfaces import EMPTY, NOT_INTEGER, REPEATED
+from clinadapt.deployment.scoring.job import Prediction
 from clinadapt.models.bundle.record import fingerprint
 from clinadapt.models.load import load
-from clinadapt.predict import Prediction
-from clinadapt.scoring import note_nlp, note_table, run
-from clinadapt.scoring.contracts import EMPTY, NOT_INTEGER, REPEATED
-from clinadapt.scoring.database import connect
 
 NOTES = 50
 # As OHDSI's DDL for CDM 5.4 has them.
@@ -74,8 +74,8 @@ def omop(url):
 
 @pytest.fixture
 def few_at_once(monkeypatch):
-    monkeypatch.setattr(note_table, "ROWS_AT_ONCE", 8)
-    monkeypatch.setattr(run, "NOTES_AT_ONCE", 8)
+    monkeypatch.setattr(database_source, "ROWS_AT_ONCE", 8)
+    monkeypatch.setattr(loop, "NOTES_AT_ONCE", 8)
 
 
 @pytest.mark.usefixtures("few_at_once")
@@ -127,7 +127,7 @@ def test_a_table_of_ones_own_is_made_and_later_notes_are_added(omop, tfidf_bundl
 
 
 def test_another_table_and_other_columns_into_a_file(url, tfidf_bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(note_table, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(database_source, "ROWS_AT_ONCE", 2)
     keys = ["b", "a", "b", "b", "b", "c", "d"]
     cells = ["toux", "fievre", "toux", "toux 2", None, " ", "apyretique"]
     rows = [{"key": key, "body": body} for key, body in zip(keys, cells, strict=True)]
@@ -284,7 +284,7 @@ def test_all_is_read_again_once_the_line_of_a_run_is_deleted(omop, tfidf_bundle,
 
 
 def test_keys_that_a_database_takes_for_equal(tfidf_bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(note_table, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(database_source, "ROWS_AT_ONCE", 2)
     url = f"sqlite:///{tmp_path / 'notes.db'}"
     (tmp_path / "notes.db").touch()
     make = "CREATE TABLE note (note_id text COLLATE NOCASE, note_text text)"
@@ -314,14 +314,14 @@ def test_what_a_database_quotes_is_not_told(omop, tfidf_bundle, tmp_path):
 def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path, monkeypatch):
     url, _ = omop
     asked = Prediction(tfidf_bundle.folder, database=url, into="own", aside=tmp_path / "a.csv")
-    right = run._scored
+    right = loop._scored
 
     def overtaken(*batch):
-        monkeypatch.setattr(run, "_scored", right)
+        monkeypatch.setattr(loop, "_scored", right)
         asked.run()
         return right(*batch)
 
-    monkeypatch.setattr(run, "_scored", overtaken)
+    monkeypatch.setattr(loop, "_scored", overtaken)
     with pytest.raises(InputError, match="another process goes on with this run"):
         replace(asked).run()
     assert execute(url, "SELECT count(*) FROM own") == [(NOTES,)]
@@ -338,10 +338,10 @@ def test_several_labels_and_long_ones(omop, tmp_path, monkeypatch):
         (labels, None) for labels in said
     }
     assert "a|b" in said
-    monkeypatch.setattr(note_nlp, "LONGEST_MODIFIERS", 5)
+    monkeypatch.setattr(omop_rows, "LONGEST_MODIFIERS", 5)
     replace(asked, into="note_nlp").run()
     assert execute(url, "SELECT DISTINCT term_modifiers FROM note_nlp") == [("task=bundle",)]
-    monkeypatch.setattr(note_nlp, "LONGEST_VARIANT", 2)
+    monkeypatch.setattr(omop_rows, "LONGEST_VARIANT", 2)
     execute(url, "DELETE FROM note_nlp", "DELETE FROM clinadapt_runs")
     with pytest.raises(InputError, match="a prediction of 3 letters does not fit"):
         replace(asked, into="note_nlp").run()
@@ -358,7 +358,7 @@ def test_bytes_that_are_no_text_are_set_aside(tfidf_bundle, tmp_path):
     Prediction(tfidf_bundle.folder, out=out, database=url).run()
     assert pl.read_csv(out)["id"].to_list() == [1, 4]
     assert [row[::2] for row in aside_of(tmp_path / "p.aside.csv")] == [
-        ("2", note_table.NOT_UTF8), ("3", note_table.NOT_UTF8), ("5", EMPTY),
+        ("2", database_source.NOT_UTF8), ("3", database_source.NOT_UTF8), ("5", EMPTY),
     ]  # fmt: skip
 
 

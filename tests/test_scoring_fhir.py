@@ -11,9 +11,9 @@ from test_scoring import SECRET, aside_of, assert_probabilities, texts
 
 from clinadapt import NoteClassifier
 from clinadapt.core.errors import InputError
-from clinadapt.predict import Prediction
-from clinadapt.scoring import fhir, meds
-from clinadapt.scoring.contracts import EMPTY, NAMELESS, REPEATED
+from clinadapt.deployment.scoring import fhir_source, meds
+from clinadapt.deployment.scoring.interfaces import EMPTY, NAMELESS, REPEATED
+from clinadapt.deployment.scoring.job import Prediction
 
 
 def attachment(text, kind="text/plain", charset="utf-8", **further):
@@ -32,33 +32,41 @@ DOCUMENTS = [
     (document("two", attachment("toux"), attachment("fièvre")), "toux\n\nfièvre", None),
     (document("same", attachment("toux"), attachment("toux", LATIN, "latin-1")), "toux", None),
     (document("html", attachment("<p>", "text/html"), attachment("\ufefftoux")), "toux", None),
-    (document("pdf", attachment("%PDF", "application/pdf")), None, fhir.NO_PLAIN_TEXT),
-    (document("none"), None, fhir.NO_PLAIN_TEXT),
-    (document("untyped", {"attachment": {"data": "dG91eA=="}}), None, fhir.NO_PLAIN_TEXT),
+    (document("pdf", attachment("%PDF", "application/pdf")), None, fhir_source.NO_PLAIN_TEXT),
+    (document("none"), None, fhir_source.NO_PLAIN_TEXT),
+    (document("untyped", {"attachment": {"data": "dG91eA=="}}), None, fhir_source.NO_PLAIN_TEXT),
     (document("odd", attachment("toux"), "x", {"attachment": 3}), "toux", None),
     (document("empty", attachment("  ")), None, EMPTY),
     (
         document("linked", {"attachment": {"contentType": "text/plain", "url": "Binary/1"}}),
         None,
-        fhir.NOT_INCLUDED,
+        fhir_source.NOT_INCLUDED,
     ),
     (
         document("bad64", {"attachment": {"contentType": "text/plain", "data": "dG9*"}}),
         None,
-        fhir.NOT_BASE64,
+        fhir_source.NOT_BASE64,
     ),
     (
         document("halved", attachment("toux"), {"attachment": {"contentType": LATIN, "data": 7}}),
         None,
-        fhir.NOT_BASE64,
+        fhir_source.NOT_BASE64,
     ),
-    (document("wrong", attachment("fièvre", charset="latin-1")), None, fhir.OTHER_CHARSET),
-    (document("what", attachment("t", "text/plain; charset=klingon")), None, fhir.UNKNOWN_CHARSET),
-    (document("rot", attachment("t", "text/plain; charset=rot13")), None, fhir.UNKNOWN_CHARSET),
+    (document("wrong", attachment("fièvre", charset="latin-1")), None, fhir_source.OTHER_CHARSET),
+    (
+        document("what", attachment("t", "text/plain; charset=klingon")),
+        None,
+        fhir_source.UNKNOWN_CHARSET,
+    ),
+    (
+        document("rot", attachment("t", "text/plain; charset=rot13")),
+        None,
+        fhir_source.UNKNOWN_CHARSET,
+    ),
     (document(None, attachment("toux")), None, NAMELESS),
     (document("plain", attachment("toux")), None, REPEATED),
-    ({"resourceType": "Patient", "id": "p"}, None, fhir.NOT_DOCUMENT),
-    ([1], None, fhir.NOT_DOCUMENT),
+    ({"resourceType": "Patient", "id": "p"}, None, fhir_source.NOT_DOCUMENT),
+    ([1], None, fhir_source.NOT_DOCUMENT),
 ]
 
 
@@ -76,7 +84,7 @@ def test_documents_of_fhir(tfidf_bundle, tmp_path):
         if reason is not None
     }
     last = 2 * len(DOCUMENTS)
-    expected |= {f"{path.name}:{line}": fhir.NOT_JSON for line in (last, last + 1)}
+    expected |= {f"{path.name}:{line}": fhir_source.NOT_JSON for line in (last, last + 1)}
     assert found == expected
     assert state.read == len(DOCUMENTS) + 2 == state.scored + state.aside
     assert SECRET not in (tmp_path / "p.aside.csv").read_text()
@@ -86,7 +94,7 @@ def test_fhir_goes_on_at_a_line(tmp_path):
     path = tmp_path / "d.ndjson"
     lines = [json.dumps(document(f"d{at}", attachment("toux"))) for at in range(5)]
     path.write_text("\n\n".join(lines))
-    source = fhir.FhirNotes([path])
+    source = fhir_source.FhirNotes([path])
     assert source.count() == 5
     (batch,) = source.read({"file": 0, "line": 5})
     assert batch.notes["id"].to_list() == ["d3", "d4"]

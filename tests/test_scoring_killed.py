@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 from test_scoring_databases import OMOP, add_notes, execute
 
-from clinadapt.predict import Prediction
-from clinadapt.scoring import note_table, run
+from clinadapt.deployment.scoring import database_source, loop
+from clinadapt.deployment.scoring.job import Prediction
 
 
 def score_in_a_process(asked, batches):
     """Score in small transactions, telling of each: there are many moments to be killed at."""
-    note_table.ROWS_AT_ONCE = run.NOTES_AT_ONCE = 40
+    database_source.ROWS_AT_ONCE = loop.NOTES_AT_ONCE = 40
     asked.run(lambda stage, done, total: batches.send(done))
 
 
@@ -27,7 +27,11 @@ def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, 
     asked = Prediction(tfidf_bundle.folder, out=out, database=url, into=into, aside=aside)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["clinadapt.predict", "clinadapt.scoring.results_table", "psycopg"]
+        [
+            "clinadapt.deployment.scoring.job",
+            "clinadapt.deployment.scoring.database_sink",
+            "psycopg",
+        ]
     )
     for _ in range(4):
         ours, theirs = context.Pipe(duplex=False)

@@ -13,11 +13,11 @@ from served import Echo, Held, call, client_of, said
 from test_families import TEXTS
 
 from clinadapt import load
-from clinadapt.explain import explain
+from clinadapt.deployment.server.app import make_app
+from clinadapt.deployment.server.limits import Limits
+from clinadapt.deployment.server.models import Models
+from clinadapt.explain.explain import explain
 from clinadapt.models.bundle.record import fingerprint
-from clinadapt.serving.app import make_app
-from clinadapt.serving.limits import Limits
-from clinadapt.serving.models import Models
 
 CANARY = "zqxsecret"
 

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from served import running
 
-from clinadapt.serving.app import make_app
-from clinadapt.serving.limits import Limits
-from clinadapt.serving.models import Models
+from clinadapt.deployment.server.app import make_app
+from clinadapt.deployment.server.limits import Limits
+from clinadapt.deployment.server.models import Models
 
 PATHS = [("/predict", "post"), *((f"/{name}", "get") for name in ("tasks", "metrics", "health"))]
 

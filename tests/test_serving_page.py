@@ -8,9 +8,9 @@ from test_families import TEXTS
 from test_report_browser import LAPTOP, PHONE, serious
 
 from clinadapt import load
-from clinadapt.explain import explain
-from clinadapt.serving.app import make_app
-from clinadapt.serving.tokens import Tokens
+from clinadapt.deployment.server.api_tokens import Tokens
+from clinadapt.deployment.server.app import make_app
+from clinadapt.explain.explain import explain
 
 browser = test_report_browser.browser
 NOTE = TEXTS[1]

@@ -20,15 +20,15 @@ from test_cli import run as command
 from test_families import TEXTS
 
 from clinadapt import load
-from clinadapt.serving import server
-from clinadapt.serving.app import make_app
-from clinadapt.serving.tokens import Tokens
+from clinadapt.deployment.server import uvicorn_server
+from clinadapt.deployment.server.api_tokens import Tokens
+from clinadapt.deployment.server.app import make_app
 
 
 @contextmanager
 def served(*arguments):
     """A process that serves on a free port, and that port."""
-    call = [sys.executable, "-W", "error", "-c", "from clinadapt.cli import main; main()"]
+    call = [sys.executable, "-W", "error", "-c", "from clinadapt.cli.main import main; main()"]
     process = subprocess.Popen(
         [*call, "serve", *map(str, arguments), "--port", "0"],
         stdout=subprocess.PIPE,
@@ -135,7 +135,7 @@ def test_a_taken_port_is_an_error_in_words(served_bundles, capsys):
 
 
 def test_without_the_extra(monkeypatch, capsys):
-    for name in [name for name in sys.modules if name.startswith("clinadapt.serving")]:
+    for name in [name for name in sys.modules if name.startswith("clinadapt.deployment.server")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     code, _, told = command("serve", "anything", capsys=capsys)
@@ -145,7 +145,7 @@ def test_without_the_extra(monkeypatch, capsys):
 
 def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch):
     """A client that sends its head drop by drop, its token last, would hold a connection."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(uvicorn_server, "HEAD_SECONDS", 0.1)
     with running(make_app(Echo())) as url:
         where = ("127.0.0.1", int(url.rpartition(":")[2]))
         with socket.create_connection(where, timeout=30) as slow:

@@ -7,10 +7,10 @@ import pytest
 from served import Echo, call, client_of, said
 
 from clinadapt.core.errors import InputError
-from clinadapt.serving import tokens as tokens_module
-from clinadapt.serving.app import make_app
-from clinadapt.serving.limits import Limits
-from clinadapt.serving.tokens import Tokens
+from clinadapt.deployment.server import api_tokens as tokens_module
+from clinadapt.deployment.server.api_tokens import Tokens
+from clinadapt.deployment.server.app import make_app
+from clinadapt.deployment.server.limits import Limits
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from sklearn import metrics as sk
 
-from clinadapt import Study, load
+from clinadapt import Study, load, write_report
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
@@ -236,7 +236,7 @@ def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monke
     assert len(failed) == 1
     assert "RuntimeError at classifier.py" in failed["reason"][0]
     assert "zqxsecret" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
-    assert "zqxsecret" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "zqxsecret" not in write_report(tmp_path).read_text(encoding="utf-8")
     assert board["best"].to_list() == [True, False]
     again = Study(small_notes, small, tmp_path).run()
     assert again["status"].to_list() == ["done", "failed"]  # failed cells wait for --retry

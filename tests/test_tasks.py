@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from clinadapt.cli import app
+from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
-from clinadapt.tasks import TaskResult, Tasks, folders_of
+from clinadapt.study.multi_task import TaskResult, Tasks, folders_of
 
 LABELS = {"a": "ROW A", "b": "ROW B", "c": "ROW C"}
 

@@ -14,9 +14,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from test_cli import run as command
 
-from clinadapt import Study, tracking
+from clinadapt import Study
 from clinadapt.core.errors import InputError, MissingExtraError
-from clinadapt.tracking import Tracker, store_uri, track
+from clinadapt.study import mlflow_tracking
+from clinadapt.study.mlflow_tracking import Tracker, store_uri, track
 
 USER = "zqxuser"  # a name that stands nowhere else
 
@@ -339,7 +340,7 @@ def test_a_folder_without_a_study(tmp_path):
 def test_of_a_path_its_last_part_is_left(text, expected):
     result = {"settings": {"encoder": "/home/of me/my models/ours"}}
     expected = expected or "hf download Dr-BERT/DrBERT-7GB --local-dir=y"
-    assert tracking._portable(text, result) == expected
+    assert mlflow_tracking._portable(text, result) == expected
 
 
 # ---------------------------------------------------------------- the command line, and silence
@@ -382,7 +383,7 @@ def reached(*args, **kwargs):
     Path(sys.argv[2]).open("a").write("reached\\n")
     raise OSError
 socket.socket.connect = socket.getaddrinfo = reached
-from clinadapt.tracking import track
+from clinadapt.study.mlflow_tracking import track
 track(Path(sys.argv[1]), sys.argv[3])
 """
 

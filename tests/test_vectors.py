@@ -15,11 +15,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
 from clinadapt import Study, load
-from clinadapt.cli import app
+from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.data.text_store import Texts
-from clinadapt.design import expand, load_design
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.pretraining import subword_vectors as module
@@ -33,6 +32,7 @@ from clinadapt.pretraining.subword_vectors import (
     make_vectors,
     positive_information,
 )
+from clinadapt.study.design import expand, load_design
 
 WIDTH = 40
 SMALL = {"max_tokens": 16, "epochs": 1}
@@ -284,7 +284,7 @@ def test_a_study_knows_the_vectors_by_their_content(made, corpus, small_notes, t
 
 
 def test_its_memory_is_planned(made, small_notes, tmp_path):
-    from clinadapt.plan import make_plan
+    from clinadapt.study.planning.plan import make_plan
 
     rows = [{"family": "transformer", **SMALL, "vectors": str(made[0])}]
     design = {"name": "x", "resamples": 100, "rows": rows}

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder as TfidfAutoencoder
     from clinadapt.models.tfidf_logistic import TfidfLogistic as TfidfLogistic
     from clinadapt.models.tfidf_mlp import TfidfMLP as TfidfMLP
-    from clinadapt.study import Study as Study
+    from clinadapt.report.write import write_report as write_report
+    from clinadapt.study.runner import Study as Study
 
 _HOMES = {
     "Columns": "clinadapt.data.columns",
@@ -48,11 +49,12 @@ _HOMES = {
     "PrivateModel": "clinadapt.models.private",
     "ScratchModel": "clinadapt.models.from_scratch",
     "StackedModel": "clinadapt.models.stacked",
-    "Study": "clinadapt.study",
+    "Study": "clinadapt.study.runner",
     "TfidfAutoencoder": "clinadapt.models.tfidf_autoencoder",
     "TfidfLogistic": "clinadapt.models.tfidf_logistic",
     "TfidfMLP": "clinadapt.models.tfidf_mlp",
     "load": "clinadapt.models.load",
+    "write_report": "clinadapt.report.write",
     "read_notes": "clinadapt.data.notes",
 }
 __all__ = sorted(_HOMES)

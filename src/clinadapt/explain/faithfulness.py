@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation.metrics import Score, bootstrap
-from clinadapt.explain import Explanation
+from clinadapt.explain.explain import Explanation
 from clinadapt.explain.words import Span
 from clinadapt.models.classifier import NoteClassifier
 

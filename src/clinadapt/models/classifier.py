@@ -56,7 +56,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     cut_ : dict
         Notes of the training and the validation part that were longer than allowed.
     reference_ : Reference, optional
-        What the validation notes were like, as counts; see `clinadapt.drift`.
+        What the validation notes were like, as counts; see `clinadapt.deployment.drift`.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_labels: Labels,
         clusters: NDArray[np.int64],
     ) -> Self:
-        """Count what the notes of the fit are like, for `clinadapt.drift`.
+        """Count what the notes of the fit are like, for `clinadapt.deployment.drift`.
 
         Parameters
         ----------

@@ -25,7 +25,7 @@ from clinadapt.report.drawing import (
     thin,
     unit_square,
 )
-from clinadapt.report.load import Cell, Row, Study
+from clinadapt.study.read_results import Cell, Row, Study
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from clinadapt.report.load import Study
+from clinadapt.study.read_results import Study
 
 OPEN = "**Open.**"
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import calibration, metrics
 from clinadapt.report.drawing import COLOURS, Figure, figure, guide, line, rounded, unit_square
-from clinadapt.report.load import Study
+from clinadapt.study.read_results import Study
 
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from clinadapt.core import formatting
 from clinadapt.report import decisions, findings, spending, summary
-from clinadapt.report.load import Study
+from clinadapt.study.read_results import Study
 
 REPORT = "report.json"
 TABLES = "tables"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinadapt.core import formatting
-from clinadapt.report.load import Cell, Row, Study
+from clinadapt.study.read_results import Cell, Row, Study
 
 # A cell overfits where its validation loss ends so much above its lowest while training goes on.
 OVERFIT = 1.25

@@ -7,7 +7,7 @@ from typing import Any
 
 from clinadapt.core import formatting
 from clinadapt.report.drawing import COLOURS, SHOWN, SYMBOLS, Figure, figure, rounded
-from clinadapt.report.load import Study
+from clinadapt.study.read_results import Study
 
 
 def learning_curves(study: Study) -> Figure | None:

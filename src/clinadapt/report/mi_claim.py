@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from clinadapt.core import formatting
 from clinadapt.report.checklist import OPEN, Item
-from clinadapt.report.load import Study
+from clinadapt.study.read_results import Study
 
 FILE = "mi-claim.md"
 TITLE = "MI-CLAIM checklist, what TRIPOD+AI does not ask"

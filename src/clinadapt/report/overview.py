@@ -15,7 +15,7 @@ def write_overview(content: dict[str, Any], folder: Path) -> Path:
     Parameters
     ----------
     content : dict
-        See `clinadapt.tasks.Tasks.to_json`.
+        See `clinadapt.study.multi_task.Tasks.to_json`.
     folder : Path
     """
     environment = html.page_environment("clinadapt.report")

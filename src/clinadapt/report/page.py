@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from clinadapt.core import html
 from clinadapt.report import charts, decisions, findings, growth, spending, summary, tables
 from clinadapt.report.drawing import Figure
-from clinadapt.report.load import Study
+from clinadapt.study.read_results import Study
 
 
 def page(study: Study) -> str:
@@ -22,7 +22,7 @@ def page(study: Study) -> str:
     Parameters
     ----------
     study : Study
-        A study, as :func:`clinadapt.report.load.load` reads it.
+        A study, as :func:`clinadapt.study.read_results.load` reads it.
 
     Returns
     -------

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from clinadapt.energy import in_words
-from clinadapt.report.load import Study
+from clinadapt.study.energy import in_words
+from clinadapt.study.read_results import Study
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clinadapt.core import formatting
-from clinadapt.report.load import Cell, Row, Study
+from clinadapt.study.read_results import Cell, Row, Study
 
 
 def three_sentences(study: Study) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import precision_recall_fscore_support
 
-from clinadapt.report.load import Cell, Study
+from clinadapt.study.read_results import Cell, Study
 
 
 @dataclass(frozen=True)

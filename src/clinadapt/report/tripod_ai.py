@@ -12,7 +12,7 @@ from pathlib import Path
 from clinadapt.core import formatting
 from clinadapt.report import findings
 from clinadapt.report.checklist import OPEN, Item
-from clinadapt.report.load import Study
+from clinadapt.study.read_results import Study
 
 FILE = "tripod-ai.md"
 TITLE = "TRIPOD+AI checklist"

@@ -1,0 +1,368 @@
+"""What the command line shows: progress, the leaderboard, what was found in the notes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from clinadapt.core.atomic_files import read_json
+from clinadapt.core.formatting import spell_bytes, spell_seconds
+from clinadapt.data.near_duplicates import Duplicates
+from clinadapt.data.notes import Notes
+from clinadapt.data.split import Split
+from clinadapt.study.energy import Meter, in_words
+from clinadapt.study.planning.plan import HERE, Plan, disk_bytes, schedule
+from clinadapt.study.result_files import EVIDENCE
+from clinadapt.study.runner import Study
+
+if TYPE_CHECKING:
+    from clinadapt.explain.error_analysis import Mistakes, Share
+    from clinadapt.explain.faithfulness import Faithfulness
+    from clinadapt.pretraining.corpus import Corpus
+
+STAGE_WIDTH = 44
+SHOWN_NOTES = 10
+WIDE = 110  # columns of a terminal that shows every column of the leaderboard
+
+
+class StudyDisplay:
+    """Two bars, the whole study and the stage at hand, and a line for each finished cell.
+
+    Parameters
+    ----------
+    cells : int
+    """
+
+    def __init__(self, cells: int) -> None:
+        self.console = Console()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.whole = self.bars.add_task("cells".ljust(STAGE_WIDTH), total=cells)
+        self.stage = self.bars.add_task("", total=None)
+        self.stage_name = ""
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bars.stop()
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Move a bar; a new stage starts its bar, and its time left, anew."""
+        if stage == "cells":
+            self.bars.update(self.whole, completed=done, total=total)
+            return
+        if stage != self.stage_name:
+            self.stage_name = stage
+            shown = stage if len(stage) <= STAGE_WIDTH else "…" + stage[1 - STAGE_WIDTH :]
+            self.bars.reset(self.stage, description=shown.ljust(STAGE_WIDTH), total=total)
+        self.bars.update(self.stage, completed=done, total=total)
+
+    def finished(self, result: dict[str, Any]) -> None:
+        """Print a line about a cell."""
+        name = f"{escape(result['row'])} [dim]seed {result['seed']}[/]"
+        if result["status"] != "done":
+            self.console.print(f"[yellow]{result['status']}[/] {name}: {escape(result['reason'])}")
+            return
+        metric = result["threshold"]["metric"]
+        validation = result["validation_metrics"][metric]["value"]
+        seconds = result["cost"]["fit_seconds"] + result["cost"]["encode_seconds_spent_here"]
+        shown = "–" if validation is None else f"{validation:.3f}"
+        self.console.print(
+            f"[green]done[/] {name}: {metric} {shown} on validation, {seconds:.1f} s"
+        )
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for one stage of work, and what moves it."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeRemainingColumn(), transient=True) as bars:
+        bar = bars.add_task("", total=None)
+        yield lambda stage, done, total: bars.update(
+            bar, description=stage, completed=done, total=total
+        )
+
+
+def print_corpus(corpus: "Corpus") -> None:
+    """Print what there is to learn from, and what was left out."""
+    console = Console()
+    console.print(
+        f"{corpus.words:,} words in {len(corpus.train):,} texts, and {len(corpus.held_out):,} "
+        f"texts held out; {corpus.repeated:,} repeated segments left out"
+    )
+    if corpus.excluded:
+        named = ", ".join(corpus.contained[:SHOWN_NOTES])
+        more = len(corpus.contained) - SHOWN_NOTES
+        console.print(
+            f"[yellow]warning[/] {corpus.excluded:,} segments of notes to exclude were in the "
+            f"texts and are left out; {len(corpus.contained)} of these notes were there, half or "
+            f"more of each: {escape(named)}{f' and {more} more' if more > 0 else ''}"
+        )
+
+
+def print_pretraining(record: Mapping[str, Any]) -> None:
+    """Print how an encoder was made."""
+    found, console = record["result"], Console()
+    if extension := record["extension"]:
+        console.print(
+            f"{extension['words']:,} words added; tokens a word: "
+            f"{extension['tokens_per_word_before']:.2f} before, "
+            f"{extension['tokens_per_word_after']:.2f} after"
+        )
+    if teacher := record["teacher"]:
+        console.print(
+            f"agreement with {escape(teacher['name'])}: {found['agreement']:.3f} "
+            "(mean correlation of states)"
+        )
+    console.print(
+        f"{record['parameters']:,} weights; {found['tokens']:,} tokens in "
+        f"{spell_seconds(found['seconds'])}, {found['tokens_per_second']:,} a second; held-out "
+        f"loss {found['held_out_loss']:.3f}, {found['held_out_accuracy']:.1%} told right"
+    )
+    memory = record["memory"]
+    told = f"peak memory {spell_bytes(memory['peak_memory_bytes'])}"
+    if "peak_gpu_memory_bytes" in memory:
+        told += f", of the GPU {spell_bytes(memory['peak_gpu_memory_bytes'])}"
+    console.print(told)
+
+
+def print_vectors(record: Mapping[str, Any]) -> None:
+    """Print how vectors were made."""
+    found = record["result"]
+    Console().print(
+        f"{record['vocabulary']:,} sub-words, {record['width']} numbers each; "
+        f"{found['tokens']:,} tokens in {spell_seconds(found['seconds'])}, "
+        f"{found['tokens_per_second']:,} a second"
+    )
+
+
+def print_faithfulness(found: "Faithfulness") -> None:
+    """Print what deleting the strongest words did, against random ones."""
+    table = Table(
+        title=f"Fall of the probability of what was said, mean of {found.notes} notes",
+        title_justify="left",
+    )
+    table.add_column("without")
+    table.add_column("fall [95 %]", justify="right")
+    for name, score in (
+        ("the strongest tenth of the words", found.strongest),
+        ("as many random words", found.random),
+        ("difference", found.difference),
+    ):
+        shown = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+        table.add_row(name, escape(shown))
+    Console().print(table)
+
+
+def print_kinds(found: "Mistakes") -> None:
+    """Print how common each kind is among wrong and among right notes."""
+    table = Table(
+        title=f"wrong on {found.wrong} of {found.wrong + found.right} test notes: kinds",
+        title_justify="left",
+    )
+    for heading in ("kind", "among wrong notes [95 %]", "among right notes [95 %]"):
+        table.add_column(escape(heading), justify="left" if heading == "kind" else "right")
+    for kind, shares in found.shares.items():
+        table.add_row(kind, *map(_share, shares))
+    Console().print(table)
+
+
+def _share(share: "Share | None") -> str:
+    if share is None:
+        return "–"
+    percent = f"{share.count / share.of:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    return escape(f"{share.count} of {share.of}, {percent}")
+
+
+def print_notes(notes: Notes, split: Split) -> None:
+    """Print how many notes of which class are in which part, and what was left out."""
+    console = Console()
+    table = Table(title=f"{len(notes)} notes, {notes.labels.task}", title_justify="left")
+    table.add_column("part")
+    table.add_column("notes", justify="right")
+    if notes.groups is not None:
+        table.add_column("groups", justify="right")
+    for name in notes.labels.classes:
+        table.add_column(escape(str(name)), justify="right")
+    for part, rows in split.parts().items():
+        groups = [str(len(np.unique(notes.clusters[rows])))] if notes.groups is not None else []
+        counts = [str(count) for count in notes.labels.matrix[rows].sum(axis=0)]
+        table.add_row(part, str(len(rows)), *groups, *counts)
+    console.print(table)
+    for warning in notes.warnings:
+        console.print(f"[yellow]warning[/] {escape(warning)}")
+    if notes.left_out:
+        console.print(f"[yellow]left out[/] {len(notes.left_out)} rows (listed in study.json)")
+
+
+def print_meter(meter: Meter) -> None:
+    """Print how energy will be known, and what codecarbon warns of."""
+    console = Console()
+    console.print(f"energy of the whole machine: {escape(in_words(meter.parts))}", soft_wrap=True)
+    for warning in meter.warnings:
+        console.print(f"[yellow]warning[/] codecarbon: {escape(warning)}", soft_wrap=True)
+
+
+def print_check(notes: Notes, pairs: Duplicates) -> None:
+    """Print lengths and duplicates across parts."""
+    console = Console()
+    words = np.array([len(text.split()) for text in notes.texts])
+    quantiles = np.quantile(words, [0, 0.05, 0.5, 0.95, 1]).round().astype(int).tolist()
+    console.print(
+        f"words a note: mean {words.mean():.0f}; least, 5 %, median, 95 %, most: "
+        + ", ".join(map(str, quantiles))
+    )
+    exact = sum(pair.kind == "exact" for pair in pairs)
+    console.print(f"across parts: {exact} exact and {len(pairs) - exact} near duplicates")
+    if pairs.searched < pairs.later:
+        console.print(
+            f"near duplicates were looked for in {pairs.searched:,} of {pairs.later:,} later "
+            "notes, drawn at random"
+        )
+    for pair in pairs[:5]:
+        console.print(
+            f"  {pair.kind} ({pair.similarity:.2f}): {escape(pair.id_a)} ({pair.part_a}), "
+            f"{escape(pair.id_b)} ({pair.part_b})"
+        )
+    if pairs and notes.groups is None:
+        console.print(
+            "[yellow]warning[/] scores may be flattered by duplicates: if notes belong to "
+            "patients or sources, name their column with --group"
+        )
+    console.print("[green]nothing stops a study of these notes[/]")
+
+
+def print_plan(plan: Plan, study: Study) -> None:
+    """Print what each cell will cost, what is skipped, and the total."""
+    console = Console()
+    lines = schedule(study, plan)
+    table = Table(title=f"Plan for {plan.machine}", title_justify="left")
+    table.add_column("row", min_width=26)
+    for heading in ("cells", "time, at most", "memory", "disk"):
+        table.add_column(heading, justify="right")
+    table.add_column("given up for memory")
+    running = [line for line in lines if line.status == "run"]
+    for row in dict.fromkeys(line.row for line in running):
+        cells = [line for line in running if line.row == row]
+        table.add_row(
+            escape(row),
+            str(len(cells)),
+            spell_seconds(sum(line.seconds for line in cells)),
+            spell_bytes(max(line.peak_memory_bytes for line in cells)),
+            spell_bytes(sum(line.disk_bytes for line in cells)),
+            ", ".join(cells[0].economies),
+        )
+    console.print(table)
+    for row, reason in dict.fromkeys((c.row, c.reason) for c in lines if c.status == "skip"):
+        console.print(f"[yellow]skipped[/] {escape(row)}: {escape(str(reason))}")
+    done = sum(line.status == "done" for line in lines)
+    told = f"{done} cells are done already; " if done else ""
+    console.print(
+        f"{told}in all at most [bold]{spell_seconds(sum(line.seconds for line in lines))}[/] for "
+        f"{len(running)} cells, and [bold]{spell_bytes(disk_bytes(plan, lines))}[/] of disk"
+    )
+    how = (
+        "from short runs on some of these notes; early stopping may end sooner"
+        if plan.machine == HERE
+        else "an estimate: matrix work measured here, at that machine's rate; nothing ran there"
+    )
+    console.print(f"[dim]{how}[/]")
+
+
+def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
+    """Print the leaderboard and where everything is."""
+    console = Console()
+    synthetic = " (synthetic notes)" if study.notes.synthetic else ""
+    table = Table(title=f"Leaderboard{synthetic}, ranked on validation", title_justify="left")
+    wide = console.width >= WIDE
+    table.add_column("", justify="right")
+    table.add_column("group", justify="right")
+    table.add_column("row", min_width=26)
+    for heading in ("validation", f"test {study.metric} [95 %]", "encode s", "fit s"):
+        table.add_column(escape(heading), justify="right")
+    for heading in ("trainable", "peak MB") if wide else ():
+        table.add_column(heading, justify="right")
+    for line in board.filter(pl.col("status") == "done").iter_rows(named=True):
+        interval = f"[{_score(line['test_low'])}, {_score(line['test_high'])}]"
+        sizes = [f"{line['trainable_parameters']:,}", f"{line['peak_memory_bytes'] / 1e6:,.0f}"]
+        table.add_row(
+            str(line["rank"]),
+            "" if line["group"] is None else str(line["group"]),
+            escape(line["row"]),
+            _score(line["validation"]),
+            escape(f"{_score(line['test'])} {interval}"),
+            f"{line['encode_seconds']:.1f}",
+            f"{line['fit_seconds']:.1f}",
+            *(sizes if wide else ()),
+            style="bold" if line["recommended"] else None,
+        )
+    console.print(table)
+    for line in board.filter(pl.col("status") != "done").iter_rows(named=True):
+        console.print(
+            f"[yellow]{line['status']}[/] {escape(line['row'])}: {escape(line['reason'])}"
+        )
+    evidence = read_json(study.out / EVIDENCE)
+    if evidence is not None:
+        console.print(escape(evidence["sentence"]), soft_wrap=True)
+    if board["recommended"].any():
+        console.print(f"recommended: [bold]{escape(str(study.out / 'recommended'))}[/]")
+    if board["best"].any():
+        console.print(f"best model:  [bold]{escape(str(study.out / 'best'))}[/]")
+    console.print(f"report:      [bold]{escape(str(study.out / 'report.html'))}[/]")
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def print_encoders() -> None:
+    """Print the catalogue: languages, licences, sizes, and what is on this machine."""
+    from clinadapt.features.encoders.catalog import CATALOG, encoder_home, find_local, how_to_get
+
+    console = Console()
+    table = Table(title="Encoders known by name", title_justify="left")
+    for heading in ("name", "hub id", "language", "licence", "M weights", "here"):
+        table.add_column(heading)
+    missing = []
+    for entry in CATALOG.values():
+        folder = find_local(entry.name)
+        if folder is None:
+            missing.append(entry)
+        table.add_row(
+            entry.name,
+            entry.hub_id,
+            entry.language,
+            entry.licence,
+            str(entry.parameters),
+            "[green]yes[/]" if folder else "no",
+        )
+    console.print(table)
+    for entry in missing:
+        note = f" ({entry.note})" if entry.note else ""
+        console.print(
+            f"[bold]{entry.name}[/]{escape(note)}: {escape(how_to_get(entry.name))}", soft_wrap=True
+        )
+    console.print(
+        f"Any other hub id or local folder works too. Folders are looked for in {encoder_home()} "
+        "(change it with CLINADAPT_ENCODERS)."
+    )

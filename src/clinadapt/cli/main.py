@@ -1,0 +1,64 @@
+"""The command line. Heavy imports stand inside the commands, so that ``--help`` is instant."""
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from clinadapt.cli.cache import cache
+from clinadapt.cli.check import check, encoders
+from clinadapt.cli.drift import drift
+from clinadapt.cli.export import export
+from clinadapt.cli.predict import explain, predict
+from clinadapt.cli.pretrain import pretrain
+from clinadapt.cli.report import errors, report, track
+from clinadapt.cli.serve import serve, token
+from clinadapt.cli.study import plan, study
+from clinadapt.core.errors import ClinadaptError, describe_unexpected
+
+app = typer.Typer(
+    name="clinadapt",
+    help="Which classifier for these clinical notes, within this memory and time, and how sure "
+    "are we? Runs offline: notes never leave the machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+COMMANDS = (
+    study, plan, check, predict, serve, export, explain, errors, drift, report, track, encoders,
+    pretrain,
+    cache,
+)  # fmt: skip
+for command in COMMANDS:
+    app.command()(command)
+app.add_typer(token, name="token")
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; a user's mistake ends with exit code 2 and no traceback."""
+    try:
+        return app(arguments, standalone_mode=True)
+    except ClinadaptError as error:
+        problems = getattr(error, "problems", [str(error)])
+        heading = f"{len(problems)} problems:\n" if len(problems) > 1 else ""
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        print(f"error: {heading}{lines if heading else problems[0]}", file=sys.stderr)
+        return sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return sys.exit(130)
+    except OSError as error:
+        if os.environ.get("CLINADAPT_DEBUG"):
+            raise
+        print(f"error: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
+        return sys.exit(2)
+    except Exception as error:
+        if os.environ.get("CLINADAPT_DEBUG"):
+            raise
+        print(
+            f"error: {describe_unexpected(error)}, a fault of clinadapt (its message may quote "
+            "notes: set CLINADAPT_DEBUG=1 to see it)",
+            file=sys.stderr,
+        )
+        return sys.exit(1)

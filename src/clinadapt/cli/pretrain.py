@@ -1,0 +1,136 @@
+"""``clinadapt pretrain``."""
+
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from clinadapt.cli.options import EncodingOption, OfflineOption, TextOption
+from clinadapt.cli.shared import go_offline, say
+from clinadapt.core.errors import InputError
+
+
+class Strength(StrEnum):
+    """How much is learned from the texts."""
+
+    FULL = "full"
+    FAST = "fast"
+
+
+# Options that mean something to one strength alone.
+ONLY = {
+    Strength.FULL: (
+        "minutes",
+        "start",
+        "teacher",
+        "add_words",
+        "objective",
+        "size",
+        "length",
+        "device",
+    ),
+    Strength.FAST: ("width",),
+}
+
+
+def pretrain(
+    context: typer.Context,
+    texts: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet of unlabelled texts.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default: encoder, or vectors with --strength fast.")
+    ] = None,
+    strength: Annotated[
+        Strength, typer.Option(help="full: an encoder; fast: sub-word vectors, in minutes.")
+    ] = Strength.FULL,
+    text: TextOption = "text",
+    encoding: EncodingOption = "utf-8",
+    minutes: Annotated[float, typer.Option(min=0.1, help="Of training, on this machine.")] = 60.0,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Encoder to go on from: name, hub id or folder."),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Encoder to agree with: name, hub id or folder; may be a large one."),
+    ] = None,
+    add_words: Annotated[
+        int, typer.Option(min=0, help="At most, that the tokenizer of --from cuts into pieces.")
+    ] = 0,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="bag (guess what was masked, and which words a sequence holds; the default), "
+            "masked or replaced (tell what was)."
+        ),
+    ] = None,
+    size: Annotated[str, typer.Option(help="Of a new encoder: mini, small or medium.")] = "mini",
+    vocabulary: Annotated[int, typer.Option(min=100, help="Sub-words of a new tokenizer.")] = 8192,
+    width: Annotated[int, typer.Option(min=1, help="Of the vectors of --strength fast.")] = 256,
+    length: Annotated[int, typer.Option(min=16, help="Tokens of a sequence.")] = 128,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(help="Notes that must not be learned from, such as a test part; may repeat."),
+    ] = None,
+    exclude_split: Annotated[
+        str | None,
+        typer.Option(help="Column of the part: of the excluded notes, those not named train."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order and masks.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    offline: OfflineOption = False,
+) -> None:
+    """Make an encoder, or sub-word vectors, from unlabelled texts; an encoder goes on if killed."""
+    _refuse_meaningless(context, strength)
+    out = out or Path("encoder" if strength is Strength.FULL else "vectors")
+    with ExitStack() as stack:
+        go_offline(stack, offline)
+        from clinadapt.cli.display import (
+            print_corpus,
+            print_pretraining,
+            print_vectors,
+            progress_bar,
+        )
+        from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
+        from clinadapt.pretraining.pretrain import make_encoder
+        from clinadapt.pretraining.subword_vectors import make_vectors
+        from clinadapt.pretraining.trainer import Recipe
+
+        barred = Excluded()
+        for notes in exclude or ():
+            barred += read_excluded(notes, text, exclude_split, encoding)
+        corpus = read_corpus(texts, text, barred, encoding)
+        print_corpus(corpus)
+        if strength is Strength.FAST:
+            with progress_bar() as progress:
+                record = make_vectors(corpus, out, vocabulary, width, seed, progress)
+            print_vectors(record)
+            return say(f"vectors: [bold]{escape(str(out))}[/]")
+        with progress_bar() as progress:
+            record = make_encoder(
+                corpus, out, minutes, start, objective, size, vocabulary, length,
+                Recipe(seed=seed, device=device), progress=progress, teacher=teacher,
+                add_words=add_words,
+            )  # fmt: skip
+        print_pretraining(record)
+    say(f"encoder: [bold]{escape(str(out))}[/]")
+
+
+def _refuse_meaningless(context: typer.Context, strength: Strength) -> None:
+    """Raise `InputError` for options that were given and mean nothing to the strength."""
+    found = []
+    for other, names in ONLY.items():
+        for option in context.command.params:
+            if other is strength or option.name not in names:
+                continue
+            # By name: its class is click's own, or the copy that newer versions of typer carry.
+            source = context.get_parameter_source(option.name)
+            if source is not None and source.name != "DEFAULT":
+                found.append(
+                    f"{option.opts[0]} means nothing with --strength {strength}: leave it out, or "
+                    f"take --strength {other}"
+                )
+    if found:
+        raise InputError(found)

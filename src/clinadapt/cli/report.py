@@ -1,0 +1,78 @@
+"""Commands on a study's folder: ``report``, ``errors`` and ``track``."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from clinadapt.cli.options import (
+    STORES,
+    EncodingOption,
+    GroupOption,
+    IdOption,
+    LabelOption,
+    LeaveOutOption,
+    NotesArgument,
+    OfflineOption,
+    PositiveOption,
+    SeparatorOption,
+    SplitOption,
+    TextOption,
+)
+from clinadapt.cli.shared import go_offline, read, say
+from clinadapt.core.errors import InputError
+
+
+def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
+    """Write a study's report again."""
+    from clinadapt.report.write import write_report
+
+    if not (folder / "leaderboard.csv").is_file():
+        raise InputError(f"{folder} holds no finished study (no leaderboard.csv)")
+    say(escape(str(write_report(folder))))
+
+
+def errors(
+    folder: Annotated[Path, typer.Argument(help="A finished study's folder.")],
+    notes: NotesArgument = None,
+    text: TextOption = "text",
+    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
+    separator: SeparatorOption = None,
+    id: IdOption = None,
+    group: GroupOption = None,
+    split: SplitOption = None,
+    positive: PositiveOption = None,
+    encoding: EncodingOption = "utf-8",
+    leave_out_bad: LeaveOutOption = False,
+    limit: Annotated[int, typer.Option(min=1, help="Errors shown, most confident first.")] = 50,
+    sample: Annotated[int, typer.Option(min=1, help="Notes in which kinds are counted.")] = 200,
+    out: Annotated[Path, typer.Option(help="HTML file. It will contain patient text.")] = Path(
+        "errors.html"
+    ),
+) -> None:
+    """Show the most confident errors of a study and what kind they are. Writes patient text."""
+    table = read(notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad)
+    with ExitStack() as stack:
+        go_offline(stack, True)
+        from clinadapt.cli.display import print_kinds, progress_bar
+        from clinadapt.explain.explanation_files import write_mistakes
+
+        with progress_bar() as progress:
+            found = write_mistakes(folder, table, out, limit, sample, progress)
+        print_kinds(found)
+    say(f"{len(found.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
+
+
+def track(
+    folder: Annotated[Path, typer.Argument(help="A study's folder.")],
+    store: Annotated[str, typer.Option(help=STORES)] = "local",
+    offline: OfflineOption = False,
+) -> None:
+    """Log the cells of a study to MLflow, those that it has not got yet."""
+    with ExitStack() as stack:
+        go_offline(stack, offline)
+        from clinadapt.study.mlflow_tracking import track as log_cells
+
+        say(f"{log_cells(folder, store)} cells are in MLflow")

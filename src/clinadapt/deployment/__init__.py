@@ -1,0 +1,1 @@
+"""A bundle at work: scoring, server, drift, ONNX export."""

@@ -1,0 +1,230 @@
+"""The loop: read notes, set aside what cannot be scored, score the rest, write both at once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import numpy as np
+import polars as pl
+
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.deployment.scoring.interfaces import (
+    NOT_INTEGER,
+    REPEATED,
+    UNREADABLE,
+    Batch,
+    Classifiers,
+    Destination,
+    Scores,
+    Source,
+    State,
+)
+
+NOTES_AT_ONCE = 4096  # a transaction; as much is done again after a kill
+Masks = dict[str, pl.Series]
+
+
+def score(
+    classifiers: Classifiers,
+    versions: Mapping[str, str],
+    source: Source,
+    destination: Destination,
+    settings: dict[str, Any] | None = None,
+    checked: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+    anew: bool = False,
+    progress: Progress = no_progress,
+) -> State:
+    """Score every note of a source that a run of the same identity has not scored before.
+
+    Of several notes with one id the first that can be scored is; the others are set aside.
+
+    Parameters
+    ----------
+    classifiers : Classifiers
+        One, or several that read each batch together.
+    versions : mapping of str to str
+        Fingerprint of each task's bundle.
+    source : Source
+    destination : Destination
+    settings : dict, optional
+        Further settings that must be the same for a run to go on; JSON.
+    checked : callable, optional
+        Returns the notes of a `Batch`, some of them with a ``reason`` more.
+    anew : bool
+        Give up an unfinished run of another identity.
+    progress : callable
+
+    Returns
+    -------
+    State
+        Of the whole run, earlier stretches included.
+
+    Raises
+    ------
+    InputError
+        An unreadable source, or an unfinished run that differs.
+    """
+    identity = {
+        "bundle": " ".join(sorted(versions.values())),
+        **source.identity,
+        **(settings or {}),
+    }
+    with closing(destination):
+        state = destination.begin(identity, versions, source, anew)
+        before, total = state.read, max(source.count(), state.read)
+        stage = f"notes after {before:,}" if before else "notes"
+        progress(stage, 0, total - before)
+        for batch in _gathered(source.read(state.position)):
+            notes = checked(batch.notes) if checked else batch.notes
+            ready, to_do, aside = _sorted_out(notes, destination)
+            scores, unscored = _scored(classifiers, ready, to_do)
+            aside = pl.concat([aside, unscored])
+            after = State(
+                part=state.part + 1,
+                position=batch.position,
+                read=state.read + len(batch.notes),
+                scored=state.scored + len(batch.notes) - len(aside),
+                aside=state.aside + len(aside),
+            )
+            destination.write(scores, aside, state, after)
+            state = after
+            progress(stage, state.read - before, max(total, state.read) - before)
+        if not state.part:
+            state = _write_nothing(classifiers, destination, state)
+        destination.finish()
+    return state
+
+
+def _gathered(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Small batches together, as of many small files, so that a transaction is worth it."""
+    waiting: list[pl.DataFrame] = []
+    for batch in batches:
+        waiting.append(batch.notes)
+        if sum(map(len, waiting)) >= NOTES_AT_ONCE:
+            yield Batch(pl.concat(waiting), batch.position)
+            waiting = []
+    if waiting:
+        yield Batch(pl.concat(waiting), batch.position)
+
+
+def _sorted_out(
+    notes: pl.DataFrame, destination: Destination
+) -> tuple[pl.DataFrame, Masks, pl.DataFrame]:
+    """Notes to score, with ids of the destination's type; those that each task has to; the others.
+
+    Of the others id, place and reason. A note that some task has scored and another has not is
+    to be scored by that one. Ids may repeat.
+    """
+    id_type = destination.id_type
+    ids = notes["id"].cast(id_type, strict=False)
+    notes = notes.with_columns(
+        pl.col("id").cast(pl.String),
+        pl.coalesce("reason", pl.when(ids.is_null()).then(pl.lit(NOT_INTEGER))),
+    )
+    ready = notes.filter(pl.col("reason").is_null()).with_columns(pl.col("id").cast(id_type))
+    known = {
+        task: ready["id"].is_in(found.implode())
+        for task, found in destination.scored_among(ready["id"]).items()
+    }
+    fresh = ~pl.DataFrame(known).select(pl.all_horizontal(pl.all())).to_series()
+    aside = [
+        _named(notes.filter(pl.col("reason").is_not_null())),
+        _named(ready.filter(~fresh), REPEATED),
+    ]
+    to_do = {task: ~mask.filter(fresh) for task, mask in known.items()}
+    return ready.filter(fresh), to_do, pl.concat(aside)
+
+
+def _named(notes: pl.DataFrame, reason: str | None = None) -> pl.DataFrame:
+    """Id, place and reason of notes that are set aside."""
+    told = pl.col("reason") if reason is None else pl.lit(reason).alias("reason")
+    return notes.select(pl.col("id").cast(pl.String), "place", told)
+
+
+def _scored(
+    classifiers: Classifiers, notes: pl.DataFrame, to_do: Masks
+) -> tuple[dict[str, Scores], pl.DataFrame]:
+    """Scores of the first note of each id that can be scored; the others, set aside."""
+    first = notes["id"].is_first_distinct()
+    scores, unread = _read(classifiers, notes.filter(first), _of(to_do, first))
+    again = ~first & notes["id"].is_in(unread["id"].implode())
+    aside = [
+        _named(unread, UNREADABLE),
+        _named(notes.filter(~first & ~again), REPEATED),
+    ]
+    if again.any():
+        more, unscored = _scored(classifiers, notes.filter(again), _of(to_do, again))
+        scores = {task: one.and_those(more[task]) for task, one in scores.items()}
+        aside.append(unscored)
+    return scores, pl.concat(aside)
+
+
+def _of(to_do: Masks, which: pl.Series) -> Masks:
+    return {task: mask.filter(which) for task, mask in to_do.items()}
+
+
+def _read(
+    classifiers: Classifiers, notes: pl.DataFrame, to_do: Masks
+) -> tuple[dict[str, Scores], pl.DataFrame]:
+    """Scores of each task, and the notes in which a model found nothing to read."""
+    found = classifiers.predict_proba(notes["text"].to_list())
+    readable = np.all([np.isfinite(each).all(axis=1) for each in found.values()], axis=0)
+    scores = {}
+    for task, probabilities in found.items():
+        classifier = classifiers.classifiers[task]
+        rows = to_do[task].to_numpy() & readable
+        probabilities = probabilities[rows]
+        scores[task] = Scores(
+            notes.drop("text").filter(rows),
+            classifier.task_,
+            classifier.classes_,
+            probabilities,
+            classifier.predict_matrix(probabilities),
+        )
+    return scores, notes.filter(~readable)
+
+
+def _write_nothing(classifiers: Classifiers, destination: Destination, state: State) -> State:
+    """An output without notes still has its columns."""
+    columns = ("id", "place", "text", "reason", "subject", "time")
+    notes = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    none = dict.fromkeys(classifiers.classifiers, pl.Series(dtype=pl.Boolean))
+    scores, aside = _scored(classifiers, notes, none)
+    after = replace(state, part=1)
+    destination.write(scores, aside, state, after)
+    return after
+
+
+def refuse(
+    known: dict[str, Any], asked: dict[str, Any], where: str, state: State, given_up: str
+) -> NoReturn:
+    """Refuse to begin where an unfinished run is that was begun otherwise.
+
+    Parameters
+    ----------
+    known, asked : dict
+        Identities of the unfinished run and of the one that was to begin.
+    where : str
+    state : State
+        Of the unfinished one.
+    given_up : str
+        What becomes of its scores then.
+
+    Raises
+    ------
+    InputError
+        Telling what differs.
+    """
+    names = sorted(
+        name for name in known.keys() | asked.keys() if known.get(name) != asked.get(name)
+    )
+    differences = ", ".join(
+        f"{name} ({known.get(name, 'none')}, now {asked.get(name, 'none')})" for name in names
+    )
+    raise InputError(
+        f"{where} has an unfinished run ({state.read:,} notes read) that differs in: "
+        f"{differences}. The command that began it goes on with it; or choose another "
+        f"destination; or give it up with --anew ({given_up})"
+    )

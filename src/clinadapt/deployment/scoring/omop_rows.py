@@ -1,0 +1,150 @@
+"""Rows of scores in a database: ``note_nlp`` of the OMOP CDM (5.3, 5.4), or a table of one's own.
+
+https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp. A row says a class of a whole note, not
+a term in it: ``lexical_variant`` is the prediction, ``nlp_system`` the model, ``term_modifiers``
+the task and the probabilities, ``note_nlp_concept_id`` 0 (no concept). ``snippet``, ``offset``,
+``term_exists`` and the rest stay empty: no text is copied, and that a finding exists is not what
+was said.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from clinadapt.core.errors import InputError
+from clinadapt.data import prediction_tables
+from clinadapt.deployment.scoring.database import reflect, shown
+from clinadapt.deployment.scoring.interfaces import Scores
+
+OMOP_COLUMNS = (
+    "note_nlp_id",
+    "note_id",
+    "lexical_variant",
+    "note_nlp_concept_id",
+    "nlp_system",
+    "nlp_date",
+    "nlp_datetime",
+    "term_modifiers",
+)
+OWN_COLUMNS = (
+    "note_id",
+    "model",
+    "task",
+    "prediction",
+    "probability",
+    "probabilities",
+    "scored_at",
+)
+AS_JSON = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would make one a row
+LONGEST_VARIANT, LONGEST_MODIFIERS = 250, 2000
+
+
+def is_omop(name: str) -> bool:
+    """Whether a table's name is OMOP's."""
+    return name.rpartition(".")[2].lower() == "note_nlp"
+
+
+class NoteNlp:
+    """Rows of OMOP's ``note_nlp``.
+
+    Raises
+    ------
+    InputError
+        There is no such table, or it lacks a column.
+    """
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
+        table = reflect(engine, name, OMOP_COLUMNS)
+        if table is None:
+            raise InputError(
+                f"no table {name} in {shown(engine.url)}: OMOP's tables are not made here; any "
+                "other name makes a table of your own"
+            )
+        self.table, self.note_id, self.model = table, table.c.note_id, table.c.nlp_system
+
+    def rows(
+        self, connection: sa.Connection, task: str, scores: Scores, model: str
+    ) -> list[dict[str, Any]]:
+        """Rows of some scores; their keys go on after the largest, within the transaction."""
+        last = connection.execute(sa.select(sa.func.max(self.table.c.note_nlp_id))).scalar() or 0
+        now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
+        found = []
+        for number, (id, said, probability, each) in enumerate(_each(scores), last + 1):
+            values = [f"prob_{name}={value:.6g}" for name, value in each.items()]
+            modifiers = ", ".join([f"task={task}", *values])
+            if len(modifiers) > LONGEST_MODIFIERS:
+                short = [] if probability is None else [f"probability={probability:.6g}"]
+                modifiers = ", ".join([f"task={task}", *short])
+            if len(said) > LONGEST_VARIANT:
+                raise InputError(
+                    f"a prediction of {len(said)} letters does not fit into lexical_variant "
+                    f"({LONGEST_VARIANT}): write into a table of your own"
+                )
+            row = (number, id, said, 0, model, now.date(), now, modifiers)
+            found.append(dict(zip(OMOP_COLUMNS, row, strict=True)))
+        return found
+
+
+class OwnTable:
+    """Rows of a table of one's own, which is made if it is absent: one for each note and model.
+
+    Raises
+    ------
+    InputError
+        The table is there and lacks a column.
+    """
+
+    def __init__(self, engine: sa.Engine, name: str, integer_ids: bool) -> None:
+        table = reflect(engine, name, OWN_COLUMNS)
+        if table is None:
+            schema, _, bare = name.rpartition(".")
+            id_type = sa.BigInteger() if integer_ids else sa.String()
+            table = sa.Table(
+                bare,
+                sa.MetaData(schema=schema or None),
+                sa.Column("note_id", id_type, primary_key=True, autoincrement=False),
+                sa.Column("model", sa.String(64), primary_key=True),
+                sa.Column("task", sa.Text, nullable=False),
+                sa.Column("prediction", sa.Text, nullable=False),
+                sa.Column("probability", sa.Float(53)),
+                sa.Column("probabilities", sa.Text, nullable=False),
+                sa.Column("scored_at", sa.DateTime(timezone=True), nullable=False),
+            )
+        self.table, self.note_id, self.model = table, table.c.note_id, table.c.model
+
+    def rows(
+        self, connection: sa.Connection, task: str, scores: Scores, model: str
+    ) -> list[dict[str, Any]]:
+        """Rows of some scores."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        return [
+            dict(
+                zip(
+                    OWN_COLUMNS,
+                    (id, model, task, said, probability, AS_JSON.encode(each), now),
+                    strict=True,
+                )
+            )
+            for id, said, probability, each in _each(scores)
+        ]
+
+
+def _each(scores: Scores) -> list[tuple[Any, str, float | None, dict[str, float]]]:
+    """Of each note: id, prediction, its probability (not of several labels), all probabilities."""
+    names = [str(name) for name in scores.classes]
+    said = prediction_tables.decode_text(scores.task, scores.classes, scores.predicted).to_list()
+    several = scores.task == "multilabel"
+    chosen = scores.predicted.argmax(axis=1).tolist()
+    return [
+        (
+            id,
+            "|".join(prediction) if several else prediction,
+            None if several else row[at],
+            dict(zip(names, row, strict=True)),
+        )
+        for id, prediction, at, row in zip(
+            scores.notes["id"], said, chosen, scores.probabilities.tolist(), strict=True
+        )
+    ]

@@ -1,0 +1,73 @@
+"""The parts of a server, put together."""
+
+import importlib.metadata
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from fastapi import FastAPI
+
+from clinadapt.deployment.server.api_tokens import Tokens
+from clinadapt.deployment.server.batching import Batcher
+from clinadapt.deployment.server.limits import Limits
+from clinadapt.deployment.server.middleware import Guard
+from clinadapt.deployment.server.models import Asked
+from clinadapt.deployment.server.problem_details import handle
+from clinadapt.deployment.server.prometheus import Metrics
+from clinadapt.deployment.server.routes import make_routes
+from clinadapt.deployment.server.schemas import NoteAnswers, Task
+
+ABOUT = (
+    "Classifiers of clinical notes, on this machine. Nothing that is sent is kept, logged or "
+    "passed on. For research: not a medical device."
+)
+
+
+class Answering(Protocol):
+    """What a server needs of its models; `Models` is one."""
+
+    tasks: list[Task]
+
+    def answer(self, asked: Asked, texts: Sequence[str]) -> list[NoteAnswers]:
+        """What tasks say of notes."""
+        ...
+
+
+def make_app(
+    models: Answering, limits: Limits | None = None, tokens: Tokens | None = None
+) -> FastAPI:
+    """An ASGI application that answers for models.
+
+    Parameters
+    ----------
+    models : Answering
+        Such as `Models`.
+    limits : Limits, optional
+    tokens : Tokens, optional
+        Without them everyone who reaches the server may ask.
+    """
+    limits = limits or Limits()
+    metrics = Metrics(models.tasks)
+    batcher = Batcher(models.answer, limits, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        batcher.start()
+        yield
+        await batcher.stop()
+
+    app = FastAPI(
+        title="clinadapt",
+        description=ABOUT,
+        version=importlib.metadata.version("clinadapt"),
+        lifespan=lifespan,
+        docs_url=None,  # these pages would be loaded from elsewhere
+        redoc_url=None,
+    )
+    app.state.metrics = metrics
+    app.include_router(
+        make_routes(models.tasks, batcher, limits, metrics, needs_token=tokens is not None)
+    )
+    handle(app)
+    app.add_middleware(Guard, limits=limits, tokens=tokens, metrics=metrics)
+    return app

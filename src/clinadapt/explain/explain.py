@@ -1,0 +1,196 @@
+"""Why: what each word of a note adds to what a classifier says of it.
+
+words        the words of a note as its reader sees them
+attribution  what a family says about a note
+sparse       families on TF-IDF: exact for the linear one, integrated gradients for the others
+tokens       families on tokens: integrated gradients over their embeddings
+stacked      both, of word counts and an encoder together
+gradients    integrated gradients
+faithfulness whether words that are said to matter do
+kinds        negated, historical, someone else's: the context of a word
+mistakes     the most confident errors of a study
+page, files  what is written of them
+
+A contribution says what the model did with a word, not what the word means for the patient.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.data.labels import Task
+from clinadapt.explain import tfidf_attribution, token_attribution
+from clinadapt.explain.attribution import Attribution
+from clinadapt.explain.stacked_attribution import stacked
+from clinadapt.explain.words import Word, gather
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.onnx_model import ExportedModel
+from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.private import PrivateModel
+from clinadapt.models.stacked import StackedModel, network_of
+from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
+from clinadapt.models.tfidf_logistic import TfidfLogistic
+from clinadapt.models.tfidf_mlp import TfidfMLP
+
+Way = Callable[[Any, Sequence[str], Sequence[int]], Iterator[Attribution]]
+WAYS: dict[type, Way] = {
+    TfidfLogistic: tfidf_attribution.linear,
+    TfidfMLP: tfidf_attribution.perceptron,
+    TfidfAutoencoder: tfidf_attribution.codes,
+    ScratchModel: token_attribution.scratch,
+    PretrainedModel: token_attribution.pretrained,
+    PrivateModel: token_attribution.pretrained,
+    StackedModel: stacked,
+}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the words of a note add to the logit of a class.
+
+    ``logit`` is ``baseline + rest + gap`` and the contributions of all words.
+
+    Attributes
+    ----------
+    text : str
+        The note.
+    target : str
+        The class. Its logit is the log-odds (binary: of this class; multi-label: of the label),
+        or the score that goes into the softmax (multi-class).
+    said : bool
+        Whether the classifier says this class of the note.
+    probability : float
+        Of the class, as the classifier gives it.
+    words : list of Word
+    baseline : float
+        Logit of the note without its words; see the module of the family.
+    logit : float
+        Logit of the note, in fp32 or better.
+    rest : float
+        Contribution of what is not in words.
+    gap : float
+        What the numerical integral is off by; rounding where the attribution is exact.
+    """
+
+    text: str
+    target: str
+    said: bool
+    probability: float
+    words: list[Word]
+    baseline: float
+    logit: float
+    rest: float
+    gap: float
+
+    @property
+    def cut(self) -> bool:
+        """Whether the model did not read all words."""
+        return not all(word.read for word in self.words)
+
+    def strongest(self, count: int, towards: bool = True) -> list[Word]:
+        """Words that moved the model most towards what it said of the class, or most away.
+
+        Parameters
+        ----------
+        count : int
+            At most; words that did not move it that way are left out.
+        towards : bool
+
+        Returns
+        -------
+        list of Word
+            Strongest first.
+        """
+        sign = 1.0 if self.said == towards else -1.0
+        moved = [(sign * (word.contribution or 0.0), word) for word in self.words]
+        ordered = sorted((pair for pair in moved if pair[0] > 0), key=lambda pair: -pair[0])
+        return [word for _, word in ordered[:count]]
+
+
+def explain(
+    classifier: NoteClassifier,
+    texts: Sequence[str],
+    target: Any = None,
+    progress: Progress = no_progress,
+) -> list[Explanation]:
+    """Explain what a classifier says of notes.
+
+    Parameters
+    ----------
+    classifier : NoteClassifier
+        Fitted, or opened from a bundle.
+    texts : sequence of str
+    target : class, or list of classes [note], optional
+        Explained class. Default: the positive one (binary), the predicted one (multi-class), the
+        most probable label (multi-label).
+    progress : callable
+        Called after each note.
+
+    Returns
+    -------
+    list of Explanation
+
+    Raises
+    ------
+    InputError
+        An unknown class, or a family that offers no explanations.
+    MissingExtraError
+        The model needs captum, which is not installed.
+    """
+    if isinstance(network_of(classifier.model_), ExportedModel):
+        raise InputError(
+            "this bundle was exported, and no gradient passes through an exported network: explain "
+            "with the bundle that it was made from"
+        )
+    probabilities = classifier.predict_proba(texts)
+    way = WAYS.get(type(classifier.model_))
+    if way is None:
+        raise InputError(f"no explanations are offered of {type(classifier.model_).__name__}")
+    names = [str(name) for name in classifier.classes_]
+    columns = _columns(classifier.task_, names, probabilities, target)
+    predicted = classifier.predict_matrix(probabilities)
+    found = way(classifier.model_, texts, columns)
+    explanations = []
+    for row, (text, column, one) in enumerate(zip(texts, columns, found, strict=True)):
+        said, chance = bool(predicted[row, column]), float(probabilities[row, column])
+        explanations.append(_explanation(text, names[column], said, chance, one))
+        progress("explain", row + 1, len(texts))
+    return explanations
+
+
+def _columns(
+    task: Task, names: list[str], probabilities: NDArray[np.float64], target: Any
+) -> list[int]:
+    """Number of the explained class of each note."""
+    if target is None:
+        likely: list[int] = probabilities.argmax(axis=1).tolist()
+        return [1] * len(likely) if task == "binary" else likely
+    asked = [str(name) for name in target] if isinstance(target, list) else [str(target)]
+    if unknown := sorted(set(asked) - set(names)):
+        raise InputError(f"unknown class {unknown[0]!r}; known: {', '.join(names)}")
+    columns = [names.index(name) for name in asked]
+    return columns if isinstance(target, list) else columns * len(probabilities)
+
+
+def _explanation(
+    text: str, target: str, said: bool, probability: float, found: Attribution
+) -> Explanation:
+    words, rest = gather(text, found.pieces, found.read)
+    total = sum(word.contribution or 0.0 for word in words)
+    return Explanation(
+        text=text,
+        target=target,
+        said=said,
+        probability=probability,
+        words=words,
+        baseline=found.baseline,
+        logit=found.logit,
+        rest=rest,
+        gap=found.logit - found.baseline - rest - total,
+    )

@@ -1,0 +1,209 @@
+"""Explanations as files, which only their owner can read: a page, JSON lines or Parquet."""
+
+import json
+import os
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.data.notes import Notes, read_texts
+from clinadapt.explain.error_analysis import Mistakes, find_mistakes
+from clinadapt.explain.explain import Explanation, explain
+from clinadapt.explain.explanation_page import explanations_page, mistakes_page
+from clinadapt.explain.faithfulness import Faithfulness, faithfulness
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.load import load
+
+SUFFIXES = (".html", ".jsonl", ".parquet")
+WORD = {"start": pl.Int64, "end": pl.Int64, "word": pl.String, "contribution": pl.Float64}
+SCHEMA: dict[str, Any] = {
+    "id": pl.String,
+    "class": pl.String,
+    "said": pl.Boolean,
+    "probability": pl.Float64,
+    "threshold": pl.Float64,
+    "logit": pl.Float64,
+    "baseline": pl.Float64,
+    "rest": pl.Float64,
+    "gap": pl.Float64,
+    "words": pl.List(pl.Struct(WORD)),
+}
+
+
+def explain_table(
+    bundle: Path,
+    notes: Any,
+    out: Path,
+    text: str = "text",
+    id: str | None = None,
+    encoding: str = "utf-8",
+    limit: int = 20,
+    target: str | None = None,
+    try_faithfulness: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[int, Faithfulness | None]:
+    """Explain the first notes of a table, and write that to a file.
+
+    Parameters
+    ----------
+    bundle : Path
+        Folder such as ``OUT/best``.
+    notes
+        Anything that `clinadapt.data.table_readers.open_table` opens.
+    out : Path
+        ``.html``, ``.jsonl`` or ``.parquet``; it will contain the notes.
+    text, id : str
+        Columns; without `id` the row number is the id.
+    encoding : str
+        Text encoding of CSV, TSV and JSON lines.
+    limit : int
+        Notes explained.
+    target : str, optional
+        Explained class; see `explain`.
+    try_faithfulness : bool
+        Delete the strongest words and see.
+    progress : callable
+
+    Returns
+    -------
+    int
+        Number of notes.
+    Faithfulness, optional
+
+    Raises
+    ------
+    InputError
+        Not a bundle, an unreadable or empty table, an unknown class, another kind of output file.
+    """
+    _check_suffix(out, SUFFIXES)
+    ids, texts = read_texts(notes, text, id, encoding)
+    if not len(ids):
+        raise InputError("the table has no rows: expected notes to explain")
+    classifier = load(bundle)
+    ids, chosen = ids[:limit], list(texts[:limit])
+    explanations = explain(classifier, chosen, target, progress)
+    found = faithfulness(classifier, explanations) if try_faithfulness else None
+    write_explanations(out, classifier, ids, explanations, bundle.resolve().name, found)
+    return len(ids), found
+
+
+def write_explanations(
+    out: Path,
+    classifier: NoteClassifier,
+    ids: Sequence[str],
+    explanations: Sequence[Explanation],
+    source: str,
+    found: Faithfulness | None = None,
+) -> None:
+    """Write explanations in the format that the file's name says.
+
+    A table has a row a note and, of each word, its place and text, and its contribution: null
+    where the model did not read it.
+
+    Parameters
+    ----------
+    out : Path
+        ``.html``, ``.jsonl`` or ``.parquet``.
+    classifier : NoteClassifier
+    ids : sequence of str
+    explanations : sequence of Explanation
+    source : str
+        Name of the bundle.
+    found : Faithfulness, optional
+        Shown on the page.
+    """
+    if out.suffix == ".html":
+        page = explanations_page(classifier, ids, explanations, source, found)
+        write_private(out, page.encode())
+        return
+    threshold = classifier.threshold_.value
+    rows = [
+        {
+            "id": id,
+            "class": one.target,
+            "said": one.said,
+            "probability": one.probability,
+            "threshold": None if threshold != threshold else threshold,
+            "logit": one.logit,
+            "baseline": one.baseline,
+            "rest": one.rest,
+            "gap": one.gap,
+            "words": [
+                dict(
+                    zip(
+                        WORD,
+                        (w.start, w.end, one.text[w.start : w.end], w.contribution),
+                        strict=True,
+                    )
+                )
+                for w in one.words
+            ],
+        }
+        for id, one in zip(ids, explanations, strict=True)
+    ]
+    if out.suffix == ".jsonl":
+        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
+        write_private(out, "".join(lines).encode())
+        return
+    buffer = BytesIO()
+    pl.DataFrame(rows, schema=SCHEMA).write_parquet(buffer)
+    write_private(out, buffer.getvalue())
+
+
+def write_mistakes(
+    folder: Path,
+    notes: Notes,
+    out: Path,
+    limit: int = 50,
+    sample: int = 200,
+    progress: Progress = no_progress,
+) -> Mistakes:
+    """Write a study's most confident errors as a page; see `find_mistakes`.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a finished study.
+    notes : Notes
+        The study's own.
+    out : Path
+        ``.html``; it will contain notes.
+    limit, sample : int
+    progress : callable
+
+    Returns
+    -------
+    Mistakes
+
+    Raises
+    ------
+    InputError
+        Not a finished study, notes that are not its own, or another kind of output file.
+    """
+    _check_suffix(out, (".html",))
+    found = find_mistakes(folder, notes, limit, sample, progress=progress)
+    write_private(out, mistakes_page(found).encode())
+    return found
+
+
+def _check_suffix(out: Path, suffixes: Sequence[str]) -> None:
+    if out.suffix not in suffixes:
+        raise InputError(f"expected --out to end in {' or '.join(suffixes)}, got {out.name!r}")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file at once, whole, readable by its owner only: it holds patient text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".tmp")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""Write a study's report: the page, its numbers as data, and the reporting checklists."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from clinadapt.report import export, mi_claim, tripod_ai
+from clinadapt.report.checklist import checklist
+from clinadapt.report.page import page
+from clinadapt.study.read_results import load
+
+
+def write_report(study_dir: Path) -> Path:
+    """Write a study's report.
+
+    Parameters
+    ----------
+    study_dir : Path
+        A study folder: ``study.json``, ``leaderboard.csv`` and ``cells/``.
+
+    Returns
+    -------
+    Path
+        ``study_dir / "report.html"``, replaced in one step: a reader sees the old page or the new.
+        Beside it ``report.json``, ``tables/`` as CSV and LaTeX, and the reporting checklists.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no study.
+    ValueError
+        If the study was written in a format that this version does not read.
+    """
+    study = load(study_dir)
+    html = page(study)
+    export.write(study, study_dir)
+    for asked in (tripod_ai, mi_claim):
+        told = checklist(asked.TITLE, asked.ITEMS, study)
+        (study_dir / asked.FILE).write_text(told, encoding="utf-8")
+    target = study_dir / "report.html"
+    partial = study_dir / f".report.{os.getpid()}.html"
+    partial.write_text(html, encoding="utf-8")
+    os.replace(partial, target)
+    return target

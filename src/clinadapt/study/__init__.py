@@ -1,0 +1,1 @@
+"""A study: its design, runs, leaderboard and folder."""

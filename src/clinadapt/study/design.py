@@ -1,0 +1,303 @@
+"""A study as data: a TOML file whose lists are axes, expanded into rows and cells."""
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Interval, MinLen
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clinadapt.core import param_validation as checking
+from clinadapt.core.errors import InputError
+from clinadapt.features.encoders.catalog import find_local
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.tokenization import Cut
+from clinadapt.models import registry
+from clinadapt.models.stacked import StackedModel
+from clinadapt.pretraining.subword_vectors import Vectors
+
+BUILT_IN = Path(__file__).parent / "designs"
+FORMAT = 1
+ROW_KEYS = ("family", "encoder", "structure", "placement", "tuned_layers")
+FAMILY_NAMES = {
+    "tfidf-logistic": "TF-IDF + logistic regression",
+    "tfidf-mlp": "TF-IDF + MLP",
+    "tfidf-autoencoder": "TF-IDF → autoencoder → classifier",
+    "transformer": "Transformer from scratch",
+    "moe": "MoE-Transformer from scratch",
+}
+# Before the name of the encoder, where there is one.
+BESIDE = {"stacked": "TF-IDF + ", "private": "private "}
+
+
+class Curve(BaseModel):
+    """Smaller amounts of labelled notes that every row is fitted on as well.
+
+    Attributes
+    ----------
+    shares : list of float
+        Of the training and validation notes; whole patients, drawn at random.
+    draws : int
+        Random draws of each share.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shares: Annotated[list[Annotated[float, Interval(gt=0, lt=1)]], MinLen(1)]
+    draws: Annotated[int, Ge(1)] = 3
+
+
+class Design(BaseModel):
+    """What a study file says.
+
+    Attributes
+    ----------
+    name : str
+    rows : list of dict
+        ``family`` and its settings; a list is an axis, and axes multiply.
+    seeds : list of int
+        Every row is fitted once a seed (once in all if its family has no randomness).
+    metric : str, optional
+        What thresholds, early stopping and the ranking aim at.
+    max_tokens, cut
+        For every row that does not set its own.
+    test_fraction, validation_fraction, split_seed
+        See `clinadapt.data.split.make_split`.
+    resamples : int
+        Of the bootstrap.
+    margin : float
+        Difference of the metric that does not matter: a cheaper row may score so much less.
+    curve : Curve, optional
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    rows: Annotated[list[dict[str, Any]], MinLen(1)]
+    seeds: Annotated[list[int], MinLen(1)] = [0]
+    metric: str | None = None
+    max_tokens: Annotated[int, Ge(4)] | None = None
+    cut: Cut | None = None
+    test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.3
+    validation_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.15
+    split_seed: int = 0
+    resamples: Annotated[int, Ge(100)] = 1000
+    margin: Annotated[float, Ge(0)] = 0.01
+    curve: Curve | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A line of the leaderboard: a family with its settings, apart from the seed."""
+
+    family: str
+    settings: Mapping[str, Any]
+    label: str
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Return the row's place in the comparison, null where a notion does not apply."""
+        model = registry.build(self.family, self.settings)
+        if isinstance(model, StackedModel):  # it stands where its encoder does
+            model = model.parts()[1]
+        known = registry.settings_of(model)
+        described = {"family": self.family, **{key: known.get(key) for key in ROW_KEYS[1:]}}
+        if described["structure"] == "none":
+            described["placement"] = None
+        return described
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A row with a seed: one model to fit.
+
+    Attributes
+    ----------
+    row : Row
+    seed : int
+    """
+
+    row: Row
+    seed: int
+
+    def build(self) -> Any:
+        """Return the unfitted model."""
+        return registry.build(self.row.family, self.resolved)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """Every setting, defaults included."""
+        given = dict(self.row.settings)
+        if _is_seeded(self.row.family):
+            given["seed"] = self.seed
+        return registry.settings_of(registry.build(self.row.family, given))
+
+    @property
+    def start(self) -> tuple[str, str] | None:
+        """Kind ("encoder" or "vectors") and name of the files that the model starts from."""
+        names = {kind: self.resolved.get(kind) for kind in ("encoder", "vectors")}
+        return next(((kind, name) for kind, name in names.items() if name is not None), None)
+
+    @property
+    def start_fingerprint(self) -> str | None:
+        """Hash of these files; None without any, or where they are not here."""
+        if self.start is None:
+            return None
+        kind, name = self.start
+        if kind == "vectors":
+            return Vectors.of(name).fingerprint
+        folder = find_local(name)
+        return None if folder is None else PretrainedEncoder(folder).fingerprint
+
+
+def identity(*parts: Any) -> str:
+    """Short hash of JSON-like values."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_design(source: str | Path | Mapping[str, Any]) -> Design:
+    """Design of a built-in study's name, a TOML file, or a mapping.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with it.
+    """
+    if isinstance(source, Mapping):
+        content, origin = dict(source), "the study"
+    else:
+        path = BUILT_IN / f"{source}.toml" if _is_name(source) else Path(source)
+        if not path.is_file():
+            names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
+            raise InputError(f"no study {source!r}: expected one of {names}, or a TOML file")
+        try:
+            content, origin = tomllib.loads(path.read_text(encoding="utf-8")), str(path)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not valid TOML: {error}") from None
+    try:
+        return Design.model_validate(content)
+    except ValidationError as error:
+        raise InputError(
+            [
+                f"{origin}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}"
+                for detail in error.errors()
+            ]
+        ) from None
+
+
+def _is_name(source: str | Path) -> bool:
+    return isinstance(source, str) and "/" not in source and not source.endswith(".toml")
+
+
+def expand(design: Design, encoders: Sequence[str] = ()) -> list[Cell]:
+    """Cells of a design, the seeds of a row next to each other.
+
+    Parameters
+    ----------
+    design : Design
+    encoders : sequence of str
+        Take the place of the encoders that the design names.
+
+    Raises
+    ------
+    InputError
+        With every problem of every row.
+    """
+    problems: list[str] = []
+    rows: dict[str, Row] = {}
+    for number, entry in enumerate(design.rows, start=1):
+        if "family" not in entry:
+            problems.append(f"row {number}: no family; known: {', '.join(registry.FAMILIES)}")
+            continue
+        if "seed" in entry:
+            problems.append(f"row {number}: seeds are set for the whole study, in 'seeds'")
+        for family, settings in _combinations(entry, design, encoders):
+            found = registry.problems(family, settings)
+            found = found or registry.file_problems(family, settings)
+            problems += [f"row {number}: {problem}" for problem in found]
+            if not found:
+                row = Row(family, settings, _label(family, settings, design))
+                resolved = registry.settings_of(registry.build(family, settings))
+                rows.setdefault(identity(family, resolved), row)
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+    return [
+        Cell(row, seed)
+        for row in rows.values()
+        for seed in (design.seeds if _is_seeded(row.family) else design.seeds[:1])
+    ]
+
+
+def _combinations(
+    entry: Mapping[str, Any], design: Design, encoders: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Every choice of one value an axis of a row, shared settings filled in."""
+    axes = {key: value if isinstance(value, list) else [value] for key, value in entry.items()}
+    found = []
+    for choice in itertools.product(*axes.values()):
+        settings = dict(zip(axes, choice, strict=True))
+        family = settings.pop("family")
+        if family in registry.FAMILIES:
+            names = checking.setting_names(registry.FAMILIES[family].cls)
+            shared = {"max_tokens": design.max_tokens, "cut": design.cut}
+            for key, value in shared.items():
+                if value is not None and key in names:
+                    settings.setdefault(key, value)
+        found.append((family, settings))
+    if not encoders:
+        return found
+    return [
+        (family, {**settings, "encoder": name} if _takes_encoder(family) else settings)
+        for family, settings in found
+        for name in (encoders if _takes_encoder(family) else [""])
+    ]
+
+
+def _takes_encoder(family: str) -> bool:
+    entry = registry.FAMILIES.get(family)
+    if entry is None or "encoder" in entry.fixed:
+        return False
+    return "encoder" in checking.setting_names(entry.cls)
+
+
+def _is_seeded(family: str) -> bool:
+    return "seed" in checking.setting_names(registry.FAMILIES[family].cls)
+
+
+def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:
+    """Return the row in words: what it is, then every other setting that is not the default."""
+    shown = dict(settings)
+    for key in ("max_tokens", "cut"):  # what all rows share goes without saying
+        if key in shown and shown[key] == getattr(design, key):
+            del shown[key]
+    if "vectors" in shown:
+        shown["vectors"] = Path(str(shown["vectors"])).name
+    parts = [FAMILY_NAMES.get(family, "")]
+    shown |= {f"tfidf {key}": v for key, v in (shown.pop("tfidf_options", None) or {}).items()}
+    if _takes_encoder(family):
+        shown |= shown.pop("encoder_options", None) or {}
+        encoder = str(shown.pop("encoder", "camembert-bio"))
+        structure = shown.pop("structure", "none")
+        placement = shown.pop("placement", "final")
+        adapted = shown.pop("adapted_layers", "all")
+        place = {
+            "final": "",
+            "pooled": " on pooled",
+            "layers": f" in {'all' if adapted == 'all' else f'top {adapted}'} layers",
+        }[placement]
+        if structure == "none":
+            place = ""
+        tuned = shown.pop("tuned_layers", 0)
+        regime = {0: "frozen", "all": "all tuned"}.get(tuned, f"top {tuned} tuned")
+        name = Path(encoder).name if "/" in encoder else encoder
+        beside = BESIDE.get(family, "")
+        parts = [beside + name, f"{structure}{place}", regime]
+    text = " · ".join(parts)
+    rest = [f"{key}={value}" for key, value in sorted(shown.items())]
+    return f"{text} ({', '.join(rest)})" if rest else text

@@ -1,0 +1,345 @@
+"""Short measured runs: a row of a study on a few of the user's own notes, timed step by step.
+
+The very code of the study runs, with two epochs instead of all, on two or three samples that grow
+until a run takes some seconds. `clinadapt.study.planning.plan` extrapolates from them.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from clinadapt.core import resources
+from clinadapt.core.device import compute_dtype, pick_device
+from clinadapt.core.run_context import Context, Ledger
+from clinadapt.data.split import PARTS
+from clinadapt.features.encoders.pretrained import open_encoder
+from clinadapt.features.state_cache import SHARD_TOKENS
+from clinadapt.features.tokenization import Cut, tokenize
+from clinadapt.study.design import Cell
+from clinadapt.study.setup import StudySetup
+
+LEAST_NOTES, LEAST_HELD = 24, 8
+ENOUGH_SECONDS = 3.0  # a run this long is extrapolated from
+AIM_SECONDS = 5.0
+MOST_GROWTH = 8
+EPOCHS = 2
+LENGTHS_OF = 8_192
+# Settings that count epochs, in the order in which a fit goes through them.
+EPOCH_SETTINGS = ("pretrain_epochs", "epochs")
+Rows = dict[str, NDArray[np.int64]]
+
+
+@dataclass
+class Timeline:
+    """When each training step of a fit ended; give it as the fit's progress callback.
+
+    Attributes
+    ----------
+    phases : list of list of list of float
+        Of each training (an autoencoder's, then its classifier's), each epoch, each step.
+    """
+
+    phases: list[list[list[float]]] = field(default_factory=list)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Note a step."""
+        epoch = re.search(r"epoch (\d+)/\d+$", stage)
+        if epoch is None:
+            return
+        if done == 1 and epoch[1] == "1":
+            self.phases.append([])
+        if done == 1:
+            self.phases[-1].append([])
+        self.phases[-1][-1].append(time.perf_counter())
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A cell on some notes.
+
+    Attributes
+    ----------
+    train, notes : int
+        Notes of the training part, and of all parts.
+    rows : ndarray of int64
+        The training notes.
+    seconds : float
+        All of it, but for computing frozen states.
+    phases : list
+        See `Timeline`.
+    cost : mapping
+        See a cell's ``result.json``.
+    """
+
+    train: int
+    notes: int
+    rows: NDArray[np.int64]
+    seconds: float
+    phases: list[list[list[float]]]
+    cost: Mapping[str, Any]
+
+    @property
+    def fixed(self) -> float:
+        """Seconds of everything but training: they do not grow with the epochs."""
+        training = 0.0
+        for number, phase in enumerate(self.phases):
+            steps = list(chain.from_iterable(self.step_seconds(number)))
+            first = float(np.mean(steps)) if steps else 0.0
+            training += phase[-1][-1] - phase[0][0] + first
+        return max(0.0, self.seconds - training)
+
+    def step_seconds(self, phase: int) -> list[list[float]]:
+        """Seconds of each step of each epoch but the epoch's first step."""
+        return [[b - a for a, b in pairwise(times)] for times in self.phases[phase]]
+
+    def between_seconds(self, phase: int) -> float:
+        """Seconds between two epochs, when validation notes are scored and weights are kept."""
+        steps = list(chain.from_iterable(self.step_seconds(phase)))
+        usual = float(np.mean(steps)) if steps else 0.0
+        gaps = [b[0] - a[-1] - usual for a, b in pairwise(self.phases[phase])]
+        return max(0.0, float(np.mean(gaps)))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A pass of a frozen encoder over some notes.
+
+    Attributes
+    ----------
+    key : str
+        Of the cached states: passes with the same key are paid for once.
+    load_seconds : float
+        Model and tokens; with the first encoder, the libraries that it needs.
+    tokens_per_second : float
+    tokens : int
+        That the pass took.
+    width, item_bytes : int
+        Width of the states; bytes of a number while they are computed.
+    peak_bytes : int
+    train : int
+        Training notes among those that were read.
+    """
+
+    key: str
+    load_seconds: float
+    tokens_per_second: float
+    tokens: int
+    width: int
+    item_bytes: int
+    peak_bytes: int
+    train: int
+
+    def peak(self, tokens: int) -> int:
+        """Peak of a pass over so many tokens: a shard is held twice while it is written."""
+        more = max(0, min(tokens, SHARD_TOKENS) - min(self.tokens, SHARD_TOKENS))
+        return self.peak_bytes + 2 * more * self.width * self.item_bytes
+
+
+class Prober:
+    """Runs rows of a study on samples of its notes.
+
+    Parameters
+    ----------
+    study : Study
+    folder : Path
+        For bundles and frozen states of the samples; they reflect patient text.
+    """
+
+    def __init__(self, study: StudySetup, folder: Path) -> None:
+        self.study = study
+        self.folder = folder
+        self.cache = folder / "cache"
+        self._order = {
+            name: _mixed(rows, study.notes.labels.matrix[rows])
+            for name, rows in study.split.parts().items()
+        }
+        self._readings: dict[str, Reading] = {}
+        self._lengths: dict[tuple[str, int, str], Rows] = {}
+
+    @property
+    def train(self) -> int:
+        """Training notes of the study."""
+        return len(self._order["train"])
+
+    @property
+    def notes(self) -> int:
+        """Notes of the study."""
+        return sum(map(len, self._order.values()))
+
+    def sample(self, train: int) -> Rows:
+        """So many training notes, and as large a share of the other parts; samples are nested."""
+        share = train / self.train
+        wanted = {name: round(len(rows) * share) for name, rows in self._order.items()}
+        least = {"train": train, "validation": LEAST_HELD, "test": LEAST_HELD}
+        return {
+            name: np.sort(rows[: max(least[name], wanted[name])])
+            for name, rows in self._order.items()
+        }
+
+    # ------------------------------------------------------------------ runs
+
+    def runs(self, cell: Cell, most: int | None = None) -> list[Run]:
+        """The cell on growing samples; the first warms up, the last takes some seconds.
+
+        Parameters
+        ----------
+        cell : Cell
+        most : int, optional
+            Training notes whose frozen states are there already.
+        """
+        batch = int(cell.resolved.get("batch_size", 1))
+        size = min(self.train, max(LEAST_NOTES, 2 * batch))
+        largest = min(self.train, max(most or self.train, 2 * size))
+        found: list[Run] = []
+        while True:
+            found.append(self._run(cell, size))
+            seconds = found[-1].cost["seconds"]
+            if size == largest or (len(found) > 1 and seconds > ENOUGH_SECONDS):
+                return found
+            growth = min(MOST_GROWTH, max(2.0, AIM_SECONDS / seconds))
+            size = min(largest, round(size * growth))
+            if size > largest / 2:  # the whole is little more, and needs no extrapolation
+                size = largest
+
+    def _run(self, cell: Cell, train: int) -> Run:
+        rows = self.sample(train)
+        timeline = Timeline()
+        found = self.study.probe(_shortened(cell), rows, self.folder, timeline)["cost"]
+        return Run(
+            train=len(rows["train"]),
+            notes=sum(map(len, rows.values())),
+            rows=rows["train"],
+            seconds=found["seconds"] - found["encode_seconds_spent_here"],
+            phases=timeline.phases,
+            cost=found,
+        )
+
+    # ------------------------------------------------------------------ frozen states
+
+    def reading(self, cell: Cell, model: Any) -> Reading | None:
+        """What the pass over the model's frozen layers takes; None if it has none.
+
+        Parameters
+        ----------
+        cell : Cell
+        model : PretrainedModel
+            Opened here.
+
+        Raises
+        ------
+        EncoderNotFoundError, InputError
+            See `PretrainedModel.prepare`.
+        """
+        first = self.sample(min(self.train, LEAST_NOTES))
+        once = _first_time_seconds(model.encoder)
+        warm = self._read(model, first)  # also opens the encoder, and chooses the backend
+        if not model.boundary_:
+            return None
+        settings = (model.max_tokens, model.cut, model.precision, warm.backend)
+        key = "|".join(map(str, (model.encoder_.fingerprint, model.boundary_, *settings)))
+        if key not in self._readings:
+            rate = self._tokens(model, first) / max(warm.encode_seconds, 1e-3)
+            whole = self.tokens(model.encoder_.tokenizer, model)
+            wanted = min(SHARD_TOKENS, AIM_SECONDS * rate)
+            train = round(self.train * min(1.0, wanted / whole))
+            rows = self.sample(max(len(first["train"]), train))
+            resources.reset_peak_memory()
+            started = time.perf_counter()
+            ledger = self._read(model, rows)
+            passed = time.perf_counter() - started
+            read, fresh = self._tokens(model, rows), ledger.encode_seconds - warm.encode_seconds
+            if ledger.encoded:
+                load, rate = passed - fresh, (read - self._tokens(model, first)) / fresh
+            else:  # the notes are so few that all were read in warming up
+                load = passed
+            self._readings[key] = Reading(
+                key=key,
+                load_seconds=load + once,
+                tokens_per_second=rate,
+                tokens=read,
+                width=model.encoder_.width,
+                item_bytes=compute_dtype(model.precision, pick_device(model.device)).itemsize,
+                train=len(rows["train"]),
+                peak_bytes=resources.peak_memory()["peak_memory_bytes"],
+            )
+        return self._readings[key]
+
+    def _read(self, model: Any, rows: Rows) -> Ledger:
+        ledger = Ledger()
+        chosen = np.concatenate([rows[name] for name in PARTS])
+        model.prepare(self.study.notes.texts.take(chosen), Context(self.cache, ledger=ledger))
+        return ledger
+
+    def _tokens(self, model: Any, rows: Rows) -> int:
+        return sum(
+            int(self.lengths_of(model.encoder_.tokenizer, part, model).sum())
+            for part in rows.values()
+        )
+
+    # ------------------------------------------------------------------ tokens
+
+    def lengths_of(
+        self, tokenizer: Tokenizer, rows: NDArray[np.int64], model: Any
+    ) -> NDArray[np.int64]:
+        """Tokens of some notes [note]."""
+        cut: Cut = model.cut
+        found = tokenize(tokenizer, list(self.study.notes.texts.take(rows)), model.max_tokens, cut)
+        return np.add.reduceat(found.lengths, found.first[:-1])
+
+    def lengths(self, tokenizer: Tokenizer, model: Any) -> Rows:
+        """Tokens of each note of each part, of a sample where there are very many."""
+        key = (tokenizer.to_str()[:10_000], model.max_tokens, model.cut)
+        if key not in self._lengths:
+            share = min(1.0, LENGTHS_OF / self.notes)
+            rows = self.sample(max(1, int(self.train * share)))
+            self._lengths[key] = {
+                name: self.lengths_of(tokenizer, part, model) for name, part in rows.items()
+            }
+        return self._lengths[key]
+
+    def tokens(self, tokenizer: Tokenizer, model: Any) -> int:
+        """Tokens of all notes."""
+        lengths = self.lengths(tokenizer, model)
+        return sum(
+            round(float(lengths[name].mean()) * len(rows)) for name, rows in self._order.items()
+        )
+
+
+def _mixed(rows: NDArray[np.int64], matrix: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Rows in a random order of their own, a note of each class first."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    first = [int(order[np.argmax(matrix[order, code])]) for code in range(matrix.shape[1])]
+    ahead = np.array(list(dict.fromkeys(first)), dtype=np.int64)
+    return rows[np.r_[ahead, order[~np.isin(order, ahead)]]]
+
+
+def _shortened(cell: Cell) -> Cell:
+    """The cell with few epochs."""
+    few = {name: EPOCHS for name in EPOCH_SETTINGS if name in cell.resolved}
+    return Cell(replace(cell.row, settings={**cell.row.settings, **few}), cell.seed)
+
+
+@cache
+def _first_time_seconds(encoder: str) -> float:
+    """What loading an encoder takes longer the first time: libraries, files not yet in memory.
+
+    Raises
+    ------
+    EncoderNotFoundError
+        It is not here.
+    """
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        open_encoder(encoder).load()
+        seconds.append(time.perf_counter() - started)
+    return max(0.0, seconds[0] - seconds[1])

@@ -1,0 +1,134 @@
+"""What a study is, before anything is fitted: notes, split, runs and folder."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinadapt.core.device import environment
+from clinadapt.core.errors import InputError
+from clinadapt.core.run_context import Context, Progress
+from clinadapt.data.notes import Notes
+from clinadapt.data.site_split import site_names
+from clinadapt.data.split import Split, make_split
+from clinadapt.evaluation import metrics
+from clinadapt.study.cell_store import CellFolders
+from clinadapt.study.design import Cell, Design, expand, load_design
+from clinadapt.study.energy import Meter
+from clinadapt.study.fit_cell import Material, fit_cell
+
+
+class StudySetup:
+    """A table of notes, a design and a folder.
+
+    Parameters
+    ----------
+    notes : Notes
+    design : str, path or mapping
+        Name of a built-in study ("quick", "paper"), a TOML file, or the same as a mapping.
+    out : path
+        Folder of the results; one study of one set of notes.
+    encoders : sequence of str
+        Take the place of the encoders that the design names.
+    overrides : mapping, optional
+        Values that take the place of the design's own, such as ``max_tokens`` or ``seeds``.
+    cache : path, optional
+        Folder of frozen states; default ``out/cache``. They reflect patient text.
+    memory : int, optional
+        Bytes that a cell may hold. What is given up for it is said in the cell's result; a cell
+        that does not fit with everything given up is skipped.
+    hours : float, optional
+        For the whole run: a cell that is predicted to take longer than what is left is skipped.
+    sites : str, optional
+        Column that describes the notes, such as a site, department or year: every row is fitted
+        again for each of its values, on the notes of all others, and scored on the notes of that.
+    energy : str, optional
+        Country whose electricity the cells use, such as "FRA": their energy is measured, or
+        estimated where there is no meter. See `clinadapt.study.energy`.
+
+    Raises
+    ------
+    InputError
+        The design, or the notes under its split, do not do; or the folder holds another study.
+    """
+
+    def __init__(
+        self,
+        notes: Notes,
+        design: str | Path | Mapping[str, Any] = "quick",
+        out: str | Path = "study",
+        encoders: Sequence[str] = (),
+        overrides: Mapping[str, Any] | None = None,
+        cache: str | Path | None = None,
+        memory: int | None = None,
+        hours: float | None = None,
+        sites: str | None = None,
+        energy: str | None = None,
+    ) -> None:
+        self.meter = None if energy is None else Meter(energy)
+        self.design: Design = load_design(design)
+        if overrides:
+            self.design = load_design({**self.design.model_dump(), **overrides})
+        self.out = Path(out)
+        self.cache = Path(cache) if cache is not None else self.out / "cache"
+        self.cells = expand(self.design, encoders)
+        self.metric = self.design.metric or metrics.PRIMARY[notes.labels.task]
+        if self.metric not in metrics.metric_names(notes.labels.task):
+            known = ", ".join(metrics.metric_names(notes.labels.task))
+            raise InputError(f"metric {self.metric!r} is not one of this task's: {known}")
+        self.memory, self.hours = memory, hours
+        self.sites = sites
+        self.site_names = site_names(notes, sites) if sites is not None else []
+        split = make_split(
+            notes,
+            self.design.test_fraction,
+            self.design.validation_fraction,
+            self.design.split_seed,
+        )
+        self._take(Material(notes, split, self.metric, self.design.resamples))
+
+    def _take(self, material: Material) -> None:
+        self.material = material
+        self.folders = CellFolders(self.out, self.cells, material.fingerprint, self.metric)
+
+    @property
+    def notes(self) -> Notes:
+        """All notes."""
+        return self.material.notes
+
+    @property
+    def split(self) -> Split:
+        """Row numbers of the parts."""
+        return self.material.split
+
+    def under(self, split: Split, folder: str) -> Self:
+        """The same study under another split, in a folder below its own."""
+        other = copy(self)
+        other.out = self.out / folder
+        other._take(replace(self.material, split=split))
+        return other
+
+    def probe(
+        self, cell: Cell, rows: Mapping[str, NDArray[np.int64]], out: Path, progress: Progress
+    ) -> dict[str, Any]:
+        """Content of a cell's result on some notes of each part, apart from the study's own.
+
+        Parameters
+        ----------
+        cell : Cell
+        rows : mapping of str to ndarray of int64
+            Row numbers, by the name of the part.
+        out : Path
+            Of its frozen states, ``cache``, and of its bundle and predictions, ``cell``.
+        progress : callable
+        """
+        folder = out / "cell"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        context = Context(cache=out / "cache", memory=self.memory, progress=progress)
+        return fit_cell(self.material.take(rows), cell, "probe", folder, context, environment())
