@@ -18,7 +18,7 @@ from clinadapt.core.safe_files import require_room
 from clinadapt.models.bundle.integrity import seal
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.private import PrivateModel
-from clinadapt.models.registry import FAMILIES, build, family_of
+from clinadapt.models.registry import BUILT_IN, build, name_of
 from clinadapt.models.stacked import StackedModel
 from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 from clinadapt.models.tfidf_mlp import TfidfMLP
@@ -61,7 +61,7 @@ def bundles(encoder, tmp_path_factory):
         "stacked": StackedModel(encoder, max_tokens=12, encoder_options={"epochs": 1}),
         "private": PrivateModel(encoder, max_tokens=12, epochs=1, delta=1e-3),
     }
-    assert {family_of(model or TfidfLogistic()) for model in models.values()} == set(FAMILIES)
+    assert {name_of(model or TfidfLogistic()) for model in models.values()} == set(BUILT_IN)
     fitted = {name: NoteClassifier(model).fit(TEXTS, Y) for name, model in models.items()}
     for name, classifier in fitted.items():
         np.save(root / f"{name}.npy", classifier.predict_proba(TEXTS))

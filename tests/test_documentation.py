@@ -15,7 +15,7 @@ from clinadapt.deployment.server.problem_details import Code
 from clinadapt.deployment.server.prometheus import Metrics
 from clinadapt.features.encoders.catalog import CATALOG
 from clinadapt.models import classifier
-from clinadapt.models.registry import FAMILIES
+from clinadapt.models.registry import BUILT_IN
 from clinadapt.neural.adapters.registry import STRUCTURES
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def test_tests_that_claims_rest_on_exist():
 
 def test_readme_names_every_family_and_structure():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in [*FAMILIES, *STRUCTURES, "lora", "dora", "ia3"]:
+    for name in [*BUILT_IN, *STRUCTURES, "lora", "dora", "ia3"]:
         assert f"`{name}`" in text, name
 
 

@@ -16,14 +16,14 @@ from test_families import LABELS, PLACES, TEXTS, build, fitted
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic
 from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.explain.assertion_status import fold
-from clinadapt.explain.explain import WAYS, explain
+from clinadapt.explain.explain import METHODS, explain
 from clinadapt.explain.integrated_gradients import integrate
 from clinadapt.explain.tfidf_attribution import OCCURRENCES
 from clinadapt.explain.token_attribution import Reader, attributions, sequences
 from clinadapt.explain.words import gather, spans
 from clinadapt.features.tokenization import learn_tokenizer, tokenize
 from clinadapt.models.load import load
-from clinadapt.models.registry import FAMILIES
+from clinadapt.models.registry import BUILT_IN
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.pooling_head import masked_mean
 
@@ -186,12 +186,12 @@ def check(classifier, explanations):
     np.testing.assert_allclose(told, expected, atol=2e-3)  # frozen states come in 16 bit
 
 
-def test_every_family_has_a_way():
-    assert {entry.cls for entry in FAMILIES.values()} == set(WAYS)
+def test_every_model_names_a_method_that_there_is():
+    assert {entry.cls.explained_by for entry in BUILT_IN.values()} == set(METHODS) - {"occlusion"}
 
 
 @pytest.mark.parametrize("task", LABELS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BUILT_IN)
 def test_contributions_add_up(family, task, encoder_folders):
     classifier = fitted(build(family, encoder_folders), task)
     check(classifier, explain(classifier, TEXTS[:3]))
@@ -353,11 +353,11 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BUILT_IN)
 def test_a_planted_word_is_the_strongest(family, minilm):
     encoder = {"encoder": str(minilm)} if family in ("pretrained", "stacked", "private") else {}
     values = SETTINGS[family] | encoder
-    classifier = NoteClassifier(FAMILIES[family].build(values)).fit(*planted(0))
+    classifier = NoteClassifier(BUILT_IN[family].build(values)).fit(*planted(0))
     texts, labels = planted(1, 30)
     assert (classifier.predict(texts) == labels).mean() >= 0.9
     positive = [text for text, label in zip(texts, labels, strict=True) if label]
@@ -406,6 +406,6 @@ def test_without_captum_only_the_linear_row_is_explained(monkeypatch):
 
 def test_an_unknown_model_is_refused(monkeypatch):
     classifier = fitted(TfidfLogistic(), "binary")
-    monkeypatch.delitem(WAYS, TfidfLogistic)
-    with pytest.raises(InputError, match="no explanations are offered of TfidfLogistic"):
+    monkeypatch.delitem(METHODS, TfidfLogistic.explained_by)
+    with pytest.raises(InputError, match="TfidfLogistic asks to be explained by 'tfidf-linear'"):
         explain(classifier, TEXTS[:1])

@@ -25,7 +25,7 @@ from clinadapt.explain.explain import explain
 from clinadapt.models.bundle.note_statistics import readings
 from clinadapt.models.onnx_runtime import ABOUT_FILE, NETWORK_FILE
 from clinadapt.models.private import PrivateModel
-from clinadapt.models.stacked import StackedModel, network_of
+from clinadapt.models.stacked import StackedModel
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 7)}" for n in range(60)
@@ -73,7 +73,7 @@ def exported(models, tmp_path_factory):
         runtime = None if kind == "scratch" else "onnx"
         weights = ["fp32", "int8"] if kind in ("scratch", "stacked") else ["fp32"]
         made = make_candidates(native, folder, weights, runtime)
-        about = [network_of(one.model_).about for one in made]
+        about = [one.model_.network_part.about for one in made]
         return native, {(a.runtime, a.weights): one for a, one in zip(about, made, strict=True)}
 
     return make
@@ -110,7 +110,7 @@ def test_probabilities_are_the_native_ones(exported, kind):
 
 
 def initializers(classifier):
-    graph = onnx.load(network_of(classifier.model_).folder / NETWORK_FILE).graph
+    graph = onnx.load(classifier.model_.network_part.folder / NETWORK_FILE).graph
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
@@ -133,7 +133,7 @@ def test_int8_weights_are_the_nearest_of_their_scale(exported, kind):
 def test_int8_is_smaller_and_near(exported):
     native, by = exported("scratch")
     size = {
-        key: (network_of(one.model_).folder / NETWORK_FILE).stat().st_size
+        key: (one.model_.network_part.folder / NETWORK_FILE).stat().st_size
         for key, one in by.items()
     }
     assert size["onnx", "int8"] < 0.4 * size[FIRST]
@@ -146,9 +146,9 @@ def test_openvino_runs_the_same_file(exported, tmp_path):
     pytest.importorskip("openvino")
     native, by = exported("scratch")
     made = by["openvino", "fp32"]
-    assert network_of(made.model_).folder == network_of(by[FIRST].model_).folder
+    assert made.model_.network_part.folder == by[FIRST].model_.network_part.folder
     again = load(made.save(tmp_path / "bundle"))
-    assert network_of(again.model_).about.runtime == "openvino"
+    assert again.model_.network_part.about.runtime == "openvino"
     np.testing.assert_allclose(again.predict_proba(TEXTS), native.predict_proba(TEXTS), atol=1e-4)
 
 
@@ -358,7 +358,7 @@ def test_files_that_do_not_fit_each_other_are_refused(copied, tmp_path, tfidf_bu
         load(reseal(copied))
     sparse = shutil.copytree(tfidf_bundle.folder, tmp_path / "sparse")
     (sparse / "model" / ABOUT_FILE).write_text(json.dumps(about))
-    with pytest.raises(InputError, match="no network in a model of this family"):
+    with pytest.raises(InputError, match="no network in a model of this kind"):
         load(reseal(sparse))
 
 

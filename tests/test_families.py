@@ -13,7 +13,7 @@ from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.models.load import load
 from clinadapt.models.pretrained import PretrainedModel
-from clinadapt.models.registry import FAMILIES
+from clinadapt.models.registry import BUILT_IN
 
 TEXTS = [
     f"enfant admis {'avec fievre' if n % 3 else 'pas de dyspnee'} transfert {'oedeme' * (n % 2)}"
@@ -73,7 +73,7 @@ def fitted(model, task, context=None):
 
 
 @pytest.mark.parametrize("task", LABELS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BUILT_IN)
 class TestContract:
     def test_probabilities(self, family, task, encoder_folders):
         classifier = fitted(build(family, encoder_folders), task)
@@ -119,7 +119,7 @@ def test_only_what_should_train_does(encoder_folders, place):
     classifier = fitted(model, "binary")
     original = fitted(whole, "binary").model_.encoder_.load().state_dict()
     suffix = classifier.model_.suffix_module_
-    tuned = classifier.model_.tuned_
+    tuned = classifier.model_.layers_.tuned
     changed = set()
     if suffix is not None:
         for name, weight in suffix.model.state_dict().items():
@@ -153,7 +153,9 @@ def test_twelve_frozen_cells_encode_once(encoder_folders, tmp_path):
 
 
 def test_router_load_is_logged():
-    model = ScratchModel("moe", {"experts": 4}, vocabulary=60, max_tokens=16, epochs=2)
+    model = ScratchModel(
+        "moe", encoder_options={"experts": 4}, vocabulary=60, max_tokens=16, epochs=2
+    )
     history = fitted(model, "binary").model_.history_
     for entry in history:
         assert len(entry["router_load"]) == 4

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from clinadapt.core import process_memory
 from clinadapt.core.errors import InputError, LimitError
 from clinadapt.core.formatting import parse_bytes, spell_bytes
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import from_single
 from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.neural.training import memory_budget
 from clinadapt.neural.training.memory_budget import (
     Economy,
     Footprint,
@@ -153,9 +153,7 @@ def fitted(folder, memory, **settings):
 
 @pytest.mark.parametrize("name", ["bert", "camembert", "modernbert", "distilbert"])
 def test_a_limit_is_obeyed_and_said(encoder_folders, monkeypatch, name):
-    monkeypatch.setattr(
-        process_memory, "held_bytes", lambda device: 0
-    )  # so that two fits count alike
+    monkeypatch.setattr(memory_budget, "held_bytes", lambda device: 0)  # two fits count alike
     settings = {"tuned_layers": "all"}
     model, said = fitted(encoder_folders[name], None, **settings)
     assert said == []

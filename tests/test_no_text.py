@@ -14,7 +14,7 @@ import pytest
 
 from clinadapt import NoteClassifier
 from clinadapt.data.synthetic.generator import generate
-from clinadapt.models.registry import FAMILIES, build
+from clinadapt.models.registry import BUILT_IN, build
 
 WORDS = 5
 NAME = "Quillévéré"
@@ -115,7 +115,7 @@ def test_the_search_finds_what_is_there(tmp_path):
     assert ids_in(b"a" + np.array(ids, dtype="<i4").tobytes(), ids)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BUILT_IN)
 def test_no_stretch_of_a_note_is_in_a_bundle_or_cache(family, tmp_path):
     notes = generate(n_notes=120, n_patients=40, n_positive=50)
     texts = notes["text"].to_list()

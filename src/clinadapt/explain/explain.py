@@ -1,21 +1,11 @@
-"""Why: what each word of a note adds to what a classifier says of it.
-
-words        the words of a note as its reader sees them
-attribution  what a family says about a note
-sparse       families on TF-IDF: exact for the linear one, integrated gradients for the others
-tokens       families on tokens: integrated gradients over their embeddings
-stacked      both, of word counts and an encoder together
-gradients    integrated gradients
-faithfulness whether words that are said to matter do
-kinds        negated, historical, someone else's: the context of a word
-mistakes     the most confident errors of a study
-page, files  what is written of them
+"""Explain a decision: what each word of a note adds to what a classifier says of it.
 
 A contribution says what the model did with a word, not what the word means for the patient.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -26,28 +16,24 @@ from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.labels import Task
 from clinadapt.explain import tfidf_attribution, token_attribution
 from clinadapt.explain.attribution import Attribution
+from clinadapt.explain.occlusion import occlusion
 from clinadapt.explain.stacked_attribution import stacked
 from clinadapt.explain.words import Word, gather
 from clinadapt.models.classifier import NoteClassifier
-from clinadapt.models.from_scratch import ScratchModel
-from clinadapt.models.onnx_model import ExportedModel
-from clinadapt.models.pretrained import PretrainedModel
-from clinadapt.models.private import PrivateModel
-from clinadapt.models.stacked import StackedModel, network_of
-from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
-from clinadapt.models.tfidf_logistic import TfidfLogistic
-from clinadapt.models.tfidf_mlp import TfidfMLP
+from clinadapt.models.contract import Model
 
-Way = Callable[[Any, Sequence[str], Sequence[int]], Iterator[Attribution]]
-WAYS: dict[type, Way] = {
-    TfidfLogistic: tfidf_attribution.linear,
-    TfidfMLP: tfidf_attribution.perceptron,
-    TfidfAutoencoder: tfidf_attribution.codes,
-    ScratchModel: token_attribution.scratch,
-    PretrainedModel: token_attribution.pretrained,
-    PrivateModel: token_attribution.pretrained,
-    StackedModel: stacked,
+Method = Callable[[Any, Sequence[str], Sequence[int]], Iterator[Attribution]]
+# By the name that a model gives in `explained_by`.
+METHODS: dict[str, Method] = {
+    "occlusion": occlusion,
+    "stacked": stacked,
+    "tfidf-autoencoder": tfidf_attribution.codes,
+    "tfidf-linear": tfidf_attribution.linear,
+    "tfidf-mlp": tfidf_attribution.perceptron,
+    "tokens-pretrained": token_attribution.pretrained,
+    "tokens-scratch": token_attribution.scratch,
 }
+WITHOUT_CAPTUM = ("occlusion", "tfidf-linear")
 
 
 @dataclass(frozen=True)
@@ -62,14 +48,15 @@ class Explanation:
         The note.
     target : str
         The class. Its logit is the log-odds (binary: of this class; multi-label: of the label),
-        or the score that goes into the softmax (multi-class).
+        or the score that goes into the softmax (multi-class; by occlusion the log-odds of the
+        class).
     said : bool
         Whether the classifier says this class of the note.
     probability : float
         Of the class, as the classifier gives it.
     words : list of Word
     baseline : float
-        Logit of the note without its words; see the module of the family.
+        Logit of the note without its words; see the module of the method.
     logit : float
         Logit of the note, in fp32 or better.
     rest : float
@@ -139,29 +126,39 @@ def explain(
     Raises
     ------
     InputError
-        An unknown class, or a family that offers no explanations.
+        An unknown class, or a model that offers no explanations.
     MissingExtraError
         The model needs captum, which is not installed.
     """
-    if isinstance(network_of(classifier.model_), ExportedModel):
+    model = classifier.model_
+    if model.network_part.explained_by is None:
         raise InputError(
             "this bundle was exported, and no gradient passes through an exported network: explain "
             "with the bundle that it was made from"
         )
     probabilities = classifier.predict_proba(texts)
-    way = WAYS.get(type(classifier.model_))
-    if way is None:
-        raise InputError(f"no explanations are offered of {type(classifier.model_).__name__}")
+    if model.explained_by not in METHODS:
+        raise InputError(
+            f"{type(model).__name__} asks to be explained by {model.explained_by!r}; known: "
+            f"{', '.join(METHODS)}"
+        )
     names = [str(name) for name in classifier.classes_]
     columns = _columns(classifier.task_, names, probabilities, target)
     predicted = classifier.predict_matrix(probabilities)
-    found = way(classifier.model_, texts, columns)
+    found = METHODS[model.explained_by](model, texts, columns)
     explanations = []
     for row, (text, column, one) in enumerate(zip(texts, columns, found, strict=True)):
         said, chance = bool(predicted[row, column]), float(probabilities[row, column])
         explanations.append(_explanation(text, names[column], said, chance, one))
         progress("explain", row + 1, len(texts))
     return explanations
+
+
+def can_explain(model: Model) -> bool:
+    """Whether the decisions of a fitted model can be explained with what is installed here."""
+    if model.network_part.explained_by is None:
+        return False
+    return model.explained_by in WITHOUT_CAPTUM or find_spec("captum") is not None
 
 
 def _columns(

@@ -184,7 +184,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.validation_probabilities_ = probabilities
         self.reference_ = None
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
-        if getattr(self.model_, "refit", False):
+        if self.model_.refit:
             both = labels.join(validation_labels)
             self.model_ = self._new_model().fit(Texts.join([texts, validation_texts]), both)
         if not hasattr(self, "indicator_"):
@@ -194,18 +194,16 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def prepare(self, texts: Sequence[str], context: Context) -> None:
         """Compute whatever is frozen for these notes into the context's cache.
 
-        Only families with a frozen encoder have anything to prepare.
+        Only models with a frozen encoder have anything to prepare.
         """
-        prepare = getattr(self._new_model(), "prepare", None)
-        if prepare is not None:
-            prepare(texts, context)
+        self._new_model().prepare(texts, context)
 
     def _new_model(self) -> Any:
         if self.model is None:
             return TfidfLogistic()
         if isinstance(self.model, str):
             return registry.build(self.model, {})
-        registry.family_of(self.model)
+        registry.name_of(self.model)
         return clone(self.model)
 
     def _context(self) -> Context:

@@ -1,14 +1,14 @@
 """A Transformer, or a Mixture-of-Experts Transformer, trained from scratch on the notes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from tokenizers import Tokenizer
 
 from clinadapt.core import param_validation, safe_files
@@ -18,25 +18,28 @@ from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.note_sources import TokenSource
-from clinadapt.features.tokenization import Cut, learn_tokenizer
+from clinadapt.features.tokenization import learn_tokenizer
 from clinadapt.models import neural_base
+from clinadapt.models.token_network import TokenNetwork
+from clinadapt.models.training_settings import ReadsTokens, StoppedEarly
 from clinadapt.neural.adapters.identity import Identity
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.mixture_of_experts import MoETransformer
 from clinadapt.neural.note_network import Batch, NoteNetwork
 from clinadapt.neural.pooling_head import Head, Pooling
-from clinadapt.neural.training.loop import Recipe, run
-from clinadapt.neural.training.losses import ClassWeight
+from clinadapt.neural.training.loop import run
 from clinadapt.neural.training.memory_budget import Economy, Footprint, choose_economy, measure
 from clinadapt.neural.transformer import Transformer
 from clinadapt.pretraining.subword_vectors import Vectors
 
 ENCODERS = {"transformer": Transformer, "moe": MoETransformer}
+TITLES = {"transformer": "Transformer from scratch", "moe": "MoE-Transformer from scratch"}
 TOKENIZER_FILE = "tokenizer.json"
 VOCABULARY = 8192
 
 
-class ScratchModel(BaseEstimator):  # type: ignore[misc]
+@dataclass(eq=False, repr=False, kw_only=True)
+class ScratchModel(ReadsTokens, StoppedEarly):
     """An encoder trained from scratch, with a tokenizer learned on the training notes.
 
     Its first weights are random; with `vectors`, those of the token embeddings are not.
@@ -51,60 +54,69 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
     vectors : str, optional
         Folder that `clinadapt.pretraining.subword_vectors.make_vectors` wrote: its tokenizer is
         taken, and its vectors, cut to the encoder's width, are the first token embeddings.
-    max_tokens : int
-    cut : {"head", "tail", "head+tail", "windows"}
-        What is kept of longer notes.
     pooling : {"mean", "first", "last", "max"}
     inner : int
         Units of the head's hidden layer.
     dropout : float
         Of the head.
-    epochs, batch_size, patience : int
-    learning_rate : float
-    class_weight : {"balanced", "none"}
+    epochs : int
     precision : {"auto", "fp32", "bf16"}
         "fp32" by default: at so small a width, conversions cost more than bf16 saves.
-    device : str
-    seed : int
+    others
+        See `ReadsTokens` and `StoppedEarly`.
     """
 
-    def __init__(
-        self,
-        encoder: Literal["transformer", "moe"] = "transformer",
-        encoder_options: dict[str, Any] | None = None,
-        vocabulary: Annotated[int, Ge(10)] = VOCABULARY,
-        vectors: str | None = None,
-        max_tokens: Annotated[int, Ge(4)] = 256,
-        cut: Cut = "head",
-        pooling: Pooling = "mean",
-        inner: Annotated[int, Ge(0)] = 20,
-        dropout: float = 0.1,
-        epochs: Annotated[int, Ge(1)] = 20,
-        batch_size: Annotated[int, Ge(1)] = 32,
-        learning_rate: Annotated[float, Gt(0)] = 2e-3,
-        patience: Annotated[int, Ge(1)] = 3,
-        class_weight: ClassWeight = "balanced",
-        precision: Precision = "fp32",
-        device: str = "auto",
-        seed: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.encoder_options = encoder_options
-        self.vocabulary = vocabulary
-        self.vectors = vectors
-        self.max_tokens = max_tokens
-        self.cut: Cut = cut
-        self.pooling: Pooling = pooling
-        self.inner = inner
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.patience = patience
-        self.class_weight: ClassWeight = class_weight
-        self.precision: Precision = precision
-        self.device = device
-        self.seed = seed
+    kind = "from scratch"
+    explained_by = "tokens-scratch"
+    path_settings = ("vectors",)
+    reads_tokens = True
+
+    encoder: Literal["transformer", "moe"] = field(default="transformer", kw_only=False)
+    encoder_options: dict[str, Any] | None = None
+    vocabulary: Annotated[int, Ge(10)] = VOCABULARY
+    vectors: str | None = None
+    pooling: Pooling = "mean"
+    inner: Annotated[int, Ge(0)] = 20
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    epochs: Annotated[int, Ge(1)] = 20
+    batch_size: Annotated[int, Ge(1)] = 32
+    learning_rate: Annotated[float, Gt(0)] = 2e-3
+    precision: Precision = "fp32"
+
+    def title(self, shown: dict[str, Any]) -> str:
+        """Name of the encoder; of `vectors`, the last part of the path stays."""
+        if "vectors" in shown:
+            shown["vectors"] = Path(str(shown["vectors"])).name
+        return TITLES[self.encoder]
+
+    def starting_files(self) -> tuple[str, str] | None:
+        """Folder of `vectors`, if it is given."""
+        return None if self.vectors is None else ("vectors", self.vectors)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Tokenizer that was learned on the training notes, or that of the vectors."""
+        return self.tokenizer_
+
+    @property
+    def trains_on_tokens(self) -> bool:
+        """Whether the cost of a training step depends on the tokens of its notes: it does."""
+        return True
+
+    def token_network(self) -> TokenNetwork:
+        """Return the fitted network from token ids to class scores, on the CPU.
+
+        Raises
+        ------
+        InputError
+            A mixture of experts.
+        """
+        if isinstance(self.network_.encoder, MoETransformer):
+            raise InputError(
+                "a mixture of experts cannot be exported: which expert reads a token depends on "
+                "the note, and a graph is fixed. Use the bundle as it is"
+            )
+        return TokenNetwork(self.network_)
 
     def setting_problems(self) -> list[str]:
         """Say what is wrong with `encoder_options`, and with settings that exclude each other."""
@@ -154,21 +166,15 @@ class ScratchModel(BaseEstimator):  # type: ignore[misc]
         device = pick_device(self.device)
         economy = self._economize(context, device)
         encoder = self.network_.encoder
-        self.history_: list[dict[str, Any]] = neural_base.fit_classifier(
+        self.history_ = neural_base.fit_classifier(
             self.network_,
             source,
             labels,
             held,
             metric,
             self.class_weight,
-            Recipe(
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                patience=self.patience,
-                max_batch_tokens=economy.batch_tokens,
-                seed=self.seed,
-                dtype=compute_dtype(self.precision, device),
+            self.recipe(
+                max_batch_tokens=economy.batch_tokens, dtype=compute_dtype(self.precision, device)
             ),
             device,
             context,

@@ -6,7 +6,6 @@ network as an ONNX file. It cannot be fitted, and no gradient passes through it.
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -26,7 +25,8 @@ from clinadapt.features.encoder_inference import reading_batches, side_by_side, 
 from clinadapt.features.note_sources import TokenSource
 from clinadapt.features.tokenization import Tokens
 from clinadapt.models import neural_base
-from clinadapt.models.from_scratch import TOKENIZER_FILE, ScratchModel
+from clinadapt.models.contract import Model
+from clinadapt.models.from_scratch import TOKENIZER_FILE
 from clinadapt.models.onnx_runtime import (
     ABOUT_BYTES,
     ABOUT_FILE,
@@ -34,7 +34,7 @@ from clinadapt.models.onnx_runtime import (
     Runtime,
     open_network,
 )
-from clinadapt.models.pretrained import PretrainedModel
+from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.note_network import Batch
 
 MOST_TOKENS = 2**17  # of the longest sequences that models read
@@ -51,13 +51,12 @@ class About(BaseModel):
     parameters: NonNegativeInt
 
 
-@dataclass(eq=False)
-class ExportedModel:
+class ExportedModel(Model):
     """A network from token ids to class scores, and the tokenizer before it.
 
     Parameters
     ----------
-    original : PretrainedModel or ScratchModel
+    original : Model
         Settings of the model that was exported; not fitted.
     about : About
     task : {"binary", "multiclass", "multilabel"}
@@ -67,30 +66,50 @@ class ExportedModel:
         Of the network's file, and of licences that go with it.
     """
 
-    original: Any
-    about: About
-    task: Task
-    classes: int
-    tokenizer: Tokenizer
-    folder: Path
+    explained_by = None  # no gradient passes through it
 
-    def __post_init__(self) -> None:
-        self.history_: list[dict[str, Any]] = []
-        self.trainable_parameters_ = 0
-        self.total_parameters_ = self.about.parameters
-        self.task_ = self.task
-        dtype = compute_dtype(self.original.precision, CPU)
-        self._run = open_network(self.folder / NETWORK_FILE, self.about.runtime, dtype)
+    def __init__(
+        self,
+        original: Any,
+        about: About,
+        task: Task,
+        classes: int,
+        tokenizer: Tokenizer,
+        folder: Path,
+    ) -> None:
+        self.original, self.about, self.task_, self.classes = original, about, task, classes
+        self._tokenizer, self.folder = tokenizer, folder
+        self.total_parameters_ = about.parameters
+        dtype = compute_dtype(original.precision, CPU)
+        self._run = open_network(folder / NETWORK_FILE, about.runtime, dtype)
 
     @classmethod
-    def of(
-        cls, model: PretrainedModel | ScratchModel, classes: int, about: About, folder: Path
-    ) -> Self:
+    def of(cls, model: Any, classes: int, about: About, folder: Path) -> Self:
         """Stand-in for a fitted model, of the network's file in a folder."""
-        if isinstance(model, PretrainedModel):
-            for path in model.encoder_.folder.glob("LICENSE*"):
-                shutil.copyfile(path, folder / path.name)
-        return cls(clone(model), about, model.task_, classes, tokenizer_of(model), folder)
+        for path in model.licence_files():
+            shutil.copyfile(path, folder / path.name)
+        return cls(clone(model), about, model.task_, classes, model.tokenizer, folder)
+
+    @property
+    def configured(self) -> Model:
+        """The model that was exported."""
+        original: Model = self.original
+        return original
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Tokenizer of the model that was exported."""
+        return self._tokenizer
+
+    def token_network(self) -> TokenNetwork:
+        """Refuse: an export is not exported again.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError("this bundle was exported before: export the one that it was made from")
 
     def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
         """Probabilities [note, class]; memory does not grow with the number of notes."""
@@ -100,7 +119,7 @@ class ExportedModel:
         for tokens in token_chunks(self.tokenizer, texts, model.max_tokens, model.cut):
             context.ledger.cut_notes += tokens.cut
             found.append(self._scores(tokens))
-        return neural_base.probabilities(self.task, torch.from_numpy(np.concatenate(found)))
+        return neural_base.probabilities(self.task_, torch.from_numpy(np.concatenate(found)))
 
     def _scores(self, tokens: Tokens) -> NDArray[np.float32]:
         """Class scores [note, class], the notes read in batches of like length."""
@@ -132,12 +151,12 @@ class ExportedModel:
         (folder / ABOUT_FILE).write_text(self.about.model_dump_json(indent=1), encoding="utf-8")
 
     @classmethod
-    def load(cls, original: Any, folder: Path, task: Task, classes: int) -> Self:
+    def open(cls, original: Any, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote.
 
         Parameters
         ----------
-        original : PretrainedModel or ScratchModel
+        original : Model
             With the settings of the model that was exported.
         folder : Path
         task : {"binary", "multiclass", "multilabel"}
@@ -150,8 +169,8 @@ class ExportedModel:
         MissingExtraError
             What runs it is not installed.
         """
-        if not isinstance(original, PretrainedModel | ScratchModel):
-            raise InputError(f"{ABOUT_FILE}: there is no network in a model of this family")
+        if not original.reads_tokens:
+            raise InputError(f"{ABOUT_FILE}: there is no network in a model of this kind")
         if original.max_tokens > MOST_TOKENS:
             raise InputError(f"max_tokens: expected at most {MOST_TOKENS}")
         try:
@@ -180,14 +199,6 @@ class ExportedModel:
             raise InputError(f"{NETWORK_FILE}: expected {self.classes} finite scores a note")
 
 
-def tokenizer_of(model: Any) -> Tokenizer:
-    """Tokenizer of a fitted network, exported or not."""
-    if isinstance(model, ExportedModel):
-        return model.tokenizer
-    scratch = isinstance(model, ScratchModel)
-    return model.tokenizer_ if scratch else model.encoder_.tokenizer
-
-
 def load_fitted(model: Any, folder: Path, task: Task, classes: int) -> Any:
     """Fitted model of a bundle's folder: exported if that is what is there, else its family's own.
 
@@ -200,5 +211,5 @@ def load_fitted(model: Any, folder: Path, task: Task, classes: int) -> Any:
     classes : int
     """
     if (folder / ABOUT_FILE).is_file():
-        return ExportedModel.load(model, folder, task, classes)
+        return ExportedModel.open(model, folder, task, classes)
     return model.load(folder, task, classes)

@@ -1,30 +1,27 @@
-"""A pretrained encoder with an adapter structure: frozen, tuned at the top, or tuned throughout.
+"""Models on a pretrained encoder with an adapter: frozen, tuned at the top, or tuned throughout.
 
-``tuned_layers`` runs from 0 (the paper's frozen set-up) to all (its fine-tuned one). States at the
-boundary of what is frozen are computed once and cached; only what lies above is run in training.
+``tuned_layers`` runs from 0 (the paper's frozen set-up) to all (its fine-tuned one). Features at
+the split between frozen and changing layers are computed once and cached; only what lies above it
+is run in training.
 """
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
 from annotated_types import Ge, Gt, Interval
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-from torch import nn
+from tokenizers import Tokenizer
 
 from clinadapt.core import param_validation, safe_files
 from clinadapt.core.device import Precision, compute_dtype, pick_device
-from clinadapt.core.errors import InputError
 from clinadapt.core.process_memory import give_back_freed
-from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.encoders.backends import BackendChoice
-from clinadapt.features.encoders.layer_split import Suffix
+from clinadapt.features.encoders.layer_split import Prefix
 from clinadapt.features.encoders.pretrained import (
     PretrainedEncoder,
     open_encoder,
@@ -32,17 +29,16 @@ from clinadapt.features.encoders.pretrained import (
 )
 from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.features.note_sources import StateSource, TokenSource
-from clinadapt.features.tokenization import Cut, Tokens
-from clinadapt.models import neural_base
-from clinadapt.neural.adapters import lora
-from clinadapt.neural.adapters import registry as adapters
-from clinadapt.neural.adapters.identity import Identity
-from clinadapt.neural.dropout import replace_dropout
-from clinadapt.neural.note_network import Batch, NoteNetwork, StatesAsTheyAre
-from clinadapt.neural.pooling_head import Head, Pooling
+from clinadapt.features.tokenization import Tokens
+from clinadapt.models import encoder_assembly, neural_base
+from clinadapt.models.contract import Floats, Kind
+from clinadapt.models.encoder_assembly import Layers, is_pretrained_weight
+from clinadapt.models.token_network import TokenNetwork
+from clinadapt.models.training_settings import ReadsTokens, StoppedEarly, TrainingSettings
+from clinadapt.neural.note_network import Batch
+from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training.batch_sources import Source
-from clinadapt.neural.training.loop import Recipe, run
-from clinadapt.neural.training.losses import ClassWeight
+from clinadapt.neural.training.loop import run
 from clinadapt.neural.training.memory_budget import (
     Economy,
     Footprint,
@@ -56,147 +52,105 @@ FROZEN_EPOCHS, TUNED_EPOCHS = 20, 5
 NOTES_AT_ONCE = 8_192
 
 
-class PretrainedModel(BaseEstimator):  # type: ignore[misc]
-    """Encoder, structure, pooling and head.
+@dataclass(eq=False, repr=False, kw_only=True)
+class EncoderModel(ReadsTokens, TrainingSettings):
+    """Encoder, adapter, pooling and head: what tuned and private training share.
+
+    A subclass defines `_train`.
 
     Parameters
     ----------
     encoder : str
         Known name, hub id or folder.
     structure : str
-        A structure of the registry, or "lora", "dora", "ia3".
+        An adapter of the registry, or "lora", "dora", "ia3".
     structure_options : dict, optional
-        Settings of the structure: inner, dropout, norm, heads; rank, alpha, targets.
+        Settings of the adapter: inner, dropout, norm, heads; rank, alpha, targets.
     match_parameters : int, optional
-        Choose the structure's inner width so that it has about so many weights.
+        Choose the adapter's inner width so that it has about so many weights.
     placement : {"final", "pooled", "layers"}
-        After the last layer, on token states (the paper); on the pooled state; or after each of
-        the top `adapted_layers` layers. Low-rank methods live in layers.
+        After the last layer, on token features (the paper); on the pooled features; or after each
+        of the top `adapted_layers` layers. Low-rank methods live in layers.
     adapted_layers : int or "all"
         With ``placement="layers"``.
     tuned_layers : int or "all"
         Top layers of the encoder that are tuned: 0 is frozen, all includes the embeddings.
     pooling : {"auto", "mean", "first", "last", "max"}
         "auto" is the mean, or the last token for a decoder.
-    max_tokens : int
-    cut : {"head", "tail", "head+tail", "windows"}
-        What is kept of longer notes.
     inner : int
         Units of the head's hidden layer; 0 for a linear head.
     dropout : float
         Of the head.
     epochs : int, optional
         Default 20 if the encoder is frozen, 5 if any of it is tuned.
-    batch_size, patience : int
-    learning_rate : float
-        Of structure and head.
-    encoder_learning_rate : float
-        Of tuned layers.
-    class_weight : {"balanced", "none"}
     precision : {"auto", "fp32", "bf16"}
         "auto" is bf16 where the machine is fast at it.
     backend : {"auto", "torch", "openvino"}
         Who runs the frozen layers; "auto" is who is measured to be fastest on this machine.
-    device : str
-    seed : int
+    others
+        See `ReadsTokens` and `TrainingSettings`.
     """
 
-    def __init__(
-        self,
-        encoder: str = "camembert-bio",
-        structure: str = "none",
-        structure_options: dict[str, Any] | None = None,
-        match_parameters: Annotated[int, Ge(1)] | None = None,
-        placement: Literal["final", "pooled", "layers"] = "final",
-        adapted_layers: Annotated[int, Ge(1)] | Literal["all"] = "all",
-        tuned_layers: Annotated[int, Ge(0)] | Literal["all"] = 0,
-        pooling: Pooling | Literal["auto"] = "auto",
-        max_tokens: Annotated[int, Ge(4)] = 256,
-        cut: Cut = "head",
-        inner: Annotated[int, Ge(0)] = 0,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
-        epochs: Annotated[int, Ge(1)] | None = None,
-        batch_size: Annotated[int, Ge(1)] = 16,
-        learning_rate: Annotated[float, Gt(0)] = 1e-3,
-        encoder_learning_rate: Annotated[float, Gt(0)] = 5e-5,
-        patience: Annotated[int, Ge(1)] = 3,
-        class_weight: ClassWeight = "balanced",
-        precision: Precision = "auto",
-        backend: BackendChoice = "auto",
-        device: str = "auto",
-        seed: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.structure = structure
-        self.structure_options = structure_options
-        self.match_parameters = match_parameters
-        self.placement = placement
-        self.adapted_layers = adapted_layers
-        self.tuned_layers = tuned_layers
-        self.pooling = pooling
-        self.max_tokens = max_tokens
-        self.cut: Cut = cut
-        self.inner = inner
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.encoder_learning_rate = encoder_learning_rate
-        self.patience = patience
-        self.class_weight: ClassWeight = class_weight
-        self.precision: Precision = precision
-        self.backend: BackendChoice = backend
-        self.device = device
-        self.seed = seed
+    kind: ClassVar[Kind] = "encoder"
+    explained_by = "tokens-pretrained"
+    path_settings = ("encoder",)
+    reads_tokens = True
+
+    encoder: str = field(default="camembert-bio", kw_only=False)
+    structure: str = "none"
+    structure_options: dict[str, Any] | None = None
+    match_parameters: Annotated[int, Ge(1)] | None = None
+    placement: Literal["final", "pooled", "layers"] = "final"
+    adapted_layers: Annotated[int, Ge(1)] | Literal["all"] = "all"
+    tuned_layers: Annotated[int, Ge(0)] | Literal["all"] = 0
+    pooling: Pooling | Literal["auto"] = "auto"
+    inner: Annotated[int, Ge(0)] = 0
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    epochs: Annotated[int, Ge(1)] | None = None
+    batch_size: Annotated[int, Ge(1)] = 16
+    precision: Precision = "auto"
+    backend: BackendChoice = "auto"
 
     def setting_problems(self) -> list[str]:
-        """Say what is wrong with the structure, its options and its place."""
-        options = self.structure_options or {}
-        if self.structure in lora.LOW_RANK:
-            found = lora.option_problems(self.structure, options)
-            if self.placement != "layers":
-                found.append(f"{self.structure} lives inside layers: say placement = 'layers'")
-            if self.match_parameters is not None:
-                found.append(f"{self.structure} has no inner width to match: set its rank instead")
-            return found
-        if self.structure not in adapters.STRUCTURES:
-            known = ", ".join([*adapters.STRUCTURES, *lora.LOW_RANK])
-            return [f"unknown structure {self.structure!r}; known: {known}"]
-        found = adapters.option_problems(self.structure, options)
-        if self.structure == "tiny_attention" and self.placement == "pooled":
-            found.append("tiny_attention on one pooled state has nothing to attend to")
-        if self.placement == "pooled" and self.tuned_layers != 0:
-            found.append("placement 'pooled' is for frozen encoders: tuned_layers must be 0")
-        if self.match_parameters is not None and self.structure == "none":
-            found.append("structure 'none' has no weights to match")
-        if self.match_parameters is not None and "inner" in options:
-            found.append("give either match_parameters or inner, not both")
-        return found
+        """Problems of the adapter, its options and its place."""
+        return encoder_assembly.option_problems(self)
+
+    def title(self, shown: dict[str, Any]) -> str:
+        """Encoder, adapter and regime."""
+        for name in ("encoder", "structure", "placement", "adapted_layers", "tuned_layers"):
+            shown.pop(name, None)
+        place = {
+            "final": "",
+            "pooled": " on pooled",
+            "layers": " in all layers"
+            if self.adapted_layers == "all"
+            else f" in top {self.adapted_layers} layers",
+        }[self.placement]
+        if self.structure == "none":
+            place = ""
+        regime = {0: "frozen", "all": "all tuned"}.get(
+            self.tuned_layers, f"top {self.tuned_layers} tuned"
+        )
+        name = Path(self.encoder).name if "/" in self.encoder else self.encoder
+        return f"{name} · {self.structure}{place} · {regime}"
+
+    def starting_files(self) -> tuple[str, str]:
+        """The encoder's folder."""
+        return "encoder", self.encoder
+
+    def planned_epochs(self) -> list[int]:
+        """Epochs of the fit; the default depends on whether any of the encoder runs in it."""
+        usual = TUNED_EPOCHS if getattr(self, "suffix_", False) else FROZEN_EPOCHS
+        return [self.epochs or usual]
 
     # ------------------------------------------------------------------ what is frozen, what not
 
-    def _layers(self, value: int | str, name: str) -> int:
-        total = self.encoder_.layers
-        if value == "all":
-            return total
-        if int(value) > total:
-            raise InputError(f"{name}={value}, but {self.encoder} has {total} layers")
-        return int(value)
-
     def _resolve(self) -> None:
-        """Work out boundary and regime for the encoder at hand."""
+        """Work out split and regime for the encoder at hand."""
         param_validation.raise_if(self.setting_problems())
         encoder = self.encoder_
-        if self.max_tokens > encoder.max_tokens:
-            raise InputError(
-                f"max_tokens={self.max_tokens}, but {self.encoder} reads at most "
-                f"{encoder.max_tokens} tokens; use cut='windows' for longer notes"
-            )
-        self.tuned_ = self._layers(self.tuned_layers, "tuned_layers")
-        in_layers = self.placement == "layers" and self.structure != "none"
-        self.adapted_ = self._layers(self.adapted_layers, "adapted_layers") if in_layers else 0
-        # States below the lowest layer that changes; 0: nothing is worth caching, ids go in.
-        self.boundary_ = encoder.layers - max(self.tuned_, self.adapted_)
+        self.layers_ = Layers.of(self, encoder)
+        self.boundary_ = self.layers_.boundary
         self.suffix_ = self.boundary_ < encoder.layers
         self.prefix_ = FrozenPrefix(
             encoder, self.boundary_, self.max_tokens, self.cut, self.precision, self.backend
@@ -210,62 +164,48 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         no_tokens = self.placement == "pooled" or self.structure == "none"
         return no_tokens and not self.suffix_
 
-    def _make_structure(self) -> nn.Module:
-        width = self.encoder_.width
-        options = dict(self.structure_options or {})
-        if self.match_parameters is not None:
-            options["inner"] = adapters.match_inner(
-                self.structure, width, self.match_parameters, **options
-            )
-        return adapters.STRUCTURES[self.structure](width, **options)
+    @property
+    def trains_on_tokens(self) -> bool:
+        """Whether the cost of a training step depends on the tokens of its notes."""
+        return not self.after_pooling
 
-    def _inserted(self, classes: int) -> nn.ModuleList:
-        """Head and structures, but for low-rank weights, whose rank is bounded."""
-        number = self.adapted_ if self.placement == "layers" else 1
-        if self.structure in lora.LOW_RANK:
-            number = 0
-        head = Head(self.encoder_.width, classes, self.inner, self.dropout)
-        return nn.ModuleList([head, *(self._make_structure() for _ in range(number))])
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The encoder's tokenizer."""
+        return self.encoder_.tokenizer
+
+    @property
+    def frozen_part(self) -> "EncoderModel | None":
+        """Itself, if it reads cached features of frozen layers."""
+        return self if self.boundary_ else None
+
+    def reads_encoder(self) -> bool:
+        """Whether a pass over a pretrained encoder precedes the fit: it does."""
+        return True
+
+    def token_network(self) -> TokenNetwork:
+        """Return the fitted network from token ids to class scores, on the CPU."""
+        prefix = None
+        if self.boundary_:
+            prefix = Prefix(self.encoder_.load(), self.encoder_.layers, self.boundary_)
+        return TokenNetwork(self.network_, prefix, self.pooling_ if self.after_pooling else None)
+
+    def licence_files(self) -> list[Path]:
+        """Licences of the encoder."""
+        return sorted(self.encoder_.folder.glob("LICENSE*"))
 
     def _build(self, task: Task, classes: int, model: Any) -> None:
         """Put the network together around a whole encoder model (None if all is frozen)."""
         self.task_: Task = task
-        width = self.encoder_.width
-        self.suffix_module_: Suffix | None = None
-        with local_randomness(self.seed, stream=2**32):
-            encoder: nn.Module = StatesAsTheyAre()
-            final: nn.Module = Identity(width)
-            if model is not None:
-                model.requires_grad_(False)
-                if pick_device(self.device).type == "cpu":
-                    # The fused kernel's backward pass takes twice as long as all the rest there.
-                    model.set_attn_implementation("eager")
-                self.suffix_module_ = Suffix(model, self.encoder_.layers, self.boundary_)
-                encoder = self._adapt(self.suffix_module_)
-                replace_dropout(encoder)
-            if self.placement != "layers":
-                final = self._make_structure()
-            head = Head(width, classes, self.inner, self.dropout)
         pooling: Pooling = "mean" if self.after_pooling else self.pooling_
-        self.network_ = NoteNetwork(encoder, final, head, pooling)
+        self.network_, self.suffix_module_ = encoder_assembly.assemble(
+            self, self.layers_, self.encoder_, model, classes, pooling
+        )
         trained = neural_base.trainable(self.network_)
-        self.history_: list[dict[str, Any]] = []
+        self.history_ = []
         self.trainable_parameters_ = sum(weight.numel() for weight in trained.values())
-
-    def _adapt(self, suffix: Suffix) -> Suffix:
-        if self.structure in lora.LOW_RANK:
-            top = nn.ModuleList(list(suffix.stack)[len(suffix.stack) - self.adapted_ :])
-            options = self.structure_options or {}
-            suffix.tune(self.tuned_)
-            tuned = neural_base.trainable(suffix)
-            lora.insert(self.structure, suffix.model, top, options)
-            for weight in tuned.values():  # the library froze them
-                weight.requires_grad_(True)
-            return suffix
-        if self.adapted_:
-            suffix.adapt([self._make_structure() for _ in range(self.adapted_)])
-        suffix.tune(self.tuned_)
-        return suffix
+        whole = self.suffix_module_ is not None and not self.boundary_
+        self.total_parameters_ = encoder_assembly.count_total(self.network_, self.encoder_, whole)
 
     # ------------------------------------------------------------------ fitting
 
@@ -292,7 +232,6 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         self._build(
             labels.task, len(labels.classes), self.encoder_.load() if self.suffix_ else None
         )
-        self.total_parameters_ = self._count_total()
         self.encoder_fingerprint_ = self.encoder_.fingerprint
         held_texts = validation[0] if validation is not None else []
         # One call for both parts: one pass over the encoder.
@@ -313,28 +252,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         context: Context,
     ) -> list[dict[str, Any]]:
         """Train the built network on the first source; the second is of the validation notes."""
-        return neural_base.fit_classifier(
-            self.network_,
-            sources[0],
-            labels,
-            None if held is None else (sources[1], held),
-            metric,
-            self.class_weight,
-            Recipe(
-                epochs=self.epochs or (TUNED_EPOCHS if self.suffix_ else FROZEN_EPOCHS),
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                encoder_learning_rate=self.encoder_learning_rate,
-                patience=self.patience,
-                max_batch_tokens=economy.batch_tokens,
-                lean_optimizer=economy.lean_optimizer,
-                seed=self.seed,
-                dtype=compute_dtype(self.precision, device),
-            ),
-            device,
-            context,
-            pretrained=self._is_pretrained_weight,
-        )
+        raise TypeError(f"{type(self).__name__} must define _train")
 
     def _economize(self, context: Context, device: torch.device) -> Economy:
         """Choose what to give up for the memory limit, and give it up."""
@@ -387,23 +305,6 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
         self.encoder_ = open_encoder(self.encoder)
         self._resolve()
 
-    def _count_total(self) -> int:
-        if self.suffix_module_ is not None and not self.boundary_:
-            return adapters.count_parameters(self.network_)
-        with torch.device("meta"):
-            whole = adapters.count_parameters(self.encoder_.empty())
-        new = [
-            weight
-            for name, weight in self.network_.named_parameters()
-            if not self._is_pretrained_weight(name)
-        ]
-        return whole + sum(weight.numel() for weight in new)
-
-    def _is_pretrained_weight(self, name: str) -> bool:
-        """Whether a weight of the network, by name, came with the encoder."""
-        inserted = (".structure.", "lora_", "ia3_")
-        return name.startswith("encoder.") and not any(mark in name for mark in inserted)
-
     def _tokens(self, texts: Sequence[str], context: Context) -> Tokens:
         return neural_base.tokenize_notes(
             self.encoder_.tokenizer, texts, self.max_tokens, self.cut, context
@@ -422,9 +323,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ prediction
 
-    def predict_proba(
-        self, texts: Sequence[str], context: Context | None = None
-    ) -> NDArray[np.float64]:
+    def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
         """Probabilities [note, class]; memory does not grow with the number of notes."""
         context = context or Context()
         device = pick_device(self.device)
@@ -463,7 +362,7 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
 
     @property
     def _encoder_is_trained(self) -> bool:
-        return self.tuned_ == self.encoder_.layers
+        return self.layers_.tuned == self.layers_.total
 
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote; the encoder's own folder is not needed."""
@@ -472,12 +371,60 @@ class PretrainedModel(BaseEstimator):  # type: ignore[misc]
             safe_files.require_room(folder, self.encoder_.empty())
         self._resolve()
         with torch.device("meta"):
-            safe_files.require_room(folder, self._inserted(classes))
+            safe_files.require_room(
+                folder,
+                encoder_assembly.inserted_modules(self, self.layers_, self.encoder_.width, classes),
+            )
         model = None
         if self.suffix_:
             trained = self._encoder_is_trained
             model = self.encoder_.empty() if trained else self.encoder_.load()
         self._build(task, classes, model)
-        self.total_parameters_ = self._count_total()
         neural_base.fill(self.network_, folder, set(neural_base.trainable(self.network_)))
         return self
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class PretrainedModel(EncoderModel, StoppedEarly):
+    """Encoder, adapter, pooling and head, trained with early stopping.
+
+    Parameters
+    ----------
+    encoder, structure, placement, tuned_layers, …
+        See `EncoderModel` and `StoppedEarly`.
+    learning_rate : float
+        Of adapter and head.
+    encoder_learning_rate : float
+        Of tuned layers.
+    """
+
+    encoder_learning_rate: Annotated[float, Gt(0)] = 5e-5
+
+    def _train(
+        self,
+        sources: Sequence[Source],
+        labels: Labels,
+        held: Labels | None,
+        metric: str | None,
+        economy: Economy,
+        device: torch.device,
+        context: Context,
+    ) -> list[dict[str, Any]]:
+        """Train the built network on the first source; the second is of the validation notes."""
+        return neural_base.fit_classifier(
+            self.network_,
+            sources[0],
+            labels,
+            None if held is None else (sources[1], held),
+            metric,
+            self.class_weight,
+            self.recipe(
+                encoder_learning_rate=self.encoder_learning_rate,
+                max_batch_tokens=economy.batch_tokens,
+                lean_optimizer=economy.lean_optimizer,
+                dtype=compute_dtype(self.precision, device),
+            ),
+            device,
+            context,
+            pretrained=is_pretrained_weight,
+        )

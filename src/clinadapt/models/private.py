@@ -9,67 +9,51 @@ early stopping.
 import importlib.util
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from annotated_types import Ge, Gt, Interval
 
 from clinadapt.core import safe_files
-from clinadapt.core.device import Precision
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.features.encoders.backends import BackendChoice
-from clinadapt.features.tokenization import Cut
-from clinadapt.models.pretrained import FROZEN_EPOCHS, PretrainedModel
+from clinadapt.models.contract import Kind
+from clinadapt.models.pretrained import EncoderModel
+from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters
-from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training import dp_sgd
 from clinadapt.neural.training.batch_sources import Source
-from clinadapt.neural.training.loop import Recipe
 from clinadapt.neural.training.losses import ClassLoss
 from clinadapt.neural.training.memory_budget import Economy
 
 GUARANTEE_FILE, GUARANTEE_BYTES = "privacy.json", 2**12
 
 
-class PrivateModel(PretrainedModel):
+@dataclass(eq=False, repr=False, kw_only=True)
+class PrivateModel(EncoderModel):
     """Frozen encoder, and a structure, pooling and head trained with (ε, δ)-differential privacy.
 
     Parameters
     ----------
-    encoder : str
-        Known name, hub id or folder. It must not have been trained on the notes.
-    structure : str
-        A structure of the registry.
-    structure_options : dict, optional
-        Settings of the structure, but for dropout, of which there is none.
-    match_parameters : int, optional
-        Choose the structure's inner width so that it has about so many weights.
+    encoder, structure, structure_options, match_parameters, pooling, inner, epochs
+        See `EncoderModel`. The encoder must not have been trained on the notes; adapters have no
+        dropout; all epochs are run.
     placement : {"final", "pooled"}
         After the last layer, on token states; or on the pooled state.
-    pooling : {"auto", "mean", "first", "last", "max"}
-    max_tokens : int
-    cut : {"head", "tail", "head+tail", "windows"}
-        "windows" where the structure acts after pooling, or there is none.
-    inner : int
-        Units of the head's hidden layer; 0 for a linear head.
+    max_tokens, cut
+        See `ReadsTokens`. "windows" where the adapter acts after pooling, or there is none.
     epsilon, delta : float
         What training may give away about a note; δ must be below one over the training notes.
     clipping : float
         Largest norm of the gradient of a note.
-    epochs : int, optional
-        Default 20; all of them are run.
     batch_size : int
         Notes of a step on average; large batches drown the noise.
-    learning_rate : float
-    precision : {"auto", "fp32", "bf16"}
+    precision, backend
         Of the encoder; what is trained is fp32.
-    backend : {"auto", "torch", "openvino"}
-    device : str
     seed : int
         Of the weights at the start. Noise and batches have a secret one: two fits differ.
 
@@ -79,50 +63,21 @@ class PrivateModel(PretrainedModel):
         What was given away at most.
     """
 
-    def __init__(
-        self,
-        encoder: str = "camembert-bio",
-        structure: str = "none",
-        structure_options: dict[str, Any] | None = None,
-        match_parameters: Annotated[int, Ge(1)] | None = None,
-        placement: Literal["final", "pooled"] = "final",
-        pooling: Pooling | Literal["auto"] = "auto",
-        max_tokens: Annotated[int, Ge(4)] = 256,
-        cut: Cut = "head",
-        inner: Annotated[int, Ge(0)] = 0,
-        epsilon: Annotated[float, Gt(0)] = 8.0,
-        delta: Annotated[float, Interval(gt=0, lt=1)] = 1e-5,
-        clipping: Annotated[float, Gt(0)] = 1.0,
-        epochs: Annotated[int, Ge(1)] | None = None,
-        batch_size: Annotated[int, Ge(1)] = 256,
-        learning_rate: Annotated[float, Gt(0)] = 1e-2,
-        precision: Precision = "auto",
-        backend: BackendChoice = "auto",
-        device: str = "auto",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            encoder=encoder,
-            structure=structure,
-            structure_options=structure_options,
-            match_parameters=match_parameters,
-            placement=placement,
-            pooling=pooling,
-            max_tokens=max_tokens,
-            cut=cut,
-            inner=inner,
-            dropout=0.0,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            precision=precision,
-            backend=backend,
-            device=device,
-            seed=seed,
-        )
-        self.epsilon = epsilon
-        self.delta = delta
-        self.clipping = clipping
+    kind: ClassVar[Kind] = "private"
+
+    tuned_layers: Literal[0] = field(default=0, init=False)
+    adapted_layers: Literal["all"] = field(default="all", init=False)
+    dropout: float = field(default=0.0, init=False)
+    placement: Literal["final", "pooled"] = "final"
+    epsilon: Annotated[float, Gt(0)] = 8.0
+    delta: Annotated[float, Interval(gt=0, lt=1)] = 1e-5
+    clipping: Annotated[float, Gt(0)] = 1.0
+    batch_size: Annotated[int, Ge(1)] = 256
+    learning_rate: Annotated[float, Gt(0)] = 1e-2
+
+    def title(self, shown: dict[str, Any]) -> str:
+        """Encoder, adapter and regime, and that training is private."""
+        return f"private {super().title(shown)}"
 
     def setting_problems(self) -> list[str]:
         """Say what is wrong with the structure, its options and its place."""
@@ -165,17 +120,25 @@ class PrivateModel(PretrainedModel):
             self.network_,
             sources[0],
             ClassLoss(labels.target, len(labels.classes), "none"),
-            Recipe(
-                epochs=self.epochs or FROZEN_EPOCHS,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                max_batch_tokens=economy.batch_tokens,
-            ),
+            self.recipe(max_batch_tokens=economy.batch_tokens),
             dp_sgd.Budget(self.epsilon, self.delta, self.clipping),
             device,
             context.progress,
         )
         return history
+
+    def token_network(self) -> TokenNetwork:
+        """Refuse: a guarantee does not go with an exported network.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(
+            "a bundle trained with differential privacy is not exported, because its guarantee "
+            "would not go with it: use the bundle as it is"
+        )
 
     def save(self, folder: Path) -> None:
         """Write what a pretrained model writes, and the guarantee."""

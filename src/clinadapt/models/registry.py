@@ -1,22 +1,14 @@
-"""Model families: everything that a row of the leaderboard can be.
+"""Models by the name that study files give them; other packages add theirs by an entry point."""
 
-A family is a class in scikit-learn's manner: the constructor only stores its settings, `fit`
-checks them, fitted attributes end in ``_``. All offer what `Family` lists, so that thresholds,
-metrics, studies and bundles do not know which one they hold.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
 
 from clinadapt.core import param_validation
 from clinadapt.core.errors import InputError
-from clinadapt.core.run_context import Context
-from clinadapt.data.labels import Labels, Task
+from clinadapt.models.contract import Model
 from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.models.private import PrivateModel
@@ -25,55 +17,22 @@ from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 from clinadapt.models.tfidf_logistic import TfidfLogistic
 from clinadapt.models.tfidf_mlp import TfidfMLP
 
-Examples = tuple[Sequence[str], Labels]
-
-
-class Family(Protocol):
-    """What every model family offers."""
-
-    history_: list[dict[str, Any]]
-    trainable_parameters_: int
-    total_parameters_: int
-
-    def fit(
-        self,
-        texts: Sequence[str],
-        labels: Labels,
-        validation: Examples | None = None,
-        metric: str | None = None,
-        context: Context | None = None,
-    ) -> Self:
-        """Fit on training notes; validation notes serve early stopping by `metric`."""
-        ...
-
-    def predict_proba(
-        self, texts: Sequence[str], context: Context | None = None
-    ) -> NDArray[np.float64]:
-        """Probabilities [note, class]; of each label by itself in a multi-label task."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write everything fitted, without pickles."""
-        ...
-
-    def load(self, folder: Path, task: Task, classes: int) -> Self:
-        """Read what `save` wrote, into an instance with the same settings."""
-        ...
+ENTRY_POINTS = "clinadapt.models"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A family of the registry: a class, and the settings that make it this family."""
+    """A model of the registry: a class, and the settings that make it this model."""
 
-    cls: type
+    cls: type[Model]
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, values: Mapping[str, Any]) -> Any:
+    def build(self, values: Mapping[str, Any]) -> Model:
         """Return an unfitted instance."""
         return self.cls(**self.fixed, **values)
 
 
-FAMILIES: dict[str, Entry] = {
+BUILT_IN: dict[str, Entry] = {
     "tfidf-logistic": Entry(TfidfLogistic),
     "tfidf-mlp": Entry(TfidfMLP),
     "tfidf-autoencoder": Entry(TfidfAutoencoder),
@@ -85,42 +44,68 @@ FAMILIES: dict[str, Entry] = {
 }
 
 
-def build(family: str, values: Mapping[str, Any]) -> Any:
-    """Return an unfitted model of a family.
+@cache
+def models() -> dict[str, Entry]:
+    """Return every model by name: the built-in ones, and those of installed packages.
+
+    A package registers a subclass of `clinadapt.models.contract.Model` under the entry-point group
+    ``clinadapt.models``.
 
     Raises
     ------
     InputError
-        Unknown family, or anything wrong with its settings.
+        A package registers something else, or a name that is taken.
     """
-    found = problems(family, values)
-    if found:
-        raise InputError(found)
-    return FAMILIES[family].build(values)
+    known = dict(BUILT_IN)
+    problems = []
+    for point in entry_points(group=ENTRY_POINTS):
+        cls = point.load()
+        if point.name in known:
+            problems.append(f"entry point {point.value}: a model {point.name!r} is known already")
+        elif not (isinstance(cls, type) and issubclass(cls, Model)):
+            problems.append(f"entry point {point.value} is no subclass of clinadapt's Model")
+        else:
+            known[point.name] = Entry(cls)
+    param_validation.raise_if(problems)
+    return known
 
 
-def problems(family: str, values: Mapping[str, Any]) -> list[str]:
-    """Say everything that is wrong with a family's settings."""
-    if family not in FAMILIES:
-        return [f"unknown family {family!r}; known: {', '.join(FAMILIES)}"]
-    entry = FAMILIES[family]
-    taken = [f"{family}: {name!r} is fixed by the family" for name in values if name in entry.fixed]
-    found = taken or param_validation.problems(entry.cls, {**entry.fixed, **values})
-    if found:
-        return found
-    further = getattr(entry.build(values), "setting_problems", None)
-    return further() if further else []
+def build(name: str, values: Mapping[str, Any]) -> Model:
+    """Return an unfitted model.
+
+    Raises
+    ------
+    InputError
+        Unknown model, or anything wrong with its settings.
+    """
+    param_validation.raise_if(problems(name, values))
+    return models()[name].build(values)
 
 
-def file_problems(family: str, values: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with the files that valid settings name; a fitted model needs none."""
-    found = getattr(FAMILIES[family].build(values), "file_problems", None)
-    return found() if found else []
+def problems(name: str, values: Mapping[str, Any]) -> list[str]:
+    """Return everything that is wrong with the settings of a model."""
+    if name not in models():
+        return [f"unknown family {name!r}; known: {', '.join(models())}"]
+    entry = models()[name]
+    fixed = [f"{name}: {key!r} is fixed by the family" for key in values if key in entry.fixed]
+    found = fixed or param_validation.problems(entry.cls, {**entry.fixed, **values})
+    return found or entry.build(values).setting_problems()
 
 
-def family_of(model: Any) -> str:
-    """Name of the family that a model belongs to."""
-    for name, entry in FAMILIES.items():
+def file_problems(name: str, values: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the files that valid settings name; a fitted model needs none."""
+    return models()[name].build(values).file_problems()
+
+
+def name_of(model: Model) -> str:
+    """Return the name that a model is registered under.
+
+    Raises
+    ------
+    InputError
+        It is of no known class.
+    """
+    for name, entry in models().items():
         if type(model) is entry.cls and all(
             getattr(model, key) == value for key, value in entry.fixed.items()
         ):
@@ -128,7 +113,17 @@ def family_of(model: Any) -> str:
     raise InputError(f"{type(model).__name__} is not a model of a known family")
 
 
-def settings_of(model: Any) -> dict[str, Any]:
-    """Settings of a model, without those that its family fixes."""
-    fixed = FAMILIES[family_of(model)].fixed
+def settings_of(model: Model) -> dict[str, Any]:
+    """Return the settings of a model, without those that its name fixes."""
+    fixed = models()[name_of(model)].fixed
     return {name: value for name, value in model.get_params().items() if name not in fixed}
+
+
+def takes(name: str, setting: str) -> bool:
+    """Whether a model has a setting that its name does not fix."""
+    entry = models().get(name)
+    return (
+        entry is not None
+        and setting not in entry.fixed
+        and setting in param_validation.setting_names(entry.cls)
+    )

@@ -19,12 +19,11 @@ from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.features.frozen_encoder import FrozenPrefix
-from clinadapt.models import neural_base, stacked
+from clinadapt.models import neural_base
 from clinadapt.models.bundle.record import name_of
 from clinadapt.models.classifier import NoteClassifier, as_texts
 from clinadapt.models.load import load
-from clinadapt.models.pretrained import PretrainedModel
-from clinadapt.models.stacked import StackedModel, network_of
+from clinadapt.models.pretrained import EncoderModel
 from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training.batch_sources import Source
 from clinadapt.neural.training.loop import run
@@ -49,7 +48,7 @@ class Together:
 
     def __init__(self, classifiers: Mapping[str, NoteClassifier]) -> None:
         self.classifiers = dict(classifiers)
-        found = [_on_frozen_states(one.model_) for one in self.classifiers.values()]
+        found = [one.model_.frozen_part for one in self.classifiers.values()]
         models = [model for model in found if model is not None]
         if len(models) < 2:  # whose weights need not be hashed
             return
@@ -88,29 +87,23 @@ class Together:
         chosen = {name: self.classifiers[name] for name in (tasks or self.classifiers)}
         if not texts:
             return {name: np.empty((0, len(one.classes_))) for name, one in chosen.items()}
-        sharing: dict[int, dict[str, PretrainedModel]] = {}
+        sharing: dict[int, dict[str, EncoderModel]] = {}
         for name, classifier in chosen.items():
-            model = _on_frozen_states(classifier.model_)
+            model = classifier.model_.frozen_part
             if model is not None:
                 sharing.setdefault(id(model.prefix_), {})[name] = model
         read: dict[str, Floats] = {}
         for models in sharing.values():
             read |= _one_pass(models, texts)
         return {
-            name: _finish(classifier.model_, read[name], texts)
+            name: classifier.model_.finish(read[name], texts)
             if name in read
             else classifier.predict_proba(texts)
             for name, classifier in chosen.items()
         }
 
 
-def _on_frozen_states(model: Any) -> PretrainedModel | None:
-    """The part of a model that reads states of frozen layers, if it has one."""
-    part = network_of(model)
-    return part if isinstance(part, PretrainedModel) and part.boundary_ else None
-
-
-def _content(model: PretrainedModel) -> tuple[Any, ...]:
+def _content(model: EncoderModel) -> tuple[Any, ...]:
     """All that the frozen states of a text depend on."""
     prefix = model.prefix_
     tokenizer = hashlib.sha256(prefix.encoder.tokenizer.to_str().encode()).hexdigest()
@@ -118,7 +111,7 @@ def _content(model: PretrainedModel) -> tuple[Any, ...]:
     return (prefix.encoder.fingerprint, tokenizer, *how, model.device)
 
 
-def _one_pass(models: Mapping[str, PretrainedModel], texts: Sequence[str]) -> dict[str, Floats]:
+def _one_pass(models: Mapping[str, EncoderModel], texts: Sequence[str]) -> dict[str, Floats]:
     """Probabilities of models on one prefix."""
     first = next(iter(models.values()))
     device = pick_device(first.device)
@@ -137,14 +130,6 @@ def _one_pass(models: Mapping[str, PretrainedModel], texts: Sequence[str]) -> di
         name: neural_base.probabilities(model.task_, torch.cat(outputs[name]))
         for name, model in models.items()
     }
-
-
-def _finish(model: Any, read: Floats, texts: Sequence[str]) -> Floats:
-    """Probabilities of a whole model, of those of its part on frozen states."""
-    if not isinstance(model, StackedModel):
-        return read
-    counted = stacked.logits(model.task_, model.sparse_.predict_proba(texts))
-    return stacked.blend(model.task_, model.weights_, counted, stacked.logits(model.task_, read))
 
 
 def named_bundles(arguments: Sequence[str]) -> dict[str, Path]:

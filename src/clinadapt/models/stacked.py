@@ -11,26 +11,25 @@ balanced class weights says too much, and a mean would have to believe that or l
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import numpy as np
-from annotated_types import Ge
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
-from sklearn.base import BaseEstimator
 
 from clinadapt.core import param_validation, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.labels import Labels, Task
-from clinadapt.features.tokenization import Cut
+from clinadapt.models.contract import Model
 from clinadapt.models.onnx_model import load_fitted
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.models.tfidf_logistic import TfidfLogistic
+from clinadapt.models.training_settings import ReadsTokens
 
 SPARSE_FOLDER, ENCODER_FOLDER = "sparse", "encoder"
 BLEND_FILE = "blend.safetensors"
@@ -40,16 +39,16 @@ SMALLEST = 2.0**-52  # a probability nearer to 0 or 1 has no logit worth the nam
 Floats = NDArray[np.float64]
 
 
-class StackedModel(BaseEstimator):  # type: ignore[misc]
+@dataclass(eq=False, repr=False, kw_only=True)
+class StackedModel(ReadsTokens):
     """TF-IDF + logistic regression and a pretrained encoder, their logits added.
 
     Parameters
     ----------
     encoder : str
         Known name, hub id or folder.
-    max_tokens : int
-    cut : {"head", "tail", "head+tail", "windows"}
-        What the encoder gets of longer notes; TF-IDF reads all of them.
+    max_tokens, cut
+        What the encoder gets of longer notes; TF-IDF reads all of them. See `ReadsTokens`.
     encoder_options : dict, optional
         Further settings of `PretrainedModel`, such as structure and tuned_layers.
     tfidf_options : dict, optional
@@ -66,21 +65,14 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         Fitted.
     """
 
-    def __init__(
-        self,
-        encoder: str = "camembert-bio",
-        max_tokens: Annotated[int, Ge(4)] = 256,
-        cut: Cut = "head",
-        encoder_options: dict[str, Any] | None = None,
-        tfidf_options: dict[str, Any] | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.max_tokens = max_tokens
-        self.cut: Cut = cut
-        self.encoder_options = encoder_options
-        self.tfidf_options = tfidf_options
-        self.seed = seed
+    kind = "stacked"
+    explained_by = "stacked"
+    path_settings = ("encoder",)
+
+    encoder: str = field(default="camembert-bio", kw_only=False)
+    encoder_options: dict[str, Any] | None = None
+    tfidf_options: dict[str, Any] | None = None
+    seed: int = 0
 
     def setting_problems(self) -> list[str]:
         """Say what is wrong with the settings of the two parts."""
@@ -99,6 +91,17 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         if not unfit:
             unfit = PretrainedModel(**encoder).setting_problems()
         return found + [f"encoder_options: {text}" for text in unfit]
+
+    def title(self, shown: dict[str, Any]) -> str:
+        """TF-IDF and what the encoder's part is called."""
+        options = shown.pop("tfidf_options", None) or {}
+        shown |= {f"tfidf {name}": value for name, value in options.items()}
+        shown |= shown.pop("encoder_options", None) or {}
+        return f"TF-IDF + {self.parts()[1].title(shown)}"
+
+    def starting_files(self) -> tuple[str, str]:
+        """The encoder's folder."""
+        return "encoder", self.encoder
 
     def parts(self) -> tuple[TfidfLogistic, PretrainedModel]:
         """The two models, unfitted."""
@@ -133,7 +136,8 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         self._check()
         context = context or Context()
         self.task_: Task = labels.task
-        self.sparse_, self.encoder_ = self.parts()
+        self.sparse_, encoder = self.parts()
+        self.encoder_: Model = encoder
         self.encoder_.fit(texts, labels, validation, metric, context)
         self.encoder_fingerprint_ = self.encoder_.encoder_fingerprint_
         self.sparse_.fit(texts, labels)
@@ -151,7 +155,7 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         param_validation.raise_if(self.setting_problems())
 
     def _finish(self) -> None:
-        self.history_: list[dict[str, Any]] = self.encoder_.history_
+        self.history_ = self.encoder_.history_
         parts = (self.sparse_, self.encoder_)
         self.trainable_parameters_ = sum(part.trainable_parameters_ for part in parts) + 2
         self.total_parameters_ = sum(part.total_parameters_ for part in parts) + 2
@@ -174,6 +178,33 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
         encoder = self.encoder_.predict_proba(texts, context)
         return logits(self.task_, sparse), logits(self.task_, encoder)
 
+    # ------------------------------------------------------------------ parts
+
+    def fitted_parts(self) -> tuple[Model, ...]:
+        """The two models, fitted."""
+        return self.sparse_, self.encoder_
+
+    @property
+    def network_part(self) -> Model:
+        """The encoder's part."""
+        return self.encoder_
+
+    def with_network_part(self, part: Model) -> Self:
+        """Return this fitted model with another encoder's part; itself it stays as it is."""
+        changed = copy.copy(self)
+        changed.encoder_ = part
+        return changed
+
+    @property
+    def frozen_part(self) -> Any | None:
+        """The encoder's part, if it reads cached features of a frozen encoder."""
+        return self.encoder_.frozen_part
+
+    def finish(self, frozen: Floats, texts: Sequence[str]) -> Floats:
+        """Probabilities of the whole, given those of the encoder's part, both [note, class]."""
+        sparse = logits(self.task_, self.sparse_.predict_proba(texts))
+        return blend(self.task_, self.weights_, sparse, logits(self.task_, frozen))
+
     # ------------------------------------------------------------------ bundle
 
     def save(self, folder: Path) -> None:
@@ -193,20 +224,6 @@ class StackedModel(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"{BLEND_FILE}: a weight is below zero")
         self._finish()
         return self
-
-
-def network_of(model: Any) -> Any:
-    """The part of a fitted model that reads tokens: of a stacked one its encoder, else itself."""
-    return model.encoder_ if isinstance(model, StackedModel) else model
-
-
-def with_network(model: Any, network: Any) -> Any:
-    """A fitted model with another part that reads tokens; the given one stays as it is."""
-    if not isinstance(model, StackedModel):
-        return network
-    changed = copy.copy(model)
-    changed.encoder_ = network
-    return changed
 
 
 def logits(task: Task, probabilities: Floats) -> Floats:

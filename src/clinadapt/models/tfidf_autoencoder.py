@@ -5,15 +5,15 @@ The same laboratory reports 0.92 accuracy for it on the paper's notes, above the
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from clinadapt.core import param_validation, safe_files
@@ -25,11 +25,12 @@ from clinadapt.data.labels import Labels, Task
 from clinadapt.features.tfidf import TfidfFeatures
 from clinadapt.models import neural_base
 from clinadapt.models.tfidf_mlp import DenseNetwork
+from clinadapt.models.training_settings import StoppedEarly
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
 from clinadapt.neural.training.loop import Recipe, run, train
-from clinadapt.neural.training.losses import ClassWeight, Reconstruction
+from clinadapt.neural.training.losses import Reconstruction
 
 
 class Autoencoder(nn.Module):
@@ -70,8 +71,9 @@ class Encode(nn.Module):
         return codes, codes.new_zeros(())
 
 
-class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
-    """A small classifier on the codes of an autoencoder of TF-IDF.
+@dataclass(eq=False, repr=False, kw_only=True)
+class TfidfAutoencoder(StoppedEarly):
+    """A small classifier on the codes of an autoencoder; takes the settings of `StoppedEarly` too.
 
     Parameters
     ----------
@@ -87,46 +89,25 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         Units of the classifier's hidden layer; 0 for a linear one.
     dropout : float
         Of the classifier.
-    pretrain_epochs, epochs, batch_size, patience : int
-    learning_rate : float
-    class_weight : {"balanced", "none"}
-    device : str
-    seed : int
+    pretrain_epochs, epochs : int
+        Of the autoencoder, and of the classifier.
     """
 
-    def __init__(
-        self,
-        words: Annotated[int, Ge(1)] = 1,
-        max_features: Annotated[int, Ge(1)] = 10_000,
-        min_notes: Annotated[int, Ge(1)] = 2,
-        inner: Annotated[int, Ge(1)] = 256,
-        code: Annotated[int, Ge(1)] = 128,
-        classifier_inner: Annotated[int, Ge(0)] = 64,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.3,
-        pretrain_epochs: Annotated[int, Ge(1)] = 10,
-        epochs: Annotated[int, Ge(1)] = 30,
-        batch_size: Annotated[int, Ge(1)] = 64,
-        learning_rate: Annotated[float, Gt(0)] = 1e-3,
-        patience: Annotated[int, Ge(1)] = 5,
-        class_weight: ClassWeight = "balanced",
-        device: str = "auto",
-        seed: int = 0,
-    ) -> None:
-        self.words = words
-        self.max_features = max_features
-        self.min_notes = min_notes
-        self.inner = inner
-        self.code = code
-        self.classifier_inner = classifier_inner
-        self.dropout = dropout
-        self.pretrain_epochs = pretrain_epochs
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.patience = patience
-        self.class_weight: ClassWeight = class_weight
-        self.device = device
-        self.seed = seed
+    display_name = "TF-IDF → autoencoder → classifier"
+    kind = "word counts"
+    explained_by = "tfidf-autoencoder"
+    epoch_settings = ("pretrain_epochs", "epochs")
+
+    words: Annotated[int, Ge(1)] = 1
+    max_features: Annotated[int, Ge(1)] = 10_000
+    min_notes: Annotated[int, Ge(1)] = 2
+    inner: Annotated[int, Ge(1)] = 256
+    code: Annotated[int, Ge(1)] = 128
+    classifier_inner: Annotated[int, Ge(0)] = 64
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.3
+    pretrain_epochs: Annotated[int, Ge(1)] = 10
+    epochs: Annotated[int, Ge(1)] = 30
+    patience: Annotated[int, Ge(1)] = 5
 
     def fit(
         self,
@@ -165,24 +146,23 @@ class TfidfAutoencoder(BaseEstimator):  # type: ignore[misc]
         held = None
         if validation is not None:
             held = (self._standard(validation[0]), validation[1])
-        self.history_: list[dict[str, Any]] = neural_base.fit_classifier(
+        self.history_ = neural_base.fit_classifier(
             self.classifier_,
             VectorSource(self.standardize(codes.vectors)),
             labels,
             held,
             metric,
             self.class_weight,
-            Recipe(
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                patience=self.patience,
-                seed=self.seed,
-            ),
+            self.recipe(),
             device,
             context,
         )
         return self
+
+    @property
+    def tfidf(self) -> TfidfFeatures:
+        """The fitted TF-IDF features."""
+        return self.features_
 
     def _features(self) -> TfidfFeatures:
         return TfidfFeatures(self.words, False, self.max_features, self.min_notes)

@@ -1,6 +1,7 @@
 """TF-IDF and logistic regression: the row that every other must beat."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -9,19 +10,20 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
 from clinadapt.core import param_validation, safe_files
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.models.contract import Model
 from clinadapt.neural.training.losses import ClassWeight
 
 LINEAR_FILE = "linear.safetensors"
 
 
-class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
+@dataclass(eq=False, repr=False, kw_only=True)
+class TfidfLogistic(Model):
     """Logistic regression on TF-IDF; one regression a label in a multi-label task.
 
     Parameters
@@ -41,23 +43,17 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         labels for the same money. Scores on validation stay those of the first fit.
     """
 
-    def __init__(
-        self,
-        words: Annotated[int, Ge(1)] = 2,
-        characters: bool = False,
-        C: Annotated[float, Gt(0)] = 10.0,
-        class_weight: ClassWeight = "balanced",
-        max_features: Annotated[int, Ge(1)] | None = None,
-        min_notes: Annotated[int, Ge(1)] = 2,
-        refit: bool = False,
-    ) -> None:
-        self.words = words
-        self.characters = characters
-        self.C = C
-        self.class_weight = class_weight
-        self.max_features = max_features
-        self.min_notes = min_notes
-        self.refit = refit
+    display_name = "TF-IDF + logistic regression"
+    kind = "word counts"
+    explained_by = "tfidf-linear"
+
+    words: Annotated[int, Ge(1)] = 2
+    characters: bool = False
+    C: Annotated[float, Gt(0)] = 10.0
+    class_weight: ClassWeight = "balanced"
+    max_features: Annotated[int, Ge(1)] | None = None
+    min_notes: Annotated[int, Ge(1)] = 2
+    refit: bool = False
 
     def fit(
         self,
@@ -79,6 +75,11 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         self._finish()
         return self
 
+    @property
+    def tfidf(self) -> TfidfFeatures:
+        """The fitted TF-IDF features."""
+        return self.features_
+
     def _features(self) -> TfidfFeatures:
         return TfidfFeatures(self.words, self.characters, self.max_features, self.min_notes)
 
@@ -92,7 +93,6 @@ class TfidfLogistic(BaseEstimator):  # type: ignore[misc]
         return regression.coef_, regression.intercept_
 
     def _finish(self) -> None:
-        self.history_: list[dict[str, Any]] = []
         self.trainable_parameters_ = self.coefficients_.size + self.intercepts_.size
         self.total_parameters_ = self.trainable_parameters_ + len(self.features_)
 

@@ -1,14 +1,14 @@
 """TF-IDF and a multi-layer perceptron (Le et al. 2021, arXiv 2104.03969, on the paper's notes)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from clinadapt.core import param_validation, safe_files
@@ -18,11 +18,11 @@ from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.tfidf import TfidfFeatures
 from clinadapt.models import neural_base
+from clinadapt.models.training_settings import StoppedEarly
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import SparseSource
 from clinadapt.neural.training.loop import Recipe, run
-from clinadapt.neural.training.losses import ClassWeight
 
 
 class DenseNetwork(nn.Module):
@@ -48,8 +48,9 @@ class DenseNetwork(nn.Module):
         return scores, scores.new_zeros(())
 
 
-class TfidfMLP(BaseEstimator):  # type: ignore[misc]
-    """One hidden layer on TF-IDF.
+@dataclass(eq=False, repr=False, kw_only=True)
+class TfidfMLP(StoppedEarly):
+    """One hidden layer on TF-IDF; takes the settings of `StoppedEarly` too.
 
     Parameters
     ----------
@@ -62,40 +63,19 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
     inner : int
         Units of the hidden layer.
     dropout : float
-    epochs, batch_size, patience : int
-    learning_rate : float
-    class_weight : {"balanced", "none"}
-    device : str
-    seed : int
+    epochs : int
     """
 
-    def __init__(
-        self,
-        words: Annotated[int, Ge(1)] = 2,
-        max_features: Annotated[int, Ge(1)] = 20_000,
-        min_notes: Annotated[int, Ge(1)] = 2,
-        inner: Annotated[int, Ge(1)] = 64,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5,
-        epochs: Annotated[int, Ge(1)] = 20,
-        batch_size: Annotated[int, Ge(1)] = 64,
-        learning_rate: Annotated[float, Gt(0)] = 1e-3,
-        patience: Annotated[int, Ge(1)] = 3,
-        class_weight: ClassWeight = "balanced",
-        device: str = "auto",
-        seed: int = 0,
-    ) -> None:
-        self.words = words
-        self.max_features = max_features
-        self.min_notes = min_notes
-        self.inner = inner
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.patience = patience
-        self.class_weight: ClassWeight = class_weight
-        self.device = device
-        self.seed = seed
+    display_name = "TF-IDF + MLP"
+    kind = "word counts"
+    explained_by = "tfidf-mlp"
+
+    words: Annotated[int, Ge(1)] = 2
+    max_features: Annotated[int, Ge(1)] = 20_000
+    min_notes: Annotated[int, Ge(1)] = 2
+    inner: Annotated[int, Ge(1)] = 64
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5
+    epochs: Annotated[int, Ge(1)] = 20
 
     def fit(
         self,
@@ -112,24 +92,23 @@ class TfidfMLP(BaseEstimator):  # type: ignore[misc]
         held = None
         if validation is not None:
             held = (SparseSource(self.features_.transform(validation[0])), validation[1])
-        self.history_: list[dict[str, Any]] = neural_base.fit_classifier(
+        self.history_ = neural_base.fit_classifier(
             self.network_,
             SparseSource(self.features_.transform(texts)),
             labels,
             held,
             metric,
             self.class_weight,
-            Recipe(
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                patience=self.patience,
-                seed=self.seed,
-            ),
+            self.recipe(),
             pick_device(self.device),
             context or Context(),
         )
         return self
+
+    @property
+    def tfidf(self) -> TfidfFeatures:
+        """The fitted TF-IDF features."""
+        return self.features_
 
     def _features(self) -> TfidfFeatures:
         return TfidfFeatures(self.words, False, self.max_features, self.min_notes)

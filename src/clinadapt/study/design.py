@@ -18,21 +18,11 @@ from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.features.tokenization import Cut
 from clinadapt.models import registry
-from clinadapt.models.stacked import StackedModel
 from clinadapt.pretraining.subword_vectors import Vectors
 
 BUILT_IN = Path(__file__).parent / "designs"
 FORMAT = 1
 ROW_KEYS = ("family", "encoder", "structure", "placement", "tuned_layers")
-FAMILY_NAMES = {
-    "tfidf-logistic": "TF-IDF + logistic regression",
-    "tfidf-mlp": "TF-IDF + MLP",
-    "tfidf-autoencoder": "TF-IDF → autoencoder → classifier",
-    "transformer": "Transformer from scratch",
-    "moe": "MoE-Transformer from scratch",
-}
-# Before the name of the encoder, where there is one.
-BESIDE = {"stacked": "TF-IDF + ", "private": "private "}
 
 
 class Curve(BaseModel):
@@ -102,11 +92,11 @@ class Row:
     @property
     def model(self) -> dict[str, Any]:
         """Return the row's place in the comparison, null where a notion does not apply."""
-        model = registry.build(self.family, self.settings)
-        if isinstance(model, StackedModel):  # it stands where its encoder does
-            model = model.parts()[1]
-        known = registry.settings_of(model)
-        described = {"family": self.family, **{key: known.get(key) for key in ROW_KEYS[1:]}}
+        # A stacked model stands where its encoder does.
+        known = registry.build(self.family, self.settings).parts()[-1].get_params()
+        fixed = registry.models()[self.family].fixed
+        described: dict[str, Any] = {"family": self.family}
+        described |= {key: None if key in fixed else known.get(key) for key in ROW_KEYS[1:]}
         if described["structure"] == "none":
             described["placement"] = None
         return described
@@ -133,15 +123,14 @@ class Cell:
     def resolved(self) -> dict[str, Any]:
         """Every setting, defaults included."""
         given = dict(self.row.settings)
-        if _is_seeded(self.row.family):
+        if registry.takes(self.row.family, "seed"):
             given["seed"] = self.seed
         return registry.settings_of(registry.build(self.row.family, given))
 
     @property
     def start(self) -> tuple[str, str] | None:
         """Kind ("encoder" or "vectors") and name of the files that the model starts from."""
-        names = {kind: self.resolved.get(kind) for kind in ("encoder", "vectors")}
-        return next(((kind, name) for kind, name in names.items() if name is not None), None)
+        return self.build().starting_files()
 
     @property
     def start_fingerprint(self) -> str | None:
@@ -213,7 +202,7 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Cell]:
     rows: dict[str, Row] = {}
     for number, entry in enumerate(design.rows, start=1):
         if "family" not in entry:
-            problems.append(f"row {number}: no family; known: {', '.join(registry.FAMILIES)}")
+            problems.append(f"row {number}: no family; known: {', '.join(registry.models())}")
             continue
         if "seed" in entry:
             problems.append(f"row {number}: seeds are set for the whole study, in 'seeds'")
@@ -230,7 +219,7 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Cell]:
     return [
         Cell(row, seed)
         for row in rows.values()
-        for seed in (design.seeds if _is_seeded(row.family) else design.seeds[:1])
+        for seed in (design.seeds if registry.takes(row.family, "seed") else design.seeds[:1])
     ]
 
 
@@ -243,8 +232,8 @@ def _combinations(
     for choice in itertools.product(*axes.values()):
         settings = dict(zip(axes, choice, strict=True))
         family = settings.pop("family")
-        if family in registry.FAMILIES:
-            names = checking.setting_names(registry.FAMILIES[family].cls)
+        if family in registry.models():
+            names = checking.setting_names(registry.models()[family].cls)
             shared = {"max_tokens": design.max_tokens, "cut": design.cut}
             for key, value in shared.items():
                 if value is not None and key in names:
@@ -253,21 +242,10 @@ def _combinations(
     if not encoders:
         return found
     return [
-        (family, {**settings, "encoder": name} if _takes_encoder(family) else settings)
+        (family, {**settings, "encoder": name} if registry.takes(family, "encoder") else settings)
         for family, settings in found
-        for name in (encoders if _takes_encoder(family) else [""])
+        for name in (encoders if registry.takes(family, "encoder") else [""])
     ]
-
-
-def _takes_encoder(family: str) -> bool:
-    entry = registry.FAMILIES.get(family)
-    if entry is None or "encoder" in entry.fixed:
-        return False
-    return "encoder" in checking.setting_names(entry.cls)
-
-
-def _is_seeded(family: str) -> bool:
-    return "seed" in checking.setting_names(registry.FAMILIES[family].cls)
 
 
 def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:
@@ -276,28 +254,6 @@ def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:
     for key in ("max_tokens", "cut"):  # what all rows share goes without saying
         if key in shown and shown[key] == getattr(design, key):
             del shown[key]
-    if "vectors" in shown:
-        shown["vectors"] = Path(str(shown["vectors"])).name
-    parts = [FAMILY_NAMES.get(family, "")]
-    shown |= {f"tfidf {key}": v for key, v in (shown.pop("tfidf_options", None) or {}).items()}
-    if _takes_encoder(family):
-        shown |= shown.pop("encoder_options", None) or {}
-        encoder = str(shown.pop("encoder", "camembert-bio"))
-        structure = shown.pop("structure", "none")
-        placement = shown.pop("placement", "final")
-        adapted = shown.pop("adapted_layers", "all")
-        place = {
-            "final": "",
-            "pooled": " on pooled",
-            "layers": f" in {'all' if adapted == 'all' else f'top {adapted}'} layers",
-        }[placement]
-        if structure == "none":
-            place = ""
-        tuned = shown.pop("tuned_layers", 0)
-        regime = {0: "frozen", "all": "all tuned"}.get(tuned, f"top {tuned} tuned")
-        name = Path(encoder).name if "/" in encoder else encoder
-        beside = BESIDE.get(family, "")
-        parts = [beside + name, f"{structure}{place}", regime]
-    text = " · ".join(parts)
+    title = registry.build(family, settings).title(shown) or family
     rest = [f"{key}={value}" for key, value in sorted(shown.items())]
-    return f"{text} ({', '.join(rest)})" if rest else text
+    return f"{title} ({', '.join(rest)})" if rest else title

@@ -21,18 +21,14 @@ from numpy.typing import NDArray
 from clinadapt.core.errors import InputError
 from clinadapt.data.notes import read_texts
 from clinadapt.data.text_store import Texts
-from clinadapt.deployment.onnx_export.graph import WholeNetwork, quantise, write_onnx
+from clinadapt.deployment.onnx_export.graph import quantise, write_onnx
 from clinadapt.models.bundle.integrity import RECORD
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
-from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.models.load import load
 from clinadapt.models.onnx_model import About, ExportedModel
 from clinadapt.models.onnx_runtime import NETWORK_FILE, Runtime
-from clinadapt.models.pretrained import PretrainedModel
-from clinadapt.models.private import PrivateModel
-from clinadapt.models.stacked import network_of, with_network
 
 Weights = Literal["fp32", "int8"]
 # Largest difference of a probability; docs/export.md tells what they were measured against.
@@ -189,20 +185,8 @@ def make_candidates(
     MissingExtraError
         An optional library is not installed.
     """
-    native = network_of(classifier.model_)
-    if isinstance(native, ExportedModel):
-        raise InputError("this bundle was exported before: export the one that it was made from")
-    if isinstance(native, PrivateModel):
-        raise InputError(
-            "a bundle trained with differential privacy is not exported, because its guarantee "
-            "would not go with it: use the bundle as it is"
-        )
-    if not isinstance(native, PretrainedModel | ScratchModel):
-        raise InputError(
-            "only networks that read tokens can be exported: pretrained, stacked and transformer; "
-            "TF-IDF and what stands on it gains nothing by it"
-        )
-    network = WholeNetwork.of(native)
+    native = classifier.model_.network_part
+    network = native.token_network()
     parameters = native.total_parameters_
     written: dict[Weights, Path] = {"fp32": folder / "fp32", "int8": folder / "int8"}
     for place in written.values():
@@ -219,7 +203,7 @@ def make_candidates(
             about = About(runtime=one, weights=kind, parameters=parameters)
             exported = ExportedModel.of(native, len(classifier.classes_), about, written[kind])
             changed = copy.copy(classifier)
-            changed.model_ = with_network(classifier.model_, exported)
+            changed.model_ = classifier.model_.with_network_part(exported)
             made.append(changed)
     return made
 
@@ -265,7 +249,7 @@ def measure(
     decided = classifier.predict_matrix(native)
     measured = []
     for one, took, probabilities in zip(candidates, seconds[1:], found[1:], strict=True):
-        exported: ExportedModel = network_of(one.model_)
+        exported: Any = one.model_.network_part
         apart = np.abs(probabilities - native)
         changed = (classifier.predict_matrix(probabilities) != decided).any(axis=1)
         measured.append(

@@ -1,7 +1,7 @@
 """A fitted network as one graph: from token ids to class scores, in fp32 or int8.
 
-What was frozen and what was trained, which fitting keeps apart, are put together again. In int8,
-weights are quantised by output channel, activations as they come (dynamically, no notes needed).
+In int8, weights are quantised by output channel, activations as they come (dynamically: no notes
+are needed).
 """
 
 import logging
@@ -12,93 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from clinadapt.core.errors import InputError
 from clinadapt.core.optional_dependencies import need
-from clinadapt.features.encoders.layer_split import Prefix
 from clinadapt.features.encoders.pretrained import quiet
-from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.models.onnx_runtime import INPUTS, MOST_BYTES, OUTPUT
-from clinadapt.models.pretrained import PretrainedModel
-from clinadapt.neural.mixture_of_experts import MoETransformer
-from clinadapt.neural.note_network import Batch, NoteNetwork
-from clinadapt.neural.pooling_head import Pooling, pool
-from clinadapt.neural.training.batch_sources import one_token_each
+from clinadapt.models.token_network import TokenNetwork
 
 OPSET = 20
 QUANTISED = ("MatMul", "Gather")
 
 
-class WholeNetwork(nn.Module):
-    """A fitted network from ids to scores.
-
-    Parameters
-    ----------
-    network : NoteNetwork
-    prefix : Prefix, optional
-        The frozen layers below it.
-    pooling : {"mean", "first", "last", "max"}, optional
-        If the network was fitted on pooled states of the prefix: how they were pooled.
-    """
-
-    def __init__(
-        self, network: NoteNetwork, prefix: Prefix | None, pooling: Pooling | None
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.prefix = prefix
-        self.pooling: Pooling | None = pooling
-
-    @classmethod
-    def of(cls, model: PretrainedModel | ScratchModel) -> "WholeNetwork":
-        """Network of a fitted model, on the CPU.
-
-        Raises
-        ------
-        InputError
-            A mixture of experts.
-        """
-        if isinstance(model, ScratchModel):
-            if isinstance(model.network_.encoder, MoETransformer):
-                raise InputError(
-                    "a mixture of experts cannot be exported: which expert reads a token hangs on "
-                    "the note, and a graph is fixed. Use the bundle as it is"
-                )
-            return cls(model.network_, None, None).cpu().eval()
-        prefix = None
-        if model.boundary_:
-            encoder = model.encoder_
-            prefix = Prefix(encoder.load(), encoder.layers, model.boundary_)
-        pooling = model.pooling_ if model.after_pooling else None
-        whole = cls(model.network_, prefix, pooling).cpu().eval()
-        for module in whole.modules():
-            # Written out, attention is what runtimes know how to fuse.
-            choose = getattr(module, "set_attn_implementation", None)
-            if choose is not None:
-                choose("eager")
-        return whole
-
-    def forward(self, ids: Tensor, mask: Tensor, windows: Tensor) -> Tensor:
-        """Class scores [note, class].
-
-        Parameters
-        ----------
-        ids, mask : Tensor of int64, shape [sequence, token]
-        windows : Tensor of float32, shape [note, sequence]
-            Share of each sequence in a note: the rows sum to 1.
-        """
-        real = mask.bool()
-        states = ids if self.prefix is None else self.prefix.states(ids, mask)
-        if self.pooling is None:
-            note = torch.arange(ids.shape[0], device=ids.device)
-            pooled, _ = self.network.pooled(Batch(states, real, note, ids.shape[0]))
-            return self.network.head(windows @ pooled)
-        vectors = windows @ pool(states, real, self.pooling)
-        return self.network(one_token_each(vectors))[0]
-
-
-def write_onnx(network: WholeNetwork, path: Path) -> None:
+def write_onnx(network: TokenNetwork, path: Path) -> None:
     """Write a network as ONNX, for any number of notes, sequences and tokens.
 
     Raises

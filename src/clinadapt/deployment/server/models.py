@@ -1,6 +1,5 @@
 """The models of a server: what is said of them, and what they say of notes."""
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,9 @@ import numpy as np
 
 from clinadapt.core.errors import InputError
 from clinadapt.deployment.server import schemas
-from clinadapt.explain.explain import WAYS, explain
+from clinadapt.explain.explain import can_explain, explain
 from clinadapt.models.bundle.record import fingerprint, read_record
 from clinadapt.models.shared_encoder import Together
-from clinadapt.models.stacked import network_of
-from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 # What a pass is of: names of tasks, and whether words are explained.
 Asked = tuple[tuple[str, ...], bool]
@@ -54,7 +51,7 @@ class Models:
             kind=classifier.task_,
             classes=[str(label) for label in classifier.classes_],
             threshold=None if math.isnan(threshold) else threshold,
-            explains=_explains(classifier.model_),
+            explains=can_explain(classifier.model_),
             calibration_error=provenance.get("metrics", {}).get("ece", {}).get("value"),
             synthetic=bool(provenance.get("data", {}).get("synthetic")),
         )
@@ -90,12 +87,6 @@ class Models:
                     )
                 )
         return [schemas.NoteAnswers(answers=note) for note in answers]
-
-
-def _explains(model: Any) -> bool:
-    if type(network_of(model)) not in WAYS:  # an exported one is in none
-        return False
-    return isinstance(model, TfidfLogistic) or importlib.util.find_spec("captum") is not None
 
 
 def _explanation(found: Any) -> schemas.Explanation:

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from clinadapt.data.labels import Task
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models.bundle.reference import Reference
+from clinadapt.models.contract import Model
 
 
 class FittedClassifier(Protocol):
     """A fitted `clinadapt.NoteClassifier`, which stands above this package and imports it."""
 
-    model_: Any
+    model_: Model
     classes_: NDArray[Any]
     task_: Task
     metric_: str

@@ -7,16 +7,12 @@ those that many training notes share; all others are counted together.
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from clinadapt.models.from_scratch import ScratchModel
-from clinadapt.models.onnx_model import ExportedModel, tokenizer_of
-from clinadapt.models.pretrained import PretrainedModel
-from clinadapt.models.stacked import StackedModel
+from clinadapt.models.contract import Model
 
 WORD = re.compile(r"\b[^\W\d_]{2,}\b")
 MOST_WORDS, LONGEST_WORD = 300, 60
@@ -50,7 +46,7 @@ def count_words(texts: Sequence[str], kept: Sequence[str]) -> Floats:
     return table
 
 
-def readings(model: Any, texts: Sequence[str]) -> dict[str, Floats]:
+def readings(model: Model, texts: Sequence[str]) -> dict[str, Floats]:
     """Numbers of each note [note], by name: length, and how its words fit the model's vocabulary.
 
     Parameters
@@ -60,19 +56,15 @@ def readings(model: Any, texts: Sequence[str]) -> dict[str, Floats]:
     """
     length = np.array([len(text.split()) for text in texts], dtype=np.float64)
     found = {"length": length}
-    for part in _parts(model):
+    for part in model.fitted_parts():
         found |= dict(_fit(part, texts, length))
     return found
 
 
-def _parts(model: Any) -> tuple[Any, ...]:
-    return (model.sparse_, model.encoder_) if isinstance(model, StackedModel) else (model,)
-
-
-def _fit(part: Any, texts: Sequence[str], length: Floats) -> Iterator[tuple[str, Floats]]:
+def _fit(part: Model, texts: Sequence[str], length: Floats) -> Iterator[tuple[str, Floats]]:
     """How words fit what a part of a model knows."""
-    if isinstance(part, PretrainedModel | ScratchModel | ExportedModel):
-        tokenizer = tokenizer_of(part)
+    tokenizer, tfidf = part.tokenizer, part.tfidf
+    if tokenizer is not None:
         encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         pieces = np.array([max(1, len(one.ids)) for one in encoded], dtype=np.float64)
         yield "tokens_per_word", pieces / np.maximum(1.0, length)
@@ -81,9 +73,10 @@ def _fit(part: Any, texts: Sequence[str], length: Floats) -> Iterator[tuple[str,
             missed = np.array([one.ids.count(unknown) for one in encoded], dtype=np.float64)
             yield "unknown_tokens", missed / pieces
         return
-    if getattr(part, "refit", False):
-        return  # on the notes of the reference, too: it knows all their words
-    vectorizer = part.features_.blocks["words"]
+    # One that was fitted on the notes of the reference, too, knows all their words.
+    if tfidf is None or part.refit:
+        return
+    vectorizer = tfidf.blocks["words"]
     prepare, cut = vectorizer.build_preprocessor(), vectorizer.build_tokenizer()
     known = vectorizer.vocabulary_
     shares = []

@@ -20,6 +20,7 @@ from clinadapt.evaluation import metrics
 from clinadapt.evaluation.binned_counts import Counts, count, count_values, edges_of
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models.bundle.note_statistics import count_words, general_words, readings
+from clinadapt.models.contract import Model
 
 MOST_BYTES = 2**22
 # Notes that are looked at: more would tell no more, and take time in every fit.
@@ -118,7 +119,7 @@ class Reference(BaseModel):
 
 
 def make_reference(
-    model: Any,
+    model: Model,
     probabilities: NDArray[np.float64],
     metric: str,
     threshold: Threshold,

@@ -19,7 +19,6 @@ from clinadapt.models.bundle.fitted import FittedClassifier
 from clinadapt.models.bundle.integrity import CARD, REFERENCE
 from clinadapt.models.bundle.model_card import model_card
 from clinadapt.models.bundle.record import FORMAT, MODEL_FOLDER
-from clinadapt.models.onnx_model import ExportedModel
 
 
 def save_bundle(
@@ -46,15 +45,15 @@ def save_bundle(
     model = classifier.model_
     model.save(partial / MODEL_FOLDER)
     value = classifier.threshold_.value
-    described = model.original if isinstance(model, ExportedModel) else model
+    described = model.configured
     settings = registry.settings_of(described)
-    for name in ("encoder", "vectors"):  # a name or a path of the machine that made it
+    for name in described.path_settings:  # a name or a path of the machine that made it
         if settings.get(name) is not None:
             settings[name] = Path(os.path.abspath(settings[name])).name
     record = {
         "format": FORMAT,
         "clinadapt": importlib.metadata.version("clinadapt"),
-        "family": registry.family_of(described),
+        "family": registry.name_of(described),
         "settings": settings,
         "task": classifier.task_,
         "classes": classifier.classes_.tolist(),
@@ -66,7 +65,7 @@ def save_bundle(
         },
         "provenance": provenance or {},
     }
-    if hasattr(model, "guarantee_"):
+    if model.guarantee_ is not None:
         record["privacy"] = asdict(model.guarantee_)
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
     # Counts of the training notes are no part of what a private fit may give away.

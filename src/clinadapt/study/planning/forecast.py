@@ -6,27 +6,26 @@ for the longest batch. Early stopping cannot be foreseen: seconds are those of a
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
-from tokenizers import Tokenizer
 
 from clinadapt.core.device import Precision, compute_dtype, pick_device
 from clinadapt.core.errors import ClinadaptError, LimitError
 from clinadapt.features.state_cache import HELD_BYTES
 from clinadapt.models import registry
-from clinadapt.models.from_scratch import ScratchModel
+from clinadapt.models.contract import Model
 from clinadapt.models.load import load
-from clinadapt.models.pretrained import FROZEN_EPOCHS, TUNED_EPOCHS, PretrainedModel
-from clinadapt.models.stacked import StackedModel
 from clinadapt.neural.training.loop import epoch_batches
 from clinadapt.neural.training.memory_budget import Economy, Footprint
 from clinadapt.study import result_files
 from clinadapt.study.design import Cell, Row
-from clinadapt.study.planning.trial_runs import EPOCH_SETTINGS, Prober, Reading, Run
+from clinadapt.study.planning.trial_runs import Prober, Reading, Run
 
 STATE_BYTES = 2  # of a number in a cached state
 WEIGHT_BYTES = 4
@@ -150,10 +149,11 @@ def forecast(prober: Prober, cell: Cell) -> Forecast:
     """Run a cell on some notes and extrapolate; a row that cannot run says why."""
     try:
         model = cell.build()
-        if isinstance(model, StackedModel):
-            parts = [_part(cell, part) for part in model.parts()]
-            return together(*(_forecast(prober, part) for part in parts)).named(cell.row.label)
-        return _forecast(prober, cell)
+        parts = model.parts()
+        if len(parts) == 1:
+            return _forecast(prober, cell)
+        forecasts = (_forecast(prober, _part(cell, part)) for part in parts)
+        return reduce(together, forecasts).named(cell.row.label)
     except ClinadaptError as error:
         fits = not isinstance(error, LimitError)
         return Forecast(cell.row.label, reason=str(error), fits=fits)
@@ -164,7 +164,7 @@ def forecast(prober: Prober, cell: Cell) -> Forecast:
 def _part(cell: Cell, model: Any) -> Cell:
     """A part of a cell's model as a cell of its own."""
     return Cell(
-        Row(registry.family_of(model), registry.settings_of(model), cell.row.label), cell.seed
+        Row(registry.name_of(model), registry.settings_of(model), cell.row.label), cell.seed
     )
 
 
@@ -190,14 +190,12 @@ def together(sparse: Forecast, encoder: Forecast) -> Forecast:
 def _forecast(prober: Prober, cell: Cell) -> Forecast:
     unfitted = cell.build()
     reading = None
-    if isinstance(unfitted, PretrainedModel):
+    if unfitted.reads_encoder():
         reading = prober.reading(cell, unfitted)
     runs = prober.runs(cell, reading.train if reading else None)
     model = load(prober.folder / "cell" / result_files.BUNDLE).model_
     last, notes = runs[-1], prober.notes
-    footprint = None
-    if isinstance(model, PretrainedModel):
-        footprint = model.footprint(pick_device(model.device))
+    footprint = model.footprint(pick_device(getattr(model, "device", "cpu")))
     work = _Work(prober, cell, model, last)
     tokens = prober.tokens(work.tokenizer, model) if work.tokenizer else 0
     states = _states(reading, tokens)
@@ -254,12 +252,12 @@ def first_time_seconds(runs: Sequence[Run]) -> float:
     return max(0.0, first.seconds - usual)
 
 
-def _epochs(cell: Cell, model: Any) -> list[int]:
-    """Epochs of each training of a fit."""
-    settings = cell.resolved
-    named = [settings[name] for name in EPOCH_SETTINGS if name in settings]
-    usual = TUNED_EPOCHS if getattr(model, "suffix_", False) else FROZEN_EPOCHS
-    return [usual if epochs is None else int(epochs) for epochs in named]
+def _epochs(cell: Cell, model: Model) -> list[int]:
+    """Epochs of each training of a fit, of a model that was fitted with fewer."""
+    asked = copy(model)
+    for name in model.epoch_settings:
+        setattr(asked, name, cell.resolved[name])
+    return asked.planned_epochs()
 
 
 def _in_bf16(model: Any) -> bool:
@@ -314,10 +312,10 @@ class _Work:
         self.run = run
         self.batch = int(cell.resolved.get("batch_size", 1))
         self.seed = cell.seed
-        self.tokenizer = _tokenizer_of(model)
+        self.tokenizer = model.tokenizer
         seen = np.ones(run.train, dtype=np.int64)
         every = np.ones(prober.train, dtype=np.int64)
-        if self.tokenizer is not None and not _is_one_vector(model):
+        if self.tokenizer is not None and model.trains_on_tokens:
             seen = prober.lengths_of(self.tokenizer, run.rows, model)
             every = prober.lengths(self.tokenizer, model)["train"]
         self.seen = seen
@@ -344,16 +342,3 @@ class _Work:
         # Seconds are so many a step and so many a token, neither below zero.
         (a_step, a_token), _ = nnls(np.column_stack([np.ones(len(padded)), padded]), seconds)
         return float(a_step * self.steps + a_token * self.tokens)
-
-
-def _tokenizer_of(model: Any) -> Tokenizer | None:
-    if isinstance(model, PretrainedModel):
-        return model.encoder_.tokenizer
-    return model.tokenizer_ if isinstance(model, ScratchModel) else None
-
-
-def _is_one_vector(model: Any) -> bool:
-    """Whether training reads one vector a note, made of its states beforehand."""
-    if not isinstance(model, PretrainedModel) or model.suffix_:
-        return False
-    return model.structure == "none" or model.placement == "pooled"

@@ -33,8 +33,6 @@ AIM_SECONDS = 5.0
 MOST_GROWTH = 8
 EPOCHS = 2
 LENGTHS_OF = 8_192
-# Settings that count epochs, in the order in which a fit goes through them.
-EPOCH_SETTINGS = ("pretrain_epochs", "epochs")
 Rows = dict[str, NDArray[np.int64]]
 
 
@@ -324,7 +322,7 @@ def _mixed(rows: NDArray[np.int64], matrix: NDArray[np.bool_]) -> NDArray[np.int
 
 def _shortened(cell: Cell) -> Cell:
     """The cell with few epochs."""
-    few = {name: EPOCHS for name in EPOCH_SETTINGS if name in cell.resolved}
+    few = dict.fromkeys(cell.build().epoch_settings, EPOCHS)
     return Cell(replace(cell.row, settings={**cell.row.settings, **few}), cell.seed)
 
 

@@ -1,0 +1,219 @@
+"""The network of a model with an encoder: what is frozen, adapted and tuned, put together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from clinadapt.core.device import pick_device
+from clinadapt.core.errors import InputError
+from clinadapt.core.rng import local_randomness
+from clinadapt.features.encoders.layer_split import Suffix
+from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.models import neural_base
+from clinadapt.neural.adapters import lora
+from clinadapt.neural.adapters import registry as adapters
+from clinadapt.neural.adapters.identity import Identity
+from clinadapt.neural.dropout import replace_dropout
+from clinadapt.neural.note_network import NoteNetwork, StatesAsTheyAre
+from clinadapt.neural.pooling_head import Head, Pooling
+
+INSERTED = (".structure.", "lora_", "ia3_")  # in the names of weights that an encoder did not have
+
+
+class Settings(Protocol):
+    """Settings of a model with an encoder that decide how its network looks."""
+
+    encoder: str
+    structure: str
+    structure_options: dict[str, Any] | None
+    match_parameters: int | None
+    placement: Any
+    adapted_layers: Any
+    tuned_layers: Any
+    pooling: Any
+    max_tokens: int
+    inner: int
+    dropout: float
+    device: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers of an encoder: how many there are, and how many at the top change.
+
+    Attributes
+    ----------
+    total, tuned, adapted : int
+    """
+
+    total: int
+    tuned: int
+    adapted: int
+
+    @classmethod
+    def of(cls, settings: Settings, encoder: PretrainedEncoder) -> "Layers":
+        """Layers of an encoder under some settings.
+
+        Raises
+        ------
+        InputError
+            The encoder has fewer layers, or reads fewer tokens.
+        """
+        if settings.max_tokens > encoder.max_tokens:
+            raise InputError(
+                f"max_tokens={settings.max_tokens}, but {settings.encoder} reads at most "
+                f"{encoder.max_tokens} tokens; use cut='windows' for longer notes"
+            )
+
+        def number(name: str) -> int:
+            value = getattr(settings, name)
+            if value == "all":
+                return encoder.layers
+            if int(value) > encoder.layers:
+                raise InputError(
+                    f"{name}={value}, but {settings.encoder} has {encoder.layers} layers"
+                )
+            return int(value)
+
+        tuned = number("tuned_layers")
+        in_layers = settings.placement == "layers" and settings.structure != "none"
+        return cls(encoder.layers, tuned, number("adapted_layers") if in_layers else 0)
+
+    @property
+    def boundary(self) -> int:
+        """Layers below the lowest that changes; 0: nothing is worth caching, ids go in."""
+        return self.total - max(self.tuned, self.adapted)
+
+
+def make_adapter(settings: Settings, width: int) -> nn.Module:
+    """Return a new adapter for features of a width."""
+    options = dict(settings.structure_options or {})
+    if settings.match_parameters is not None:
+        options["inner"] = adapters.match_inner(
+            settings.structure, width, settings.match_parameters, **options
+        )
+    return adapters.STRUCTURES[settings.structure](width, **options)
+
+
+def inserted_modules(settings: Settings, layers: Layers, width: int, classes: int) -> nn.ModuleList:
+    """Return head and adapters alone, but for low-rank weights, whose rank is bounded."""
+    number = layers.adapted if settings.placement == "layers" else 1
+    if settings.structure in lora.LOW_RANK:
+        number = 0
+    head = Head(width, classes, settings.inner, settings.dropout)
+    return nn.ModuleList([head, *(make_adapter(settings, width) for _ in range(number))])
+
+
+def assemble(
+    settings: Settings,
+    layers: Layers,
+    encoder: PretrainedEncoder,
+    model: Any,
+    classes: int,
+    pooling: Pooling,
+) -> tuple[NoteNetwork, Suffix | None]:
+    """Put a network together around a whole encoder model.
+
+    Parameters
+    ----------
+    settings : Settings
+    layers : Layers
+    encoder : PretrainedEncoder
+    model : nn.Module, optional
+        The encoder, loaded; None if all of it is frozen.
+    classes : int
+    pooling : {"mean", "first", "last", "max"}
+
+    Returns
+    -------
+    network : NoteNetwork
+    suffix : Suffix, optional
+        The layers that run in training.
+    """
+    width = encoder.width
+    suffix: Suffix | None = None
+    with local_randomness(settings.seed, stream=2**32):
+        running: nn.Module = StatesAsTheyAre()
+        final: nn.Module = Identity(width)
+        if model is not None:
+            model.requires_grad_(False)
+            if pick_device(settings.device).type == "cpu":
+                # The fused kernel's backward pass takes twice as long as all the rest there.
+                model.set_attn_implementation("eager")
+            suffix = Suffix(model, layers.total, layers.boundary)
+            _adapt(settings, layers, suffix, width)
+            running = suffix
+            replace_dropout(running)
+        if settings.placement != "layers":
+            final = make_adapter(settings, width)
+        head = Head(width, classes, settings.inner, settings.dropout)
+    return NoteNetwork(running, final, head, pooling), suffix
+
+
+def _adapt(settings: Settings, layers: Layers, suffix: Suffix, width: int) -> None:
+    """Put adapters into the layers that run, and say which of their weights train."""
+    if settings.structure in lora.LOW_RANK:
+        top = nn.ModuleList(list(suffix.stack)[len(suffix.stack) - layers.adapted :])
+        suffix.tune(layers.tuned)
+        tuned = neural_base.trainable(suffix)
+        lora.insert(settings.structure, suffix.model, top, settings.structure_options or {})
+        for weight in tuned.values():  # the library froze them
+            weight.requires_grad_(True)
+        return
+    if layers.adapted:
+        suffix.adapt([make_adapter(settings, width) for _ in range(layers.adapted)])
+    suffix.tune(layers.tuned)
+
+
+def is_pretrained_weight(name: str) -> bool:
+    """Whether a weight of the network, by name, came with the encoder."""
+    return name.startswith("encoder.") and not any(mark in name for mark in INSERTED)
+
+
+def count_total(network: NoteNetwork, encoder: PretrainedEncoder, whole: bool) -> int:
+    """Weights of encoder, adapters and head.
+
+    Parameters
+    ----------
+    network : NoteNetwork
+    encoder : PretrainedEncoder
+    whole : bool
+        Whether all of the encoder is in the network.
+    """
+    if whole:
+        return adapters.count_parameters(network)
+    with torch.device("meta"):
+        beneath = adapters.count_parameters(encoder.empty())
+    new = [w for name, w in network.named_parameters() if not is_pretrained_weight(name)]
+    return beneath + sum(weight.numel() for weight in new)
+
+
+def option_problems(settings: Settings) -> list[str]:
+    """Problems of an adapter, its options and its place; empty if there are none."""
+    options: Mapping[str, Any] = settings.structure_options or {}
+    if settings.structure in lora.LOW_RANK:
+        problems = lora.option_problems(settings.structure, dict(options))
+        if settings.placement != "layers":
+            problems.append(f"{settings.structure} lives inside layers: say placement = 'layers'")
+        if settings.match_parameters is not None:
+            problems.append(
+                f"{settings.structure} has no inner width to match: set its rank instead"
+            )
+        return problems
+    if settings.structure not in adapters.STRUCTURES:
+        known = ", ".join([*adapters.STRUCTURES, *lora.LOW_RANK])
+        return [f"unknown structure {settings.structure!r}; known: {known}"]
+    problems = adapters.option_problems(settings.structure, options)
+    if settings.structure == "tiny_attention" and settings.placement == "pooled":
+        problems.append("tiny_attention on one pooled state has nothing to attend to")
+    if settings.placement == "pooled" and settings.tuned_layers != 0:
+        problems.append("placement 'pooled' is for frozen encoders: tuned_layers must be 0")
+    if settings.match_parameters is not None and settings.structure == "none":
+        problems.append("structure 'none' has no weights to match")
+    if settings.match_parameters is not None and "inner" in options:
+        problems.append("give either match_parameters or inner, not both")
+    return problems

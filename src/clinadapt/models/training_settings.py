@@ -1,0 +1,77 @@
+"""Settings that every model trained by gradient descent shares."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Gt
+
+from clinadapt.features.tokenization import Cut
+from clinadapt.models.contract import Model
+from clinadapt.neural.training.loop import Recipe
+from clinadapt.neural.training.losses import ClassWeight
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class TrainingSettings(Model):
+    """A model trained by gradient descent.
+
+    Parameters
+    ----------
+    batch_size : int
+        Notes of a step.
+    learning_rate : float
+    device : str
+        "auto" is CUDA where there is one, else the CPU.
+    seed : int
+    """
+
+    epoch_settings: ClassVar[tuple[str, ...]] = ("epochs",)
+
+    batch_size: Annotated[int, Ge(1)] = 64
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    device: str = "auto"
+    seed: int = 0
+
+    def recipe(self, **further: Any) -> Recipe:
+        """Return how the training loop is to run, with `further` settings of `Recipe`."""
+        return Recipe(
+            epochs=self.planned_epochs()[-1],
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            **{"seed": self.seed, **further},
+        )
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class StoppedEarly(TrainingSettings):
+    """A model whose training stops early, by its score on validation notes.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a better score after which training stops.
+    class_weight : {"balanced", "none"}
+    """
+
+    patience: Annotated[int, Ge(1)] = 3
+    class_weight: ClassWeight = "balanced"
+
+    def recipe(self, **further: Any) -> Recipe:
+        """Return how the training loop is to run, with `further` settings of `Recipe`."""
+        return super().recipe(**{"patience": self.patience, **further})
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ReadsTokens(Model):
+    """A model that reads the tokens of a note.
+
+    Parameters
+    ----------
+    max_tokens : int
+        Tokens that are read of a note, or of each of its windows.
+    cut : {"head", "tail", "head+tail", "windows"}
+        What is kept of longer notes.
+    """
+
+    max_tokens: Annotated[int, Ge(4)] = 256
+    cut: Cut = "head"
