@@ -19,6 +19,7 @@ from clinadapt.models.bundle.integrity import seal
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.private import PrivateModel
 from clinadapt.models.registry import BUILT_IN, build, name_of
+from clinadapt.models.sklearn_pipeline import SklearnModel
 from clinadapt.models.stacked import StackedModel
 from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 from clinadapt.models.tfidf_mlp import TfidfMLP
@@ -60,6 +61,7 @@ def bundles(encoder, tmp_path_factory):
         "lora": lora,
         "stacked": StackedModel(encoder, max_tokens=12, encoder_options={"epochs": 1}),
         "private": PrivateModel(encoder, max_tokens=12, epochs=1, delta=1e-3),
+        "sklearn": SklearnModel("pipelines:words"),
     }
     assert {name_of(model or TfidfLogistic()) for model in models.values()} == set(BUILT_IN)
     fitted = {name: NoteClassifier(model).fit(TEXTS, Y) for name, model in models.items()}

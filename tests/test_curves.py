@@ -13,6 +13,7 @@ from clinadapt.data.notes import read_notes
 from clinadapt.data.split import make_split, thinned
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.evaluation.learning_curves import Curves, Grower, Size
+from clinadapt.models import registry
 
 NOTES = (50, 100, 200, 400, 800, 1600)
 TEST_NOTES, DRAWS = 3_000, 3
@@ -28,7 +29,7 @@ def grower(name, law, generator, positive, family="tfidf-logistic", sizes=NOTES,
             np.where(generator.random(len(positive)) < one, positive, ~positive) for one in accuracy
         ]
         found.append(Size(notes, [predictions(one) for one in said], price, price * 1e9))
-    return Grower(name, name.upper(), family, found)
+    return Grower(name, name.upper(), family, registry.models()[family].cls.kind, found)
 
 
 def curves(**laws):

@@ -8,6 +8,7 @@ from simulated import draw, f1, labels_of, predictions
 
 from clinadapt.data.labels import from_sets, from_single
 from clinadapt.evaluation.recommendation import CONSTANT, Entrant, Evidence, constant_answer
+from clinadapt.models import registry
 
 PLAIN = {"encoder": "e", "structure": "none", "tuned_layers": 0, "epochs": None}
 ROWS = {
@@ -29,6 +30,8 @@ def evidence(accuracies, patients=150, seed=0, validation=None, margin=0.01, unc
             row_id=name,
             label=name.upper(),
             family=ROWS[name][0],
+            kind=registry.models()[ROWS[name][0]].cls.kind,
+            is_baseline=registry.models()[ROWS[name][0]].cls.is_baseline,
             settings=ROWS[name][1],
             validation=(validation or accuracies)[name],
             seconds=float(number),

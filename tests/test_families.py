@@ -33,6 +33,7 @@ QUICK = {
     "pretrained": {"epochs": 1, "max_tokens": 16},
     "stacked": {"max_tokens": 16, "encoder_options": {"epochs": 1}},
     "private": {"epochs": 1, "max_tokens": 16},
+    "sklearn": {"estimator": "pipelines:words"},
 }
 PLACES = {
     "frozen": {},

@@ -31,6 +31,7 @@ SETTINGS = {
     "pretrained": {"epochs": 1, "max_tokens": 48, "tuned_layers": 1},
     "stacked": {"max_tokens": 48, "encoder_options": {"epochs": 1}},
     "private": {"epochs": 1, "max_tokens": 48, "delta": 1e-3},
+    "sklearn": {"estimator": "pipelines:words"},
 }
 
 

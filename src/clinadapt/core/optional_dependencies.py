@@ -5,7 +5,12 @@ from typing import Any
 
 from clinadapt.core.errors import MissingExtraError
 
-EXTRAS = {"openvino": "openvino"}
+# By the library: the extra that brings it, and what needs it. All others are for ONNX.
+EXTRAS = {
+    "openvino": ("openvino", "an exported network"),
+    "skops": ("sklearn", "a bundle of a scikit-learn pipeline"),
+}
+ONNX = ("onnx", "an exported network")
 
 
 def need(name: str) -> Any:
@@ -20,8 +25,7 @@ def need(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         library = name.partition(".")[0]
-        extra = EXTRAS.get(library, "onnx")
+        extra, purpose = EXTRAS.get(library, ONNX)
         raise MissingExtraError(
-            f"an exported network needs {library}, which is not installed: "
-            f"pip install 'clinadapt[{extra}]'"
+            f"{purpose} needs {library}, which is not installed: pip install 'clinadapt[{extra}]'"
         ) from None

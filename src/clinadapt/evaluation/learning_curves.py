@@ -26,15 +26,8 @@ FITS = 200
 LEAST_SIZES = 4  # to fit three numbers and see whether they fit
 GRID = 40
 AHEAD = 4.0  # times the largest size: as far as the curve is drawn
-# Families of one kind: a pretrained encoder, a model from scratch, word counts, both together, and
-# an encoder with private training.
-KINDS = (
-    ("pretrained",),
-    ("transformer", "moe"),
-    ("tfidf-logistic", "tfidf-mlp", "tfidf-autoencoder"),
-    ("stacked",),
-    ("private",),
-)
+# The order in which the best of each kind of model are told; see `clinadapt.models.contract`.
+KINDS = ("encoder", "from scratch", "word counts", "stacked", "private", "other")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +59,15 @@ class Grower:
     Attributes
     ----------
     row_id, label, family : str
+    kind : str
+        Models of one kind stand together.
     sizes : sequence of Size
     """
 
     row_id: str
     label: str
     family: str
+    kind: str
     sizes: Sequence[Size]
 
 
@@ -255,8 +251,8 @@ class Curves:
         """What the curves say: which kind of model for how many notes, and what more would do."""
         leaders = [
             max(found, key=self._last)
-            for families in KINDS
-            if (found := [g for g in self.growers if g.family in families and g.sizes])
+            for kind in KINDS
+            if (found := [g for g in self.growers if g.kind == kind and g.sizes])
         ]
         told = [self._against(one, other) for one, other in combinations(leaders, 2)]
         if leaders:

@@ -46,6 +46,10 @@ class Entrant:
     Attributes
     ----------
     row_id, label, family : str
+    kind : str
+        See `clinadapt.models.contract`.
+    is_baseline : bool
+        Whether every other row is compared with the best of its like.
     settings : mapping
         Resolved, without the seed.
     validation : float
@@ -61,6 +65,8 @@ class Entrant:
     row_id: str
     label: str
     family: str
+    kind: str
+    is_baseline: bool
     settings: Mapping[str, Any]
     validation: float
     seconds: float
@@ -134,16 +140,16 @@ class Evidence:
             ask(self.leader, entrant, "best")
         for entrant in self.entrants:
             settings = entrant.settings
-            if entrant.family == "pretrained":
+            if entrant.kind == "encoder":
                 if settings["structure"] != "none":
                     for plain in self._alike(entrant, OF_STRUCTURE, structure="none"):
                         ask(entrant, plain, "structure")
                 if settings["tuned_layers"] != 0:
                     for frozen in self._alike(entrant, OF_TUNING, tuned_layers=0):
                         ask(entrant, frozen, "tuning")
-        linear = [entrant for entrant in self.entrants if entrant.family == "tfidf-logistic"]
-        if linear:
-            reference = max(linear, key=lambda entrant: entrant.validation)
+        baselines = [entrant for entrant in self.entrants if entrant.is_baseline]
+        if baselines:
+            reference = max(baselines, key=lambda entrant: entrant.validation)
             for entrant in self.entrants:
                 ask(entrant, reference, "tfidf")
         return found

@@ -37,6 +37,8 @@ class Model(BaseEstimator):  # type: ignore[misc]
         What the leaderboard calls it; empty for the name that it is registered under.
     kind : str
         Models of one kind stand together in learning curves.
+    is_baseline : bool
+        Whether every other configuration is compared with it.
     explained_by : str, optional
         Name of the method in `clinadapt.explain` that attributes its decisions to words; None if
         none can.
@@ -60,6 +62,7 @@ class Model(BaseEstimator):  # type: ignore[misc]
 
     display_name: ClassVar[str] = ""
     kind: ClassVar[Kind] = "other"
+    is_baseline: ClassVar[bool] = False
     explained_by: ClassVar[str | None] = "occlusion"
     path_settings: ClassVar[tuple[str, ...]] = ()
     epoch_settings: ClassVar[tuple[str, ...]] = ()

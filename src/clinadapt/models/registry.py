@@ -12,6 +12,7 @@ from clinadapt.models.contract import Model
 from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.models.private import PrivateModel
+from clinadapt.models.sklearn_pipeline import SklearnModel
 from clinadapt.models.stacked import StackedModel
 from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 from clinadapt.models.tfidf_logistic import TfidfLogistic
@@ -41,6 +42,7 @@ BUILT_IN: dict[str, Entry] = {
     "pretrained": Entry(PretrainedModel),
     "stacked": Entry(StackedModel),
     "private": Entry(PrivateModel),
+    "sklearn": Entry(SklearnModel),
 }
 
 

@@ -45,6 +45,7 @@ class TfidfLogistic(Model):
 
     display_name = "TF-IDF + logistic regression"
     kind = "word counts"
+    is_baseline = True
     explained_by = "tfidf-linear"
 
     words: Annotated[int, Ge(1)] = 2

@@ -18,6 +18,7 @@ from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.features.tokenization import Cut
 from clinadapt.models import registry
+from clinadapt.models.contract import Model
 from clinadapt.pretraining.subword_vectors import Vectors
 
 BUILT_IN = Path(__file__).parent / "designs"
@@ -88,6 +89,11 @@ class Row:
     family: str
     settings: Mapping[str, Any]
     label: str
+
+    @property
+    def cls(self) -> type[Model]:
+        """Class of the model."""
+        return registry.models()[self.family].cls
 
     @property
     def model(self) -> dict[str, Any]:

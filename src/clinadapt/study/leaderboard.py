@@ -17,7 +17,7 @@ from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.evaluation.recommendation import Entrant, Evidence
 from clinadapt.study import result_files
 from clinadapt.study.cell_store import CellFolders
-from clinadapt.study.design import Cell
+from clinadapt.study.design import Cell, Row
 
 SPENT = ("encoded_sequences", "reused_sequences", "encode_seconds")
 
@@ -68,6 +68,8 @@ class Board:
                     row_id=row_id,
                     label=cells[0].row.label,
                     family=cells[0].row.family,
+                    kind=cells[0].row.cls.kind,
+                    is_baseline=cells[0].row.cls.is_baseline,
                     settings={k: v for k, v in cells[0].resolved.items() if k != "seed"},
                     validation=standing.validation[row_id],
                     seconds=float(np.mean([_seconds(result) for result in done])),
@@ -235,9 +237,13 @@ def learning_curves(sizes: Sequence[Sequence[Board]]) -> Curves:
                 )
             )
         if found:
-            growers.append(Grower(row_id, cells[0].row.label, cells[0].row.family, found))
+            growers.append(_grower(row_id, cells[0].row, found))
     test = whole.test
     return Curves(growers, test.labels, test.clusters, whole.folders.metric)
+
+
+def _grower(row_id: str, row: Row, sizes: Sequence[Size]) -> Grower:
+    return Grower(row_id, row.label, row.family, row.cls.kind, sizes)
 
 
 def _seconds(result: dict[str, Any]) -> float:

@@ -27,12 +27,14 @@ from clinadapt.evaluation import metrics
 from clinadapt.features.encoders import config_checks
 from clinadapt.models.onnx_runtime import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 from clinadapt.models.private import GUARANTEE_BYTES, GUARANTEE_FILE
+from clinadapt.models.sklearn_pipeline import PIPELINE_BYTES, PIPELINE_FILE
 
 RECORD = "bundle.json"
 CARD = "README.md"
 REFERENCE = "reference.json"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
+MODEL_FILE = "model.json"  # for models of other packages
 # The largest file of each name. A vocabulary of word pairs of a million notes takes 200 MB.
 MOST_BYTES = {
     RECORD: 2**24,
@@ -42,6 +44,8 @@ MOST_BYTES = {
     "tokenizer.json": 2**28,
     "terms.json": 2**29,
     GUARANTEE_FILE: GUARANTEE_BYTES,
+    PIPELINE_FILE: PIPELINE_BYTES,
+    MODEL_FILE: 2**24,
     CARD: 2**22,
     ABOUT_FILE: ABOUT_BYTES,
     NETWORK_FILE: 2**31,
