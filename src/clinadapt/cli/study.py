@@ -167,22 +167,15 @@ def plan(
     cache: CacheOption = None,
     memory: MemoryOption = None,
     hours: HoursOption = None,
-    machine: Annotated[
-        list[str] | None,
-        typer.Option(help="Estimate for paper-card, laptop or a100-80gb too; repeatable."),
-    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every cell of the plan.")] = None,
     offline: OfflineOption = False,
 ) -> None:
     """Say what each cell of a study will cost, and what will not fit, before it is run."""
-    from clinadapt.study.planning.target_machines import find_machine
-
-    elsewhere = [find_machine(name) for name in machine or ()]
     table = read(notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad)
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.cli.display import StudyDisplay, print_notes, print_plan
-        from clinadapt.study.planning.plan import make_plan, read_plan, write_schedules
+        from clinadapt.study.planning.plan import make_plan, read_plan, write_schedule
 
         overrides = given(max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric)
         asked = open_study(table, study, out, encoder, overrides, cache, memory, hours)
@@ -192,8 +185,6 @@ def plan(
             with StudyDisplay(len(asked.folders.rows)) as display:
                 found = make_plan(asked, display.progress)
             found.save(asked.out)
-        plans = [found, *(found.on(place, asked.memory) for place in elsewhere)]
-        for shown in plans:
-            print_plan(shown, asked)
+        print_plan(found, asked)
         if json is not None:
-            write_schedules(asked, plans, json)
+            write_schedule(asked, found, json)
