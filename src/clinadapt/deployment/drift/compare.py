@@ -320,9 +320,9 @@ def _performance(name: str, before: Measured, now: Measured) -> Performance:
 
 def _finding(one: _Quantity, found: Comparison, p: float) -> Finding:
     moderate, large, size = MODERATE, LARGE, found.psi
-    if one.kind == "classes":
-        moderate, large, size = SHARE_MODERATE, SHARE_LARGE, found.distance
     before, now = one.means or (None, None)
+    if one.kind == "classes" and before is not None and now is not None:
+        moderate, large, size = SHARE_MODERATE, SHARE_LARGE, abs(now - before)
     return Finding(
         name=one.name,
         kind=one.kind,
