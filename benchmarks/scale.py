@@ -141,9 +141,10 @@ def stage_fit(folder):
 
 
 def stage_predict(folder):
-    from clinadapt.deployment.scoring.job import predict_table
+    from clinadapt.deployment.scoring.job import Prediction
 
-    predict_table(folder / "bundle", folder / "notes.parquet", folder / "p.parquet", id="id")
+    notes = [str(folder / "notes.parquet")]
+    Prediction(folder / "bundle", notes, folder / "p.parquet", id="id").run()
 
 
 def measure(stage, folder, n):

@@ -166,6 +166,7 @@ def test_help_imports_nothing_heavy():
 def test_a_study_without_the_options_imports_neither_library(tmp_path):
     code = (
         "import sys; from clinadapt import Study; from clinadapt.cli import display, main\n"
+        "from clinadapt.study import mlflow_tracking\n"
         "from clinadapt.data.notes import read_notes\n"
         "from clinadapt.data.synthetic.generator import generate\n"
         "design = {'name': 'x', 'resamples': 100, 'rows': [{'family': 'tfidf-logistic'}]}\n"

@@ -164,7 +164,7 @@ def test_tokenizers_of_one_vocabulary_may_differ(tokenizer, corpus):
 def test_what_does_not_fit_a_teacher_is_refused(encoder_folders, corpus, tmp_path):
     bert, out = str(encoder_folders["bert"]), tmp_path / "x"
     with pytest.raises(InputError, match="leave one out") as caught:
-        make_encoder(corpus, out, objective="replaced", teacher=bert, add_words=5)
+        make_encoder(corpus, out, objective="masked", teacher=bert, add_words=5)
     assert any("give --from" in problem for problem in caught.value.problems)
     assert any("does not know added words" in problem for problem in caught.value.problems)
     with pytest.raises(InputError, match="reads at most 64 tokens at once, got --length 65"):

@@ -6,11 +6,13 @@ import re
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+from codecarbon.core import hardware_cache
+from codecarbon.core.cpu import TDP
+from codecarbon.core.util import count_physical_cpus
 from codecarbon.external.hardware import CPU
 from codecarbon.external.ram import RAM
 from codecarbon.input import DataSource
@@ -63,7 +65,7 @@ def test_energy_is_power_times_time(meter):
     cpu = found["cpu"]
     assert 0 < cpu["kwh"] < 1
     if cpu["mode"] == "cpu_load":  # from a tenth of the nominal power to all of it
-        most = cpu["nominal_watts"] * found["seconds"] / 3.6e6
+        most = TDP().tdp * count_physical_cpus() * found["seconds"] / 3.6e6
         assert 0.1 * 0.9 * most <= cpu["kwh"] <= 1.1 * most
     whole = sum(found[name]["kwh"] for name in ("cpu", "memory", "gpu") if name in found)
     assert found["kwh"] == pytest.approx(whole, rel=1e-9)
@@ -130,51 +132,77 @@ def test_a_missing_library_is_named(monkeypatch):
 # ---------------------------------------------------------------- what is measured, what is not
 
 
+HARDWARE = {"cpu_model": "a CPU", "gpu_count": 0}
+
+
 @pytest.fixture
-def rapl(tmp_path):
+def rapl(tmp_path, monkeypatch):
     """A processor with RAPL counters, as Linux shows them."""
     domain = tmp_path / "intel-rapl:0"
     domain.mkdir()
     for name, text in {"name": "package-0", "energy_uj": "5", "max_energy_range_uj": "99"}.items():
         (domain / name).write_text(text)
-    return CPU(str(tmp_path), "intel_rapl", "a CPU", 100, rapl_dir=str(tmp_path))
+    processor = CPU(str(tmp_path), "intel_rapl", "a CPU", 100, rapl_dir=str(tmp_path))
+    monkeypatch.setattr("codecarbon.core.resource_tracker.is_linux_os", lambda: True)
+    monkeypatch.setattr("codecarbon.core.cpu.is_rapl_available", lambda: True)
+    monkeypatch.setattr(CPU, "from_utils", lambda *args, **kwargs: processor)
+    hardware_cache.clear_cache()  # of this process
+    yield
+    hardware_cache.clear_cache()
 
 
-def cpu(mode, tmp_path):
-    return CPU(str(tmp_path), mode, "a CPU", 100)
+def test_counters_that_are_there_measure(rapl):
+    found = Meter("FRA").parts
+    assert found["cpu"]["measured"]
+    assert found["cpu"]["model"] == "a CPU"
+    assert "CPU measured by RAPL counters" in in_words(found)
+    assert kind({name: found[name] for name in ("cpu", "memory")}) == "part estimate"
 
 
-def card(**values):
-    devices = SimpleNamespace(devices=[SimpleNamespace(**values)] if values else [])
-    return type("GPU", (), {"devices": devices})()
+def test_without_a_meter_the_load_is_what_is_known(rapl, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr("codecarbon.core.cpu.is_rapl_available", lambda: False)
+    hardware_cache.clear_cache()
+    first, second = Meter("FRA"), Meter("FRA")  # the second finds what codecarbon remembers
+    assert first.parts == second.parts
+    if sys.platform == "linux" and first.parts["cpu"]["mode"] != "raspberry":
+        assert "CPU estimated from its load and nominal power" in in_words(first.parts)
+        assert not first.parts["cpu"]["measured"]
 
 
-def test_counters_measure_and_models_estimate(rapl, tmp_path):
-    memory = RAM()
-    measured = parts([memory, rapl])
-    assert measured["cpu"]["measured"]
-    assert kind(measured) == "part estimate"
-    assert in_words(measured) == ("CPU measured by RAPL counters; memory estimated from its size")
-    guessed = parts([memory, cpu("cpu_load", tmp_path)])
-    assert kind(guessed) == "estimate"
-    assert "CPU estimated from its load and nominal power of 100 W" in in_words(guessed)
-    constant = parts([cpu("constant", tmp_path)])
-    assert in_words(constant) == "CPU estimated from half of its nominal power of 100 W"
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        ("RAPL", "CPU measured by RAPL counters"),
+        ("Windows EMI", "CPU measured by the Windows energy meter"),
+        ("Power Gadget", "CPU measured by Intel Power Gadget"),
+        ("cpu_load", "CPU estimated from its load and nominal power"),
+        ("global constant", "CPU estimated from half of its nominal power"),
+        ("a way of tomorrow", "CPU estimated from means unknown"),
+    ],
+)
+def test_counters_measure_and_models_estimate(way, told):
+    found = parts(way, "Unspecified", HARDWARE)
+    assert in_words(found) == f"{told}; memory estimated from its size"
+    assert found["cpu"]["measured"] == ("measured" in told)
+    assert kind(found) == ("part estimate" if "measured" in told else "estimate")
 
 
-def test_what_is_not_known_is_an_estimate(tmp_path):
-    found = parts([cpu("a mode of tomorrow", tmp_path)])
-    assert not found["cpu"]["measured"]
-    assert kind(found) == "estimate"
+def test_one_meter_may_know_several_parts():
+    board = parts("raspberry", "Unspecified", HARDWARE)
+    assert kind(board) == "measured"
+    assert in_words(board).endswith("memory measured by the board's power chip")
+    apple = parts("PowerMetrics", "PowerMetrics", HARDWARE)
+    assert apple["gpu"]["measured"]
+    assert kind(apple) == "part estimate"
 
 
-def test_a_card_counts_or_is_read_or_does_not_answer():
-    counted, read, dumb = (
-        parts([item])["gpu"] for item in (card(last_energy=1.0), card(last_energy=None), card())
-    )
-    assert (counted["mode"], counted["measured"]) == ("counter", True)
-    assert (read["mode"], read["measured"]) == ("power", True)
-    assert (dumb["mode"], dumb["measured"]) == ("none", False)
+@pytest.mark.parametrize("driver", ["pynvml", "amdsmi"])
+def test_a_card_is_read_or_does_not_answer(driver):
+    read = parts("RAPL", driver, {**HARDWARE, "gpu_count": 2})["gpu"]
+    dumb = parts("RAPL", driver, HARDWARE)["gpu"]
+    assert (read["mode"], read["measured"], dumb["measured"]) == (driver, True, False)
+    assert "gpu" not in parts("RAPL", "Unspecified", HARDWARE)
 
 
 # ---------------------------------------------------------------- in a study

@@ -9,7 +9,7 @@ from clinadapt import NoteClassifier
 from clinadapt.core.errors import InputError
 from clinadapt.data import table_readers
 from clinadapt.deployment.scoring import loop
-from clinadapt.deployment.scoring.job import predict_table
+from clinadapt.deployment.scoring.job import Prediction
 
 TEXTS = [f"enfant {'fievre toux' if n % 2 else 'apyretique'} jour {n % 5}" for n in range(60)]
 TABLE = pl.DataFrame({"key": [f"n{n}" for n in range(60)], "text": TEXTS})
@@ -25,6 +25,18 @@ def bundle(tfidf_bundle):
     return tfidf_bundle.folder
 
 
+@pytest.fixture
+def predict(tmp_path_factory):
+    """Score a table that lies elsewhere than the predictions."""
+    home = tmp_path_factory.mktemp("notes")
+
+    def predict(bundle, table, out, **options):
+        table.write_parquet(home / "notes.parquet")
+        return Prediction(bundle, [str(home / "notes.parquet")], out, **options).run()
+
+    return predict
+
+
 def at_once(monkeypatch, notes):
     """Read and score so many notes at once."""
     monkeypatch.setattr(table_readers, "ROWS_AT_ONCE", notes)
@@ -34,10 +46,10 @@ def at_once(monkeypatch, notes):
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
 @pytest.mark.parametrize("size", [7, 60, 1000])
 def test_blocks_make_the_predictions_of_the_whole(
-    classifier, bundle, tmp_path, monkeypatch, name, size
+    classifier, bundle, predict, tmp_path, monkeypatch, name, size
 ):
     at_once(monkeypatch, size)
-    assert predict_table(bundle, TABLE, tmp_path / name, id="key").scored == 60
+    assert predict(bundle, TABLE, tmp_path / name, id="key").scored == 60
     read = pl.read_csv if name.endswith("csv") else pl.read_parquet
     frame = read(tmp_path / name)
     assert frame["id"].to_list() == TABLE["key"].to_list()
@@ -53,19 +65,19 @@ def test_blocks_make_the_predictions_of_the_whole(
         assert found.schema_arrow.metadata[b"model_fitted_on"] == b"notes"
 
 
-def test_labels_of_a_note_are_joined_in_csv(tmp_path):
+def test_labels_of_a_note_are_joined_in_csv(predict, tmp_path):
     sets = [("a",) if n % 2 else ("a", "b") for n in range(60)]
     folder = NoteClassifier().fit(TEXTS, sets).save(tmp_path / "bundle")
-    predict_table(folder, TABLE, tmp_path / "p.csv")
+    predict(folder, TABLE, tmp_path / "p.csv")
     frame = pl.read_csv(tmp_path / "p.csv", schema_overrides={"id": pl.String})
     assert frame["prediction"].to_list() == ["|".join(labels) for labels in sets]
     assert frame["id"].to_list() == [str(n) for n in range(1, 61)]
 
 
-def test_a_failure_leaves_the_old_file_whole(bundle, tmp_path, monkeypatch):
+def test_a_failure_leaves_the_old_file_whole(bundle, predict, tmp_path, monkeypatch):
     at_once(monkeypatch, 20)
     out = tmp_path / "p.parquet"
-    predict_table(bundle, TABLE[:5], out)
+    predict(bundle, TABLE[:5], out)
     before, calls = out.read_bytes(), []
 
     def fails(self, texts):
@@ -76,16 +88,18 @@ def test_a_failure_leaves_the_old_file_whole(bundle, tmp_path, monkeypatch):
 
     monkeypatch.setattr(NoteClassifier, "predict_proba", fails)
     with pytest.raises(RuntimeError, match="stop"):
-        predict_table(bundle, TABLE, out)
+        predict(bundle, TABLE, out)
     assert calls == [20, 20, 20]
     assert out.read_bytes() == before
     monkeypatch.undo()
-    assert predict_table(bundle, TABLE[:9], out).scored == 9  # another table: nothing to go on with
+    with pytest.raises(InputError, match="unfinished run"):  # another table: nothing to go on with
+        predict(bundle, TABLE[:9], out)
+    assert predict(bundle, TABLE[:9], out, anew=True).scored == 9
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
 
 
-def test_empty_tables_and_mistakes(bundle, tmp_path):
-    assert predict_table(bundle, TABLE[:0], tmp_path / "p.parquet").read == 0
+def test_empty_tables_and_mistakes(bundle, predict, tmp_path):
+    assert predict(bundle, TABLE[:0], tmp_path / "p.parquet").read == 0
     assert pl.read_parquet(tmp_path / "p.parquet").columns == [
         "id",
         "prediction",
@@ -93,4 +107,4 @@ def test_empty_tables_and_mistakes(bundle, tmp_path):
         "prob_1",
     ]
     with pytest.raises(InputError, match=r"to end in \.parquet or \.csv"):
-        predict_table(bundle, TABLE, tmp_path / "p.json")
+        predict(bundle, TABLE, tmp_path / "p.json")

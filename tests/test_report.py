@@ -320,7 +320,6 @@ def test_the_page_is_one_file(study: Path) -> None:
         "cells",
         "evidence.json",
         "leaderboard.csv",
-        "mi-claim.md",
         "report.html",
         "report.json",
         "study.json",
@@ -551,15 +550,6 @@ def test_the_checklist_is_filled_in_and_says_what_is_open(tmp_path: Path, task: 
     assert "3 rows of the table were left out" in text
     assert "2 exact and 1 near duplicates" in text
     assert ", ".join(CLASSES[task]) in text
-
-
-def test_the_other_checklist_asks_what_the_first_does_not(tmp_path: Path) -> None:
-    write_report(fabricate(tmp_path, "binary"))
-    text = (tmp_path / "mi-claim.md").read_text()
-    assert "of 8 items" in text
-    assert "An answer that is always the same scores 0.530" in text
-    assert "row 1: tfidf-logistic" in text
-    assert "1,000 resamples of notes" in text
 
 
 def test_three_sentences_say_what_a_clinician_wants_to_know(study: Path) -> None:

@@ -17,7 +17,7 @@ from test_cli import run as command
 from clinadapt import Study
 from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.study import mlflow_tracking
-from clinadapt.study.mlflow_tracking import Tracker, store_uri, track
+from clinadapt.study.mlflow_tracking import Experiment, store_uri, track
 
 USER = "zqxuser"  # a name that stands nowhere else
 
@@ -45,7 +45,7 @@ def results_of(out):
 
 @pytest.fixture(scope="module")
 def study(small_notes_synthetic, tmp_path_factory):
-    """Folder of a study with done, failed and skipped cells and a curve, tracked as it ran."""
+    """Folder of a study with done, failed and skipped cells and a curve, and its store."""
     from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 
     def broken(self, *args, **kwargs):
@@ -69,11 +69,8 @@ def study(small_notes_synthetic, tmp_path_factory):
         for name in ("USER", "LOGNAME", "USERNAME"):
             patch.setenv(name, USER)
         patch.setenv("HOME", str(home))
-        whole = Study(small_notes_synthetic, design, out, energy="FRA")
-        uri = store_uri("local", out)
-        tracker = Tracker(uri, whole.design.name, whole.material.fingerprint)
-        whole.run(finished=tracker)
-        assert tracker.problem is None
+        Study(small_notes_synthetic, design, out, energy="FRA").run()
+        assert track(out, "local") == 8
     return out
 
 
@@ -81,7 +78,7 @@ def study(small_notes_synthetic, tmp_path_factory):
 def empty_store(tmp_path_factory):
     """A store without runs: MLflow takes seconds to make one."""
     path = tmp_path_factory.mktemp("store") / "store.db"
-    Tracker(database(path), "nothing", "0" * 16)
+    Experiment(database(path), "nothing")
     return path
 
 
@@ -243,10 +240,9 @@ def test_a_cell_that_is_run_again_takes_the_place_of_its_failure(study, store):
         if result["status"] == "failed" and (study / "cells" / result["id"]).is_dir()
     )
     done = next(result for result in results_of(study).values() if result["status"] == "done")
-    Tracker(database(store), "x", "0" * 16)(failed)
-    tracker = Tracker(database(store), "x", "0" * 16)
-    tracker({**done, "id": failed["id"], "settings": failed["settings"]})
-    assert tracker.problem is None
+    Experiment(database(store), "x").log(failed)
+    again = {**done, "id": failed["id"], "settings": failed["settings"]}
+    Experiment(database(store), "x").log(again)
     _, runs = runs_of(store)
     (run,) = runs.values()
     assert run.info.status == "FINISHED"
@@ -258,26 +254,18 @@ def test_a_cell_that_is_run_again_takes_the_place_of_its_failure(study, store):
 def test_a_long_history_is_logged_whole(study, store):
     done = next(result for result in results_of(study).values() if result["status"] == "done")
     epochs = [{"epoch": n, "loss": 1 / n, "validation_loss": 2 / n} for n in range(1, 701)]
-    tracker = Tracker(database(store), "x", "0" * 16)
-    tracker({**done, "training": epochs})
-    assert tracker.problem is None
+    Experiment(database(store), "x").log({**done, "training": epochs})
     client, runs = runs_of(store)
     (run,) = runs.values()
     told = client.get_metric_history(run.info.run_id, "training/validation_loss")
     assert [point.value for point in told] == [epoch["validation_loss"] for epoch in epochs]
 
 
-def test_a_store_that_fails_does_not_stop_the_study(study, store, monkeypatch):
-    first, second, *_ = results_of(study).values()
-
+def test_a_store_that_fails_is_told(study, store, monkeypatch):
     def refused(self, *args, **kwargs):
         raise MlflowException("the disk is full")
 
-    tracker = Tracker(database(store), "x", "0" * 16)
     monkeypatch.setattr(MlflowClient, "log_batch", refused)
-    tracker(first)
-    tracker(second)
-    assert tracker.problem == "the disk is full"
     with pytest.raises(InputError, match="the disk is full"):
         track(study, database(store))
 
@@ -300,24 +288,24 @@ def test_other_stores_are_refused(other, tmp_path):
         store_uri(other, tmp_path)
 
 
-def test_a_file_that_is_no_database(tmp_path):
+def test_a_file_that_is_no_database(study, tmp_path):
     (tmp_path / "notes.csv").write_text("id,text\n" * 100)
     for path in (tmp_path / "notes.csv", tmp_path / "notes.csv" / "store.db", tmp_path):
         with pytest.raises(InputError, match="cannot be written as a database"):
-            Tracker(database(path), "x", "0" * 16)
+            track(study, database(path))
 
 
-def test_a_store_of_another_version(store):
+def test_a_store_of_another_version(study, store):
     with sqlite3.connect(store) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
     with pytest.raises(InputError, match="out-of-date database schema"):
-        Tracker(database(store), "x", "0" * 16)
+        track(study, database(store))
 
 
-def test_a_missing_library_is_named(monkeypatch, tmp_path):
+def test_a_missing_library_is_named(study, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "mlflow.exceptions", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'clinadapt\[mlflow\]'"):
-        Tracker(database(tmp_path / "store.db"), "x", "0" * 16)
+        track(study, database(tmp_path / "store.db"))
 
 
 def test_a_folder_without_a_study(tmp_path):
@@ -353,11 +341,14 @@ def test_a_study_is_tracked_on_the_command_line(small_table, tmp_path, capsys, s
     out.mkdir()
     shutil.move(store, out / "mlflow.db")
     code, shown, _ = command(
-        "study", notes, "--study", design, "--offline", "--out", out,
-        "--energy", "FRA", "--mlflow", "local", capsys=capsys,
+        "study", notes, "--study", design, "--offline", "--out", out, "--energy", "FRA",
+        capsys=capsys,
     )  # fmt: skip
     assert code == 0
     assert "energy of the whole machine" in shown
+    code, shown, _ = command("track", out, "--offline", capsys=capsys)
+    assert code == 0
+    assert "1 cells are in MLflow" in shown
     (found,) = runs_of(out / "mlflow.db")[1].values()
     assert found.info.status == "FINISHED"
     before = contents(out / "mlflow.db")
@@ -367,10 +358,8 @@ def test_a_study_is_tracked_on_the_command_line(small_table, tmp_path, capsys, s
     assert contents(out / "mlflow.db") == before
 
 
-def test_a_server_is_refused_before_the_notes_are_read(tmp_path, capsys):
-    code, _, told = command(
-        "study", tmp_path / "absent.csv", "--offline", "--mlflow", "http://x", capsys=capsys
-    )
+def test_a_server_is_refused_offline_on_the_command_line(study, capsys):
+    code, _, told = command("track", study, "--offline", "--store", "http://x", capsys=capsys)
     assert code == 2
     assert "offline mode" in told
 

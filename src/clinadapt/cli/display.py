@@ -18,7 +18,7 @@ from clinadapt.data.near_duplicates import Duplicates
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import Split
 from clinadapt.study.energy import Meter, in_words
-from clinadapt.study.planning.plan import HERE, Plan, disk_bytes, schedule
+from clinadapt.study.planning.plan import Plan, disk_bytes, schedule
 from clinadapt.study.result_files import EVIDENCE
 from clinadapt.study.runner import Study
 
@@ -256,7 +256,7 @@ def print_plan(plan: Plan, study: Study) -> None:
     """Print what each cell will cost, what is skipped, and the total."""
     console = Console()
     lines = schedule(study, plan)
-    table = Table(title=f"Plan for {plan.machine}", title_justify="left")
+    table = Table(title="Plan", title_justify="left")
     table.add_column("row", min_width=26)
     for heading in ("cells", "time, at most", "memory", "disk"):
         table.add_column(heading, justify="right")
@@ -281,12 +281,7 @@ def print_plan(plan: Plan, study: Study) -> None:
         f"{told}in all at most [bold]{spell_seconds(sum(line.seconds for line in lines))}[/] for "
         f"{len(running)} cells, and [bold]{spell_bytes(disk_bytes(plan, lines))}[/] of disk"
     )
-    how = (
-        "from short runs on some of these notes; early stopping may end sooner"
-        if plan.machine == HERE
-        else "an estimate: matrix work measured here, at that machine's rate; nothing ran there"
-    )
-    console.print(f"[dim]{how}[/]")
+    console.print("[dim]from short runs on some of these notes; early stopping may end sooner[/]")
 
 
 def print_leaderboard(board: pl.DataFrame, study: Study) -> None:

@@ -72,9 +72,6 @@ EnergyOption = Annotated[
     ),
 ]
 STORES = "local (OUT/mlflow.db), sqlite:///FILE or a server's http address."
-MlflowOption = Annotated[
-    str | None, typer.Option(metavar="STORE", help=f"Log every cell to MLflow: {STORES}")
-]
 OfflineOption = Annotated[
     bool,
     typer.Option(

@@ -62,8 +62,8 @@ def pretrain(
     objective: Annotated[
         str | None,
         typer.Option(
-            help="bag (guess what was masked, and which words a sequence holds; the default), "
-            "masked or replaced (tell what was)."
+            help="bag (guess what was masked, and which words a sequence holds; the default) or "
+            "masked."
         ),
     ] = None,
     size: Annotated[str, typer.Option(help="Of a new encoder: mini, small or medium.")] = "mini",

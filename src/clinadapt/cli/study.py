@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -23,7 +23,6 @@ from clinadapt.cli.options import (
     MaxTokensOption,
     MemoryOption,
     MetricOption,
-    MlflowOption,
     NotesArgument,
     OfflineOption,
     OutOption,
@@ -69,7 +68,6 @@ def study(
     memory: MemoryOption = None,
     hours: HoursOption = None,
     energy: EnergyOption = None,
-    mlflow: MlflowOption = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
     offline: OfflineOption = False,
 ) -> None:
@@ -83,9 +81,6 @@ def study(
     folders = folders_of(task or ())
     with ExitStack() as stack:
         go_offline(stack, offline)
-        from clinadapt.study.mlflow_tracking import store_uri
-
-        store = None if mlflow is None else store_uri(mlflow, out)
         tables = {
             name: read(
                 notes, text, target, separator, id, group, split, positive, encoding,
@@ -100,37 +95,23 @@ def study(
             run = open_study(
                 table, study, place, encoder, overrides, shared, memory, hours, sites, energy
             )
-            _show(run, retry, store)
+            _show(run, retry)
         if task:
             _put_together(out, folders)
 
 
-def _show(run: "Study", retry: bool, store: str | None) -> None:
-    """Run a study before the user's eyes, and log its cells if that is asked for."""
+def _show(run: "Study", retry: bool) -> None:
+    """Run a study before the user's eyes."""
     from clinadapt.cli.display import StudyDisplay, print_leaderboard, print_meter, print_notes
     from clinadapt.report.write import write_report
 
-    tracker = None
-    if store is not None:
-        from clinadapt.study.mlflow_tracking import Tracker
-
-        tracker = Tracker(store, run.design.name, run.material.fingerprint)
     print_notes(run.notes, run.split)
     if run.meter is not None:
         print_meter(run.meter)
     with StudyDisplay(len(run.cells)) as display:
-
-        def finished(result: dict[str, Any]) -> None:
-            display.finished(result)
-            if tracker is not None:
-                tracker(result)
-
-        board = run.run(display.progress, finished, retry)
+        board = run.run(display.progress, display.finished, retry)
         write_report(run.out)
     print_leaderboard(board, run)
-    if tracker is not None and tracker.problem is not None:
-        say(f"[yellow]MLflow[/] has not got every cell: {escape(tracker.problem)}")
-        say(f"clinadapt track {escape(str(run.out))} --store STORE logs what is missing")
 
 
 def _put_together(out: Path, folders: dict[str, str]) -> None:
@@ -167,22 +148,15 @@ def plan(
     cache: CacheOption = None,
     memory: MemoryOption = None,
     hours: HoursOption = None,
-    machine: Annotated[
-        list[str] | None,
-        typer.Option(help="Estimate for paper-card, laptop or a100-80gb too; repeatable."),
-    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every cell of the plan.")] = None,
     offline: OfflineOption = False,
 ) -> None:
     """Say what each cell of a study will cost, and what will not fit, before it is run."""
-    from clinadapt.study.planning.target_machines import find_machine
-
-    elsewhere = [find_machine(name) for name in machine or ()]
     table = read(notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad)
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.cli.display import StudyDisplay, print_notes, print_plan
-        from clinadapt.study.planning.plan import make_plan, read_plan, write_schedules
+        from clinadapt.study.planning.plan import make_plan, read_plan, write_schedule
 
         overrides = given(max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric)
         asked = open_study(table, study, out, encoder, overrides, cache, memory, hours)
@@ -192,8 +166,6 @@ def plan(
             with StudyDisplay(len(asked.folders.rows)) as display:
                 found = make_plan(asked, display.progress)
             found.save(asked.out)
-        plans = [found, *(found.on(place, asked.memory) for place in elsewhere)]
-        for shown in plans:
-            print_plan(shown, asked)
+        print_plan(found, asked)
         if json is not None:
-            write_schedules(asked, plans, json)
+            write_schedule(asked, found, json)

@@ -117,17 +117,11 @@ class Comparison:
         difference of their logarithms.
     psi_by_chance : float
         What the index would be on average if nothing had changed.
-    distance : float
-        Largest difference of the two cumulated shares (Kolmogorov-Smirnov, on the bins).
-    divergence : float
-        Jensen-Shannon distance, base 2: 0 if alike, 1 if they share nothing.
     """
 
     p: float
     psi: float
     psi_by_chance: float
-    distance: float
-    divergence: float
 
 
 def compare(before: Counts, now: Counts) -> Comparison:
@@ -154,13 +148,7 @@ def compare(before: Counts, now: Counts) -> Comparison:
         spread = float(sum(roots)) ** 2
         # c times a chi-squared of d degrees has mean c d and half-variance c² d.
         p = float(chi2.sf(statistic * chance / spread, chance**2 / spread))
-    return Comparison(
-        p=p,
-        psi=_stability(before, now),
-        psi_by_chance=chance,
-        distance=float(np.abs(np.cumsum(one - other)).max()),
-        divergence=_divergence(one, other),
-    )
+    return Comparison(p=p, psi=_stability(before, now), psi_by_chance=chance)
 
 
 def _stability(before: Counts, now: Counts) -> float:
@@ -169,13 +157,3 @@ def _stability(before: Counts, now: Counts) -> float:
         for side in (before, now)
     )
     return float(((other - one) * np.log(other / one)).sum())
-
-
-def _divergence(one: Floats, other: Floats) -> float:
-    middle = (one + other) / 2
-
-    def relative(shares: Floats) -> float:
-        used = shares > 0
-        return float((shares[used] * np.log2(shares[used] / middle[used])).sum())
-
-    return float(np.sqrt(max(0.0, (relative(one) + relative(other)) / 2)))

@@ -92,7 +92,6 @@ def compare_subgroups(
     predictions: Sequence[Predictions],
     columns: Mapping[str, Levels],
     resamples: int = 1000,
-    seed: int = 0,
 ) -> list[Subgroup]:
     """Score a row on each level of each column.
 
@@ -107,7 +106,7 @@ def compare_subgroups(
         Of each seed of the row; scores are means over them.
     columns : mapping of str to Levels
         A column with one level has no subgroups.
-    resamples, seed : int
+    resamples : int
     """
     asked = {
         (column, name): levels.codes == code
@@ -119,7 +118,7 @@ def compare_subgroups(
     outside = {key: _Part(labels, predictions, metric, ~mask) for key, mask in asked.items()}
     everyone = np.ones((1, len(clusters)))
     drawn: dict[tuple[str, str], list[tuple[Floats, Floats]]] = {key: [] for key in asked}
-    for weights in metrics.resample_weights(clusters, resamples, seed):
+    for weights in metrics.resample_weights(clusters, resamples, 0):
         for key, several in drawn.items():
             several.append((inside[key](weights), outside[key](weights)))
     found, gaps = [], []

@@ -90,7 +90,6 @@ def find_mistakes(
     notes: Notes,
     limit: int = 50,
     sample: int = 200,
-    seed: int = 0,
     progress: Progress = no_progress,
 ) -> Mistakes:
     """Explain the errors on the test part of the row that a study hands over.
@@ -106,8 +105,6 @@ def find_mistakes(
     sample : int
         Wrong notes, and right notes, in which kinds are counted; drawn at random where there are
         more.
-    seed : int
-        Of the draw.
     progress : callable
 
     Raises
@@ -127,7 +124,7 @@ def find_mistakes(
     wrong, target, confidence = judge(test.labels, probabilities, predicted)
 
     ordered = np.flatnonzero(wrong)[np.argsort(-confidence[wrong], kind="stable")][:limit]
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     counted = [
         generator.permutation(np.flatnonzero(of_kind))[:sample] for of_kind in (wrong, ~wrong)
     ]

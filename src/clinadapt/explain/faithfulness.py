@@ -47,8 +47,6 @@ def faithfulness(
     classifier: NoteClassifier,
     explanations: Sequence[Explanation],
     clusters: NDArray[np.int64] | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
 ) -> Faithfulness:
     """Delete the strongest tenth of each note's words (one at least), and as many at random.
 
@@ -62,14 +60,13 @@ def faithfulness(
         Of this classifier; those of notes with fewer than two words that it read are left out.
     clusters : ndarray of int64, shape [note], optional
         Patient of each note; default each its own.
-    resamples, seed : int
 
     Raises
     ------
     InputError
         There is no note to try it on.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     clusters = np.arange(len(explanations)) if clusters is None else clusters
     usable = [n for n, one in enumerate(explanations) if sum(w.read for w in one.words) > 1]
     if not usable:
@@ -90,7 +87,7 @@ def faithfulness(
     def means(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         return {name: weights @ fall / weights.sum(axis=1) for name, fall in of_note.items()}
 
-    return Faithfulness(**bootstrap(clusters[usable], means, resamples, seed), notes=len(usable))
+    return Faithfulness(**bootstrap(clusters[usable], means), notes=len(usable))
 
 
 def _versions(explanation: Explanation, generator: np.random.Generator) -> list[str]:

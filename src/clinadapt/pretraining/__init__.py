@@ -11,7 +11,6 @@ packed      full sequences of token ids, on disk
 sizes       how wide and deep a new encoder is
 masked      objective: guess what was masked (Devlin et al. 2019)
 bag_of_words objective: and from the mean state, which words there are (Ma et al. 2024)
-replaced    objective: tell which tokens were replaced (Clark et al. 2020)
 distilled   objective: guess what was masked, in agreement with a teacher (Sanh et al. 2019)
 masters     weights in 16 bit, and their copy in 32
 card        what a reader of the folder must know

@@ -8,7 +8,6 @@ LOOKS_SHOWN = 6
 LEARNED = {
     "bag": "guess masked tokens, and the words of a sequence from the mean of its states",
     "masked": "guess masked tokens",
-    "replaced": "tell which tokens a generator has replaced",
     "distilled": "guess masked tokens, in agreement with a teacher",
 }
 

@@ -63,14 +63,11 @@ class Masking(nn.Module):
     ----------
     tokenizer : transformers.PreTrainedTokenizerFast
         Its special tokens are never masked.
-    share : float
-        Of the tokens.
     """
 
-    def __init__(self, tokenizer: Any, share: float = SHARE) -> None:
+    def __init__(self, tokenizer: Any) -> None:
         super().__init__()
         self.mask, self.vocabulary = tokenizer.mask_token_id, len(tokenizer)
-        self.share = share
         special = torch.tensor(tokenizer.all_special_ids)
         self.special: torch.Tensor
         self.register_buffer("special", special, persistent=False)  # goes where the model goes
@@ -91,7 +88,7 @@ class Masking(nn.Module):
             Labels are -100 where nothing is asked.
         """
         draw = torch.rand(ids.shape, generator=generator, device=ids.device)
-        chosen = (draw < self.share) & ~torch.isin(ids, self.special)
+        chosen = (draw < SHARE) & ~torch.isin(ids, self.special)
         labels = torch.where(chosen, ids, IGNORED)
         kind = torch.rand(ids.shape, generator=generator, device=ids.device)
         anything = torch.randint(self.vocabulary, ids.shape, generator=generator, device=ids.device)

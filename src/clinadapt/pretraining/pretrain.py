@@ -22,10 +22,9 @@ from clinadapt.pretraining.encoder_card import encoder_card
 from clinadapt.pretraining.initialisation import Beginning
 from clinadapt.pretraining.masked_lm import MaskedTokens
 from clinadapt.pretraining.packing import pack
-from clinadapt.pretraining.replaced_token_detection import ReplacedTokens
 from clinadapt.pretraining.trainer import Recipe, Sequences, Trainer
 
-OBJECTIVES = ("bag", "masked", "replaced")
+OBJECTIVES = ("bag", "masked")
 DEFAULT_OBJECTIVE = "bag"
 RECORD, CARD = "pretraining.json", "README.md"
 
@@ -57,7 +56,7 @@ def make_encoder(
     start : str, optional
         Known name, hub id or folder of an encoder to go on from, with its tokenizer; default: a new
         one of `size` with a tokenizer learned on the texts.
-    objective : {"bag", "masked", "replaced"}, optional
+    objective : {"bag", "masked"}, optional
         Default "bag"; a teacher is one of its own.
     size : str
         See `clinadapt.pretraining.model_sizes.SIZES`.
@@ -174,7 +173,7 @@ def _objective(
         return DistilledTokens(model, tokenizer, teaching)
     if name == "bag":
         return BagOfWords(model, tokenizer, train)
-    return {"masked": MaskedTokens, "replaced": ReplacedTokens}[name](model, tokenizer)
+    return MaskedTokens(model, tokenizer)
 
 
 def _write(model: Any, tokenizer: Any, record: dict[str, Any], out: Path) -> None:

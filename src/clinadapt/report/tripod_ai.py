@@ -7,15 +7,34 @@ words; the statement has theirs. What only the authors know is marked open.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from clinadapt.core import formatting
 from clinadapt.report import findings
-from clinadapt.report.checklist import OPEN, Item
 from clinadapt.study.read_results import Study
 
 FILE = "tripod-ai.md"
-TITLE = "TRIPOD+AI checklist"
+OPEN = "**Open.**"
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of the checklist.
+
+    Attributes
+    ----------
+    number : str
+        In the statement.
+    topic : str
+    answer : callable, optional
+        What the run knows of it; None where it knows nothing.
+    """
+
+    number: str
+    topic: str
+    answer: Callable[[Study], str] | None = None
 
 
 def _title(study: Study) -> str:
@@ -194,3 +213,26 @@ ITEMS = (
     Item("26", "Limitations"),
     Item("27", "Usability: input quality, skills, next steps"),
 )
+
+
+def checklist(study: Study) -> str:
+    """The list as Markdown; what is open is counted first."""
+    lines = []
+    unanswered = 0
+    for item in ITEMS:
+        told = OPEN if item.answer is None else item.answer(study)
+        unanswered += OPEN in told
+        lines.append(f"| {item.number} | {item.topic} | {told} |")
+    return "\n".join(
+        [
+            f"# TRIPOD+AI checklist: {study.about['name']}",
+            "",
+            f"Filled in by clinadapt from the run: {len(ITEMS) - unanswered} of {len(ITEMS)} "
+            f"items; {unanswered} hold something that only the authors know, marked open.",
+            "",
+            "| item | about | what the run knows |",
+            "|---|---|---|",
+            *lines,
+            "",
+        ]
+    )

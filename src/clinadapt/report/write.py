@@ -1,12 +1,11 @@
-"""Write a study's report: the page, its numbers as data, and the reporting checklists."""
+"""Write a study's report: the page, its numbers as data, and the reporting checklist."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from clinadapt.report import export, mi_claim, tripod_ai
-from clinadapt.report.checklist import checklist
+from clinadapt.report import export, tripod_ai
 from clinadapt.report.page import page
 from clinadapt.study.read_results import load
 
@@ -23,7 +22,7 @@ def write_report(study_dir: Path) -> Path:
     -------
     Path
         ``study_dir / "report.html"``, replaced in one step: a reader sees the old page or the new.
-        Beside it ``report.json``, ``tables/`` as CSV and LaTeX, and the reporting checklists.
+        Beside it ``report.json``, ``tables/`` as CSV and LaTeX, and the reporting checklist.
 
     Raises
     ------
@@ -35,9 +34,7 @@ def write_report(study_dir: Path) -> Path:
     study = load(study_dir)
     html = page(study)
     export.write(study, study_dir)
-    for asked in (tripod_ai, mi_claim):
-        told = checklist(asked.TITLE, asked.ITEMS, study)
-        (study_dir / asked.FILE).write_text(told, encoding="utf-8")
+    (study_dir / tripod_ai.FILE).write_text(tripod_ai.checklist(study), encoding="utf-8")
     target = study_dir / "report.html"
     partial = study_dir / f".report.{os.getpid()}.html"
     partial.write_text(html, encoding="utf-8")

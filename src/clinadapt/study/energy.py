@@ -6,22 +6,26 @@ a record says so of each part, with what codecarbon itself warned of.
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from clinadapt.core.errors import InputError, MissingExtraError
 
-COUNTERS = {
-    "intel_rapl": "RAPL counters",
-    "windows_emi": "the Windows energy meter",
-    "intel_power_gadget": "Intel Power Gadget",
+# By codecarbon's names of the ways in which it knows a processor's power, and a card's.
+METERS = {
+    "RAPL": "RAPL counters",
+    "Windows EMI": "the Windows energy meter",
+    "Power Gadget": "Intel Power Gadget",
+    "PowerMetrics": "powermetrics",
+    "raspberry": "the board's power chip",
 }
 MODELS = {
     "cpu_load": "its load and nominal power",
-    "constant": "half of its nominal power",
+    "global constant": "half of its nominal power",
 }
+DRIVERS = ("pynvml", "amdsmi")
 # Everything that a configuration file or variable of codecarbon's could change otherwise: no
 # output, no server, no other factor than the country's.
 SETTINGS: dict[str, Any] = {
@@ -60,8 +64,8 @@ class Meter:
     Attributes
     ----------
     parts : dict
-        Of "cpu", "memory" and, where there is one, "gpu": ``mode``, whether it is ``measured``, and
-        in words ``by`` what.
+        Of "cpu", "memory" and, where there is one, "gpu": ``mode``, codecarbon's name of the way;
+        whether it is ``measured``; and in words ``by`` what.
     warnings : list of str
         What codecarbon said when it looked for meters.
 
@@ -88,9 +92,14 @@ class Meter:
                     "letters of a country whose electricity codecarbon knows, such as FRA or USA"
                 )
             try:
+                from codecarbon.core.resource_tracker import ResourceTracker
+
                 with self._tracker() as tracker:
-                    tracker.get_detected_hardware()
-                    self.parts = parts(tracker._hardware)
+                    hardware = tracker.get_detected_hardware()
+                    # The tracker does not tell how it will measure; what sets that up does.
+                    ways = ResourceTracker(tracker)
+                    ways.set_CPU_GPU_ram_tracking()
+                self.parts = parts(ways.cpu_tracker, ways.gpu_tracker, hardware)
             except Exception as error:  # of any of the drivers that it asks
                 raise InputError(f"energy: codecarbon cannot measure here: {error}") from error
 
@@ -162,50 +171,36 @@ def _quiet() -> Iterator[list[str]]:
         logger.removeFilter(collect)
 
 
-def parts(hardware: Iterable[Any]) -> dict[str, dict[str, Any]]:
+def parts(cpu: str, gpu: str, hardware: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """How the energy of each part of a machine is known to codecarbon.
 
     What is not known to be a meter is called an estimate.
 
     Parameters
     ----------
-    hardware : iterable
-        codecarbon's own objects, one a part.
+    cpu, gpu : str
+        codecarbon's names of the ways in which their power is known.
+    hardware : mapping
+        What codecarbon's tracker has detected.
 
     Returns
     -------
     dict
         See `Meter.parts`.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for item in hardware:
-        match type(item).__name__:
-            case "CPU":
-                mode = item._mode
-                found["cpu"] = {
-                    "mode": mode,
-                    "measured": mode in COUNTERS,
-                    "by": COUNTERS.get(mode) or MODELS.get(mode, "means unknown"),
-                    "model": item._model,
-                }
-                if mode in MODELS:
-                    found["cpu"]["nominal_watts"] = item._tdp
-            case "RAM":
-                found["memory"] = {"mode": "size", "measured": False, "by": "its size"}
-            case "GPU":
-                cards = item.devices.devices
-                counted = all(card.last_energy is not None for card in cards)
-                mode = ("counter" if counted else "power") if cards else "none"
-                by = {
-                    "counter": "the driver's energy counters",
-                    "power": "the driver's power readings",
-                    "none": "nothing, as no card answers",
-                }[mode]
-                found["gpu"] = {"mode": mode, "measured": bool(cards), "by": by}
-            case "AppleSiliconChip" | "Raspberry" as kind:
-                by = "powermetrics" if kind == "AppleSiliconChip" else "the board's power chip"
-                name = {"CPU": "cpu", "RAM": "memory", "GPU": "gpu"}[item.chip_part]
-                found[name] = {"mode": by, "measured": True, "by": by}
+    by = METERS.get(cpu) or MODELS.get(cpu, "means unknown")
+    found: dict[str, dict[str, Any]] = {
+        "cpu": {"mode": cpu, "measured": cpu in METERS, "by": by, "model": hardware["cpu_model"]},
+        "memory": {"mode": "size", "measured": False, "by": "its size"},
+    }
+    if cpu == "raspberry":  # its chip reads the memory's rails, too
+        found["memory"] = {"mode": cpu, "measured": True, "by": by}
+    if gpu in DRIVERS:
+        answers = bool(hardware["gpu_count"])
+        by = "the driver's counters or power readings" if answers else "nothing: no card answers"
+        found["gpu"] = {"mode": gpu, "measured": answers, "by": by}
+    elif gpu in METERS:
+        found["gpu"] = {"mode": gpu, "measured": True, "by": METERS[gpu]}
     return found
 
 
@@ -222,9 +217,8 @@ def in_words(record: Mapping[str, Any]) -> str:
         if name not in record:
             continue
         part = record[name]
-        watts = f" of {part['nominal_watts']:g} W" if part.get("nominal_watts") else ""
         how = "measured by" if part["measured"] else "estimated from"
-        said.append(f"{spelt} {how} {part['by']}{watts}")
+        said.append(f"{spelt} {how} {part['by']}")
     return "; ".join(said)
 
 

@@ -32,83 +32,45 @@ STATUS = {"done": "FINISHED", "failed": "FAILED", "skipped": "FAILED"}
 ABSOLUTE = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?[/\\][^\s'\"(),;]+")
 
 
-class Tracker:
-    """Logs results of cells, each once.
+class Experiment:
+    """An experiment in a store, which takes the result of each cell once.
 
     Parameters
     ----------
     uri : str
         See `store_uri`.
     name : str
-        Of the study.
-    fingerprint : str
-        Of its notes and split; with the name it makes the name of the experiment.
-
-    Attributes
-    ----------
-    problem : str, optional
-        Why logging has stopped: the cells go on without it.
-
-    Raises
-    ------
-    InputError
-        The store does not answer.
-    MissingExtraError
-        MLflow is not installed.
     """
 
-    def __init__(self, uri: str, name: str, fingerprint: str) -> None:
-        # Read when MLflow is imported, and at every call after that.
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        try:
-            from mlflow.exceptions import MlflowException
-            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-            from mlflow.tracking import MlflowClient
-        except ImportError:
-            raise MissingExtraError(
-                "logging to MLflow needs its library: pip install 'clinadapt[mlflow]'"
-            ) from None
-        self.problem: str | None = None
-        self._error = MlflowException
+    def __init__(self, uri: str, name: str) -> None:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+        from mlflow.tracking import MlflowClient
+
         local = uri.startswith("sqlite:")
         if local:
             _check_file(Path(uri.removeprefix("sqlite:///")))
-        try:
-            if local:  # a new file gets a first experiment, whose place would be a path
-                SqlAlchemyStore(uri, ARTIFACTS)
-            self._client = MlflowClient(uri)
-            self._experiment = self._experiment_of(f"{name} {fingerprint[:8]}", local)
-            self._runs = self._known()
-        except MlflowException as error:
-            raise InputError(f"MLflow: {error}") from None
-
-    def __call__(self, result: Mapping[str, Any]) -> None:
-        """Log the result of a cell, unless the store has it."""
-        if self.problem is not None:
-            return
-        try:
-            self._log(result)
-        except self._error as error:
-            self.problem = str(error)
-
-    def _experiment_of(self, name: str, local: bool) -> str:
+            SqlAlchemyStore(uri, ARTIFACTS)  # or a new file's first experiment were at a path
+        self._client = MlflowClient(uri)
         known = self._client.get_experiment_by_name(name)
-        if known is not None:
-            return str(known.experiment_id)
-        return str(self._client.create_experiment(name, ARTIFACTS if local else None))
+        self._id = (
+            self._client.create_experiment(name, ARTIFACTS if local else None)
+            if known is None
+            else known.experiment_id
+        )
+        self._runs = self._known()
 
     def _known(self) -> dict[str, Any]:
         """Runs of the experiment, by the id of their cell."""
         found, page = [], None
         while page is None or page.token:
             page = self._client.search_runs(
-                [self._experiment], max_results=AT_ONCE, page_token=page and page.token
+                [self._id], max_results=AT_ONCE, page_token=page and page.token
             )
             found += page
         return {run.data.tags["cell"]: run for run in found if "cell" in run.data.tags}
 
-    def _log(self, result: Mapping[str, Any]) -> None:
+    def log(self, result: Mapping[str, Any]) -> None:
+        """Log the result of a cell, unless the store has it."""
         from mlflow.entities import Metric, Param, RunTag
 
         start = datetime.fromisoformat(result["environment"]["started"])
@@ -120,7 +82,7 @@ class Tracker:
         if run is None:
             title = f"{tags['row']} · seed {result['seed']}"
             cell = {"cell": result["id"]}
-            run = self._client.create_run(self._experiment, started, cell, title)
+            run = self._client.create_run(self._id, started, cell, title)
         elif run.info.status != "RUNNING":
             if run.data.tags.get("status") == result["status"]:
                 return
@@ -134,11 +96,12 @@ class Tracker:
         for first in range(0, len(points), AT_ONCE):
             self._client.log_batch(run.info.run_id, metrics=points[first : first + AT_ONCE])
         self._client.set_terminated(run.info.run_id, STATUS[result["status"]], ended)
-        self._runs[result["id"]] = self._client.get_run(run.info.run_id)
 
 
 def track(folder: Path, store: str) -> int:
     """Log every cell of a study's folder that the store has not got yet.
+
+    Its experiment has the name of the study and of its notes and split.
 
     Parameters
     ----------
@@ -154,22 +117,42 @@ def track(folder: Path, store: str) -> int:
     Raises
     ------
     InputError
-        The folder holds no study; or see `store_uri` and `Tracker`.
+        The folder holds no study, or the store does not answer; or see `store_uri`.
+    MissingExtraError
+        MLflow is not installed.
     """
     about = atomic_files.read_json(folder / "study.json")
     if about is None:
         raise InputError(f"{folder} holds no study (no study.json)")
-    tracker = Tracker(store_uri(store, folder), about["name"], about["data"]["fingerprint"])
-    count = 0
+    uri = store_uri(store, folder)
+    # Read when MLflow is imported, and at every call after that.
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    try:
+        from mlflow.exceptions import MlflowException
+    except ImportError:
+        raise MissingExtraError(
+            "logging to MLflow needs its library: pip install 'clinadapt[mlflow]'"
+        ) from None
+    results = _results(folder)
+    try:
+        experiment = Experiment(uri, f"{about['name']} {about['data']['fingerprint'][:8]}")
+        for result in results.values():
+            experiment.log(result)
+    except MlflowException as error:
+        raise InputError(f"MLflow: {error}") from None
+    return len(results)
+
+
+def _results(folder: Path) -> dict[str, dict[str, Any]]:
+    """Results of the study's cells and of those on some of its notes, by the id of the cell."""
+    results = {}
     for root in (folder, *(one for kind in SUBSTUDIES for one in sorted(folder.glob(f"{kind}/*")))):
         for path in sorted(root.glob(f"{result_files.CELLS}/*/{result_files.RESULT}")):
             result = atomic_files.read_json(path)
             if result is not None:
-                tracker(result)
-                count += 1
-    if tracker.problem is not None:
-        raise InputError(f"MLflow: {tracker.problem}")
-    return count
+                results[result["id"]] = result
+    return results
 
 
 def store_uri(store: str, out: Path) -> str:
@@ -200,7 +183,7 @@ def store_uri(store: str, out: Path) -> str:
     if is_offline():
         raise InputError(
             "offline mode: an MLflow server may not be reached; use local or sqlite:///FILE, or "
-            "log the finished study with `clinadapt track` where that is allowed"
+            "give this command where that is allowed"
         )
     return store
 

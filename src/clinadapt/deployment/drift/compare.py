@@ -164,7 +164,6 @@ def find_drift(
     groups: NDArray[np.int64] | None = None,
     labels: Labels | None = None,
     tested: Mapping[str, Measured] | None = None,
-    resamples: int = 1000,
 ) -> Drift:
     """Hold new notes against those that a classifier was fitted on.
 
@@ -181,8 +180,6 @@ def find_drift(
     tested : mapping of str to Measured, optional
         Scores on the test notes of the fitting, by metric; default those on its validation notes,
         which the reference holds.
-    resamples : int
-        Of the bootstrap.
 
     Raises
     ------
@@ -217,7 +214,7 @@ def find_drift(
         names = performance_names(classifier.metric_)
         predicted = classifier.predict_matrix(probabilities)
         statistics = metrics.Statistics(labels, probabilities, predicted, names)
-        now = measured(metrics.bootstrap(clusters, statistics, resamples))
+        now = measured(metrics.bootstrap(clusters, statistics))
         before = reference.performance if tested is None else tested
         performance = [
             _performance(name, before[name], now[name])
@@ -320,9 +317,9 @@ def _performance(name: str, before: Measured, now: Measured) -> Performance:
 
 def _finding(one: _Quantity, found: Comparison, p: float) -> Finding:
     moderate, large, size = MODERATE, LARGE, found.psi
-    if one.kind == "classes":
-        moderate, large, size = SHARE_MODERATE, SHARE_LARGE, found.distance
     before, now = one.means or (None, None)
+    if one.kind == "classes" and before is not None and now is not None:
+        moderate, large, size = SHARE_MODERATE, SHARE_LARGE, abs(now - before)
     return Finding(
         name=one.name,
         kind=one.kind,

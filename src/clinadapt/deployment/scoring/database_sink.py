@@ -128,11 +128,11 @@ class DatabaseScores:
     def _is_own(self) -> sa.ColumnElement[bool]:
         return self._runs.c.run == self._run
 
-    def _progress(self, state: State, finished: bool = False) -> dict[str, Any]:
+    def _progress(self, state: State) -> dict[str, Any]:
         return {
             "part": state.part,
             "state": json.dumps(asdict(state)),
-            "finished": finished,
+            "finished": False,
             "changed_at": datetime.now(UTC),
         }
 

@@ -1,10 +1,9 @@
-"""Notes in tables: files of one or several kinds, in folders or by pattern, or in memory."""
+"""Notes in tables: files of one or several kinds, in folders or by pattern."""
 
 import glob
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ class TableNotes:
 
     Parameters
     ----------
-    tables : sequence
+    files : sequence of Path
         What `clinadapt.data.table_readers.open_table` opens, each.
     text : str
         Column.
@@ -106,22 +105,20 @@ class TableNotes:
 
     def __init__(
         self,
-        tables: Sequence[Any],
+        files: Sequence[Path],
         text: str = "text",
         id: str | None = None,
         encoding: str = "utf-8",
         subject: str | None = None,
         time: str | None = None,
     ) -> None:
-        self.tables, self.text, self.id, self.encoding = tables, text, id, encoding
+        self.files, self.text, self.id, self.encoding = files, text, id, encoding
         self.further = {"subject": subject, "time": time} if subject and time else {}
         self.columns = [text, *([id] if id else []), *self.further.values()]
         self.ids_repeat = id is not None
-        files = [table for table in tables if isinstance(table, str | Path)]
-        in_files = len(files) == len(tables)
-        self.names = names_of(list(map(Path, files))) if in_files else [""] * len(tables)
+        self.names = names_of(files)
         self.identity: dict[str, Any] = {
-            "files": contents_of(list(map(Path, files))) if in_files else uuid.uuid4().hex,
+            "files": contents_of(files),
             "text": text,
             "id": id,
             "encoding": encoding,
@@ -132,7 +129,7 @@ class TableNotes:
     def _checked(self) -> int:
         """Rows of all tables, once each has been opened."""
         problems, rows = [], 0
-        for name, source in zip(self.names, self.tables, strict=True):
+        for name, source in zip(self.names, self.files, strict=True):
             try:
                 table = open_table(source, self.encoding, mark=True)
                 rows += table.count()
@@ -155,8 +152,8 @@ class TableNotes:
     def read(self, after: Position | None) -> Iterator[Batch]:
         """Yield the notes after a position: a table and a row of it."""
         first, skipped = (after["table"], after["row"]) if after else (0, 0)
-        for number in range(first, len(self.tables)):
-            table = open_table(self.tables[number], self.encoding, mark=True)
+        for number in range(first, len(self.files)):
+            table = open_table(self.files[number], self.encoding, mark=True)
             whole = whole_floats(table, self.columns)
             row = 0
             for frame in table.batches(self.columns):
@@ -169,10 +166,9 @@ class TableNotes:
 
     def _notes(self, frame: pl.DataFrame, number: int, row: int, whole: set[str]) -> pl.DataFrame:
         rows = pl.int_range(row + 1, row + 1 + len(frame), eager=True).cast(pl.String)
-        name = self.names[number]
-        places = pl.select(pl.format("{}:{}", pl.lit(name), rows)).to_series() if name else rows
+        places = pl.select(pl.format("{}:{}", pl.lit(self.names[number]), rows)).to_series()
         if self.id is None:
-            ids = places if len(self.tables) > 1 else rows
+            ids = places if len(self.files) > 1 else rows
         else:
             ids = as_text(frame[self.id], self.id in whole)
         text = as_text(frame[self.text], self.text in whole)

@@ -232,53 +232,6 @@ def _is_bundle(argument: str) -> bool:
     return (Path(argument.rpartition("=")[2]) / RECORD).is_file()
 
 
-def predict_table(
-    bundle: Path,
-    notes: Any,
-    out: Path,
-    text: str = "text",
-    id: str | None = None,
-    encoding: str = "utf-8",
-) -> State:
-    """Write id, prediction and probabilities of every note of a table.
-
-    Parameters
-    ----------
-    bundle : Path
-        Folder such as ``OUT/best``.
-    notes
-        Anything that `clinadapt.data.table_readers.open_table` opens.
-    out : Path
-        ``.parquet`` or ``.csv``; appears at once, whole. In CSV several labels are joined by ``|``.
-        Notes that cannot be scored are in ``OUT.aside.csv``.
-    text, id : str
-        Columns; without `id` the row number is the id.
-    encoding : str
-        Text encoding of CSV, TSV and JSON lines.
-
-    Returns
-    -------
-    State
-        Notes read, scored and set aside.
-
-    Raises
-    ------
-    InputError
-        Not a bundle, an unreadable table, or another kind of output file.
-    """
-    destination = FileScores(out, out.with_suffix(".aside.csv"), _about([read_record(bundle)]))
-    source = TableNotes([notes], text, id, encoding)
-    task = name_of(bundle)
-    return score(
-        Together.load({task: bundle}),
-        {task: fingerprint(bundle)},
-        source,
-        destination,
-        # A table in memory has no identity by which a run could go on.
-        anew=not isinstance(notes, str | Path),
-    )
-
-
 def _about(records: Iterable[dict[str, Any]]) -> dict[str, str]:
     synthetic = [record["provenance"].get("data", {}).get("synthetic", False) for record in records]
     return {"model_fitted_on": "synthetic notes" if any(synthetic) else "notes"}

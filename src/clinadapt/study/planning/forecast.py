@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from clinadapt.core.device import Precision, compute_dtype, pick_device
+from clinadapt.core.device import pick_device
 from clinadapt.core.errors import ClinadaptError, LimitError
 from clinadapt.features.state_cache import HELD_BYTES
 from clinadapt.models import registry
@@ -28,7 +28,6 @@ from clinadapt.study.design import Cell, Row
 from clinadapt.study.planning.trial_runs import Prober, Reading, Run
 
 STATE_BYTES = 2  # of a number in a cached state
-WEIGHT_BYTES = 4
 # While a fit goes on, its checkpoint holds weights, two moments and the best epoch's weights.
 CHECKPOINT_BYTES = 16
 
@@ -76,18 +75,10 @@ class Forecast:
         Of computing them: seconds, bytes on disk, largest memory.
     held_bytes, peak_bytes : int
         What the process held before the cell, and at most.
-    weights_bytes : int
-        Of all weights, those of the encoder among them.
     bundle_bytes, checkpoint_bytes : int
         On disk: of the model, and while it is trained.
-    epoch_bytes : float
-        That an epoch moves at least: weights, moments, states.
     economies : tuple of str
         What is given up for the memory limit.
-    bf16 : bool
-        Whether matrix products are in bf16.
-    footprint : Footprint, optional
-        Of rows with an encoder.
     """
 
     row: str
@@ -101,13 +92,9 @@ class Forecast:
     states_peak_bytes: int = 0
     held_bytes: int = 0
     peak_bytes: int = 0
-    weights_bytes: int = 0
     bundle_bytes: int = 0
     checkpoint_bytes: int = 0
-    epoch_bytes: float = 0.0
     economies: tuple[str, ...] = ()
-    bf16: bool = False
-    footprint: Footprint | None = None
 
     @property
     def epochs(self) -> int:
@@ -182,7 +169,6 @@ def together(sparse: Forecast, encoder: Forecast) -> Forecast:
         encoder,
         fixed_seconds=sparse.fixed_seconds + encoder.fixed_seconds,
         peak_bytes=encoder.peak_bytes + beside,
-        weights_bytes=sparse.weights_bytes + encoder.weights_bytes,
         bundle_bytes=sparse.bundle_bytes + encoder.bundle_bytes,
     )
 
@@ -216,13 +202,9 @@ def _forecast(prober: Prober, cell: Cell) -> Forecast:
         **states,
         held_bytes=last.cost["held_memory_bytes"],
         peak_bytes=_peak(runs, notes, state_bytes, footprint, work),
-        weights_bytes=WEIGHT_BYTES * int(last.cost["total_parameters"]),
         bundle_bytes=round(last_two([(run.notes, run.cost["disk_bytes"]) for run in runs], notes)),
         checkpoint_bytes=CHECKPOINT_BYTES * trained if runs[-1].phases else 0,
-        epoch_bytes=CHECKPOINT_BYTES * 2.0 * trained * work.steps + state_bytes,
         economies=tuple(last.cost["economies"]),
-        bf16=_in_bf16(model),
-        footprint=footprint,
     )
 
 
@@ -258,12 +240,6 @@ def _epochs(cell: Cell, model: Model) -> list[int]:
     for name in model.epoch_settings:
         setattr(asked, name, cell.resolved[name])
     return asked.planned_epochs()
-
-
-def _in_bf16(model: Any) -> bool:
-    precision: Precision = getattr(model, "precision", "fp32")
-    device = pick_device(getattr(model, "device", "cpu"))
-    return compute_dtype(precision, device).itemsize == 2
 
 
 def _states(reading: Reading | None, tokens: int) -> dict[str, Any]:

@@ -18,16 +18,13 @@ from clinadapt.core import atomic_files
 from clinadapt.core.device import environment
 from clinadapt.core.formatting import spell_bytes, spell_seconds
 from clinadapt.core.run_context import Progress, no_progress
-from clinadapt.neural.training.memory_budget import Footprint
 from clinadapt.study.design import Cell, identity
 from clinadapt.study.planning.forecast import Forecast, Phase, forecast
-from clinadapt.study.planning.target_machines import Machine, matrix_rate, there
 from clinadapt.study.planning.trial_runs import Prober
 from clinadapt.study.setup import StudySetup
 
 PLAN = "plan.json"
-HERE = "this machine"
-FORMAT = 1
+FORMAT = 2  # 1 held numbers for forecasts of other machines, too
 HOUR = 3600.0
 # Settings that change what is learned and not what it costs: rows that differ in these alone
 # share their runs.
@@ -42,16 +39,13 @@ class Plan:
     ----------
     made_for : str
         Hash of cells, memory limit and machine: a plan is good for no other.
-    machine : str
-        Where the cells would run.
     memory : int, optional
-        Bytes that a cell may hold there.
+        Bytes that a cell may hold.
     forecasts : dict of str to Forecast
         By the row's id.
     """
 
     made_for: str
-    machine: str
     memory: int | None
     forecasts: Mapping[str, Forecast]
 
@@ -60,19 +54,6 @@ class Plan:
         folder.mkdir(parents=True, exist_ok=True)
         atomic_files.write_json(folder / PLAN, {"format": FORMAT, **asdict(self)})
         return folder / PLAN
-
-    def on(self, machine: Machine, memory: int | None = None) -> "Plan":
-        """The same rows on a machine that is known by name, an estimate."""
-        limit = min(memory or machine.memory, machine.memory)
-        return Plan(
-            self.made_for,
-            machine.name,
-            limit,
-            {
-                key: there(row, machine, limit, matrix_rate(row.bf16))
-                for key, row in self.forecasts.items()
-            },
-        )
 
 
 def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
@@ -98,7 +79,7 @@ def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
                 shared[key] = forecast(prober, cell)
             forecasts[row_id] = shared[key].named(cell.row.label)
     progress("plan", len(rows), len(rows))
-    return Plan(_made_for(study), HERE, study.memory, forecasts)
+    return Plan(_made_for(study), study.memory, forecasts)
 
 
 def read_plan(study: StudySetup) -> Plan | None:
@@ -107,17 +88,15 @@ def read_plan(study: StudySetup) -> Plan | None:
     if found is None or found.get("format") != FORMAT or found["made_for"] != _made_for(study):
         return None
     forecasts = {key: _from_json(entry) for key, entry in found["forecasts"].items()}
-    return Plan(found["made_for"], found["machine"], found["memory"], forecasts)
+    return Plan(found["made_for"], found["memory"], forecasts)
 
 
 def _from_json(entry: Mapping[str, Any]) -> Forecast:
-    footprint = entry["footprint"]
     return Forecast(
         **{
             **entry,
             "phases": tuple(Phase(**phase) for phase in entry["phases"]),
             "economies": tuple(entry["economies"]),
-            "footprint": None if footprint is None else Footprint(**footprint),
         }
     )
 
@@ -276,24 +255,18 @@ def schedule(study: StudySetup, plan: Plan) -> list[Line]:
     return lines
 
 
-def write_schedules(study: StudySetup, plans: Sequence[Plan], path: Path) -> None:
-    """Write every line of some plans as JSON."""
+def write_schedule(study: StudySetup, plan: Plan, path: Path) -> None:
+    """Write every line of a plan as JSON."""
+    lines = schedule(study, plan)
     atomic_files.write_json(
         path,
         {
             "format": FORMAT,
             "memory": study.memory,
             "hours": study.hours,
-            "plans": [
-                {
-                    "machine": plan.machine,
-                    "seconds": sum(line.seconds for line in lines),
-                    "disk_bytes": disk_bytes(plan, lines),
-                    "cells": [asdict(line) for line in lines],
-                }
-                for plan in plans
-                for lines in [schedule(study, plan)]
-            ],
+            "seconds": sum(line.seconds for line in lines),
+            "disk_bytes": disk_bytes(plan, lines),
+            "cells": [asdict(line) for line in lines],
         },
     )
 
