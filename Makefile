@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint types browser bench bench-gpu clean
+.PHONY: setup demo test lint layers types browser bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -25,9 +25,14 @@ demo: setup
 test: setup lint types browser
 	$(BIN)/python -m pytest --numprocesses 2
 
-lint: setup
+lint: setup layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Imports only go down, there is no circle, and no file is longer than 400 lines.
+layers:
+	PYTHONPATH=src $(BIN)/lint-imports --no-cache
+	@find src -name '*.py' -exec awk 'FNR == 401 { print FILENAME ": more than 400 lines"; long = 1 } END { exit long }' {} +
 
 types: setup
 	$(BIN)/mypy

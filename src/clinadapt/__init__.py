@@ -23,6 +23,7 @@ Names are imported when they are first used, so that ``import clinadapt`` is ins
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from clinadapt.models.tfidf_mlp import TfidfMLP as TfidfMLP
     from clinadapt.report.write import write_report as write_report
     from clinadapt.study.runner import Study as Study
+
+__version__ = version("clinadapt")
 
 _HOMES = {
     "Columns": "clinadapt.data.columns",

@@ -2,10 +2,11 @@
 
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from clinadapt import __version__
 from clinadapt.cli.cache import cache
 from clinadapt.cli.check import check, encoders
 from clinadapt.cli.drift import drift
@@ -24,12 +25,33 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
     study, plan, check, predict, serve, export, explain, errors, drift, report, track, encoders,
     pretrain,
     cache,
 )  # fmt: skip
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"clinadapt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(token, name="token")

@@ -21,7 +21,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.models.contract import Kind
-from clinadapt.models.pretrained import EncoderModel
+from clinadapt.models.encoder_model import EncoderModel
 from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters

@@ -22,8 +22,8 @@ from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.models import neural_base
 from clinadapt.models.bundle.record import name_of
 from clinadapt.models.classifier import NoteClassifier, as_texts
+from clinadapt.models.encoder_model import EncoderModel
 from clinadapt.models.load import load
-from clinadapt.models.pretrained import EncoderModel
 from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training.batch_sources import Source
 from clinadapt.neural.training.loop import run

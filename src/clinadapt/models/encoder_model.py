@@ -1,0 +1,384 @@
+"""What models on a pretrained encoder share: frozen, tuned at the top, or tuned throughout.
+
+``tuned_layers`` runs from 0 (the paper's frozen set-up) to all (its fine-tuned one). Features at
+the split between frozen and changing layers are computed once and cached; only what lies above it
+is run in training.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+from annotated_types import Ge, Interval
+from tokenizers import Tokenizer
+
+from clinadapt.core import param_validation, safe_files
+from clinadapt.core.device import Precision, compute_dtype, pick_device
+from clinadapt.core.process_memory import give_back_freed
+from clinadapt.core.run_context import Context
+from clinadapt.data.labels import Labels, Task
+from clinadapt.features.encoders.backends import BackendChoice
+from clinadapt.features.encoders.layer_split import Prefix
+from clinadapt.features.encoders.pretrained import (
+    PretrainedEncoder,
+    open_encoder,
+    save_encoder_files,
+)
+from clinadapt.features.frozen_encoder import FrozenPrefix
+from clinadapt.features.note_sources import StateSource, TokenSource
+from clinadapt.features.tokenization import Tokens
+from clinadapt.models import encoder_assembly, neural_base
+from clinadapt.models.contract import Floats, Kind
+from clinadapt.models.encoder_assembly import Layers
+from clinadapt.models.token_network import TokenNetwork
+from clinadapt.models.training_settings import ReadsTokens, TrainingSettings
+from clinadapt.neural.note_network import Batch
+from clinadapt.neural.pooling_head import Pooling
+from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.loop import run
+from clinadapt.neural.training.memory_budget import (
+    Economy,
+    Footprint,
+    choose_economy,
+    measure,
+    set_recompute,
+)
+
+ENCODER_FOLDER = "encoder"
+FROZEN_EPOCHS, TUNED_EPOCHS = 20, 5
+NOTES_AT_ONCE = 8_192
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class EncoderModel(ReadsTokens, TrainingSettings):
+    """Encoder, adapter, pooling and head: what tuned and private training share.
+
+    A subclass defines `_train`.
+
+    Parameters
+    ----------
+    encoder : str
+        Known name, hub id or folder.
+    structure : str
+        An adapter of the registry, or "lora", "dora", "ia3".
+    structure_options : dict, optional
+        Settings of the adapter: inner, dropout, norm, heads; rank, alpha, targets.
+    match_parameters : int, optional
+        Choose the adapter's inner width so that it has about so many weights.
+    placement : {"final", "pooled", "layers"}
+        After the last layer, on token features (the paper); on the pooled features; or after each
+        of the top `adapted_layers` layers. Low-rank methods live in layers.
+    adapted_layers : int or "all"
+        With ``placement="layers"``.
+    tuned_layers : int or "all"
+        Top layers of the encoder that are tuned: 0 is frozen, all includes the embeddings.
+    pooling : {"auto", "mean", "first", "last", "max"}
+        "auto" is the mean, or the last token for a decoder.
+    inner : int
+        Units of the head's hidden layer; 0 for a linear head.
+    dropout : float
+        Of the head.
+    epochs : int, optional
+        Default 20 if the encoder is frozen, 5 if any of it is tuned.
+    precision : {"auto", "fp32", "bf16"}
+        "auto" is bf16 where the machine is fast at it.
+    backend : {"auto", "torch", "openvino"}
+        Who runs the frozen layers; "auto" is who is measured to be fastest on this machine.
+    others
+        See `ReadsTokens` and `TrainingSettings`.
+    """
+
+    kind: ClassVar[Kind] = "encoder"
+    explained_by = "tokens-pretrained"
+    path_settings = ("encoder",)
+    reads_tokens = True
+
+    encoder: str = field(default="camembert-bio", kw_only=False)
+    structure: str = "none"
+    structure_options: dict[str, Any] | None = None
+    match_parameters: Annotated[int, Ge(1)] | None = None
+    placement: Literal["final", "pooled", "layers"] = "final"
+    adapted_layers: Annotated[int, Ge(1)] | Literal["all"] = "all"
+    tuned_layers: Annotated[int, Ge(0)] | Literal["all"] = 0
+    pooling: Pooling | Literal["auto"] = "auto"
+    inner: Annotated[int, Ge(0)] = 0
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    epochs: Annotated[int, Ge(1)] | None = None
+    batch_size: Annotated[int, Ge(1)] = 16
+    precision: Precision = "auto"
+    backend: BackendChoice = "auto"
+
+    def setting_problems(self) -> list[str]:
+        """Problems of the adapter, its options and its place."""
+        return encoder_assembly.option_problems(self)
+
+    def title(self, shown: dict[str, Any]) -> str:
+        """Encoder, adapter and regime."""
+        for name in ("encoder", "structure", "placement", "adapted_layers", "tuned_layers"):
+            shown.pop(name, None)
+        place = {
+            "final": "",
+            "pooled": " on pooled",
+            "layers": " in all layers"
+            if self.adapted_layers == "all"
+            else f" in top {self.adapted_layers} layers",
+        }[self.placement]
+        if self.structure == "none":
+            place = ""
+        regime = {0: "frozen", "all": "all tuned"}.get(
+            self.tuned_layers, f"top {self.tuned_layers} tuned"
+        )
+        name = Path(self.encoder).name if "/" in self.encoder else self.encoder
+        return f"{name} · {self.structure}{place} · {regime}"
+
+    def starting_files(self) -> tuple[str, str]:
+        """The encoder's folder."""
+        return "encoder", self.encoder
+
+    def planned_epochs(self) -> list[int]:
+        """Epochs of the fit; the default depends on whether any of the encoder runs in it."""
+        usual = TUNED_EPOCHS if getattr(self, "suffix_", False) else FROZEN_EPOCHS
+        return [self.epochs or usual]
+
+    # ------------------------------------------------------------------ what is frozen, what not
+
+    def _resolve(self) -> None:
+        """Work out split and regime for the encoder at hand."""
+        param_validation.raise_if(self.setting_problems())
+        encoder = self.encoder_
+        self.layers_ = Layers.of(self, encoder)
+        self.boundary_ = self.layers_.boundary
+        self.suffix_ = self.boundary_ < encoder.layers
+        self.prefix_ = FrozenPrefix(
+            encoder, self.boundary_, self.max_tokens, self.cut, self.precision, self.backend
+        )
+        causal_or_mean: Pooling = "last" if self.pooling == "auto" and encoder.causal else "mean"
+        self.pooling_: Pooling = causal_or_mean if self.pooling == "auto" else self.pooling
+
+    @property
+    def after_pooling(self) -> bool:
+        """Whether nothing that trains looks at single tokens."""
+        no_tokens = self.placement == "pooled" or self.structure == "none"
+        return no_tokens and not self.suffix_
+
+    @property
+    def trains_on_tokens(self) -> bool:
+        """Whether the cost of a training step depends on the tokens of its notes."""
+        return not self.after_pooling
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The encoder's tokenizer."""
+        return self.encoder_.tokenizer
+
+    @property
+    def frozen_part(self) -> "EncoderModel | None":
+        """Itself, if it reads cached features of frozen layers."""
+        return self if self.boundary_ else None
+
+    def reads_encoder(self) -> bool:
+        """Whether a pass over a pretrained encoder precedes the fit: it does."""
+        return True
+
+    def token_network(self) -> TokenNetwork:
+        """Return the fitted network from token ids to class scores, on the CPU."""
+        prefix = None
+        if self.boundary_:
+            prefix = Prefix(self.encoder_.load(), self.encoder_.layers, self.boundary_)
+        return TokenNetwork(self.network_, prefix, self.pooling_ if self.after_pooling else None)
+
+    def licence_files(self) -> list[Path]:
+        """Licences of the encoder."""
+        return sorted(self.encoder_.folder.glob("LICENSE*"))
+
+    def _build(self, task: Task, classes: int, model: Any) -> None:
+        """Put the network together around a whole encoder model (None if all is frozen)."""
+        self.task_: Task = task
+        pooling: Pooling = "mean" if self.after_pooling else self.pooling_
+        self.network_, self.suffix_module_ = encoder_assembly.assemble(
+            self, self.layers_, self.encoder_, model, classes, pooling
+        )
+        trained = neural_base.trainable(self.network_)
+        self.history_ = []
+        self.trainable_parameters_ = sum(weight.numel() for weight in trained.values())
+        whole = self.suffix_module_ is not None and not self.boundary_
+        self.total_parameters_ = encoder_assembly.count_total(self.network_, self.encoder_, whole)
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        validation: tuple[Sequence[str], Labels] | None = None,
+        metric: str | None = None,
+        context: Context | None = None,
+    ) -> Self:
+        """Train what is not frozen on training notes, stopping early on validation notes.
+
+        Raises
+        ------
+        EncoderNotFoundError
+            The encoder is not on this machine.
+        InputError
+            Settings that do not fit each other or the encoder.
+        """
+        self._open()
+        context = context or Context()
+        device = pick_device(self.device)
+        self._build(
+            labels.task, len(labels.classes), self.encoder_.load() if self.suffix_ else None
+        )
+        self.encoder_fingerprint_ = self.encoder_.fingerprint
+        held_texts = validation[0] if validation is not None else []
+        # One call for both parts: one pass over the encoder.
+        sources = self._sources([texts, held_texts], context, device)
+        economy = self._economize(context, device)
+        held = None if validation is None else validation[1]
+        self.history_ = self._train(sources, labels, held, metric, economy, device, context)
+        return self
+
+    def _train(
+        self,
+        sources: Sequence[Source],
+        labels: Labels,
+        held: Labels | None,
+        metric: str | None,
+        economy: Economy,
+        device: torch.device,
+        context: Context,
+    ) -> list[dict[str, Any]]:
+        """Train the built network on the first source; the second is of the validation notes."""
+        raise TypeError(f"{type(self).__name__} must define _train")
+
+    def _economize(self, context: Context, device: torch.device) -> Economy:
+        """Choose what to give up for the memory limit, and give it up."""
+        if context.memory is None:
+            return Economy()
+        give_back_freed(always=True)
+        economy = choose_economy(self.footprint(device), context.memory)
+        suffix = self.suffix_module_
+        if suffix is not None:
+            for layer in suffix.running:
+                set_recompute(layer, economy.recompute)
+            if economy.frozen_embeddings:
+                for weight in suffix.embeddings():
+                    weight.requires_grad_(False)
+        context.ledger.economies = economy.words()
+        return economy
+
+    def footprint(self, device: torch.device) -> Footprint:
+        """Count the bytes that training the built network needs, with two made-up notes."""
+        suffix = self.suffix_module_
+        dtype = compute_dtype(self.precision, device)
+        return measure(
+            self.network_,
+            [] if suffix is None else suffix.running,
+            [] if suffix is None else suffix.embeddings(),
+            lambda notes: self._made_up(notes, dtype),
+            self.batch_size,
+            device,
+            dtype,
+        )
+
+    def _made_up(self, notes: int, dtype: torch.dtype) -> Batch:
+        """Notes of the greatest length, as the network gets them."""
+        longest = 1 if self.after_pooling else self.max_tokens
+        mask = torch.ones(notes, longest, dtype=torch.bool)
+        if not self.boundary_:
+            inputs = torch.ones(notes, longest, dtype=torch.int64)
+        else:
+            inputs = torch.zeros(notes, longest, self.encoder_.width, dtype=dtype)
+        return Batch(inputs, mask, torch.arange(notes), notes)
+
+    def prepare(self, texts: Sequence[str], context: Context) -> None:
+        """Compute the frozen states of notes into the cache, if there is a frozen prefix."""
+        self._open()
+        if self.boundary_:
+            self.prefix_.cached([texts], context, pick_device(self.device))
+
+    def _open(self) -> None:
+        param_validation.check(self)
+        self.encoder_ = open_encoder(self.encoder)
+        self._resolve()
+
+    def _tokens(self, texts: Sequence[str], context: Context) -> Tokens:
+        return neural_base.tokenize_notes(
+            self.encoder_.tokenizer, texts, self.max_tokens, self.cut, context
+        )
+
+    def _sources(
+        self, parts: list[Sequence[str]], context: Context, device: torch.device
+    ) -> list[Source]:
+        """One source a part, through the cache of frozen states if there is a frozen prefix."""
+        if not self.boundary_:
+            return [TokenSource(self._tokens(part, context)) for part in parts if len(part)]
+        return [self._pooled(source) for source in self.prefix_.cached(parts, context, device)]
+
+    def _pooled(self, source: StateSource) -> Source:
+        return source.pooled(self.pooling_) if self.after_pooling else source
+
+    # ------------------------------------------------------------------ prediction
+
+    def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
+        """Probabilities [note, class]; memory does not grow with the number of notes."""
+        context = context or Context()
+        device = pick_device(self.device)
+        dtype = compute_dtype(self.precision, device)
+        outputs = [
+            run(self.network_, source, device, dtype)
+            for source in self._few_at_a_time(texts, context, device)
+        ]
+        return neural_base.probabilities(self.task_, torch.cat(outputs))
+
+    def _few_at_a_time(
+        self, texts: Sequence[str], context: Context, device: torch.device
+    ) -> Iterator[Source]:
+        if self.boundary_ and context.cache is None:
+            for source in self.prefix_.passing(texts, context, device):
+                yield self._pooled(source)
+            return
+        for start in range(0, len(texts), NOTES_AT_ONCE):
+            yield from self._sources([texts[start : start + NOTES_AT_ONCE]], context, device)
+
+    # ------------------------------------------------------------------ bundle
+
+    def save(self, folder: Path) -> None:
+        """Write the trained weights, and the encoder unless all of it is among them."""
+        weights = neural_base.trainable(self.network_)
+        if self._encoder_is_trained and self.suffix_module_ is not None:
+            # Embeddings frozen to save memory among them: the encoder's own file is not written.
+            named = self.network_.named_parameters()
+            weights |= {name: w for name, w in named if name.startswith("encoder.")}
+        neural_base.save_weights(weights, folder)
+        target = folder / ENCODER_FOLDER
+        save_encoder_files(self.encoder_, target)
+        if not self._encoder_is_trained:
+            for path in self.encoder_.folder.glob("*.safetensors*"):
+                shutil.copyfile(path, target / path.name)
+
+    @property
+    def _encoder_is_trained(self) -> bool:
+        return self.layers_.tuned == self.layers_.total
+
+    def load(self, folder: Path, task: Task, classes: int) -> Self:
+        """Read what `save` wrote; the encoder's own folder is not needed."""
+        self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
+        with torch.device("meta"):  # of the size that the settings imply, without the memory
+            safe_files.require_room(folder, self.encoder_.empty())
+        self._resolve()
+        with torch.device("meta"):
+            safe_files.require_room(
+                folder,
+                encoder_assembly.inserted_modules(self, self.layers_, self.encoder_.width, classes),
+            )
+        model = None
+        if self.suffix_:
+            trained = self._encoder_is_trained
+            model = self.encoder_.empty() if trained else self.encoder_.load()
+        self._build(task, classes, model)
+        neural_base.fill(self.network_, folder, set(neural_base.trainable(self.network_)))
+        return self
