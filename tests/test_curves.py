@@ -63,7 +63,7 @@ def test_more_time_is_worth_it_where_a_dearer_row_is_told_to_be_better(two):
     told = two.sentences()
     assert (
         "With 50 labelled notes: STEEP for the least time, from 2 s on FLAT; "
-        "STEEP for the least memory, from 2.0 GB on FLAT."
+        "STEEP for the least memory, from 2 GB on FLAT."
     ) in told
     assert (
         "With 1,600 labelled notes: no more time than STEEP takes buys a better score; "

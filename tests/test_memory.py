@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from clinadapt.core.errors import InputError, LimitError
-from clinadapt.core.formatting import parse_bytes, spell_bytes
+from clinadapt.core.formatting import parse_bytes
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import from_single
 from clinadapt.models.pretrained import PretrainedModel
@@ -49,10 +49,6 @@ def test_sizes_are_read(text, size):
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(InputError, match="expected a size such as 2GB"):
         parse_bytes(text)
-
-
-def test_sizes_are_spelled():
-    assert [spell_bytes(size) for size in (1.94e9, 6.4e8)] == ["1.9 GB", "640 MB"]
 
 
 def test_peak_by_hand():

@@ -22,7 +22,7 @@ def cache(
     ] = None,
 ) -> None:
     """List cached states of encoders, which reflect patient text; delete them with --purge."""
-    from clinadapt.core.formatting import spell_bytes
+    from clinadapt.core import formatting
     from clinadapt.features.cache_admin import entries
     from clinadapt.features.cache_admin import purge as delete
 
@@ -35,11 +35,11 @@ def cache(
     for entry in found:
         notes = ["in use"] * entry.in_use + ["[yellow]others may read it[/]"] * entry.open_to_others
         told = f" ({', '.join(notes)})" if notes else ""
-        about = f"{spell_bytes(entry.size):>9}  {entry.days():6.1f} days"
+        about = f"{formatting.size(entry.size):>9}  {entry.days():6.1f} days"
         say(f"{about}  {escape(str(entry.folder))}{told}")
-    total = spell_bytes(sum(entry.size for entry in found))
+    total = formatting.size(sum(entry.size for entry in found))
     say(f"{len(found)} caches of states, {total}")
     if purge:
         deleted = delete(found, older_than or 0.0)
-        freed = spell_bytes(sum(entry.size for entry in deleted))
+        freed = formatting.size(sum(entry.size for entry in deleted))
         say(f"deleted {len(deleted)}, {freed}; a study that needs them computes them again")

@@ -6,42 +6,20 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.options import (
-    EncodingOption,
-    GroupOption,
-    IdOption,
-    LabelOption,
-    LeaveOutOption,
-    NotesArgument,
-    PositiveOption,
-    SeparatorOption,
-    SplitOption,
-    TextOption,
-)
+from clinadapt.cli.options import TableOptions
 from clinadapt.cli.shared import read, say
 
 
-def check(
-    notes: NotesArgument = None,
-    text: TextOption = "text",
-    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
-    separator: SeparatorOption = None,
-    id: IdOption = None,
-    group: GroupOption = None,
-    split: SplitOption = None,
-    positive: PositiveOption = None,
-    encoding: EncodingOption = "utf-8",
-    leave_out_bad: LeaveOutOption = False,
-) -> None:
+def check(table: TableOptions) -> None:
     """Say what is wrong with a table of notes, before hours are spent."""
-    table = read(notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad)
+    notes = read(table)
     from clinadapt.cli.display import print_check, print_notes
     from clinadapt.data.near_duplicates import across_parts
     from clinadapt.data.split import make_split
 
-    parts = make_split(table)
-    print_notes(table, parts)
-    print_check(table, across_parts(table, parts))
+    parts = make_split(notes)
+    print_notes(notes, parts)
+    print_check(notes, across_parts(notes, parts))
 
 
 def encoders(

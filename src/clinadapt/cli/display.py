@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from clinadapt.core import formatting
 from clinadapt.core.atomic_files import read_json
-from clinadapt.core.formatting import spell_bytes, spell_seconds
 from clinadapt.data.near_duplicates import Duplicates
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import Split
@@ -86,9 +86,9 @@ class StudyDisplay:
         metric = result["threshold"]["metric"]
         validation = result["validation_metrics"][metric]["value"]
         seconds = result["cost"]["fit_seconds"] + result["cost"]["encode_seconds_spent_here"]
-        shown = "–" if validation is None else f"{validation:.3f}"
         self.console.print(
-            f"[green]done[/] {name}: {metric} {shown} on validation, {seconds:.1f} s"
+            f"[green]done[/] {name}: {metric} {formatting.score(validation)} on validation, "
+            f"{formatting.seconds(seconds)}"
         )
 
 
@@ -136,13 +136,13 @@ def print_pretraining(record: Mapping[str, Any]) -> None:
         )
     console.print(
         f"{record['parameters']:,} weights; {found['tokens']:,} tokens in "
-        f"{spell_seconds(found['seconds'])}, {found['tokens_per_second']:,} a second; held-out "
-        f"loss {found['held_out_loss']:.3f}, {found['held_out_accuracy']:.1%} told right"
+        f"{formatting.seconds(found['seconds'])}, {found['tokens_per_second']:,} a second; "
+        f"held-out loss {found['held_out_loss']:.3f}, {found['held_out_accuracy']:.1%} told right"
     )
     memory = record["memory"]
-    told = f"peak memory {spell_bytes(memory['peak_memory_bytes'])}"
+    told = f"peak memory {formatting.size(memory['peak_memory_bytes'])}"
     if "peak_gpu_memory_bytes" in memory:
-        told += f", of the GPU {spell_bytes(memory['peak_gpu_memory_bytes'])}"
+        told += f", of the GPU {formatting.size(memory['peak_gpu_memory_bytes'])}"
     console.print(told)
 
 
@@ -151,7 +151,7 @@ def print_vectors(record: Mapping[str, Any]) -> None:
     found = record["result"]
     Console().print(
         f"{record['vocabulary']:,} sub-words, {record['width']} numbers each; "
-        f"{found['tokens']:,} tokens in {spell_seconds(found['seconds'])}, "
+        f"{found['tokens']:,} tokens in {formatting.seconds(found['seconds'])}, "
         f"{found['tokens_per_second']:,} a second"
     )
 
@@ -189,7 +189,7 @@ def print_kinds(found: "Mistakes") -> None:
 
 def _share(share: "Share | None") -> str:
     if share is None:
-        return "–"
+        return formatting.MISSING
     percent = f"{share.count / share.of:.0%} [{share.low:.0%}, {share.high:.0%}]"
     return escape(f"{share.count} of {share.of}, {percent}")
 
@@ -267,9 +267,9 @@ def print_plan(plan: Plan, study: Study) -> None:
         table.add_row(
             escape(row),
             str(len(cells)),
-            spell_seconds(sum(line.seconds for line in cells)),
-            spell_bytes(max(line.peak_memory_bytes for line in cells)),
-            spell_bytes(sum(line.disk_bytes for line in cells)),
+            formatting.seconds(sum(line.seconds for line in cells)),
+            formatting.size(max(line.peak_memory_bytes for line in cells)),
+            formatting.size(sum(line.disk_bytes for line in cells)),
             ", ".join(cells[0].economies),
         )
     console.print(table)
@@ -278,8 +278,8 @@ def print_plan(plan: Plan, study: Study) -> None:
     done = sum(line.status == "done" for line in lines)
     told = f"{done} cells are done already; " if done else ""
     console.print(
-        f"{told}in all at most [bold]{spell_seconds(sum(line.seconds for line in lines))}[/] for "
-        f"{len(running)} cells, and [bold]{spell_bytes(disk_bytes(plan, lines))}[/] of disk"
+        f"{told}in all at most [bold]{formatting.seconds(sum(line.seconds for line in lines))}[/] "
+        f"for {len(running)} cells, and [bold]{formatting.size(disk_bytes(plan, lines))}[/] of disk"
     )
     console.print("[dim]from short runs on some of these notes; early stopping may end sooner[/]")
 
@@ -298,14 +298,14 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
     for heading in ("trainable", "peak MB") if wide else ():
         table.add_column(heading, justify="right")
     for line in board.filter(pl.col("status") == "done").iter_rows(named=True):
-        interval = f"[{_score(line['test_low'])}, {_score(line['test_high'])}]"
+        interval = f"[{formatting.score(line['test_low'])}, {formatting.score(line['test_high'])}]"
         sizes = [f"{line['trainable_parameters']:,}", f"{line['peak_memory_bytes'] / 1e6:,.0f}"]
         table.add_row(
             str(line["rank"]),
             "" if line["group"] is None else str(line["group"]),
             escape(line["row"]),
-            _score(line["validation"]),
-            escape(f"{_score(line['test'])} {interval}"),
+            formatting.score(line["validation"]),
+            escape(f"{formatting.score(line['test'])} {interval}"),
             f"{line['encode_seconds']:.1f}",
             f"{line['fit_seconds']:.1f}",
             *(sizes if wide else ()),
@@ -324,10 +324,6 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
     if board["best"].any():
         console.print(f"best model:  [bold]{escape(str(study.out / 'best'))}[/]")
     console.print(f"report:      [bold]{escape(str(study.out / 'report.html'))}[/]")
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def print_encoders() -> None:

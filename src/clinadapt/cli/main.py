@@ -11,6 +11,7 @@ from clinadapt.cli.cache import cache
 from clinadapt.cli.check import check, encoders
 from clinadapt.cli.drift import drift
 from clinadapt.cli.export import export
+from clinadapt.cli.options import spelled_out
 from clinadapt.cli.predict import explain, predict
 from clinadapt.cli.pretrain import pretrain
 from clinadapt.cli.report import errors, report, track
@@ -53,7 +54,7 @@ def options(
 
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(spelled_out(command))
 app.add_typer(token, name="token")
 
 

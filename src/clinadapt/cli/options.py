@@ -1,17 +1,19 @@
-"""What the commands ask for: options and arguments that several share."""
+"""What the commands ask for: options and arguments that several share.
 
+A command whose parameter is one of the dataclasses here, such as ``table: TableOptions``, has an
+option for each field: `spelled_out` tells typer so.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-NotesArgument = Annotated[
-    Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet; default: built-in notes.")
-]
 TextOption = Annotated[str, typer.Option(help="Column of the text.")]
-LabelOption = Annotated[
-    list[str], typer.Option(help="Column of the label; give several 0/1 columns for multi-label.")
-]
 SeparatorOption = Annotated[
     str | None, typer.Option(help="Splits a multi-label column, such as '|'.")
 ]
@@ -19,58 +21,7 @@ IdOption = Annotated[str | None, typer.Option("--id", help="Column of the identi
 GroupOption = Annotated[
     str | None, typer.Option(help="Column of the patient: no patient in two parts.")
 ]
-SplitOption = Annotated[
-    str | None, typer.Option(help="Column of the official part: train, dev, test.")
-]
-PositiveOption = Annotated[str | None, typer.Option(help="Positive class of a binary task.")]
 EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and JSONL.")]
-LeaveOutOption = Annotated[
-    bool,
-    typer.Option("--leave-out-bad", help="Leave out rows without text or label, and list them."),
-]
-StudyOption = Annotated[str, typer.Option(help="quick, paper, or a TOML file.")]
-EncoderOption = Annotated[
-    list[str] | None, typer.Option(help="Name, hub id or folder; instead of the study's own.")
-]
-OutOption = Annotated[Path, typer.Option(help="Folder of the study.")]
-MaxTokensOption = Annotated[int | None, typer.Option(help="Tokens read of each note.")]
-CutOption = Annotated[
-    str | None, typer.Option(help="head, tail, head+tail or windows, for longer notes.")
-]
-SeedOption = Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")]
-MetricOption = Annotated[str | None, typer.Option(help="What to rank by.")]
-MarginOption = Annotated[
-    float | None,
-    typer.Option(help="Difference of the metric that does not matter (default 0.01)."),
-]
-DescribeOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Column by which scores are told, unread by any model; repeatable."),
-]
-SitesOption = Annotated[
-    str | None,
-    typer.Option(help="Column of the site, department or year: each is held out in turn."),
-]
-TaskOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Label column of a task of its own, instead of --label; repeatable."),
-]
-CacheOption = Annotated[
-    Path | None, typer.Option(help="Folder of frozen states (patient data); default OUT/cache.")
-]
-MemoryOption = Annotated[
-    str | None, typer.Option(help="That a cell may hold, such as 2GB; what it costs is said.")
-]
-HoursOption = Annotated[
-    float | None, typer.Option(min=0, help="For the whole run; what will not fit is skipped.")
-]
-EnergyOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COUNTRY",
-        help="Measure or estimate energy and CO2e: whose electricity, such as FRA, DEU, USA.",
-    ),
-]
 STORES = "local (OUT/mlflow.db), sqlite:///FILE or a server's http address."
 OfflineOption = Annotated[
     bool,
@@ -78,3 +29,105 @@ OfflineOption = Annotated[
         "--offline", envvar="CLINADAPT_OFFLINE", help="Make any network attempt an error."
     ),
 ]
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """A table of labelled notes, and which of its columns is what."""
+
+    notes: Annotated[
+        Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet; default: built-in notes.")
+    ] = None
+    text: TextOption = "text"
+    label: Annotated[
+        list[str],
+        typer.Option(help="Column of the label; give several 0/1 columns for multi-label."),
+    ] = field(default_factory=lambda: ["label"])
+    separator: SeparatorOption = None
+    id: IdOption = None
+    group: GroupOption = None
+    split: Annotated[
+        str | None, typer.Option(help="Column of the official part: train, dev, test.")
+    ] = None
+    positive: Annotated[str | None, typer.Option(help="Positive class of a binary task.")] = None
+    encoding: EncodingOption = "utf-8"
+    leave_out_bad: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-bad", help="Leave out rows without text or label, and list them."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Which study it is, where it is kept, and what differs from its design."""
+
+    study: Annotated[str, typer.Option(help="quick, paper, or a TOML file.")] = "quick"
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="Name, hub id or folder; instead of the study's own.")
+    ] = None
+    out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("study")
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens read of each note.")] = None
+    cut: Annotated[
+        str | None, typer.Option(help="head, tail, head+tail or windows, for longer notes.")
+    ] = None
+    seed: Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")] = None
+    metric: Annotated[str | None, typer.Option(help="What to rank by.")] = None
+
+
+@dataclass(frozen=True)
+class ResourceOptions:
+    """What a study may take of the machine, and where it keeps states."""
+
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of frozen states (patient data); default OUT/cache.")
+    ] = None
+    memory: Annotated[
+        str | None, typer.Option(help="That a cell may hold, such as 2GB; what it costs is said.")
+    ] = None
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="For the whole run; what will not fit is skipped.")
+    ] = None
+
+
+def spelled_out(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes the fields of its dataclasses one by one.
+
+    typer makes its options of a function's signature. Fields stand in it where their dataclass
+    stood, so ``--help`` lists them there.
+
+    Parameters
+    ----------
+    command : callable
+        Called with dataclasses of what was given.
+    """
+    signature = inspect.signature(command)
+    found = signature.parameters.values()
+    groups: dict[str, Any] = {p.name: p.annotation for p in found if is_dataclass(p.annotation)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in found:
+        if parameter.name in groups:
+            parameters += _parameters(groups[parameter.name])
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
+        command(**given)
+
+    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return called
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    """Make a parameter of each field of a dataclass, with its default."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(name, kind, default=default, annotation=hints[name])
+        for name, default in vars(group()).items()
+    ]

@@ -7,20 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.options import (
-    STORES,
-    EncodingOption,
-    GroupOption,
-    IdOption,
-    LabelOption,
-    LeaveOutOption,
-    NotesArgument,
-    OfflineOption,
-    PositiveOption,
-    SeparatorOption,
-    SplitOption,
-    TextOption,
-)
+from clinadapt.cli.options import STORES, OfflineOption, TableOptions
 from clinadapt.cli.shared import go_offline, read, say
 from clinadapt.core.errors import InputError
 
@@ -36,16 +23,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
 
 def errors(
     folder: Annotated[Path, typer.Argument(help="A finished study's folder.")],
-    notes: NotesArgument = None,
-    text: TextOption = "text",
-    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
-    separator: SeparatorOption = None,
-    id: IdOption = None,
-    group: GroupOption = None,
-    split: SplitOption = None,
-    positive: PositiveOption = None,
-    encoding: EncodingOption = "utf-8",
-    leave_out_bad: LeaveOutOption = False,
+    table: TableOptions,
     limit: Annotated[int, typer.Option(min=1, help="Errors shown, most confident first.")] = 50,
     sample: Annotated[int, typer.Option(min=1, help="Notes in which kinds are counted.")] = 200,
     out: Annotated[Path, typer.Option(help="HTML file. It will contain patient text.")] = Path(
@@ -53,14 +31,14 @@ def errors(
     ),
 ) -> None:
     """Show the most confident errors of a study and what kind they are. Writes patient text."""
-    table = read(notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad)
+    notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, True)
         from clinadapt.cli.display import print_kinds, progress_bar
         from clinadapt.explain.explanation_files import write_mistakes
 
         with progress_bar() as progress:
-            found = write_mistakes(folder, table, out, limit, sample, progress)
+            found = write_mistakes(folder, notes, out, limit, sample, progress)
         print_kinds(found)
     say(f"{len(found.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
 

@@ -1,10 +1,10 @@
 """What several commands do: read the notes, shut the network, open a study."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from clinadapt.cli.options import ResourceOptions, StudyOptions, TableOptions
 from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -13,23 +13,22 @@ if TYPE_CHECKING:
 
 
 def read(
-    notes: Path | None,
-    text: str,
-    label: list[str],
-    separator: str | None,
-    id: str | None,
-    group: str | None,
-    split: str | None,
-    positive: str | None,
-    encoding: str,
-    leave_out_bad: bool,
-    describe: tuple[str, ...] = (),
+    table: TableOptions, label: Sequence[str] | None = None, describe: tuple[str, ...] = ()
 ) -> "Notes":
-    """The notes of a table, or the built-in ones."""
+    """Read the notes of a table, or the built-in ones.
+
+    Parameters
+    ----------
+    table : TableOptions
+    label : sequence of str, optional
+        Columns of the label, instead of the table's own.
+    describe : tuple of str
+        Columns by which scores are told.
+    """
     from clinadapt.data.columns import Columns
     from clinadapt.data.notes import read_notes
 
-    if notes is None:
+    if table.notes is None:
         from clinadapt.data.notes import built_in_notes
 
         if describe:
@@ -37,33 +36,52 @@ def read(
             raise InputError(f"the built-in notes have no column to describe them by ({named})")
         say("No notes given: using the built-in [bold]synthetic[/] notes.")
         return built_in_notes()
-    columns = Columns(text, tuple(label), separator, id, group, split, positive, describe)
-    return read_notes(notes, columns, encoding=encoding, leave_out_bad=leave_out_bad)
-
-
-def given(**values: Any) -> dict[str, Any]:
-    """What was given on the command line."""
-    return {name: value for name, value in values.items() if value not in (None, [])}
+    columns = Columns(
+        text=table.text,
+        label=tuple(table.label if label is None else label),
+        separator=table.separator,
+        id=table.id,
+        group=table.group,
+        split=table.split,
+        positive=table.positive,
+        describe=describe,
+    )
+    return read_notes(
+        table.notes, columns, encoding=table.encoding, leave_out_bad=table.leave_out_bad
+    )
 
 
 def open_study(
-    table: "Notes",
-    design: str,
-    out: Path,
-    encoders: list[str] | None,
-    overrides: dict[str, Any],
-    cache: Path | None,
-    memory: str | None,
-    hours: float | None,
+    notes: "Notes",
+    asked: StudyOptions,
+    resources: ResourceOptions,
+    margin: float | None = None,
     sites: str | None = None,
     energy: str | None = None,
 ) -> "Study":
-    """A study as the command line asks for it."""
+    """Open a study as the command line asks for it."""
     from clinadapt.core.formatting import parse_bytes
     from clinadapt.study.runner import Study
 
-    limit = None if memory is None else parse_bytes(memory)
-    return Study(table, design, out, encoders or (), overrides, cache, limit, hours, sites, energy)
+    overrides = {
+        "max_tokens": asked.max_tokens,
+        "cut": asked.cut,
+        "seeds": asked.seed,
+        "metric": asked.metric,
+        "margin": margin,
+    }
+    return Study(
+        notes,
+        asked.study,
+        asked.out,
+        asked.encoder or (),
+        {name: value for name, value in overrides.items() if value not in (None, [])},
+        resources.cache,
+        None if resources.memory is None else parse_bytes(resources.memory),
+        resources.hours,
+        sites,
+        energy,
+    )
 
 
 def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None:

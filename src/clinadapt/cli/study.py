@@ -1,6 +1,7 @@
 """``clinadapt study`` and ``clinadapt plan``."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,34 +9,12 @@ import typer
 from rich.markup import escape
 
 from clinadapt.cli.options import (
-    CacheOption,
-    CutOption,
-    DescribeOption,
-    EncoderOption,
-    EncodingOption,
-    EnergyOption,
-    GroupOption,
-    HoursOption,
-    IdOption,
-    LabelOption,
-    LeaveOutOption,
-    MarginOption,
-    MaxTokensOption,
-    MemoryOption,
-    MetricOption,
-    NotesArgument,
     OfflineOption,
-    OutOption,
-    PositiveOption,
-    SeedOption,
-    SeparatorOption,
-    SitesOption,
-    SplitOption,
-    StudyOption,
-    TaskOption,
-    TextOption,
+    ResourceOptions,
+    StudyOptions,
+    TableOptions,
 )
-from clinadapt.cli.shared import given, go_offline, open_study, read, say
+from clinadapt.cli.shared import go_offline, open_study, read, say
 from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,61 +22,54 @@ if TYPE_CHECKING:
 
 
 def study(
-    notes: NotesArgument = None,
-    text: TextOption = "text",
-    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
-    separator: SeparatorOption = None,
-    id: IdOption = None,
-    group: GroupOption = None,
-    split: SplitOption = None,
-    positive: PositiveOption = None,
-    encoding: EncodingOption = "utf-8",
-    leave_out_bad: LeaveOutOption = False,
-    describe: DescribeOption = None,
-    sites: SitesOption = None,
-    task: TaskOption = None,
-    study: StudyOption = "quick",
-    encoder: EncoderOption = None,
-    out: OutOption = Path("study"),
-    max_tokens: MaxTokensOption = None,
-    cut: CutOption = None,
-    seed: SeedOption = None,
-    metric: MetricOption = None,
-    margin: MarginOption = None,
-    cache: CacheOption = None,
-    memory: MemoryOption = None,
-    hours: HoursOption = None,
-    energy: EnergyOption = None,
+    *,
+    table: TableOptions,
+    describe: Annotated[
+        list[str] | None,
+        typer.Option(help="Column by which scores are told, unread by any model; repeatable."),
+    ] = None,
+    sites: Annotated[
+        str | None,
+        typer.Option(help="Column of the site, department or year: each is held out in turn."),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Label column of a task of its own, instead of --label; repeatable."),
+    ] = None,
+    asked: StudyOptions,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Difference of the metric that does not matter (default 0.01)."),
+    ] = None,
+    resources: ResourceOptions,
+    energy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COUNTRY",
+            help="Measure or estimate energy and CO2e: whose electricity, such as FRA, DEU, USA.",
+        ),
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
     offline: OfflineOption = False,
 ) -> None:
     """Compare every row of a study on a table of notes; go on if it was interrupted."""
     from clinadapt.study.multi_task import folders_of
 
-    if task and notes is None:
+    if task and table.notes is None:
         raise InputError("--task names label columns of a table of notes: name the table, too")
     described = tuple(dict.fromkeys([*(describe or ()), *([sites] if sites else ())]))
-    targets = {name: [name] for name in task} if task else {"": label}
+    targets = {name: [name] for name in task} if task else {"": table.label}
     folders = folders_of(task or ())
     with ExitStack() as stack:
         go_offline(stack, offline)
-        tables = {
-            name: read(
-                notes, text, target, separator, id, group, split, positive, encoding,
-                leave_out_bad, described,
-            )
-            for name, target in targets.items()
-        }  # fmt: skip
-        overrides = given(max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric, margin=margin)
-        shared = cache or (out / "cache" if task else None)
-        for name, table in tables.items():
-            place = out / folders[name] if task else out
-            run = open_study(
-                table, study, place, encoder, overrides, shared, memory, hours, sites, energy
-            )
-            _show(run, retry)
+        tables = {name: read(table, target, described) for name, target in targets.items()}
         if task:
-            _put_together(out, folders)
+            resources = replace(resources, cache=resources.cache or asked.out / "cache")
+        for name, notes in tables.items():
+            one = replace(asked, out=asked.out / folders[name]) if task else asked
+            _show(open_study(notes, one, resources, margin, sites, energy), retry)
+        if task:
+            _put_together(asked.out, folders)
 
 
 def _show(run: "Study", retry: bool) -> None:
@@ -128,44 +100,26 @@ def _put_together(out: Path, folders: dict[str, str]) -> None:
 
 
 def plan(
-    notes: NotesArgument = None,
-    text: TextOption = "text",
-    label: LabelOption = ["label"],  # noqa: B006 (typer copies it)
-    separator: SeparatorOption = None,
-    id: IdOption = None,
-    group: GroupOption = None,
-    split: SplitOption = None,
-    positive: PositiveOption = None,
-    encoding: EncodingOption = "utf-8",
-    leave_out_bad: LeaveOutOption = False,
-    study: StudyOption = "quick",
-    encoder: EncoderOption = None,
-    out: OutOption = Path("study"),
-    max_tokens: MaxTokensOption = None,
-    cut: CutOption = None,
-    seed: SeedOption = None,
-    metric: MetricOption = None,
-    cache: CacheOption = None,
-    memory: MemoryOption = None,
-    hours: HoursOption = None,
+    table: TableOptions,
+    asked: StudyOptions,
+    resources: ResourceOptions,
     json: Annotated[Path | None, typer.Option(help="Write every cell of the plan.")] = None,
     offline: OfflineOption = False,
 ) -> None:
     """Say what each cell of a study will cost, and what will not fit, before it is run."""
-    table = read(notes, text, label, separator, id, group, split, positive, encoding, leave_out_bad)
+    notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.cli.display import StudyDisplay, print_notes, print_plan
         from clinadapt.study.planning.plan import make_plan, read_plan, write_schedule
 
-        overrides = given(max_tokens=max_tokens, cut=cut, seeds=seed, metric=metric)
-        asked = open_study(table, study, out, encoder, overrides, cache, memory, hours)
-        print_notes(table, asked.split)
-        found = read_plan(asked)
+        study = open_study(notes, asked, resources)
+        print_notes(notes, study.split)
+        found = read_plan(study)
         if found is None:
-            with StudyDisplay(len(asked.folders.rows)) as display:
-                found = make_plan(asked, display.progress)
-            found.save(asked.out)
-        print_plan(found, asked)
+            with StudyDisplay(len(study.folders.rows)) as display:
+                found = make_plan(study, display.progress)
+            found.save(study.out)
+        print_plan(found, study)
         if json is not None:
-            write_schedule(asked, found, json)
+            write_schedule(study, found, json)

@@ -14,15 +14,13 @@ def score(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Seconds up to a minute, then minutes, then hours."""
+    """Spell a duration: "0.45 s", "12.3 s", "4 min 05 s", "2 h 13 min"."""
     if value is None:
         return MISSING
     if value < 0.005:
         return "0 s" if value == 0 else "< 0.01 s"
-    if value < 9.995:
-        return f"{value:.2f} s"
     if value < 59.95:
-        return f"{value:.1f} s"
+        return f"{round(value, 2):.3g} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
@@ -31,7 +29,7 @@ def seconds(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes in decimal units."""
+    """Spell a number of bytes in a decimal unit of its size: "640 MB", "1.94 GB"."""
     return MISSING if value is None else _scaled(value, ("B", "kB", "MB", "GB", "TB"))
 
 
@@ -112,16 +110,3 @@ def parse_bytes(text: str) -> int:
             if value > 0:
                 return int(value * UNITS[unit])
     raise InputError(f"expected a size such as 2GB, 800MB or 1.5GiB, got {text!r}")
-
-
-def spell_bytes(size: float) -> str:
-    """Spell a size for a reader: "1.9 GB", "640 MB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-def spell_seconds(seconds: float) -> str:
-    """Spell a duration for a reader: "45 s", "12 min", "3 h 20 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,8 +1,9 @@
-"""Folders for their owner only."""
+"""Files and folders for their owner only."""
 
 import stat
 from pathlib import Path
 
+OWNER_ONLY = 0o600  # of a file
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 

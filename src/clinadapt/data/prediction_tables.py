@@ -1,6 +1,5 @@
 """Tables of predictions: a line a note, with its probabilities."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import polars.selectors as cs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data.labels import Labels, Task, decode
 from clinadapt.data.text_store import Texts
 
@@ -71,15 +72,9 @@ def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping
     about : mapping of str to str
         Becomes Parquet's key-value metadata.
     """
-    partial = path.with_name(path.name + ".tmp")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)  # predictions are patient data
-    try:
-        write = _write_csv if path.suffix == ".csv" else _write_parquet
+    write = _write_csv if path.suffix == ".csv" else _write_parquet
+    with atomic_path(path, OWNER_ONLY) as partial:  # predictions are patient data
         write(frames, partial, about)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_csv(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:

@@ -8,7 +8,6 @@ multi-class and multi-label tasks and any fractions, which scikit-learn's splitt
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError
 from clinadapt.data.checks import shown_values
 from clinadapt.data.notes import Notes
@@ -281,8 +281,7 @@ def problems_of(notes: Notes, split: Split) -> list[str]:
 
 def save_split(split: Split, ids: Texts, path: Path) -> None:
     """Write the ids of each part as JSON, atomically."""
-    partial = path.with_suffix(".tmp")
-    with partial.open("w", encoding="utf-8") as file:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
         for number, (name, rows) in enumerate(split.parts().items()):
             file.write(f"{',' if number else '{'}\n{json.dumps(name)}: [")
             for at, block in enumerate(ids.take(rows).blocks()):
@@ -290,4 +289,3 @@ def save_split(split: Split, ids: Texts, path: Path) -> None:
                 file.write(f",{listed}" if at else listed)
             file.write("\n]")
         file.write("\n}")
-    os.replace(partial, path)

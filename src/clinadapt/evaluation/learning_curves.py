@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.core.formatting import spell_bytes, spell_seconds
+from clinadapt.core import formatting
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.paired_comparison import Difference, Predictions, Scores
@@ -72,8 +72,8 @@ class Grower:
 
 
 PRICES: tuple[tuple[str, Callable[[Size], float], Callable[[float], str]], ...] = (
-    ("time", lambda size: size.seconds, spell_seconds),
-    ("memory", lambda size: size.memory, lambda held: spell_bytes(round(held))),
+    ("time", lambda size: size.seconds, formatting.seconds),
+    ("memory", lambda size: size.memory, formatting.size),
 )
 
 

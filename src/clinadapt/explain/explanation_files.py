@@ -1,7 +1,6 @@
 """Explanations as files, which only their owner can read: a page, JSON lines or Parquet."""
 
 import json
-import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError
+from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.notes import Notes, read_texts
 from clinadapt.explain.error_analysis import Mistakes, find_mistakes
@@ -199,11 +200,5 @@ def _check_suffix(out: Path, suffixes: Sequence[str]) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Write a file at once, whole, readable by its owner only: it holds patient text."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    try:
+    with atomic_path(path, OWNER_ONLY) as partial:
         partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

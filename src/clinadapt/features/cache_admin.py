@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 
+from clinadapt.core.atomic_files import PARTIAL
 from clinadapt.core.run_context import SESSION
 from clinadapt.features.cache_shards import DATA, SIDECAR
 
 NAME = re.compile(r"[0-9a-f]{24}")
-PARTIAL = ".tmp"
 DAY = 86_400
 
 

@@ -8,7 +8,6 @@ holds its checksum, so that nothing half-written or damaged is ever read.
 import hashlib
 import json
 import mmap
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-OWNER_ONLY = 0o600
+from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.permissions import OWNER_ONLY
+
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
 SIDECAR = ".json"
 DATA = ".safetensors"
@@ -67,15 +68,12 @@ def write_shard(folder: Path, shard: Shard) -> Path:
         "hashes": torch.from_numpy(shard.hashes.view(np.int64)),
         "lengths": torch.from_numpy(shard.lengths),
     }
-    partial = folder / f"{name}.tmp"
-    save_file(content, partial)
-    partial.chmod(OWNER_ONLY)
-    os.replace(partial, data)
-    sidecar, partial = folder / f"{name}{SIDECAR}", folder / f"{name}{SIDECAR}.tmp"
+    with atomic_path(data, OWNER_ONLY) as partial:
+        save_file(content, partial)
+    sidecar = folder / f"{name}{SIDECAR}"
     record = {"sha256": _checksum(data), "seconds": shard.seconds}
-    partial.touch(mode=OWNER_ONLY)
-    partial.write_text(json.dumps(record), encoding="utf-8")
-    os.replace(partial, sidecar)
+    with atomic_path(sidecar, OWNER_ONLY) as partial:
+        partial.write_text(json.dumps(record), encoding="utf-8")
     return sidecar
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from clinadapt.core.formatting import spell_seconds
+from clinadapt.core import formatting
 
 LOOKS_SHOWN = 6
 LEARNED = {
@@ -49,7 +49,7 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
     machine = record["environment"]["machine"]
     lines += [
         f"- It read {found['tokens']:,} tokens in {found['steps']:,} steps, sequences of "
-        f"{record['length']}, in {spell_seconds(found['seconds'])} on "
+        f"{record['length']}, in {formatting.seconds(found['seconds'])} on "
         f"{machine['gpu'] or machine['cpu']}: {found['tokens_per_second']:,} tokens a second.",
         f"- The texts: {corpus['words']:,} words in {corpus['texts']:,} texts; "
         f"{corpus['repeated_segments']:,} repeated segments were left out, and "
@@ -66,7 +66,7 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
     if shown[-1] is not log[-1]:
         shown.append(log[-1])
     lines += [
-        f"| {entry['tokens']:,} | {spell_seconds(entry['seconds'])} | "
+        f"| {entry['tokens']:,} | {formatting.seconds(entry['seconds'])} | "
         f"{entry['held_out_loss']:.3f} | {entry['held_out_accuracy']:.1%} |"
         for entry in shown
     ]

@@ -1,12 +1,12 @@
 """What a training begins from: a tokenizer and a masked language model, new or opened."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from clinadapt.core.atomic_files import atomic_folder
 from clinadapt.core.errors import InputError
 from clinadapt.features.encoders.pretrained import open_encoder
 from clinadapt.pretraining.corpus import Corpus
@@ -122,9 +122,8 @@ class Beginning:
         if kept.is_dir():
             return PreTrainedTokenizerFast.from_pretrained(kept)
         tokenizer = learn_vocabulary(corpus.train, self.vocabulary, self.length)
-        partial = kept.with_suffix(".tmp")
-        tokenizer.save_pretrained(partial)
-        os.replace(partial, kept)
+        with atomic_folder(kept) as partial:
+            tokenizer.save_pretrained(partial)
         return tokenizer
 
     def _new(self, tokenizer: Any, corpus: Corpus, work: Path, seed: int) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data.text_store import Texts
 
 TEXTS_AT_ONCE = 1024
@@ -32,7 +33,7 @@ def pack(texts: Texts, tokenizer: Any, length: int, path: Path) -> NDArray[np.ui
     kind = np.dtype(np.uint16 if len(tokenizer) < 2**16 else np.uint32)
     left = np.empty(0, dtype=kind)
     path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
+    path.touch(OWNER_ONLY)
     with path.open("wb") as file:
         for block in texts.blocks(TEXTS_AT_ONCE):
             encoded = tokenizer(

@@ -13,8 +13,6 @@ word2vec.
 
 import hashlib
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from scipy.sparse.linalg import svds
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from clinadapt.core.atomic_files import atomic_folder
 from clinadapt.core.device import environment
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
@@ -120,15 +119,13 @@ def make_vectors(
         },
         "environment": environment(),
     }
-    partial = out.with_name(f"{out.name}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    tokenizer.save_pretrained(partial)
     # In C order: safetensors writes bytes as they lie, whatever the strides.
     stored = np.ascontiguousarray(vectors, dtype=np.float16)
-    save_file({"vectors": stored}, partial / VECTORS_FILE)
     text = json.dumps(record, ensure_ascii=False, indent=1)
-    (partial / RECORD).write_text(text, encoding="utf-8")
-    os.replace(partial, out)
+    with atomic_folder(out) as partial:
+        tokenizer.save_pretrained(partial)
+        save_file({"vectors": stored}, partial / VECTORS_FILE)
+        (partial / RECORD).write_text(text, encoding="utf-8")
     return record
 
 

@@ -7,7 +7,6 @@ training that was killed comes to the same losses as one that was not.
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
@@ -211,9 +211,8 @@ class Trainer:
             "weights": self.masters.copies,
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = self.folder / "checkpoint.tmp"
-        torch.save(state, partial)
-        os.replace(partial, self.folder / "checkpoint.pt")
+        with atomic_path(self.folder / "checkpoint.pt") as partial:
+            torch.save(state, partial)
 
     def _restore(self) -> tuple[int, float]:
         path = self.folder / "checkpoint.pt"

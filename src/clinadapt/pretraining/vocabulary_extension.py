@@ -7,7 +7,6 @@ before.
 """
 
 import json
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer
 
+from clinadapt.core.atomic_files import atomic_folder
 from clinadapt.data.text_store import Texts
 
 WORD = re.compile(r"\w+")
@@ -48,9 +48,9 @@ def extend(tokenizer: Any, model: Any, texts: Texts, most: int, kept: Path) -> t
     from transformers import PreTrainedTokenizerFast
 
     if not kept.is_dir():
-        partial = kept.with_suffix(".tmp")
-        add_words(tokenizer, choose_words(tokenizer, texts, most)).save_pretrained(partial)
-        os.replace(partial, kept)
+        longer = add_words(tokenizer, choose_words(tokenizer, texts, most))
+        with atomic_folder(kept) as partial:
+            longer.save_pretrained(partial)
     extended = PreTrainedTokenizerFast.from_pretrained(kept)
     added = widen(model, tokenizer, extended)
     some = texts[:: max(1, len(texts) // COMPARED_TEXTS)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from clinadapt.core import html
+from clinadapt.core.atomic_files import atomic_path
 
 
 def write_overview(content: dict[str, Any], folder: Path) -> Path:
@@ -22,7 +22,6 @@ def write_overview(content: dict[str, Any], folder: Path) -> Path:
     style = html.source(environment, html.STYLE)
     page = environment.get_template("overview.html.jinja").render(about=content, style=style)
     target = folder / "report.html"
-    partial = folder / f".report.{os.getpid()}.html"
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, target)
+    with atomic_path(target) as partial:
+        partial.write_text(page, encoding="utf-8")
     return target

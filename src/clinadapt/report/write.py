@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.report import export, tripod_ai
 from clinadapt.report.page import page
 from clinadapt.study.read_results import load
@@ -36,7 +36,6 @@ def write_report(study_dir: Path) -> Path:
     export.write(study, study_dir)
     (study_dir / tripod_ai.FILE).write_text(tripod_ai.checklist(study), encoding="utf-8")
     target = study_dir / "report.html"
-    partial = study_dir / f".report.{os.getpid()}.html"
-    partial.write_text(html, encoding="utf-8")
-    os.replace(partial, target)
+    with atomic_path(target) as partial:
+        partial.write_text(html, encoding="utf-8")
     return target

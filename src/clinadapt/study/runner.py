@@ -214,11 +214,9 @@ class Study(StudySetup):
         if not _holds(folder / result_files.BUNDLE, self.folders.id(cell)):
             self._fit(cell, folder, progress)
             forget(folder / CHECKPOINT)
-        partial = target.with_name(f"{target.name}.tmp")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(folder / result_files.BUNDLE, partial, copy_function=_link_or_copy)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
+        bundle = folder / result_files.BUNDLE
+        with atomic_files.atomic_folder(target, replace=True) as partial:
+            shutil.copytree(bundle, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
 
     # ------------------------------------------------------------------ what is written
 

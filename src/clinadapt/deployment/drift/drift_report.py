@@ -1,6 +1,5 @@
 """A table of new notes against a bundle: the page, and the same numbers as JSON."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core import html
-from clinadapt.core.atomic_files import write_json
+from clinadapt.core.atomic_files import atomic_path, write_json
 from clinadapt.core.errors import InputError
 from clinadapt.data.checks import shown_values
 from clinadapt.data.columns import Columns
@@ -90,9 +89,8 @@ def write_drift(
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out.with_suffix(".json"), {**about, **found.to_json()})
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    partial.write_text(drift_page(found, about), encoding="utf-8")
-    os.replace(partial, out)
+    with atomic_path(out) as partial:
+        partial.write_text(drift_page(found, about), encoding="utf-8")
     return found
 
 

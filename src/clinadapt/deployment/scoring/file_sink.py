@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data import prediction_tables
 from clinadapt.deployment.scoring.interfaces import Scores, Source, State
 from clinadapt.deployment.scoring.loop import refuse
@@ -83,7 +84,7 @@ class FileScores:
 
     def _open(self) -> tuple[dict[str, Any], State] | None:
         """Open the file, and tell identity and state of the run in it, if there is one."""
-        self.path.touch(mode=0o600)  # ids and predictions are patient data
+        self.path.touch(OWNER_ONLY)  # ids and predictions are patient data
         self._file = sqlite3.connect(self.path, timeout=0)
         try:
             self._file.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -1,13 +1,14 @@
 """How scores look in a file, and notes that were set aside."""
 
 import csv
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data import prediction_tables
 from clinadapt.deployment.scoring.interfaces import Scores
 
@@ -41,17 +42,14 @@ def write_aside(rows: Iterable[tuple[str | None, ...]], path: Path) -> None:
         CSV.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
     number = 0
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_path(path, OWNER_ONLY) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(ASIDE_COLUMNS)
         for number, row in enumerate(rows, 1):  # noqa: B007 (their number, after the loop)
             writer.writerow(row)
-    if number:
-        os.replace(partial, path)
-    else:
-        partial.unlink()
-        path.unlink(missing_ok=True)
+    if not number:
+        path.unlink()

@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError
+from clinadapt.core.permissions import OWNER_ONLY
 
 PREFIX = "clinadapt_"  # lets a scanner for secrets find one that was left in a file
-OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,9 @@ class Tokens:
 
     def write(self, file: Path) -> None:
         """Write the file, for its owner only; it is there whole or not at all."""
-        partial = file.with_name(file.name + ".tmp")
-        partial.unlink(missing_ok=True)
         content = {"tokens": [asdict(entry) for entry in self.entries]}
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "w") as out:
-            json.dump(content, out, indent=2)
-        os.replace(partial, file)
+        with atomic_path(file, OWNER_ONLY) as partial:
+            partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
     def add(self, name: str, days: float) -> str:
         """Make a token; it is told this once and kept nowhere.

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.device import environment
 from clinadapt.core.errors import InputError
 from clinadapt.features.encoder_inference import Reader, encode
@@ -202,11 +203,10 @@ class _Memory:
 
     def put(self, key: str, entry: Mapping[str, Any]) -> None:
         content = self._read() | {key: dict(entry)}
-        partial = self.path.with_suffix(".tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-            os.replace(partial, self.path)
+            with atomic_path(self.path) as partial:
+                partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
         except OSError:
             warnings.warn(
                 f"{self.path} cannot be written: the backends are measured again next time",

@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import EncoderNotFoundError, InputError
 from clinadapt.features.encoders import config_checks
 from clinadapt.features.encoders.catalog import CATALOG, WEIGHTS, resolve
@@ -259,9 +260,8 @@ def convert_to_safetensors(folder: Path) -> Path:
     # Tied weights are stored once each: safetensors knows no shared memory.
     plain = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
     target = folder / WEIGHTS[0]
-    partial = target.with_suffix(".tmp")
-    save_file(plain, partial, metadata={"format": "pt"})
-    partial.rename(target)
+    with atomic_path(target) as partial:
+        save_file(plain, partial, metadata={"format": "pt"})
     return target
 
 

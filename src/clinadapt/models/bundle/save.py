@@ -8,11 +8,11 @@ opening a bundle runs no code of it, and what was not saved so is refused (`inte
 import importlib.metadata
 import math
 import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from clinadapt.core.atomic_files import atomic_folder
 from clinadapt.models import registry
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.fitted import FittedClassifier
@@ -39,9 +39,13 @@ def save_bundle(
     Path
         The folder.
     """
-    partial = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / MODEL_FOLDER).mkdir(parents=True)
+    with atomic_folder(folder, replace=True) as partial:
+        _write(classifier, partial, provenance)
+    return folder
+
+
+def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, Any] | None) -> None:
+    (partial / MODEL_FOLDER).mkdir()
     model = classifier.model_
     model.save(partial / MODEL_FOLDER)
     value = classifier.threshold_.value
@@ -73,6 +77,3 @@ def save_bundle(
         text = classifier.reference_.model_dump_json(indent=1)
         (partial / REFERENCE).write_text(text, encoding="utf-8")
     integrity.seal(partial, record)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
-    return folder

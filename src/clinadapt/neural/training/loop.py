@@ -6,7 +6,6 @@ not, and the caller's random state is left alone.
 """
 
 import math
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.device import autocast
 from clinadapt.core.errors import ClinadaptError
 from clinadapt.core.rng import local_randomness
@@ -327,9 +327,8 @@ class _State:
         self.best_rank, self.stale = rank, 0
         # Before the checkpoint that tells of it. After a kill between the two, the epoch is run
         # again and writes the same.
-        partial = self.best.with_suffix(f"{BEST}.tmp")
-        torch.save({name: w.detach() for name, w in self.weights.items()}, partial)
-        os.replace(partial, self.best)
+        with atomic_path(self.best) as partial:
+            torch.save({name: w.detach() for name, w in self.weights.items()}, partial)
 
     def restore_best(self) -> None:
         if self.best_rank[0] == -math.inf:
@@ -341,18 +340,15 @@ class _State:
                 weight.copy_(saved[name])
 
     def save(self) -> None:
-        partial = self.path.with_suffix(".tmp")
-        torch.save(
-            {
-                "weights": {name: w.detach() for name, w in self.weights.items()},
-                "optimizer": self.optimizer.state_dict(),
-                "history": self.history,
-                "best_rank": list(self.best_rank),
-                "stale": self.stale,
-            },
-            partial,
-        )
-        os.replace(partial, self.path)
+        state = {
+            "weights": {name: w.detach() for name, w in self.weights.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "best_rank": list(self.best_rank),
+            "stale": self.stale,
+        }
+        with atomic_path(self.path) as partial:
+            torch.save(state, partial)
 
     def load(self) -> None:
         saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from clinadapt.core import formatting
 from clinadapt.core.device import autocast
 from clinadapt.core.errors import LimitError
-from clinadapt.core.formatting import spell_bytes
 from clinadapt.core.process_memory import give_back_freed, held_bytes
 from clinadapt.core.rng import local_randomness
 from clinadapt.neural.note_network import Batch
@@ -152,9 +152,9 @@ def choose_economy(footprint: Footprint, limit: int | None, batches_only: bool =
             return economy
         last = economy
     raise LimitError(
-        f"training needs at least {spell_bytes(footprint.peak(last))}, with "
-        f"{', '.join(last.words())}; the limit is {spell_bytes(limit)}: tune fewer layers, read "
-        "fewer tokens or take a smaller encoder"
+        f"training needs at least {formatting.size(footprint.peak(last))}, with "
+        f"{', '.join(last.words())}; the limit is {formatting.size(limit)}: tune fewer layers, "
+        "read fewer tokens or take a smaller encoder"
     )
 
 

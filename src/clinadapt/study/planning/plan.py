@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-from clinadapt.core import atomic_files
+from clinadapt.core import atomic_files, formatting
 from clinadapt.core.device import environment
-from clinadapt.core.formatting import spell_bytes, spell_seconds
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.study.design import Cell, identity
 from clinadapt.study.planning.forecast import Forecast, Phase, forecast
@@ -147,15 +146,15 @@ class Budget:
         if self.memory is not None and peak > self.memory:
             given = f" with {', '.join(row.economies)}" if row.economies else ""
             return (
-                f"predicted to need {spell_bytes(peak)}{given}; the limit is "
-                f"{spell_bytes(self.memory)}"
+                f"predicted to need {formatting.size(peak)}{given}; the limit is "
+                f"{formatting.size(self.memory)}"
             )
         seconds = row.seconds(self._computes(row))
         left = None if self.hours is None else self.hours * HOUR - spent
         if left is not None and seconds > left:
             return (
-                f"predicted to take {spell_seconds(seconds)}; {spell_seconds(max(0.0, left))} of "
-                f"the {self.hours:g} hours are left"
+                f"predicted to take {formatting.seconds(seconds)}; "
+                f"{formatting.seconds(max(0.0, left))} of the {self.hours:g} hours are left"
             )
         return None
 
