@@ -21,22 +21,22 @@ from clinadapt.evaluation.paired_comparison import corrected, difference
 from clinadapt.evaluation.recommendation import Entrant, Evidence
 
 DESIGN = Path(__file__).parent / "paper.toml"
-STRUCTURES = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")
+ADAPTERS = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")
 Chosen = Callable[[Entrant], bool]
 
 
-def on_encoder(structure=None, tuned=None, matched=None) -> Chosen:
-    """Rows with a pretrained encoder; "any" stands for a structure that is not "none"."""
+def on_encoder(adapter=None, tuned=None, matched=None) -> Chosen:
+    """Rows with a pretrained encoder; "any" stands for an adapter that is not "none"."""
 
     def chosen(row: Entrant) -> bool:
         settings = row.settings
         return (
-            row.family == "pretrained"
+            row.model == "pretrained"
             and (
-                structure is None
-                or settings["structure"] == structure
-                or (structure == "any" and settings["structure"] != "none")
-                or (structure == "others" and settings["structure"] in STRUCTURES[:-1])
+                adapter is None
+                or settings["adapter"] == adapter
+                or (adapter == "any" and settings["adapter"] != "none")
+                or (adapter == "others" and settings["adapter"] in ADAPTERS[:-1])
             )
             and (tuned is None or (settings["tuned_layers"] != 0) == tuned)
             and (matched is None or (settings["match_parameters"] is not None) == matched)
@@ -46,26 +46,26 @@ def on_encoder(structure=None, tuned=None, matched=None) -> Chosen:
 
 
 def family(*names: str) -> Chosen:
-    return lambda row: row.family in names
+    return lambda row: row.model in names
 
 
 FROZEN, TUNED = on_encoder("none", tuned=False), on_encoder("none", tuned=True)
 SCRATCH, TFIDF = family("transformer", "moe"), family("tfidf-logistic")
 CLAIMS: list[tuple[str, Chosen, Chosen]] = [
     (
-        "a structure against none, frozen",
+        "an adapter against none, frozen",
         on_encoder("any", tuned=False, matched=False),
         FROZEN,
     ),
     (
-        "a structure against none, frozen, 100,000 weights each",
+        "an adapter against none, frozen, 100,000 weights each",
         on_encoder("any", tuned=False, matched=True),
         FROZEN,
     ),
-    ("a structure against none, tuned", on_encoder("any", tuned=True), TUNED),
+    ("an adapter against none, tuned", on_encoder("any", tuned=True), TUNED),
     *(
         (
-            f"gated residual against the other structures, {words}",
+            f"gated residual against the other adapters, {words}",
             on_encoder("gated_residual", tuned=tuned, matched=matched),
             on_encoder("others", tuned=tuned, matched=matched),
         )
@@ -76,8 +76,8 @@ CLAIMS: list[tuple[str, Chosen, Chosen]] = [
         )
     ),
     ("frozen against tuned", on_encoder(tuned=False, matched=False), on_encoder(tuned=True)),
-    ("from scratch against frozen, no structure", SCRATCH, FROZEN),
-    ("from scratch against tuned, no structure", SCRATCH, TUNED),
+    ("from scratch against frozen, no adapter", SCRATCH, FROZEN),
+    ("from scratch against tuned, no adapter", SCRATCH, TUNED),
     ("MoE against Transformer, from scratch", family("moe"), family("transformer")),
     ("TF-IDF against from scratch", TFIDF, SCRATCH),
     ("TF-IDF against tuned", TFIDF, on_encoder(tuned=True)),
@@ -87,7 +87,10 @@ CLAIMS: list[tuple[str, Chosen, Chosen]] = [
 def contrast(evidence: Evidence, chosen: Chosen, others: Chosen):
     """Mean of some rows less mean of others."""
     scores = evidence.scores
-    sides = [[row.row_id for row in evidence.entrants if side(row)] for side in (chosen, others)]
+    sides = [
+        [row.configuration_id for row in evidence.entrants if side(row)]
+        for side in (chosen, others)
+    ]
     one, other = ([scores.value[row] for row in side] for side in sides)
     first, second = (np.mean([scores.resampled[row] for row in side], axis=0) for side in sides)
     value = scores.sign * float(np.mean(one) - np.mean(other))
@@ -120,8 +123,8 @@ def main() -> None:
     asked = {name: getattr(options, name) for name in ("metric", "max_tokens", "seeds")}
     overrides = {name: value for name, value in asked.items() if value is not None}
     study = Study(notes, DESIGN, options.out, options.encoder, overrides)
-    study.run(finished=lambda result: print(result["row"], result["status"], flush=True))
-    evidence = study.fit_cells(lambda *_: None, lambda _: None, False).evidence
+    study.run(finished=lambda result: print(result["configuration"], result["status"], flush=True))
+    evidence = study.fit_runs(lambda *_: None, lambda _: None, False).evidence
     for metric in (study.metric, *options.also):
         tell(replace(evidence, metric=metric))
 
@@ -130,8 +133,8 @@ def tell(evidence: Evidence) -> None:
     """Print every row's score and every claim, by the evidence's metric."""
     scores = evidence.scores
     print(f"\n{evidence.metric}")
-    for row in sorted(evidence.entrants, key=lambda row: -scores.value[row.row_id]):
-        print(f"{scores.value[row.row_id]:.3f}  {row.seconds:6.1f} s  {row.label}")
+    for row in sorted(evidence.entrants, key=lambda row: -scores.value[row.configuration_id]):
+        print(f"{scores.value[row.configuration_id]:.3f}  {row.seconds:6.1f} s  {row.label}")
     found = corrected([contrast(evidence, one, other) for _, one, other in CLAIMS])
     for (claim, _, _), item in zip(CLAIMS, found, strict=True):
         told = "told apart" if item.different else "not told apart"

@@ -13,19 +13,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-ENCODER = {"family": "pretrained", "encoder": "minilm", "max_tokens": 128}
+ENCODER = {"model": "pretrained", "encoder": "minilm", "max_tokens": 128}
 KINDS = {
     "sparse": [
-        {"family": "tfidf-logistic"},
-        {"family": "tfidf-logistic", "characters": True},
-        {"family": "tfidf-mlp"},
-        {"family": "tfidf-autoencoder"},
+        {"model": "tfidf-logistic"},
+        {"model": "tfidf-logistic", "characters": True},
+        {"model": "tfidf-mlp"},
+        {"model": "tfidf-autoencoder"},
     ],
-    "scratch": [{"family": ["transformer", "moe"], "max_tokens": 128, "epochs": 10}],
-    "frozen": [{**ENCODER, "structure": "none"}],
+    "scratch": [{"model": ["transformer", "moe"], "max_tokens": 128, "epochs": 10}],
+    "frozen": [{**ENCODER, "adapter": "none"}],
     "frozen, on tokens": [
-        {**ENCODER, "structure": ["bottleneck", "tiny_attention"], "epochs": 10},
-        {**ENCODER, "structure": "gated_residual", "match_parameters": 50_000, "epochs": 10},
+        {**ENCODER, "adapter": ["bottleneck", "tiny_attention"], "epochs": 10},
+        {**ENCODER, "adapter": "gated_residual", "match_parameters": 50_000, "epochs": 10},
     ],
     "top layers tuned": [{**ENCODER, "tuned_layers": [1, 2], "epochs": 3}],
     "all tuned": [{**ENCODER, "tuned_layers": "all", "epochs": 2}],
@@ -45,7 +45,7 @@ def open_study(options, folder):
         notes = read_notes(options.notes, Columns(group=options.group))
     rows = [row for kind in options.kinds for row in KINDS[kind]]
     memory = None if options.memory is None else parse_bytes(options.memory)
-    return Study(notes, {"name": "accuracy", "rows": rows}, folder, memory=memory)
+    return Study(notes, {"name": "accuracy", "configurations": rows}, folder, memory=memory)
 
 
 def make(options, folder):
@@ -68,13 +68,13 @@ def run(options, folder):
             return
         spent, said = result["cost"], result["cost"]["predicted"]
         line = {
-            "row": result["row"],
+            "configuration": result["configuration"],
             "seconds": spent["seconds"],
             "predicted_seconds": said["seconds_of_epochs_run"],
             "epochs": [len(result["training"]), said["epochs"]],
             "peak_memory_bytes": spent["peak_memory_bytes"],
             "predicted_peak_memory_bytes": said["peak_memory_bytes"],
-            "economies": spent["economies"],
+            "memory_savings": spent["memory_savings"],
         }
         lines.append(line)
         print(

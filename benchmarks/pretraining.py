@@ -3,8 +3,8 @@
     python benchmarks/pretraining.py TEXTS --notes NOTES --group group --split split \
         --minutes 2 6 --size mini small --objective bag masked
 
-Each combination is trained from nothing. Downstream: the mean of the frozen states of the training
-notes and a logistic regression, average precision over folds that keep groups together; the test
+Each combination is trained from nothing. Downstream: the mean of the frozen features of the
+training notes and a logistic regression, average precision over folds that keep groups together; the test
 notes are not looked at. Beside it, TF-IDF and the same regression on the same folds.
 """
 
@@ -54,12 +54,12 @@ def average_precision(model, features, labels, groups):
     return float(average_precision_score(target, scores, average="weighted"))
 
 
-def mean_states(folder, texts):
+def mean_features(folder, texts):
     encoder = PretrainedEncoder(folder)
     longest = min(MAX_TOKENS, encoder.max_tokens)
     prefix = FrozenPrefix(encoder, encoder.layers, longest, "head", "auto", "torch")
-    (states,) = prefix.cached([texts], Context(), torch.device("cpu"))
-    return states.pooled("mean").vectors.numpy()
+    (features,) = prefix.cached([texts], Context(), torch.device("cpu"))
+    return features.pooled("mean").vectors.numpy()
 
 
 def main():
@@ -117,7 +117,7 @@ def main():
             "tokens_per_second": record["result"]["tokens_per_second"],
             "held_out_loss": record["result"]["held_out_loss"],
             "average_precision": average_precision(
-                model, mean_states(folder, texts), labels, groups
+                model, mean_features(folder, texts), labels, groups
             ),
         }
         print(json.dumps(line), flush=True)

@@ -90,7 +90,7 @@ def models(encoder):
     shared = {"encoder": str(encoder), "max_tokens": 64, "epochs": 2, "batch_size": 64}
     return {
         "none": PretrainedModel(**shared),
-        "bottleneck": PretrainedModel(structure="bottleneck", placement="pooled", **shared),
+        "bottleneck": PretrainedModel(adapter="bottleneck", placement="pooled", **shared),
     }
 
 

@@ -4,7 +4,7 @@
 
 Each source runs in a process of its own. The model's share is the time from texts to probabilities;
 the rest is reading, checking, committing and writing. The encoder's, of a bundle that has one, is
-that of its layers; what the model does beside is tokens, structure and head. Opening the bundle is
+that of its layers; what the model does beside is tokens, adapter and head. Opening the bundle is
 in neither.
 """
 
@@ -80,7 +80,7 @@ def measure(source, bundle, folder):
     """Score one source in this process."""
     from clinadapt.deployment.scoring import loop
     from clinadapt.deployment.scoring.job import Prediction
-    from clinadapt.features import state_cache
+    from clinadapt.features import feature_cache
 
     peak, done = [0], threading.Event()
 
@@ -89,7 +89,7 @@ def measure(source, bundle, folder):
             peak[0] = max(peak[0], anonymous_mb())
 
     in_model = timed(loop, "_scored")
-    in_encoder = timed(state_cache, "encode")
+    in_encoder = timed(feature_cache, "encode")
     if source == "parquet":
         notes = [str(folder / "notes.parquet")]
         asked = Prediction(bundle, notes, folder / "scores.parquet", id="id")

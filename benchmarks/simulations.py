@@ -25,10 +25,10 @@ from clinadapt.evaluation.paired_comparison import Scores
 
 TRUTH_PATIENTS = 300_000
 NOISE_ROWS = [
-    {"family": "tfidf-logistic"},
-    {"family": "tfidf-logistic", "characters": True, "refit": True},
-    {"family": "tfidf-mlp"},
-    {"family": "transformer", "epochs": 5, "max_tokens": 64},
+    {"model": "tfidf-logistic"},
+    {"model": "tfidf-logistic", "characters": True, "refit": True},
+    {"model": "tfidf-mlp"},
+    {"model": "transformer", "epochs": 5, "max_tokens": 64},
 ]
 
 
@@ -90,7 +90,7 @@ def noise(studies):
         table = table.with_columns(label=pl.Series(drawn))
         with tempfile.TemporaryDirectory(prefix="clinadapt-") as folder:
             notes = read_notes(table, Columns(group="patient"))
-            Study(notes, {"name": "noise", "rows": NOISE_ROWS}, folder).run()
+            Study(notes, {"name": "noise", "configurations": NOISE_ROWS}, folder).run()
             evidence = json.loads((Path(folder) / "evidence.json").read_text())
             page = write_report(Path(folder)).read_text()
         recommended += evidence["recommended"] is not None

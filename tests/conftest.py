@@ -13,6 +13,7 @@ os.environ["CLINADAPT_BACKEND"] = "torch"
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,10 +32,10 @@ from clinadapt.data.synthetic.generator import generate
 
 SPARSE_STUDY = """
 name = "small"
-[[rows]]
-family = "tfidf-logistic"
-[[rows]]
-family = "tfidf-mlp"
+[[configurations]]
+model = "tfidf-logistic"
+[[configurations]]
+model = "tfidf-mlp"
 epochs = 2
 """
 SMALL = {"n_notes": 240, "n_patients": 80, "n_positive": 96}
@@ -92,7 +93,7 @@ def small_notes_synthetic(small_notes: Notes) -> Notes:
 
 @pytest.fixture(scope="session")
 def study_design(encoder_folders: dict[str, Path]) -> dict[str, object]:
-    from test_study import design
+    from studies import design
 
     return design(encoder_folders["bert"])
 
@@ -204,7 +205,7 @@ def served_bundles(
     encoder_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """A task of each kind; the last two stand on one frozen encoder."""
-    from test_families import build, fitted
+    from fitted_models import build, fitted
 
     root = tmp_path_factory.mktemp("served")
     asked = {
@@ -228,3 +229,19 @@ def server_url(served_bundles: dict[str, Path]) -> Iterator[str]:
 
     with running(make_app(Models(served_bundles))) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real browser, shared by every test that asks for it."""
+    import shutil
+
+    from browsers import QUIET
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    assert path, "the browser tests need Chromium: install the package chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()

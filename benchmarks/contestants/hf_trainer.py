@@ -1,23 +1,23 @@
-"""Hugging Face `Trainer`: frozen encoder under an adapter structure, LoRA, or full tuning."""
+"""Hugging Face `Trainer`: frozen encoder under an adapter, LoRA, or full tuning."""
 
 from typing import Any
 
 import torch
+from adapters import ADAPTERS
 from exchange import Clock, Task, main, softmax
-from structures import STRUCTURES
 from torch import Tensor, nn
 from trainer_parts import EpochClock, read_notes, training_arguments
 from transformers import AutoModel, AutoModelForSequenceClassification, Trainer, set_seed
 
 
 class FrozenEncoder(nn.Module):
-    """Frozen encoder, structure on the token states, mean pooling, dropout, linear head.
+    """Frozen encoder, adapter on the token features, mean pooling, dropout, linear head.
 
     Parameters
     ----------
     task : Task
     options : dict
-        ``structure``, ``inner``; ``lean``: weights of the encoder in bf16 and its dropout off.
+        ``adapter``, ``inner``; ``lean``: weights of the encoder in bf16 and its dropout off.
     """
 
     def __init__(self, task: Task, options: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ class FrozenEncoder(nn.Module):
         dtype = torch.bfloat16 if self.lean else torch.float32
         self.encoder = AutoModel.from_pretrained(task.encoder, dtype=dtype).requires_grad_(False)
         width = self.encoder.config.hidden_size
-        self.structure = STRUCTURES[options["structure"]](width, options["inner"])
+        self.adapter = ADAPTERS[options["adapter"]](width, options["inner"])
         self.dropout = nn.Dropout(0.1)
         self.head = nn.Linear(width, task.classes)
 
@@ -47,7 +47,7 @@ class FrozenEncoder(nn.Module):
         """Loss and class scores [note, class] of notes [note, token]."""
         hidden = self.encoder(input_ids, attention_mask=attention_mask).last_hidden_state.float()
         mask = attention_mask.bool()
-        hidden = self.structure(hidden, mask)
+        hidden = self.adapter(hidden, mask)
         pooled = hidden.masked_fill(~mask[..., None], 0.0).sum(dim=1) / mask.sum(1, keepdim=True)
         scores = self.head(self.dropout(pooled))
         return {"loss": nn.functional.cross_entropy(scores, labels), "logits": scores}

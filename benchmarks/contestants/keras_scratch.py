@@ -49,7 +49,7 @@ class Embedding(layers.Layer):  # type: ignore[misc]
         self.positions = layers.Embedding(WORDS, WIDTH)
 
     def call(self, numbers: Any) -> Any:
-        """Map numbers [note, word] to states [note, word, width]."""
+        """Map numbers [note, word] to features [note, word, width]."""
         return self.words(numbers) + self.positions(ops.arange(WORDS))
 
 
@@ -68,9 +68,9 @@ class Switch(layers.Layer):  # type: ignore[misc]
         self.experts = [feed_forward() for _ in range(EXPERTS)]
         self.noise = keras.random.SeedGenerator(0)
 
-    def call(self, states: Any, training: bool = False) -> Any:
-        """Map states [note, word, width] to states of the same shape; adds the balance loss."""
-        tokens = ops.reshape(states, (-1, WIDTH))
+    def call(self, features: Any, training: bool = False) -> Any:
+        """Map features [note, word, width] to features of the same shape; adds the balance loss."""
+        tokens = ops.reshape(features, (-1, WIDTH))
         scores = self.route(tokens)
         if training:
             scores = scores + keras.random.uniform(ops.shape(scores), 0.9, 1.1, seed=self.noise)
@@ -94,14 +94,14 @@ def build(mixture: bool, classes: int, batch_size: int) -> Any:
     """The example's model, compiled: with a Switch layer for feed-forward, or a dense one."""
     rate, inner = (0.25, FEED_FORWARD) if mixture else (0.1, 20)
     inputs = layers.Input(shape=(WORDS,), dtype="int32")
-    states = Embedding()(inputs)
-    attended = layers.MultiHeadAttention(num_heads=HEADS, key_dim=WIDTH)(states, states)
+    features = Embedding()(inputs)
+    attended = layers.MultiHeadAttention(num_heads=HEADS, key_dim=WIDTH)(features, features)
     attended = layers.Dropout(0.1)(attended)
-    states = layers.LayerNormalization(epsilon=1e-6)(states + attended)
-    transformed = (Switch(batch_size) if mixture else feed_forward())(states)
+    features = layers.LayerNormalization(epsilon=1e-6)(features + attended)
+    transformed = (Switch(batch_size) if mixture else feed_forward())(features)
     transformed = layers.Dropout(0.1)(transformed)
-    states = layers.LayerNormalization(epsilon=1e-6)(states + transformed)
-    pooled = layers.Dropout(rate)(layers.GlobalAveragePooling1D()(states))
+    features = layers.LayerNormalization(epsilon=1e-6)(features + transformed)
+    pooled = layers.Dropout(rate)(layers.GlobalAveragePooling1D()(features))
     hidden = layers.Dropout(rate)(layers.Dense(inner, activation="relu")(pooled))
     model = keras.Model(inputs, layers.Dense(classes, activation="softmax")(hidden))
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])

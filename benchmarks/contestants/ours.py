@@ -13,7 +13,7 @@ MODELS = {model.__name__: model for model in (PretrainedModel, ScratchModel, Tfi
 
 
 def run(task: Task, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    """Fit on the training notes, or (``only_encode``) compute the frozen states of all notes.
+    """Fit on the training notes, or (``only_encode``) compute the cached features of all notes.
 
     All runs of a task share one cache folder, as the cells of a study do.
     """

@@ -1,7 +1,7 @@
-"""The four adapter structures as a user would write them in plain PyTorch, for the peers.
+"""The four adapters as a user would write them in plain PyTorch, for the peers.
 
-The formulas and the number of weights are those of clinadapt's structures; see there for the
-sources. All take token states [note, token, width] and a mask [note, token].
+The formulas and the number of weights are those of clinadapt's adapters; see there for the
+sources. All take token features [note, token, width] and a mask [note, token].
 """
 
 import torch
@@ -21,7 +21,7 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """States of the same shape."""
+        """Features of the same shape."""
         return hidden + self.up(self.dropout(self.down(hidden).relu()))
 
 
@@ -36,7 +36,7 @@ class Lightweight(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """States of the same shape."""
+        """Features of the same shape."""
         return hidden + self.up(self.down(self.norm(hidden)).relu())
 
 
@@ -51,7 +51,7 @@ class TinyAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """States of the same shape."""
+        """Features of the same shape."""
         queries, keys, values = self.queries_keys_values(hidden).chunk(3, dim=-1)
         scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
         scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
@@ -70,12 +70,12 @@ class GatedResidual(nn.Module):
         nn.init.zeros_(self.value.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """States of the same shape."""
+        """Features of the same shape."""
         branch = self.dropout(self.dense_out(nn.functional.elu(self.dense_in(hidden))))
         return self.norm(hidden + self.gate(branch).sigmoid() * self.value(branch))
 
 
-STRUCTURES = {
+ADAPTERS = {
     "bottleneck": Bottleneck,
     "lightweight": Lightweight,
     "tiny_attention": TinyAttention,

@@ -27,8 +27,8 @@ def entries(plan: Plan) -> list[Entry]:
         return our_run(
             plan,
             EPOCHS,
-            structure="bottleneck",
-            structure_options={"inner": plan.workload.width // REDUCTION},
+            adapter="bottleneck",
+            adapter_options={"inner": plan.workload.width // REDUCTION},
             placement="layers",
             adapted_layers=adapted,
             batch_size=BATCH,

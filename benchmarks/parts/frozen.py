@@ -1,4 +1,4 @@
-"""A frozen encoder under four adapter structures and three seeds: twelve runs."""
+"""A frozen encoder under four adapters and three seeds: twelve runs."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from benchmarks.contest import Entry, Plan, row_epoch_seconds, row_seconds, unit
 from benchmarks.parts.pretrained import FAST, our_run, ours, trainer_run
 from clinadapt.neural.adapters.registry import match_inner
 
-TITLE = "Frozen encoder, four structures, three seeds"
+TITLE = "Frozen encoder, four adapters, three seeds"
 INTRODUCTION = (
     "Twelve runs of 20 epochs: bottleneck, lightweight, tiny attention and gated residual network "
-    "at about 100,000 weights each, on the token states of a frozen encoder, mean pooling, linear "
-    "head, learning rate 1e-3, batch 16 (Trainer's defaults: 8). The peer trains structures of the "
+    "at about 100,000 weights each, on the token features of a frozen encoder, mean pooling, "
+    "linear head, learning rate 1e-3, batch 16 (Trainer's defaults: 8). The peer trains adapters of the "
     "same formulas and sizes in plain PyTorch. Lean: the encoder's weights in bf16 and its dropout "
     "off, which `Trainer` does not do by itself."
 )
@@ -19,7 +19,7 @@ UNIT = "tokens"
 EPOCHS = 20
 SEEDS = (0, 1, 2)
 WEIGHTS = 100_000
-STRUCTURES = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")
+ADAPTERS = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")
 FULL = "gated residual network at full width"
 # Multiply-adds of a token through a network of four d × d matrices: forward, gradients of the
 # four weights, gradients of the inputs of all but the first, whose input is frozen.
@@ -29,31 +29,31 @@ FULL_WIDTH_PRODUCTS = 4 + 4 + 3
 def entries(plan: Plan) -> list[Entry]:
     """Rows of the part."""
     width = plan.workload.width
-    inner = {name: match_inner(name, width, WEIGHTS) for name in STRUCTURES}
+    inner = {name: match_inner(name, width, WEIGHTS) for name in ADAPTERS}
     # All our epochs are done: with the encoder out of the way they are few seconds.
     twelve = [
         our_run(
             plan,
             EPOCHS,
             whole=True,
-            structure=name,
-            structure_options={"inner": inner[name]},
+            adapter=name,
+            adapter_options={"inner": inner[name]},
             seed=seed,
         )
-        for name in STRUCTURES
+        for name in ADAPTERS
         for seed in SEEDS
     ]
     encode = {"model": "PretrainedModel", "only_encode": True, "settings": {}}
-    full = our_run(plan, 2, whole=True, structure="gated_residual")
+    full = our_run(plan, 2, whole=True, adapter="gated_residual")
 
     def peer(name: str, seed: int, **options: Any) -> dict[str, Any]:
-        chosen = {"structure": name, "inner": inner[name], "learning_rate": 1e-3, "seed": seed}
+        chosen = {"adapter": name, "inner": inner[name], "learning_rate": 1e-3, "seed": seed}
         return trainer_run(plan, "frozen", EPOCHS, **chosen | options)
 
     seeds = SEEDS if plan.complete else SEEDS[:1]
-    slow_names = STRUCTURES if plan.complete else STRUCTURES[:1]
+    slow_names = ADAPTERS if plan.complete else ADAPTERS[:1]
     slow = [peer(name, seed) for name in slow_names for seed in seeds]
-    fast = [peer(name, seed, **FAST) for name in STRUCTURES for seed in seeds]
+    fast = [peer(name, seed, **FAST) for name in ADAPTERS for seed in seeds]
     lean = [run | {"lean": True} for run in fast]
 
     def trainer(settings: str, runs: list[dict[str, Any]]) -> Entry:
@@ -70,8 +70,10 @@ def entries(plan: Plan) -> list[Entry]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """How near the whole is to one pass of the encoder, and the structures one by one."""
-    rows = [row for row in record["rows"] if row["method"] == "clinadapt" and "runs" in row]
+    """How near the whole is to one pass of the encoder, and the adapters one by one."""
+    rows = [
+        row for row in record["configurations"] if row["method"] == "clinadapt" and "runs" in row
+    ]
     work, rate = record["workload"], record["machine"]["bf16_flops"]
     found = []
     for row in rows:
@@ -96,7 +98,7 @@ def remarks(record: dict[str, Any]) -> list[str]:
             seconds = [unit_seconds(fit) or 0.0 for fit in same]
             pace = sum(seconds) / len(seconds)
             found.append(
-                f"{options['structure']}, inner width {options['structure_options']['inner']}, "
+                f"{options['adapter']}, inner width {options['adapter_options']['inner']}, "
                 f"{same[0]['trainable']:,} trained weights: {pace:.2f} s an epoch, "
                 f"{work['epoch_tokens'] / pace:,.0f} tokens/s."
             )

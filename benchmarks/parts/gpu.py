@@ -22,18 +22,18 @@ def entries(plan: Plan) -> list[Entry]:
     layers = min(4, plan.workload.layers)
     encode = {"model": "PretrainedModel", "only_encode": True, "settings": {}}
     tuned = our_run(plan, EPOCHS, tuned_layers="all")
-    bottleneck = our_run(plan, EPOCHS, structure="bottleneck")
+    bottleneck = our_run(plan, EPOCHS, adapter="bottleneck")
     lora = our_run(
         plan,
         EPOCHS,
-        structure="lora",
-        structure_options={"targets": "attention"},
+        adapter="lora",
+        adapter_options={"targets": "attention"},
         placement="layers",
         adapted_layers=layers,
     )
     peer_tuned = trainer_run(plan, "full", EPOCHS, **FAST)
     peer_frozen = trainer_run(
-        plan, "frozen", EPOCHS, structure="bottleneck", inner=64, learning_rate=1e-3, **FAST
+        plan, "frozen", EPOCHS, adapter="bottleneck", inner=64, learning_rate=1e-3, **FAST
     )
     peer_lora = trainer_run(plan, "lora", EPOCHS, adapted_layers=layers, learning_rate=1e-3, **FAST)
     rows = [
@@ -61,7 +61,7 @@ def _trainer(what: str, run: dict[str, Any], group: str) -> Entry:
 def remarks(record: dict[str, Any]) -> list[str]:
     """Encoding as a share of the matrix rate, and the peak of memory of each row."""
     found = []
-    for row in record["rows"]:
+    for row in record["configurations"]:
         for done in row.get("runs", []):
             if "failed" in done:
                 continue

@@ -22,8 +22,8 @@ def entries(plan: Plan) -> list[Entry]:
     run = our_run(
         plan,
         EPOCHS,
-        structure="lora",
-        structure_options={"targets": "attention"},
+        adapter="lora",
+        adapter_options={"targets": "attention"},
         placement="layers",
         adapted_layers=layers,
     )

@@ -30,7 +30,7 @@ def entries(plan: Plan) -> list[Entry]:
     everything = {"notes_per_class": None, "num_iterations": 20, "timed": steps}
     few = {"notes_per_class": 8, "num_iterations": None, "timed": steps}
     return [
-        ours("linear head on frozen states", [our_run(plan, EPOCHS, whole=True)]),
+        ours("linear head on cached features", [our_run(plan, EPOCHS, whole=True)]),
         embeddings("defaults: fp32, batch 32", bf16=False, batch_size=32),
         embeddings("bf16, batch 32", bf16=True, batch_size=32),
         Entry("SetFit", "all training notes", "setfit_pairs", "peers", [everything]),
@@ -42,7 +42,7 @@ def remarks(record: dict[str, Any]) -> list[str]:
     """What SetFit was timed on."""
     return [
         f"SetFit, {row['settings']}: {len(done['marks'])} of {done['planned']} steps were run."
-        for row in record["rows"]
+        for row in record["configurations"]
         for done in row.get("runs", [])
         if row["method"] == "SetFit" and "marks" in done
     ]

@@ -11,7 +11,7 @@ The way of the data::
             ▼                                           │                        │
       tuned suffix (0, k or all layers)                 │                        │
             ▼                                           │                        │
-      adapter structure                                 │                        │
+      adapter                                 │                        │
             ▼                                           ▼                        ▼
       pooling + head ────────────────────────────► class probabilities ◄── sparse classifier
                                                         │

@@ -21,7 +21,7 @@ def cache(
         typer.Option(min=0, metavar="DAYS", help="With --purge: only what is as old."),
     ] = None,
 ) -> None:
-    """List cached states of encoders, which reflect patient text; delete them with --purge."""
+    """List cached features of encoders, which reflect patient text; delete them with --purge."""
     from clinadapt.core import formatting
     from clinadapt.features.cache_admin import entries
     from clinadapt.features.cache_admin import purge as delete
@@ -38,7 +38,7 @@ def cache(
         about = f"{formatting.size(entry.size):>9}  {entry.days():6.1f} days"
         say(f"{about}  {escape(str(entry.folder))}{told}")
     total = formatting.size(sum(entry.size for entry in found))
-    say(f"{len(found)} caches of states, {total}")
+    say(f"{len(found)} caches of features, {total}")
     if purge:
         deleted = delete(found, older_than or 0.0)
         freed = formatting.size(sum(entry.size for entry in deleted))

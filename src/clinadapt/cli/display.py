@@ -33,14 +33,14 @@ WIDE = 110  # columns of a terminal that shows every column of the leaderboard
 
 
 class StudyDisplay:
-    """Two bars, the whole study and the stage at hand, and a line for each finished cell.
+    """Two bars, the whole study and the stage at hand, and a line for each finished run.
 
     Parameters
     ----------
-    cells : int
+    runs : int
     """
 
-    def __init__(self, cells: int) -> None:
+    def __init__(self, runs: int) -> None:
         self.console = Console()
         self.bars = Progress(
             TextColumn("{task.description}"),
@@ -50,7 +50,7 @@ class StudyDisplay:
             console=self.console,
             transient=True,
         )
-        self.whole = self.bars.add_task("cells".ljust(STAGE_WIDTH), total=cells)
+        self.whole = self.bars.add_task("runs".ljust(STAGE_WIDTH), total=runs)
         self.stage = self.bars.add_task("", total=None)
         self.stage_name = ""
 
@@ -68,7 +68,7 @@ class StudyDisplay:
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Move a bar; a new stage starts its bar, and its time left, anew."""
-        if stage == "cells":
+        if stage == "runs":
             self.bars.update(self.whole, completed=done, total=total)
             return
         if stage != self.stage_name:
@@ -78,8 +78,8 @@ class StudyDisplay:
         self.bars.update(self.stage, completed=done, total=total)
 
     def finished(self, result: dict[str, Any]) -> None:
-        """Print a line about a cell."""
-        name = f"{escape(result['row'])} [dim]seed {result['seed']}[/]"
+        """Print a line about a run."""
+        name = f"{escape(result['configuration'])} [dim]seed {result['seed']}[/]"
         if result["status"] != "done":
             self.console.print(f"[yellow]{result['status']}[/] {name}: {escape(result['reason'])}")
             return
@@ -132,7 +132,7 @@ def print_pretraining(record: Mapping[str, Any]) -> None:
     if teacher := record["teacher"]:
         console.print(
             f"agreement with {escape(teacher['name'])}: {found['agreement']:.3f} "
-            "(mean correlation of states)"
+            "(mean correlation of features)"
         )
     console.print(
         f"{record['parameters']:,} weights; {found['tokens']:,} tokens in "
@@ -253,33 +253,35 @@ def print_check(notes: Notes, pairs: Duplicates) -> None:
 
 
 def print_plan(plan: Plan, study: Study) -> None:
-    """Print what each cell will cost, what is skipped, and the total."""
+    """Print what each run will cost, what is skipped, and the total."""
     console = Console()
     lines = schedule(study, plan)
     table = Table(title="Plan", title_justify="left")
-    table.add_column("row", min_width=26)
-    for heading in ("cells", "time, at most", "memory", "disk"):
+    table.add_column("configuration", min_width=26)
+    for heading in ("runs", "time, at most", "memory", "disk"):
         table.add_column(heading, justify="right")
     table.add_column("given up for memory")
     running = [line for line in lines if line.status == "run"]
-    for row in dict.fromkeys(line.row for line in running):
-        cells = [line for line in running if line.row == row]
+    for configuration in dict.fromkeys(line.configuration for line in running):
+        runs = [line for line in running if line.configuration == configuration]
         table.add_row(
-            escape(row),
-            str(len(cells)),
-            formatting.seconds(sum(line.seconds for line in cells)),
-            formatting.size(max(line.peak_memory_bytes for line in cells)),
-            formatting.size(sum(line.disk_bytes for line in cells)),
-            ", ".join(cells[0].economies),
+            escape(configuration),
+            str(len(runs)),
+            formatting.seconds(sum(line.seconds for line in runs)),
+            formatting.size(max(line.peak_memory_bytes for line in runs)),
+            formatting.size(sum(line.disk_bytes for line in runs)),
+            ", ".join(runs[0].memory_savings),
         )
     console.print(table)
-    for row, reason in dict.fromkeys((c.row, c.reason) for c in lines if c.status == "skip"):
-        console.print(f"[yellow]skipped[/] {escape(row)}: {escape(str(reason))}")
+    for configuration, reason in dict.fromkeys(
+        (c.configuration, c.reason) for c in lines if c.status == "skip"
+    ):
+        console.print(f"[yellow]skipped[/] {escape(configuration)}: {escape(str(reason))}")
     done = sum(line.status == "done" for line in lines)
-    told = f"{done} cells are done already; " if done else ""
+    told = f"{done} runs are done already; " if done else ""
     console.print(
         f"{told}in all at most [bold]{formatting.seconds(sum(line.seconds for line in lines))}[/] "
-        f"for {len(running)} cells, and [bold]{formatting.size(disk_bytes(plan, lines))}[/] of disk"
+        f"for {len(running)} runs, and [bold]{formatting.size(disk_bytes(plan, lines))}[/] of disk"
     )
     console.print("[dim]from short runs on some of these notes; early stopping may end sooner[/]")
 
@@ -292,7 +294,7 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
     wide = console.width >= WIDE
     table.add_column("", justify="right")
     table.add_column("group", justify="right")
-    table.add_column("row", min_width=26)
+    table.add_column("configuration", min_width=26)
     for heading in ("validation", f"test {study.metric} [95 %]", "encode s", "fit s"):
         table.add_column(escape(heading), justify="right")
     for heading in ("trainable", "peak MB") if wide else ():
@@ -303,7 +305,7 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
         table.add_row(
             str(line["rank"]),
             "" if line["group"] is None else str(line["group"]),
-            escape(line["row"]),
+            escape(line["configuration"]),
             formatting.score(line["validation"]),
             escape(f"{formatting.score(line['test'])} {interval}"),
             f"{line['encode_seconds']:.1f}",
@@ -314,7 +316,7 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
     console.print(table)
     for line in board.filter(pl.col("status") != "done").iter_rows(named=True):
         console.print(
-            f"[yellow]{line['status']}[/] {escape(line['row'])}: {escape(line['reason'])}"
+            f"[yellow]{line['status']}[/] {escape(line['configuration'])}: {escape(line['reason'])}"
         )
     evidence = read_json(study.out / EVIDENCE)
     if evidence is not None:

@@ -69,8 +69,11 @@ class StudyOptions:
     ] = None
     out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("study")
     max_tokens: Annotated[int | None, typer.Option(help="Tokens read of each note.")] = None
-    cut: Annotated[
-        str | None, typer.Option(help="head, tail, head+tail or windows, for longer notes.")
+    truncation: Annotated[
+        str | None,
+        typer.Option(
+            "--truncation", "--cut", help="head, tail, head+tail or windows, for longer notes."
+        ),
     ] = None
     seed: Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")] = None
     metric: Annotated[str | None, typer.Option(help="What to rank by.")] = None
@@ -78,13 +81,14 @@ class StudyOptions:
 
 @dataclass(frozen=True)
 class ResourceOptions:
-    """What a study may take of the machine, and where it keeps states."""
+    """What a study may take of the machine, and where it keeps features."""
 
     cache: Annotated[
-        Path | None, typer.Option(help="Folder of frozen states (patient data); default OUT/cache.")
+        Path | None,
+        typer.Option(help="Folder of cached features (patient data); default OUT/cache."),
     ] = None
     memory: Annotated[
-        str | None, typer.Option(help="That a cell may hold, such as 2GB; what it costs is said.")
+        str | None, typer.Option(help="That a run may hold, such as 2GB; what it costs is said.")
     ] = None
     hours: Annotated[
         float | None, typer.Option(min=0, help="For the whole run; what will not fit is skipped.")

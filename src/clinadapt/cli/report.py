@@ -48,9 +48,9 @@ def track(
     store: Annotated[str, typer.Option(help=STORES)] = "local",
     offline: OfflineOption = False,
 ) -> None:
-    """Log the cells of a study to MLflow, those that it has not got yet."""
+    """Log the runs of a study to MLflow, those that it has not got yet."""
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.study.mlflow_tracking import track as log_cells
 
-        say(f"{log_cells(folder, store)} cells are in MLflow")
+        say(f"{log_cells(folder, store)} runs are in MLflow")

@@ -65,7 +65,7 @@ def open_study(
 
     overrides = {
         "max_tokens": asked.max_tokens,
-        "cut": asked.cut,
+        "truncation": asked.truncation,
         "seeds": asked.seed,
         "metric": asked.metric,
         "margin": margin,

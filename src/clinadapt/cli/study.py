@@ -49,10 +49,10 @@ def study(
             help="Measure or estimate energy and CO2e: whose electricity, such as FRA, DEU, USA.",
         ),
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run failed runs again.")] = False,
     offline: OfflineOption = False,
 ) -> None:
-    """Compare every row of a study on a table of notes; go on if it was interrupted."""
+    """Compare every configuration of a study on a table of notes; go on if it was interrupted."""
     from clinadapt.study.multi_task import folders_of
 
     if task and table.notes is None:
@@ -80,7 +80,7 @@ def _show(run: "Study", retry: bool) -> None:
     print_notes(run.notes, run.split)
     if run.meter is not None:
         print_meter(run.meter)
-    with StudyDisplay(len(run.cells)) as display:
+    with StudyDisplay(len(run.runs)) as display:
         board = run.run(display.progress, display.finished, retry)
         write_report(run.out)
     print_leaderboard(board, run)
@@ -103,10 +103,10 @@ def plan(
     table: TableOptions,
     asked: StudyOptions,
     resources: ResourceOptions,
-    json: Annotated[Path | None, typer.Option(help="Write every cell of the plan.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every run of the plan.")] = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Say what each cell of a study will cost, and what will not fit, before it is run."""
+    """Say what each run of a study will cost, and what will not fit, before it is run."""
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
@@ -117,7 +117,7 @@ def plan(
         print_notes(notes, study.split)
         found = read_plan(study)
         if found is None:
-            with StudyDisplay(len(study.folders.rows)) as display:
+            with StudyDisplay(len(study.folders.configurations)) as display:
                 found = make_plan(study, display.progress)
             found.save(study.out)
         print_plan(found, study)

@@ -1,4 +1,4 @@
-"""What a cell cost: seconds, and the largest memory that the process held meanwhile."""
+"""What a run cost: seconds, and the largest memory that the process held meanwhile."""
 
 import os
 import time
@@ -66,7 +66,7 @@ def peak_memory() -> dict[str, Any]:
         for line in (PROCESS / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 found["peak_memory_bytes"] = int(line.split()[1]) * 1024
-        found["peak_memory_since"] = "cell"
+        found["peak_memory_since"] = "run"
     except OSError:
         import resource
 

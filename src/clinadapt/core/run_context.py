@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-SESSION = "clinadapt-states-"
+SESSION = "clinadapt-features-"
 Progress = Callable[[str, int, int], None]
 Finished = Callable[[dict[str, Any]], None]
 
@@ -21,28 +21,28 @@ def no_progress(stage: str, done: int, total: int) -> None:
 
 @dataclass
 class Ledger:
-    """What was spent on frozen states.
+    """What was spent on cached features.
 
     Attributes
     ----------
     encode_seconds : float
-        What the states in use took to compute, whoever computed them first.
+        What the features in use took to compute, whoever computed them first.
     encoded, reused : int
         Sequences computed here, and found in the cache.
-    cut_notes : int
+    truncated_notes : int
         Notes longer than allowed, summed over all calls.
     backend : str, optional
         Who ran the frozen layers.
-    economies : list of str
+    memory_savings : list of str
         What was given up to stay within the memory limit.
     """
 
     encode_seconds: float = 0.0
     encoded: int = 0
     reused: int = 0
-    cut_notes: int = 0
+    truncated_notes: int = 0
     backend: str | None = None
-    economies: list[str] = field(default_factory=list)
+    memory_savings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Context:
     Attributes
     ----------
     cache : Path, optional
-        Folder of frozen states. They reflect patient text: keep it where the notes are kept.
+        Folder of cached features. They reflect patient text: keep it where the notes are kept.
     checkpoint : Path, optional
         File that lets a killed fit go on from its last epoch.
     memory : int, optional
@@ -71,7 +71,7 @@ class Context:
 
 @cache
 def session_cache() -> Path:
-    """Folder of frozen states of this process, deleted when it ends."""
+    """Folder of cached features of this process, deleted when it ends."""
     # Whose it is stands in the name: what a killed process left can be told from what is in use.
     folder = Path(tempfile.mkdtemp(prefix=f"{SESSION}{os.getpid()}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

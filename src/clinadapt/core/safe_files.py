@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from clinadapt.core import old_names
 from clinadapt.core.errors import InputError
 
 HEADER_BYTES = 2**24  # some hundred thousand tensors
@@ -121,7 +122,8 @@ def require(
     state = network.state_dict()
     names = set(state) if needed is None else needed
     shapes = {name: tuple(state[name].shape) for name in names} | dict(further or {})
-    _compare(path, shapes, headers(path))
+    saved = {old_names.weight(name): entry for name, entry in headers(path).items()}
+    _compare(path, shapes, saved)
 
 
 def require_room(folder: Path, network: nn.Module) -> None:

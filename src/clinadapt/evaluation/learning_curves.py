@@ -1,8 +1,8 @@
 """How scores grow with the number of labelled notes: curves, where they cross, what more would do.
 
-A study with a curve runs its rows again on parts of its labelled notes (training and validation),
+A study with a curve runs its configurations again on parts of its labelled notes (training and validation),
 several draws a size; the test notes stay. Scores follow a power law of the number of notes, fitted
-to each row; the fit is made again on every resample of test patients and draws, and the intervals
+to each configuration; the fit is made again on every resample of test patients and draws, and the intervals
 are the percentiles of these fits.
 """
 
@@ -32,7 +32,7 @@ KINDS = ("encoder", "from scratch", "word counts", "stacked", "private", "other"
 
 @dataclass(frozen=True, eq=False)
 class Size:
-    """A row's results on one number of labelled notes.
+    """A configuration's results on one number of labelled notes.
 
     Attributes
     ----------
@@ -54,19 +54,19 @@ class Size:
 
 @dataclass(frozen=True, eq=False)
 class Grower:
-    """A row at every size; sizes ascend.
+    """A configuration at every size; sizes ascend.
 
     Attributes
     ----------
-    row_id, label, family : str
+    configuration_id, label, model : str
     kind : str
         Models of one kind stand together.
     sizes : sequence of Size
     """
 
-    row_id: str
+    configuration_id: str
     label: str
-    family: str
+    model: str
     kind: str
     sizes: Sequence[Size]
 
@@ -79,22 +79,22 @@ PRICES: tuple[tuple[str, Callable[[Size], float], Callable[[float], str]], ...] 
 
 @dataclass(frozen=True)
 class Step:
-    """A row, and the least that one has to spend for it to be the one to take.
+    """A configuration, and the least that one has to spend for it to be the one to take.
 
     Attributes
     ----------
-    row_id, label : str
+    configuration_id, label : str
     price : float
         Seconds, or bytes.
     """
 
-    row_id: str
+    configuration_id: str
     label: str
     price: float
 
 
 class Curves:
-    """Scores of rows over numbers of labelled notes.
+    """Scores of configurations over numbers of labelled notes.
 
     Parameters
     ----------
@@ -130,16 +130,16 @@ class Curves:
 
     @cached_property
     def laws(self) -> dict[str, Law]:
-        """Law of each row that has enough sizes."""
+        """Law of each configuration that has enough sizes."""
         return {
-            grower.row_id: law
+            grower.configuration_id: law
             for grower in self.growers
             if len(grower.sizes) >= LEAST_SIZES
             and (law := self._law(grower, len(grower.sizes))) is not None
         }
 
     def _law(self, grower: Grower, sizes: int) -> Law | None:
-        """Fit a law to a row's first sizes."""
+        """Fit a law to a configuration's first sizes."""
         notes = np.array([size.notes for size in grower.sizes[:sizes]], dtype=np.float64)
         keys = [_key(grower, number) for number in range(sizes)]
         best = fit(notes, self.sign * np.array([self.scores.value[key] for key in keys]))
@@ -152,10 +152,12 @@ class Curves:
 
     @cached_property
     def held_out(self) -> dict[str, dict[str, Any]]:
-        """What a law of a row's smaller sizes says of the largest, and what came, by row."""
-        rows = [grower for grower in self.growers if grower.row_id in self.laws]
-        found = ((grower.row_id, self._held_out(grower)) for grower in rows)
-        return {row_id: checked for row_id, checked in found if checked is not None}
+        """What a law of a configuration's smaller sizes says of the largest, and what came, by configuration."""
+        configurations = [grower for grower in self.growers if grower.configuration_id in self.laws]
+        found = ((grower.configuration_id, self._held_out(grower)) for grower in configurations)
+        return {
+            configuration_id: checked for configuration_id, checked in found if checked is not None
+        }
 
     def _held_out(self, grower: Grower) -> dict[str, Any] | None:
         law = self._law(grower, len(grower.sizes) - 1)
@@ -178,10 +180,10 @@ class Curves:
 
         None unless the laws cross once there, on the notes and on most resamples.
         """
-        if one.row_id not in self.laws or other.row_id not in self.laws:
+        if one.configuration_id not in self.laws or other.configuration_id not in self.laws:
             return None
         grid = self._grid(1.0)
-        first, second = self.laws[one.row_id], self.laws[other.row_id]
+        first, second = self.laws[one.configuration_id], self.laws[other.configuration_id]
 
         def overtakes(law: Floats, beside: Floats) -> float:
             ahead = score_at(beside[:, None], grid) > score_at(law[:, None], grid)
@@ -204,9 +206,9 @@ class Curves:
     # ------------------------------------------------------------------ what it costs
 
     def ladder(self, number: int, price: Callable[[Size], float]) -> list[Step]:
-        """Which row to take, the more time or memory there is, at one size.
+        """Which configuration to take, the more time or memory there is, at one size.
 
-        The first is the cheapest row; each next one can be told to do better than the one before.
+        The first is the cheapest configuration; each next one can be told to do better than the one before.
 
         Parameters
         ----------
@@ -217,17 +219,18 @@ class Curves:
         """
         there = [grower for grower in self.growers if number < len(grower.sizes)]
         there.sort(key=lambda grower: price(grower.sizes[number]))
-        key = {grower.row_id: _key(grower, number) for grower in there}
+        key = {grower.configuration_id: _key(grower, number) for grower in there}
         beside = self.scores.differences(
-            (key[dearer.row_id], key[cheaper.row_id]) for cheaper, dearer in combinations(there, 2)
+            (key[dearer.configuration_id], key[cheaper.configuration_id])
+            for cheaper, dearer in combinations(there, 2)
         )
         steps: list[Step] = []
         for grower in there:
             if steps:
-                gain = beside[key[grower.row_id], key[steps[-1].row_id]]
+                gain = beside[key[grower.configuration_id], key[steps[-1].configuration_id]]
                 if not gain.different or gain.value <= 0:
                     continue
-            steps.append(Step(grower.row_id, grower.label, price(grower.sizes[number])))
+            steps.append(Step(grower.configuration_id, grower.label, price(grower.sizes[number])))
         return steps
 
     def _means(self) -> Iterator[str]:
@@ -307,7 +310,7 @@ class Curves:
         )
 
     def _differences(self, one: Grower, other: Grower) -> dict[int, Difference]:
-        """First row less second, by number of notes, at the sizes that both have."""
+        """First configuration less second, by number of notes, at the sizes that both have."""
         place = [
             {size.notes: _key(grower, number) for number, size in enumerate(grower.sizes)}
             for grower in (one, other)
@@ -317,7 +320,7 @@ class Curves:
         return {n: found[pair] for n, pair in pairs.items()}
 
     def _more(self, grower: Grower) -> Iterator[str]:
-        law = self.laws.get(grower.row_id)
+        law = self.laws.get(grower.configuration_id)
         if law is None:
             return
         notes = grower.sizes[-1].notes
@@ -327,7 +330,7 @@ class Curves:
             f"{100 * gain.value:+.1f} points "
             f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]."
         )
-        checked = self.held_out.get(grower.row_id)
+        checked = self.held_out.get(grower.configuration_id)
         if checked is not None:
             verdict = "inside" if checked["inside"] else "outside"
             yield (
@@ -341,11 +344,11 @@ class Curves:
         return {
             "metric": self.metric,
             "sentences": self.sentences(),
-            "rows": [self._row(grower) for grower in self.growers],
+            "configurations": [self._row(grower) for grower in self.growers],
         }
 
     def _row(self, grower: Grower) -> dict[str, Any]:
-        law = self.laws.get(grower.row_id)
+        law = self.laws.get(grower.configuration_id)
         points = []
         for number, size in enumerate(grower.sizes):
             key = _key(grower, number)
@@ -373,18 +376,18 @@ class Curves:
                 ]
             )
         return {
-            "row_id": grower.row_id,
-            "row": grower.label,
-            "family": grower.family,
+            "configuration_id": grower.configuration_id,
+            "configuration": grower.label,
+            "model": grower.model,
             "points": points,
             "law": None if law is None else dict(zip("abc", law.best.tolist(), strict=True)),
             "fitted": fitted,
-            "held_out": self.held_out.get(grower.row_id),
+            "held_out": self.held_out.get(grower.configuration_id),
         }
 
 
 def _key(grower: Grower, size: int) -> str:
-    return f"{grower.row_id}/{size}"
+    return f"{grower.configuration_id}/{size}"
 
 
 def _round(notes: float) -> str:

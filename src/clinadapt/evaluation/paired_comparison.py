@@ -1,6 +1,6 @@
 """Rows of a study compared in pairs: differences with intervals and p-values.
 
-Every row is scored on the same resamples of the test patients (Field & Welsh 2007) and, where it
+Every configuration is scored on the same resamples of the test patients (Field & Welsh 2007) and, where it
 has several seeds, on resamples of these. A difference is then paired note by note, and its
 standard error holds both patients and seeds. The interval is Student's, with as many degrees of
 freedom as patients less one: with few patients the percentiles of the resamples are too narrow.
@@ -71,7 +71,7 @@ class Difference:
 
 
 class Scores:
-    """A metric of every row, on all test notes and on the same resamples of their patients.
+    """A metric of every configuration, on all test notes and on the same resamples of their patients.
 
     Parameters
     ----------
@@ -80,16 +80,16 @@ class Scores:
     clusters : ndarray of int64, shape [note]
         Patient of each note.
     metric : str
-    rows : mapping of str to sequence of (probabilities, predicted), both [note, class]
-        Of each row, a pair a seed.
+    configurations : mapping of str to sequence of (probabilities, predicted), both [note, class]
+        Of each configuration, a pair a seed.
     resamples, seed : int
 
     Attributes
     ----------
     value, knowledge : dict of str to float
-        The metric and the Matthews correlation of each row on all notes, mean over seeds.
+        The metric and the Matthews correlation of each configuration on all notes, mean over seeds.
     resampled : dict of str to ndarray of float64, shape [resample]
-        The metric of each row on the resamples.
+        The metric of each configuration on the resamples.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Scores:
         labels: Labels,
         clusters: NDArray[np.int64],
         metric: str,
-        rows: Mapping[str, Sequence[Predictions]],
+        configurations: Mapping[str, Sequence[Predictions]],
         resamples: int = 1000,
         seed: int = 0,
     ) -> None:
@@ -105,36 +105,44 @@ class Scores:
         self.freedom = len(np.unique(clusters)) - 1
         names = list(dict.fromkeys([metric, KNOWLEDGE]))
         each = {
-            row: [metrics.Statistics(labels, *found, names) for found in seeds]
-            for row, seeds in rows.items()
+            configuration: [metrics.Statistics(labels, *found, names) for found in seeds]
+            for configuration, seeds in configurations.items()
         }
 
         def scored(weights: Floats) -> dict[tuple[str, str], Floats]:
-            """Of each row and name [resample, seed]."""
+            """Of each configuration and name [resample, seed]."""
             found = {}
-            for row, several in each.items():
+            for configuration, several in each.items():
                 by_seed = [statistics(weights) for statistics in several]
                 for name in names:
-                    found[row, name] = np.stack([values[name] for values in by_seed], axis=1)
+                    found[configuration, name] = np.stack(
+                        [values[name] for values in by_seed], axis=1
+                    )
             return found
 
         on_all = scored(np.ones((1, len(clusters))))
-        self.value = {row: float(on_all[row, metric].mean()) for row in rows}
-        self.knowledge = {row: float(on_all[row, KNOWLEDGE].mean()) for row in rows}
+        self.value = {
+            configuration: float(on_all[configuration, metric].mean())
+            for configuration in configurations
+        }
+        self.knowledge = {
+            configuration: float(on_all[configuration, KNOWLEDGE].mean())
+            for configuration in configurations
+        }
         # Some resamples at a time: of very many notes, all weights at once would not fit.
         chunks = [scored(some) for some in metrics.resample_weights(clusters, resamples, seed)]
         draws = np.random.default_rng([seed, 1])
         self.resampled: dict[str, Floats] = {}
         self._knowledge_resampled: dict[str, Floats] = {}
-        for row, several in each.items():
-            # Which of the row's seeds stand for it in each resample: [resample, seed].
+        for configuration, several in each.items():
+            # Which of the configuration's seeds stand for it in each resample: [resample, seed].
             drawn = draws.integers(len(several), size=(resamples, len(several)))
             for name, kept in ((metric, self.resampled), (KNOWLEDGE, self._knowledge_resampled)):
-                by_seed = np.concatenate([chunk[row, name] for chunk in chunks])
-                kept[row] = np.take_along_axis(by_seed, drawn, axis=1).mean(axis=1)
+                by_seed = np.concatenate([chunk[configuration, name] for chunk in chunks])
+                kept[configuration] = np.take_along_axis(by_seed, drawn, axis=1).mean(axis=1)
 
     def differences(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Difference]:
-        """First row against second, for one family of pairs."""
+        """First configuration against second, for one family of pairs."""
         asked = list(dict.fromkeys(pairs))
         found = [
             difference(
@@ -147,10 +155,14 @@ class Scores:
         return dict(zip(asked, corrected(found), strict=True))
 
     def knowing(self) -> dict[str, Difference]:
-        """Each row's Matthews correlation against none: whether it knows anything at all."""
+        """Each configuration's Matthews correlation against none: whether it knows anything at all."""
         found = [
-            difference(self.knowledge[row], self._knowledge_resampled[row], self.freedom)
-            for row in self.knowledge
+            difference(
+                self.knowledge[configuration],
+                self._knowledge_resampled[configuration],
+                self.freedom,
+            )
+            for configuration in self.knowledge
         ]
         return dict(zip(self.knowledge, corrected(found), strict=True))
 

@@ -1,7 +1,7 @@
 """What a study's test scores allow to be said: pairs that matter, groups, a recommendation.
 
-The row that leads is chosen on validation notes; everything here is measured on test notes, which
-nothing was chosen on. The recommendation is the cheapest row that knows something, cannot be told
+The configuration that leads is chosen on validation notes; everything here is measured on test notes, which
+nothing was chosen on. The recommendation is the cheapest configuration that knows something, cannot be told
 from the best and is not worse by more than the margin.
 """
 
@@ -26,10 +26,10 @@ from clinadapt.evaluation.paired_comparison import (
 )
 
 CONSTANT = "constant"
-# Settings in which a structure, or how much is tuned, differs from the row it is compared with.
-OF_STRUCTURE = (
-    "structure",
-    "structure_options",
+# Settings in which an adapter, or how much is tuned, differs from the configuration it is compared with.
+OF_ADAPTER = (
+    "adapter",
+    "adapter_options",
     "match_parameters",
     "placement",
     "adapted_layers",
@@ -41,15 +41,15 @@ OF_TUNING = ("tuned_layers", "epochs", "batch_size", "encoder_learning_rate")
 
 @dataclass(frozen=True, eq=False)
 class Entrant:
-    """A row with a result of every seed.
+    """A configuration with a result of every seed.
 
     Attributes
     ----------
-    row_id, label, family : str
+    configuration_id, label, model : str
     kind : str
         See `clinadapt.models.contract`.
     is_baseline : bool
-        Whether every other row is compared with the best of its like.
+        Whether every other configuration is compared with the best of its like.
     settings : mapping
         Resolved, without the seed.
     validation : float
@@ -62,9 +62,9 @@ class Entrant:
         Number of the seed that is best on validation.
     """
 
-    row_id: str
+    configuration_id: str
     label: str
-    family: str
+    model: str
     kind: str
     is_baseline: bool
     settings: Mapping[str, Any]
@@ -77,7 +77,7 @@ class Entrant:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The comparison of a study's rows on its test notes.
+    """The comparison of a study's configurations on its test notes.
 
     Attributes
     ----------
@@ -106,8 +106,8 @@ class Evidence:
 
     @cached_property
     def by_id(self) -> dict[str, Entrant]:
-        """Entrants by row."""
-        return {entrant.row_id: entrant for entrant in self.entrants}
+        """Entrants by configuration."""
+        return {entrant.configuration_id: entrant for entrant in self.entrants}
 
     @cached_property
     def leader(self) -> Entrant:
@@ -116,11 +116,17 @@ class Evidence:
 
     @cached_property
     def scores(self) -> Scores:
-        """Scores of the rows and of the constant answer."""
-        rows = {entrant.row_id: entrant.predictions for entrant in self.entrants}
+        """Scores of the configurations and of the constant answer."""
+        configurations = {
+            entrant.configuration_id: entrant.predictions for entrant in self.entrants
+        }
         answer = constant_answer(self.train, len(self.labels.matrix), self.metric)
         return Scores(
-            self.labels, self.clusters, self.metric, {**rows, CONSTANT: [answer]}, self.resamples
+            self.labels,
+            self.clusters,
+            self.metric,
+            {**configurations, CONSTANT: [answer]},
+            self.resamples,
         )
 
     # ------------------------------------------------------------------ pairs
@@ -132,8 +138,10 @@ class Evidence:
 
         def ask(one: Entrant, other: Entrant, question: str) -> None:
             if one is not other:
-                reverse = (other.row_id, one.row_id)
-                pair = reverse if reverse in found else (one.row_id, other.row_id)
+                reverse = (other.configuration_id, one.configuration_id)
+                pair = (
+                    reverse if reverse in found else (one.configuration_id, other.configuration_id)
+                )
                 found.setdefault(pair, []).append(question)
 
         for entrant in self.entrants:
@@ -141,9 +149,9 @@ class Evidence:
         for entrant in self.entrants:
             settings = entrant.settings
             if entrant.kind == "encoder":
-                if settings["structure"] != "none":
-                    for plain in self._alike(entrant, OF_STRUCTURE, structure="none"):
-                        ask(entrant, plain, "structure")
+                if settings["adapter"] != "none":
+                    for plain in self._alike(entrant, OF_ADAPTER, adapter="none"):
+                        ask(entrant, plain, "adapter")
                 if settings["tuned_layers"] != 0:
                     for frozen in self._alike(entrant, OF_TUNING, tuned_layers=0):
                         ask(entrant, frozen, "tuning")
@@ -155,7 +163,7 @@ class Evidence:
         return found
 
     def _alike(self, entrant: Entrant, apart: Sequence[str], **fixed: Any) -> list[Entrant]:
-        """Rows that differ from one in the named settings at most, and have the fixed ones."""
+        """Configurations that differ from one in the named settings at most, and have the fixed ones."""
 
         def rest(other: Entrant) -> dict[str, Any]:
             return {name: value for name, value in other.settings.items() if name not in apart}
@@ -163,7 +171,7 @@ class Evidence:
         return [
             other
             for other in self.entrants
-            if other.family == entrant.family
+            if other.model == entrant.model
             and rest(other) == rest(entrant)
             and all(other.settings[name] == value for name, value in fixed.items())
         ]
@@ -177,13 +185,15 @@ class Evidence:
 
     @cached_property
     def groups(self) -> dict[str, int]:
-        """Group of each row, from 1: rows that cannot be told from the best of their group.
+        """Group of each configuration, from 1: configurations that cannot be told from the best of their group.
 
         The best on the test notes opens the first group, the best of those that are left the next.
         """
         left = sorted(
             self.by_id,
-            key=lambda row: np.nan_to_num(self._on_test(self.by_id[row]), nan=-np.inf),
+            key=lambda configuration: np.nan_to_num(
+                self._on_test(self.by_id[configuration]), nan=-np.inf
+            ),
             reverse=True,
         )
         found: dict[str, int] = {}
@@ -199,34 +209,36 @@ class Evidence:
 
     @cached_property
     def useful(self) -> dict[str, bool]:
-        """Whether each row knows something, and answers better than a constant.
+        """Whether each configuration knows something, and answers better than a constant.
 
         Validation notes must agree that it does: with few notes in a corner of the table the
         bootstrap takes errors for smaller than they are, and one look in twenty goes wrong.
         """
         knowing = self.scores.knowing()
-        validated = {row: entrant.validated for row, entrant in self.by_id.items()}
+        validated = {
+            configuration: entrant.validated for configuration, entrant in self.by_id.items()
+        }
         agreeing = Scores(
             self.validation, self.validation_clusters, KNOWLEDGE, validated, self.resamples
         ).knowing()
-        better = self.scores.differences((row, CONSTANT) for row in self.by_id)
+        better = self.scores.differences((configuration, CONSTANT) for configuration in self.by_id)
         return {
-            row: knowing[row].different
-            and knowing[row].value > 0
-            and better[row, CONSTANT].different
-            and better[row, CONSTANT].value > 0
-            and agreeing[row].value > 0
-            and agreeing[row].p < 2 * SIGNIFICANCE  # of one side, and not corrected
-            for row in self.by_id
+            configuration: knowing[configuration].different
+            and knowing[configuration].value > 0
+            and better[configuration, CONSTANT].different
+            and better[configuration, CONSTANT].value > 0
+            and agreeing[configuration].value > 0
+            and agreeing[configuration].p < 2 * SIGNIFICANCE  # of one side, and not corrected
+            for configuration in self.by_id
         }
 
     @property
     def _useful(self) -> list[Entrant]:
-        return [entrant for entrant in self.entrants if self.useful[entrant.row_id]]
+        return [entrant for entrant in self.entrants if self.useful[entrant.configuration_id]]
 
     @cached_property
     def best(self) -> Entrant | None:
-        """The best useful row; None if none is useful.
+        """The best useful configuration; None if none is useful.
 
         The first on validation, unless another can be told to be better on the test notes.
         """
@@ -235,46 +247,48 @@ class Evidence:
             return None
         first = max(useful, key=lambda entrant: entrant.validation)
         against = self._against(first, useful)
-        better = [entrant for entrant in useful if _beats(against.get(entrant.row_id))]
+        better = [entrant for entrant in useful if _beats(against.get(entrant.configuration_id))]
         return max(better, key=self._on_test) if better else first
 
     @cached_property
     def recommended(self) -> Entrant | None:
-        """The cheapest row that does as well as the best useful one; None if none is useful."""
+        """The cheapest configuration that does as well as the best useful one; None if none is useful."""
         if self.best is None:
             return None
         against = self._against(self.best, self._useful)
         as_good = [
             entrant
             for entrant in self._useful
-            if (item := against.get(entrant.row_id)) is not None
+            if (item := against.get(entrant.configuration_id)) is not None
             and item.value >= -self.margin
             and not item.different
         ]
         return min([self.best, *as_good], key=lambda entrant: entrant.seconds)
 
     def _against(self, one: Entrant, others: Sequence[Entrant]) -> dict[str, Difference]:
-        """Differences of other rows from one."""
-        pairs = [(other.row_id, one.row_id) for other in others if other is not one]
+        """Differences of other configurations from one."""
+        pairs = [
+            (other.configuration_id, one.configuration_id) for other in others if other is not one
+        ]
         return {pair[0]: item for pair, item in self.scores.differences(pairs).items()}
 
     def _on_test(self, entrant: Entrant) -> float:
-        return self.scores.sign * self.scores.value[entrant.row_id]
+        return self.scores.sign * self.scores.value[entrant.configuration_id]
 
     @cached_property
     def certainty(self) -> float | None:
-        """Confidence that the recommended row is truly not worse than the best by the margin."""
+        """Confidence that the recommended configuration is truly not worse than the best by the margin."""
         if self.recommended is None or self.best is None or self.recommended is self.best:
             return None
         against = self._against(self.best, [self.recommended])
-        return against[self.recommended.row_id].certainty(-self.margin)
+        return against[self.recommended.configuration_id].certainty(-self.margin)
 
     def sentence(self) -> str:
         """The recommendation in words."""
         chosen, best = self.recommended, self.best
         if chosen is None or best is None:
             return (
-                "No row can be told from one that gives every note the same answer, so none is "
+                "No configuration can be told from one that gives every note the same answer, so none is "
                 f"recommended: {self._on_what()} do not show that anything was learned."
             )
         how = "which leads on validation"
@@ -286,12 +300,12 @@ class Evidence:
         if chosen is best:
             how = how.removeprefix("which ")
             return (
-                f"{chosen.label} is recommended: it {how}, and no cheaper row does as well within "
+                f"{chosen.label} is recommended: it {how}, and no cheaper configuration does as well within "
                 f"{self.margin:g}."
             )
         assert self.certainty is not None
         return (
-            f"{chosen.label} is recommended: on the test notes it is the cheapest row that cannot "
+            f"{chosen.label} is recommended: on the test notes it is the cheapest configuration that cannot "
             f"be told from {best.label}, {how}, and scores at most {self.margin:g} less. That it "
             f"is truly within {self.margin:g} is {self.certainty:.0%} sure."
         )
@@ -311,20 +325,20 @@ class Evidence:
             "notes": len(self.labels.matrix),
             "resamples": self.resamples,
             "constant": self.scores.value[CONSTANT],
-            "leader": self.leader.row_id,
-            "recommended": None if recommended is None else recommended.row_id,
+            "leader": self.leader.configuration_id,
+            "recommended": None if recommended is None else recommended.configuration_id,
             "certainty_within_margin": self.certainty,
-            "rows": [
+            "configurations": [
                 {
-                    "row_id": row,
-                    "row": entrant.label,
-                    "score": self.scores.value[row],
-                    "mcc": self.scores.knowledge[row],
-                    "group": self.groups[row],
-                    "useful": self.useful[row],
+                    "configuration_id": configuration,
+                    "configuration": entrant.label,
+                    "score": self.scores.value[configuration],
+                    "mcc": self.scores.knowledge[configuration],
+                    "group": self.groups[configuration],
+                    "useful": self.useful[configuration],
                     "seconds": entrant.seconds,
                 }
-                for row, entrant in self.by_id.items()
+                for configuration, entrant in self.by_id.items()
             ],
             "every_pair": [
                 [one, other, item.value, item.low, item.high]

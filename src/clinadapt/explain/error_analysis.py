@@ -20,8 +20,8 @@ from clinadapt.explain.explain import Explanation, explain
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load as load_bundle
 from clinadapt.study import result_files
-from clinadapt.study.fit_cell import Material
-from clinadapt.study.read_results import Study, load
+from clinadapt.study.fit_run import Material
+from clinadapt.study.read_results import StudyResults, load
 
 TOP = 5  # words that contributed most
 TRUNCATED, NONE = "truncated", "none of these"
@@ -65,7 +65,7 @@ class Mistakes:
 
     Attributes
     ----------
-    study : Study
+    study : StudyResults
     classifier : NoteClassifier
         The model that the study hands over.
     shown : list of Mistake
@@ -77,7 +77,7 @@ class Mistakes:
         note may be of several kinds.
     """
 
-    study: Study
+    study: StudyResults
     classifier: NoteClassifier
     shown: list[Mistake]
     wrong: int
@@ -113,13 +113,13 @@ def find_mistakes(
         Not a finished study, or the notes are not its own.
     """
     study = _open(folder)
-    cell = study.handed_over
-    assert cell is not None
+    run = study.handed_over
+    assert run is not None
     test = _test_part(study, folder, notes)
-    probabilities, predicted = prediction_tables.read_predictions(cell.folder, "test", test.labels)
+    probabilities, predicted = prediction_tables.read_predictions(run.folder, "test", test.labels)
     if len(probabilities) != len(test):
         raise InputError(
-            f"{cell.folder / prediction_tables.PREDICTIONS} is damaged: run the study again"
+            f"{run.folder / prediction_tables.PREDICTIONS} is damaged: run the study again"
         )
     wrong, target, confidence = judge(test.labels, probabilities, predicted)
 
@@ -166,7 +166,7 @@ def find_mistakes(
     )
 
 
-def _open(folder: Path) -> Study:
+def _open(folder: Path) -> StudyResults:
     if not (folder / result_files.LEADERBOARD).is_file():
         raise InputError(f"{folder} holds no finished study (no {result_files.LEADERBOARD})")
     study = load(folder)
@@ -175,7 +175,7 @@ def _open(folder: Path) -> Study:
     return study
 
 
-def _test_part(study: Study, folder: Path, notes: Notes) -> Notes:
+def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
     """The test part of the study's split, made anew from its notes."""
     design = study.about["design"]
     fractions = design["test_fraction"], design["validation_fraction"]
@@ -217,7 +217,7 @@ def kinds_of(explanation: Explanation) -> list[str]:
     """Kinds of a note, by the words that moved the model most towards what it said."""
     strongest = explanation.strongest(TOP)
     found: list[str] = [*kinds(explanation.text, [(word.start, word.end) for word in strongest])]
-    if explanation.cut:
+    if explanation.truncated:
         found.append(TRUNCATED)
     return found or [NONE]
 

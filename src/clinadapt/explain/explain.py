@@ -76,7 +76,7 @@ class Explanation:
     gap: float
 
     @property
-    def cut(self) -> bool:
+    def truncated(self) -> bool:
         """Whether the model did not read all words."""
         return not all(word.read for word in self.words)
 

@@ -26,7 +26,7 @@ from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.integrated_gradients import SMALL_STEPS, STEPS, integrate, pick
 from clinadapt.explain.words import Piece
 from clinadapt.features.encoders.layer_split import Prefix, Suffix
-from clinadapt.features.tokenization import Cut, pieces, special_ids
+from clinadapt.features.tokenization import Truncation, pieces, special_ids
 from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.neural.note_network import Batch
@@ -48,7 +48,7 @@ class Reader:
         Turns ids [sequence, token] into vectors [sequence, token, width]; nothing else does.
     tokenizer : tokenizers.Tokenizer
     max_tokens : int
-    cut : {"head", "tail", "head+tail", "windows"}
+    truncation : {"head", "tail", "head+tail", "windows"}
     task : {"binary", "multiclass", "multilabel"}
     device : torch.device
     steps : int
@@ -61,7 +61,7 @@ class Reader:
     embedding: nn.Module
     tokenizer: Tokenizer
     max_tokens: int
-    cut: Cut
+    truncation: Truncation
     task: Task
     device: torch.device
     steps: int = STEPS
@@ -80,7 +80,7 @@ def scratch(
         encoder.embedding.token,
         model.tokenizer_,
         model.max_tokens,
-        model.cut,
+        model.truncation,
         model.task_,
         device,
         SMALL_STEPS,
@@ -92,30 +92,30 @@ def scratch(
 def pretrained(
     model: PretrainedModel, texts: Sequence[str], columns: Sequence[int]
 ) -> Iterator[Attribution]:
-    """Contributions to what a pretrained encoder, its structure and its head say.
+    """Contributions to what a pretrained encoder, its adapter and its head say.
 
-    The frozen layers run too, where `predict_proba` may take their states from elsewhere, rounded
+    The frozen layers run too, where `predict_proba` may take their features from elsewhere, rounded
     to 16 bit.
     """
     device = pick_device(model.device)
     network = model.network_.to(device).eval()
-    if model.boundary_:
+    if model.split_layer_:
         encoder = model.encoder_
-        prefix = Prefix(encoder.load(), encoder.layers, model.boundary_).to(device)
+        prefix = Prefix(encoder.load(), encoder.layers, model.split_layer_).to(device)
         whole = prefix.model
     else:
         assert isinstance(model.suffix_module_, Suffix)
         whole = model.suffix_module_.model
 
     def scores(batch: Batch) -> Tensor:
-        if model.boundary_:
-            states = prefix.states(batch.inputs, batch.mask.long())
+        if model.split_layer_:
+            features = prefix.features(batch.inputs, batch.mask.long())
             if model.after_pooling:
-                pooled = pool(states, batch.mask, model.pooling_)
+                pooled = pool(features, batch.mask, model.pooling_)
                 batch = one_token_each(merge_windows(pooled, batch.note, batch.notes))
                 batch = batch.to(device)
             else:
-                batch = replace(batch, inputs=states)
+                batch = replace(batch, inputs=features)
         return network(batch)[0]
 
     reader = Reader(
@@ -123,7 +123,7 @@ def pretrained(
         whole.get_input_embeddings(),  # type: ignore[operator]
         model.encoder_.tokenizer,
         model.max_tokens,
-        model.cut,
+        model.truncation,
         model.task_,
         device,
     )
@@ -191,7 +191,7 @@ def sequences(
     before, after = special_ids(reader.tokenizer)
     encoding = reader.tokenizer.encode(text, add_special_tokens=False)
     room = reader.max_tokens - len(before) - len(after)
-    kept = pieces(list(range(len(encoding.ids))), room, reader.cut)
+    kept = pieces(list(range(len(encoding.ids))), room, reader.truncation)
     longest = max(map(len, kept)) + len(before) + len(after)
     ids = np.zeros((len(kept), longest), dtype=np.int64)
     number = np.full((len(kept), longest), -1)

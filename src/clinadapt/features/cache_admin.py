@@ -1,7 +1,7 @@
-"""Caches of frozen states on this machine: what is there, how large and how old; and their end.
+"""Caches of cached features on this machine: what is there, how large and how old; and their end.
 
-States reflect patient text, so nobody should have to guess where they are. Only what a
-`clinadapt.features.state_cache.FeatureStore` writes is counted and deleted; anything else is left
+Features reflect patient text, so nobody should have to guess where they are. Only what a
+`clinadapt.features.feature_cache.FeatureStore` writes is counted and deleted; anything else is left
 alone.
 """
 
@@ -25,7 +25,7 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Entry:
-    """States of one encoder at one boundary.
+    """Features of one encoder at one split layer.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ def places(folders: Iterable[Path]) -> list[Path]:
     Parameters
     ----------
     folders : iterable of Path
-        Folders of studies or of states.
+        Folders of studies or of features.
     """
     found = [place for folder in folders for place in (folder, folder / "cache")]
     found += sorted(Path(tempfile.gettempdir()).glob(f"{SESSION}*"))
@@ -67,7 +67,7 @@ def places(folders: Iterable[Path]) -> list[Path]:
 
 
 def entries(folders: Iterable[Path]) -> Iterator[Entry]:
-    """Yield what is cached in folders of studies or states, and in those of processes."""
+    """Yield what is cached in folders of studies or features, and in those of processes."""
     for place in places(folders):
         if not os.access(place, os.R_OK | os.X_OK):
             continue  # another user's

@@ -1,6 +1,6 @@
-"""A shard: the states of some hundred sequences in one file, and a sidecar that makes it count.
+"""A shard: the features of some hundred sequences in one file, and a sidecar that makes it count.
 
-The states are in 16 bit, one row a token, in a safetensors file that is mapped into memory; with
+The features are in 16 bit, one row a token, in a safetensors file that is mapped into memory; with
 them the hash of each sequence's token ids, and its length. The sidecar is written after it and
 holds its checksum, so that nothing half-written or damaged is ever read.
 """
@@ -27,21 +27,21 @@ DATA = ".safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """States of some sequences, end to end.
+    """Features of some sequences, end to end.
 
     Attributes
     ----------
-    states : Tensor, shape [token, width]
+    features : Tensor, shape [token, width]
     hashes : ndarray of uint64, shape [sequence, 2]
         Of each sequence's token ids.
     lengths : ndarray of int64, shape [sequence]
     seconds : float
         What computing them took.
     mapping : mmap.mmap, optional
-        Memory that the states are in, if they are on disk.
+        Memory that the features are in, if they are on disk.
     """
 
-    states: Tensor
+    features: Tensor
     hashes: NDArray[np.uint64]
     lengths: NDArray[np.int64]
     seconds: float
@@ -64,7 +64,7 @@ def write_shard(folder: Path, shard: Shard) -> Path:
     name = hashlib.sha256(shard.hashes.tobytes()).hexdigest()[:24]
     data = folder / f"{name}{DATA}"
     content = {
-        "states": shard.states.contiguous(),
+        "states": shard.features.contiguous(),
         "hashes": torch.from_numpy(shard.hashes.view(np.int64)),
         "lengths": torch.from_numpy(shard.lengths),
     }
@@ -94,7 +94,7 @@ def open_shard(sidecar: Path, verified: set[tuple[str, int, int, str]]) -> Shard
         if seen not in verified and _checksum(data) != record["sha256"]:
             return None
         shard = _map(data, float(record["seconds"]))
-        if len(shard.states) != shard.lengths.sum():
+        if len(shard.features) != shard.lengths.sum():
             return None
         verified.add(seen)
         return shard
@@ -122,11 +122,11 @@ def _map(path: Path, seconds: float) -> Shard:
         flat = torch.frombuffer(mapping, dtype=dtype, count=count, offset=start + first)
         return flat.view(entries[name]["shape"])
 
-    states = part("states", DTYPES[entries["states"]["dtype"]])
+    features = part("states", DTYPES[entries["states"]["dtype"]])
     # Copies: these are small, and looked at all the time.
     hashes = part("hashes", torch.int64).numpy().view(np.uint64).copy()
     lengths = part("lengths", torch.int64).numpy().copy()
-    return Shard(states, hashes, lengths, seconds, mapping)
+    return Shard(features, hashes, lengths, seconds, mapping)
 
 
 def _checksum(path: Path) -> str:

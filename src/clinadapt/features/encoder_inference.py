@@ -1,4 +1,4 @@
-"""The frozen pass: sequences in, states out, at the speed of the machine's matrix products.
+"""The frozen pass: sequences in, features out, at the speed of the machine's matrix products.
 
 Sequences go in batches of like length. On a CPU every core reads a batch of its own: matrix
 products of that size fill one core, everything between them stays in its cache, and no core waits
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from clinadapt.features.tokenization import Cut, Tokens, tokenize
+from clinadapt.features.tokenization import Tokens, Truncation, tokenize
 from clinadapt.neural.training.length_batches import runs
 
 # Padded tokens a batch: enough to fill a core's matrix unit, few enough for its cache.
@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 
 
 def token_chunks(
-    tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, cut: Cut
+    tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, truncation: Truncation
 ) -> Iterator[Tokens]:
     """Token ids of some thousand notes at a time; the next ones are made while these are read.
 
@@ -47,11 +47,11 @@ def token_chunks(
     tokenizer : tokenizers.Tokenizer
     texts : sequence of str
     max_tokens : int
-    cut : {"head", "tail", "head+tail", "windows"}
+    truncation : {"head", "tail", "head+tail", "windows"}
     """
 
     def chunk(start: int) -> Tokens:
-        return tokenize(tokenizer, texts[start : start + CHUNK_NOTES], max_tokens, cut)
+        return tokenize(tokenizer, texts[start : start + CHUNK_NOTES], max_tokens, truncation)
 
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(chunk, 0)
@@ -65,12 +65,12 @@ def token_chunks(
 def encode(
     read: Reader, tokens: Tokens, sequences: NDArray[np.int64], device: torch.device
 ) -> Tensor:
-    """States of some sequences, end to end, in 16 bit.
+    """Features of some sequences, end to end, in 16 bit.
 
     Parameters
     ----------
     read : callable
-        From ids and mask [sequence, token] to states [sequence, token, width].
+        From ids and mask [sequence, token] to features [sequence, token, width].
     tokens : Tokens
     sequences : ndarray of int64
         Sorted by length, so that little is padded.
@@ -82,7 +82,7 @@ def encode(
         bf16 as computed; fp32 rounded to fp16 (to bf16 where its range does not do).
     """
 
-    def states_of(batch: NDArray[np.int64]) -> Tensor:
+    def features_of(batch: NDArray[np.int64]) -> Tensor:
         ids, mask = pad(tokens, batch)
         return read(ids.to(device), mask.to(device)).cpu()[mask]
 
@@ -91,11 +91,11 @@ def encode(
         share = int(tokens.lengths[sequences].sum()) // torch.get_num_threads()
         budget = min(budget, max(share, LEAST_TOKENS))
     batches = list(reading_batches(sequences, tokens.lengths, device, budget))
-    states = torch.cat(list(side_by_side(states_of, batches, device)))
-    if states.dtype == torch.float32:
-        fits = bool(states.abs().max() < FLOAT16_MAX)
-        states = states.to(torch.float16 if fits else torch.bfloat16)
-    return states
+    features = torch.cat(list(side_by_side(features_of, batches, device)))
+    if features.dtype == torch.float32:
+        fits = bool(features.abs().max() < FLOAT16_MAX)
+        features = features.to(torch.float16 if fits else torch.bfloat16)
+    return features
 
 
 def side_by_side(

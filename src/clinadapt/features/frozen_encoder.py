@@ -1,4 +1,4 @@
-"""Notes through the frozen prefix of an encoder: cached states for fitting, passing ones else."""
+"""Notes through the frozen prefix of an encoder: cached features for fitting, passing ones else."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,39 +14,39 @@ from clinadapt.core.run_context import Context, session_cache
 from clinadapt.features.encoder_inference import Reader, token_chunks
 from clinadapt.features.encoders.backends import Backend, BackendChoice, choose, make_reader
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
-from clinadapt.features.note_sources import StateSource
-from clinadapt.features.state_cache import FeatureStore, live_states
-from clinadapt.features.tokenization import Cut, Tokens
+from clinadapt.features.feature_cache import FeatureStore, live_features
+from clinadapt.features.note_sources import FeatureSource
+from clinadapt.features.tokenization import Tokens, Truncation
 
 FEW_NOTES = 256  # whose memory serves the next notes, as of a server
 
 
 @dataclass
 class FrozenPrefix:
-    """The layers of an encoder below a boundary, and how they are run.
+    """The layers of an encoder below a split layer, and how they are run.
 
     Parameters
     ----------
     encoder : PretrainedEncoder
-    boundary : int
+    split_layer : int
         Number of layers.
     max_tokens : int
-    cut : {"head", "tail", "head+tail", "windows"}
+    truncation : {"head", "tail", "head+tail", "windows"}
     precision : {"auto", "fp32", "bf16"}
     backend : {"auto", "torch", "openvino"}
     """
 
     encoder: PretrainedEncoder
-    boundary: int
+    split_layer: int
     max_tokens: int
-    cut: Cut
+    truncation: Truncation
     precision: Precision
     backend: BackendChoice
     _reader: Reader | None = field(default=None, init=False, repr=False)
 
     def cached(
         self, parts: Sequence[Sequence[str]], context: Context, device: torch.device
-    ) -> list[StateSource]:
+    ) -> list[FeatureSource]:
         """One source a part, in one pass through the cache of the context.
 
         Parameters
@@ -67,49 +67,49 @@ class FrozenPrefix:
         coming = chunks()
         head = next(coming)  # the backend is chosen with the notes at hand
         store = FeatureStore(context.cache or session_cache())
-        cached = store.backend(self.encoder, self.boundary, device, self.precision)
+        cached = store.backend(self.encoder, self.split_layer, device, self.precision)
         backend = self._choose(head, device, cached)
-        states = store.states(
+        features = store.features(
             self.encoder,
-            self.boundary,
+            self.split_layer,
             chain([head], coming),
             device,
             self.precision,
             backend,
             lambda done: context.progress("encode", done, total),
         )
-        context.ledger.encode_seconds += states.encode_seconds
-        context.ledger.encoded += states.encoded
-        context.ledger.reused += states.reused
+        context.ledger.encode_seconds += features.encode_seconds
+        context.ledger.encoded += features.encoded
+        context.ledger.reused += features.reused
         context.ledger.backend = backend
         first = np.r_[0, np.cumsum(np.concatenate(counts))]
         ends = np.cumsum([0, *map(len, parts)])
         return [
-            StateSource(*states.part(first, int(start), int(end)))
+            FeatureSource(*features.part(first, int(start), int(end)))
             for start, end in pairwise(ends)
             if end > start
         ]
 
     def passing(
         self, texts: Sequence[str], context: Context, device: torch.device
-    ) -> Iterator[StateSource]:
-        """Sources of some thousand notes each, whose states are kept nowhere."""
+    ) -> Iterator[FeatureSource]:
+        """Sources of some thousand notes each, whose features are kept nowhere."""
         for tokens in self._chunks(texts, context):
             if self._reader is None:  # loaded once, for all calls
                 dtype = compute_dtype(self.precision, device)
                 backend = self._choose(tokens, device)
-                self._reader = make_reader(backend, self.encoder, self.boundary, dtype, device)
-            yield StateSource(live_states(self._reader, tokens, device), tokens.first)
+                self._reader = make_reader(backend, self.encoder, self.split_layer, dtype, device)
+            yield FeatureSource(live_features(self._reader, tokens, device), tokens.first)
             if len(tokens.first) > FEW_NOTES:
                 give_back_freed()
 
     def _chunks(self, texts: Sequence[str], context: Context) -> Iterator[Tokens]:
-        for tokens in token_chunks(self.encoder.tokenizer, texts, self.max_tokens, self.cut):
-            context.ledger.cut_notes += tokens.cut
+        for tokens in token_chunks(self.encoder.tokenizer, texts, self.max_tokens, self.truncation):
+            context.ledger.truncated_notes += tokens.truncated
             yield tokens
 
     def _choose(
         self, sample: Tokens, device: torch.device, cached: Backend | None = None
     ) -> Backend:
         dtype = compute_dtype(self.precision, device)
-        return choose(self.backend, self.encoder, self.boundary, dtype, device, sample, cached)
+        return choose(self.backend, self.encoder, self.split_layer, dtype, device, sample, cached)

@@ -1,4 +1,4 @@
-"""Where a network's batches come from: token ids, cached states, or one vector a note.
+"""Where a network's batches come from: token ids, cached features, or one vector a note.
 
 A source knows the length of each note, for batching, and makes a `Batch` of any of its notes
 without Python work for each note.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clinadapt.features.encoder_inference import pad
-from clinadapt.features.state_cache import States
+from clinadapt.features.feature_cache import Features
 from clinadapt.features.tokenization import Tokens
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.pooling_head import Pooling, merge_windows, pool
@@ -54,32 +54,32 @@ class TokenSource:
         return Batch(ids, mask, owner, len(notes))
 
 
-class StateSource:
-    """Notes as cached states.
+class FeatureSource:
+    """Notes as cached features.
 
     Parameters
     ----------
-    states : States
+    features : Features
         Of all sequences.
     first : ndarray of int64, shape [note + 1]
         First sequence of each note.
     """
 
-    def __init__(self, states: States, first: NDArray[np.int64]) -> None:
-        self.states = states
+    def __init__(self, features: Features, first: NDArray[np.int64]) -> None:
+        self.features = features
         self.first = first
-        self.lengths = _note_lengths(states.length, first)
+        self.lengths = _note_lengths(features.length, first)
 
     def batch(self, notes: NDArray[np.int64]) -> Batch:
-        """Return notes as padded states [sequence, token, width]."""
+        """Return notes as padded features [sequence, token, width]."""
         sequences, owner = _sequences(self.first, notes)
-        hidden, mask = self.states.gather(sequences)
+        hidden, mask = self.features.gather(sequences)
         return Batch(hidden, mask, owner, len(notes))
 
     def pooled(self, how: Pooling) -> "VectorSource":
         """One vector a note, for what acts after pooling and need not read tokens again."""
         order = np.argsort(self.lengths, kind="stable")
-        vectors = _room_for(len(order), self.states.width)
+        vectors = _room_for(len(order), self.features.width)
         for start in range(0, len(order), NOTES_AT_ONCE):
             notes = order[start : start + NOTES_AT_ONCE]
             batch = self.batch(notes)

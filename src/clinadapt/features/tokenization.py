@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-Cut = Literal["head", "tail", "head+tail", "windows"]
+Truncation = Literal["head", "tail", "head+tail", "windows"]
 UNKNOWN, PAD = "[UNK]", "[PAD]"
 
 
@@ -23,7 +23,7 @@ UNKNOWN, PAD = "[UNK]", "[PAD]"
 class Tokens:
     """Token ids of a list of notes, without padding.
 
-    A note is one sequence, or several with `cut="windows"`.
+    A note is one sequence, or several with `truncation="windows"`.
 
     Attributes
     ----------
@@ -33,14 +33,14 @@ class Tokens:
         Sequence i is ``ids[starts[i]:starts[i + 1]]``.
     first : ndarray of int64, shape [note + 1]
         Note i is the sequences ``first[i]`` to ``first[i + 1] - 1``.
-    cut : int
+    truncated : int
         Notes that were longer than allowed (with windows: split, nothing lost).
     """
 
     ids: NDArray[np.int32]
     starts: NDArray[np.int64]
     first: NDArray[np.int64]
-    cut: int
+    truncated: int
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -58,7 +58,10 @@ class Tokens:
 
 
 def tokenize(
-    tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int = 256, cut: Cut = "head"
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    max_tokens: int = 256,
+    truncation: Truncation = "head",
 ) -> Tokens:
     """Token ids of notes, at most `max_tokens` a sequence, special tokens included.
 
@@ -68,7 +71,7 @@ def tokenize(
     texts : sequence of str
     max_tokens : int
         The paper: 256.
-    cut : {"head", "tail", "head+tail", "windows"}
+    truncation : {"head", "tail", "head+tail", "windows"}
         What is kept of a longer note: its start, its end, half of each, or all of it in windows
         that overlap by a quarter.
     """
@@ -83,26 +86,26 @@ def tokenize(
     for encoding in encoded:
         bare = encoding.ids
         shortened += len(bare) > room
-        sequences += [before + piece + after for piece in pieces(bare, room, cut)]
+        sequences += [before + piece + after for piece in pieces(bare, room, truncation)]
         first.append(len(sequences))
     lengths = np.fromiter((len(s) for s in sequences), dtype=np.int64, count=len(sequences))
     return Tokens(
         ids=np.fromiter(chain.from_iterable(sequences), dtype=np.int32, count=lengths.sum()),
         starts=np.r_[0, np.cumsum(lengths)],
         first=np.array(first, dtype=np.int64),
-        cut=shortened,
+        truncated=shortened,
     )
 
 
-def pieces(ids: list[int], room: int, cut: Cut) -> list[list[int]]:
+def pieces(ids: list[int], room: int, truncation: Truncation) -> list[list[int]]:
     """What is kept of a note's ids (or of their numbers), in sequences of at most `room`."""
     if len(ids) <= room:
         return [ids]
-    if cut == "head":
+    if truncation == "head":
         return [ids[:room]]
-    if cut == "tail":
+    if truncation == "tail":
         return [ids[-room:]]
-    if cut == "head+tail":
+    if truncation == "head+tail":
         head = (room + 1) // 2
         return [ids[:head] + ids[len(ids) - (room - head) :]]
     step = max(1, room - room // 4)

@@ -29,7 +29,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     model : estimator or str, optional
-        A model such as ``PretrainedModel(encoder="camembert-bio", structure="gated_residual")``,
+        A model such as ``PretrainedModel(encoder="camembert-bio", adapter="gated_residual")``,
         or the name of a family with its defaults. Default: TF-IDF and logistic regression.
     metric : str, optional
         What early stopping and threshold aim at. Default: F1 (binary), macro F1 (multi-class),
@@ -42,7 +42,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     seed : int
         Of the carving.
     cache : path, optional
-        Folder of frozen states, shared by every fit that names it. Default: one of this process,
+        Folder of cached features, shared by every fit that names it. Default: one of this process,
         deleted at its end.
 
     Attributes
@@ -53,7 +53,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     threshold_ : Threshold
     model_ : fitted model
     validation_probabilities_ : ndarray of shape [validation note, class]
-    cut_ : dict
+    truncated_ : dict
         Notes of the training and the validation part that were longer than allowed.
     reference_ : Reference, optional
         What the validation notes were like, as counts; see `clinadapt.deployment.drift`.
@@ -170,16 +170,16 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.task_ = labels.task
         self.metric_ = name
         ledger = context.ledger
-        cut_before = ledger.cut_notes
+        truncated_before = ledger.truncated_notes
         self.model_ = self._new_model().fit(
             texts, labels, (validation_texts, validation_labels), name, context
         )
-        cut_in_fit = ledger.cut_notes - cut_before
+        truncated_in_fit = ledger.truncated_notes - truncated_before
         probabilities = self.model_.predict_proba(validation_texts, context)
-        cut_in_validation = ledger.cut_notes - cut_before - cut_in_fit
-        self.cut_ = {
-            "train": cut_in_fit - cut_in_validation,
-            "validation": cut_in_validation,
+        truncated_in_validation = ledger.truncated_notes - truncated_before - truncated_in_fit
+        self.truncated_ = {
+            "train": truncated_in_fit - truncated_in_validation,
+            "validation": truncated_in_validation,
         }
         self.validation_probabilities_ = probabilities
         self.reference_ = None

@@ -17,18 +17,18 @@ from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters
 from clinadapt.neural.adapters.identity import Identity
 from clinadapt.neural.dropout import replace_dropout
-from clinadapt.neural.note_network import NoteNetwork, StatesAsTheyAre
+from clinadapt.neural.note_network import FeaturesAsTheyAre, NoteNetwork
 from clinadapt.neural.pooling_head import Head, Pooling
 
-INSERTED = (".structure.", "lora_", "ia3_")  # in the names of weights that an encoder did not have
+INSERTED = (".adapter.", "lora_", "ia3_")  # in the names of weights that an encoder did not have
 
 
 class Settings(Protocol):
     """Settings of a model with an encoder that decide how its network looks."""
 
     encoder: str
-    structure: str
-    structure_options: dict[str, Any] | None
+    adapter: str
+    adapter_options: dict[str, Any] | None
     match_parameters: int | None
     placement: Any
     adapted_layers: Any
@@ -66,7 +66,7 @@ class Layers:
         if settings.max_tokens > encoder.max_tokens:
             raise InputError(
                 f"max_tokens={settings.max_tokens}, but {settings.encoder} reads at most "
-                f"{encoder.max_tokens} tokens; use cut='windows' for longer notes"
+                f"{encoder.max_tokens} tokens; use truncation='windows' for longer notes"
             )
 
         def number(name: str) -> int:
@@ -80,29 +80,29 @@ class Layers:
             return int(value)
 
         tuned = number("tuned_layers")
-        in_layers = settings.placement == "layers" and settings.structure != "none"
+        in_layers = settings.placement == "layers" and settings.adapter != "none"
         return cls(encoder.layers, tuned, number("adapted_layers") if in_layers else 0)
 
     @property
-    def boundary(self) -> int:
+    def split_layer(self) -> int:
         """Layers below the lowest that changes; 0: nothing is worth caching, ids go in."""
         return self.total - max(self.tuned, self.adapted)
 
 
 def make_adapter(settings: Settings, width: int) -> nn.Module:
     """Return a new adapter for features of a width."""
-    options = dict(settings.structure_options or {})
+    options = dict(settings.adapter_options or {})
     if settings.match_parameters is not None:
         options["inner"] = adapters.match_inner(
-            settings.structure, width, settings.match_parameters, **options
+            settings.adapter, width, settings.match_parameters, **options
         )
-    return adapters.STRUCTURES[settings.structure](width, **options)
+    return adapters.ADAPTERS[settings.adapter](width, **options)
 
 
 def inserted_modules(settings: Settings, layers: Layers, width: int, classes: int) -> nn.ModuleList:
     """Return head and adapters alone, but for low-rank weights, whose rank is bounded."""
     number = layers.adapted if settings.placement == "layers" else 1
-    if settings.structure in lora.LOW_RANK:
+    if settings.adapter in lora.LOW_RANK:
         number = 0
     head = Head(width, classes, settings.inner, settings.dropout)
     return nn.ModuleList([head, *(make_adapter(settings, width) for _ in range(number))])
@@ -137,14 +137,14 @@ def assemble(
     width = encoder.width
     suffix: Suffix | None = None
     with local_randomness(settings.seed, stream=2**32):
-        running: nn.Module = StatesAsTheyAre()
+        running: nn.Module = FeaturesAsTheyAre()
         final: nn.Module = Identity(width)
         if model is not None:
             model.requires_grad_(False)
             if pick_device(settings.device).type == "cpu":
                 # The fused kernel's backward pass takes twice as long as all the rest there.
                 model.set_attn_implementation("eager")
-            suffix = Suffix(model, layers.total, layers.boundary)
+            suffix = Suffix(model, layers.total, layers.split_layer)
             _adapt(settings, layers, suffix, width)
             running = suffix
             replace_dropout(running)
@@ -156,11 +156,11 @@ def assemble(
 
 def _adapt(settings: Settings, layers: Layers, suffix: Suffix, width: int) -> None:
     """Put adapters into the layers that run, and say which of their weights train."""
-    if settings.structure in lora.LOW_RANK:
+    if settings.adapter in lora.LOW_RANK:
         top = nn.ModuleList(list(suffix.stack)[len(suffix.stack) - layers.adapted :])
         suffix.tune(layers.tuned)
         tuned = neural_base.trainable(suffix)
-        lora.insert(settings.structure, suffix.model, top, settings.structure_options or {})
+        lora.insert(settings.adapter, suffix.model, top, settings.adapter_options or {})
         for weight in tuned.values():  # the library froze them
             weight.requires_grad_(True)
         return
@@ -194,26 +194,24 @@ def count_total(network: NoteNetwork, encoder: PretrainedEncoder, whole: bool) -
 
 def option_problems(settings: Settings) -> list[str]:
     """Problems of an adapter, its options and its place; empty if there are none."""
-    options: Mapping[str, Any] = settings.structure_options or {}
-    if settings.structure in lora.LOW_RANK:
-        problems = lora.option_problems(settings.structure, dict(options))
+    options: Mapping[str, Any] = settings.adapter_options or {}
+    if settings.adapter in lora.LOW_RANK:
+        problems = lora.option_problems(settings.adapter, dict(options))
         if settings.placement != "layers":
-            problems.append(f"{settings.structure} lives inside layers: say placement = 'layers'")
+            problems.append(f"{settings.adapter} lives inside layers: say placement = 'layers'")
         if settings.match_parameters is not None:
-            problems.append(
-                f"{settings.structure} has no inner width to match: set its rank instead"
-            )
+            problems.append(f"{settings.adapter} has no inner width to match: set its rank instead")
         return problems
-    if settings.structure not in adapters.STRUCTURES:
-        known = ", ".join([*adapters.STRUCTURES, *lora.LOW_RANK])
-        return [f"unknown structure {settings.structure!r}; known: {known}"]
-    problems = adapters.option_problems(settings.structure, options)
-    if settings.structure == "tiny_attention" and settings.placement == "pooled":
-        problems.append("tiny_attention on one pooled state has nothing to attend to")
+    if settings.adapter not in adapters.ADAPTERS:
+        known = ", ".join([*adapters.ADAPTERS, *lora.LOW_RANK])
+        return [f"unknown adapter {settings.adapter!r}; known: {known}"]
+    problems = adapters.option_problems(settings.adapter, options)
+    if settings.adapter == "tiny_attention" and settings.placement == "pooled":
+        problems.append("tiny_attention on pooled features has nothing to attend to")
     if settings.placement == "pooled" and settings.tuned_layers != 0:
         problems.append("placement 'pooled' is for frozen encoders: tuned_layers must be 0")
-    if settings.match_parameters is not None and settings.structure == "none":
-        problems.append("structure 'none' has no weights to match")
+    if settings.match_parameters is not None and settings.adapter == "none":
+        problems.append("adapter 'none' has no weights to match")
     if settings.match_parameters is not None and "inner" in options:
         problems.append("give either match_parameters or inner, not both")
     return problems

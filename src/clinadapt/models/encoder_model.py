@@ -28,7 +28,7 @@ from clinadapt.features.encoders.pretrained import (
     save_encoder_files,
 )
 from clinadapt.features.frozen_encoder import FrozenPrefix
-from clinadapt.features.note_sources import StateSource, TokenSource
+from clinadapt.features.note_sources import FeatureSource, TokenSource
 from clinadapt.features.tokenization import Tokens
 from clinadapt.models import encoder_assembly, neural_base
 from clinadapt.models.contract import Floats, Kind
@@ -40,9 +40,9 @@ from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training.batch_sources import Source
 from clinadapt.neural.training.loop import run
 from clinadapt.neural.training.memory_budget import (
-    Economy,
     Footprint,
-    choose_economy,
+    MemorySavings,
+    choose_savings,
     measure,
     set_recompute,
 )
@@ -62,9 +62,9 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     ----------
     encoder : str
         Known name, hub id or folder.
-    structure : str
+    adapter : str
         An adapter of the registry, or "lora", "dora", "ia3".
-    structure_options : dict, optional
+    adapter_options : dict, optional
         Settings of the adapter: inner, dropout, norm, heads; rank, alpha, targets.
     match_parameters : int, optional
         Choose the adapter's inner width so that it has about so many weights.
@@ -97,8 +97,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     reads_tokens = True
 
     encoder: str = field(default="camembert-bio", kw_only=False)
-    structure: str = "none"
-    structure_options: dict[str, Any] | None = None
+    adapter: str = "none"
+    adapter_options: dict[str, Any] | None = None
     match_parameters: Annotated[int, Ge(1)] | None = None
     placement: Literal["final", "pooled", "layers"] = "final"
     adapted_layers: Annotated[int, Ge(1)] | Literal["all"] = "all"
@@ -117,7 +117,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
 
     def title(self, shown: dict[str, Any]) -> str:
         """Encoder, adapter and regime."""
-        for name in ("encoder", "structure", "placement", "adapted_layers", "tuned_layers"):
+        for name in ("encoder", "adapter", "placement", "adapted_layers", "tuned_layers"):
             shown.pop(name, None)
         place = {
             "final": "",
@@ -126,13 +126,13 @@ class EncoderModel(ReadsTokens, TrainingSettings):
             if self.adapted_layers == "all"
             else f" in top {self.adapted_layers} layers",
         }[self.placement]
-        if self.structure == "none":
+        if self.adapter == "none":
             place = ""
         regime = {0: "frozen", "all": "all tuned"}.get(
             self.tuned_layers, f"top {self.tuned_layers} tuned"
         )
         name = Path(self.encoder).name if "/" in self.encoder else self.encoder
-        return f"{name} · {self.structure}{place} · {regime}"
+        return f"{name} · {self.adapter}{place} · {regime}"
 
     def starting_files(self) -> tuple[str, str]:
         """The encoder's folder."""
@@ -150,10 +150,15 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         param_validation.raise_if(self.setting_problems())
         encoder = self.encoder_
         self.layers_ = Layers.of(self, encoder)
-        self.boundary_ = self.layers_.boundary
-        self.suffix_ = self.boundary_ < encoder.layers
+        self.split_layer_ = self.layers_.split_layer
+        self.suffix_ = self.split_layer_ < encoder.layers
         self.prefix_ = FrozenPrefix(
-            encoder, self.boundary_, self.max_tokens, self.cut, self.precision, self.backend
+            encoder,
+            self.split_layer_,
+            self.max_tokens,
+            self.truncation,
+            self.precision,
+            self.backend,
         )
         causal_or_mean: Pooling = "last" if self.pooling == "auto" and encoder.causal else "mean"
         self.pooling_: Pooling = causal_or_mean if self.pooling == "auto" else self.pooling
@@ -161,7 +166,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     @property
     def after_pooling(self) -> bool:
         """Whether nothing that trains looks at single tokens."""
-        no_tokens = self.placement == "pooled" or self.structure == "none"
+        no_tokens = self.placement == "pooled" or self.adapter == "none"
         return no_tokens and not self.suffix_
 
     @property
@@ -177,7 +182,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     @property
     def frozen_part(self) -> "EncoderModel | None":
         """Itself, if it reads cached features of frozen layers."""
-        return self if self.boundary_ else None
+        return self if self.split_layer_ else None
 
     def reads_encoder(self) -> bool:
         """Whether a pass over a pretrained encoder precedes the fit: it does."""
@@ -186,8 +191,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     def token_network(self) -> TokenNetwork:
         """Return the fitted network from token ids to class scores, on the CPU."""
         prefix = None
-        if self.boundary_:
-            prefix = Prefix(self.encoder_.load(), self.encoder_.layers, self.boundary_)
+        if self.split_layer_:
+            prefix = Prefix(self.encoder_.load(), self.encoder_.layers, self.split_layer_)
         return TokenNetwork(self.network_, prefix, self.pooling_ if self.after_pooling else None)
 
     def licence_files(self) -> list[Path]:
@@ -204,7 +209,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         trained = neural_base.trainable(self.network_)
         self.history_ = []
         self.trainable_parameters_ = sum(weight.numel() for weight in trained.values())
-        whole = self.suffix_module_ is not None and not self.boundary_
+        whole = self.suffix_module_ is not None and not self.split_layer_
         self.total_parameters_ = encoder_assembly.count_total(self.network_, self.encoder_, whole)
 
     # ------------------------------------------------------------------ fitting
@@ -236,9 +241,9 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         held_texts = validation[0] if validation is not None else []
         # One call for both parts: one pass over the encoder.
         sources = self._sources([texts, held_texts], context, device)
-        economy = self._economize(context, device)
+        savings = self._save_memory(context, device)
         held = None if validation is None else validation[1]
-        self.history_ = self._train(sources, labels, held, metric, economy, device, context)
+        self.history_ = self._train(sources, labels, held, metric, savings, device, context)
         return self
 
     def _train(
@@ -247,28 +252,28 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         labels: Labels,
         held: Labels | None,
         metric: str | None,
-        economy: Economy,
+        savings: MemorySavings,
         device: torch.device,
         context: Context,
     ) -> list[dict[str, Any]]:
         """Train the built network on the first source; the second is of the validation notes."""
         raise TypeError(f"{type(self).__name__} must define _train")
 
-    def _economize(self, context: Context, device: torch.device) -> Economy:
+    def _save_memory(self, context: Context, device: torch.device) -> MemorySavings:
         """Choose what to give up for the memory limit, and give it up."""
         if context.memory is None:
-            return Economy()
+            return MemorySavings()
         give_back_freed(always=True)
-        economy = choose_economy(self.footprint(device), context.memory)
+        savings = choose_savings(self.footprint(device), context.memory)
         suffix = self.suffix_module_
         if suffix is not None:
             for layer in suffix.running:
-                set_recompute(layer, economy.recompute)
-            if economy.frozen_embeddings:
+                set_recompute(layer, savings.recompute)
+            if savings.frozen_embeddings:
                 for weight in suffix.embeddings():
                     weight.requires_grad_(False)
-        context.ledger.economies = economy.words()
-        return economy
+        context.ledger.memory_savings = savings.words()
+        return savings
 
     def footprint(self, device: torch.device) -> Footprint:
         """Count the bytes that training the built network needs, with two made-up notes."""
@@ -288,16 +293,16 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         """Notes of the greatest length, as the network gets them."""
         longest = 1 if self.after_pooling else self.max_tokens
         mask = torch.ones(notes, longest, dtype=torch.bool)
-        if not self.boundary_:
+        if not self.split_layer_:
             inputs = torch.ones(notes, longest, dtype=torch.int64)
         else:
             inputs = torch.zeros(notes, longest, self.encoder_.width, dtype=dtype)
         return Batch(inputs, mask, torch.arange(notes), notes)
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
-        """Compute the frozen states of notes into the cache, if there is a frozen prefix."""
+        """Compute the cached features of notes into the cache, if there is a frozen prefix."""
         self._open()
-        if self.boundary_:
+        if self.split_layer_:
             self.prefix_.cached([texts], context, pick_device(self.device))
 
     def _open(self) -> None:
@@ -307,18 +312,18 @@ class EncoderModel(ReadsTokens, TrainingSettings):
 
     def _tokens(self, texts: Sequence[str], context: Context) -> Tokens:
         return neural_base.tokenize_notes(
-            self.encoder_.tokenizer, texts, self.max_tokens, self.cut, context
+            self.encoder_.tokenizer, texts, self.max_tokens, self.truncation, context
         )
 
     def _sources(
         self, parts: list[Sequence[str]], context: Context, device: torch.device
     ) -> list[Source]:
-        """One source a part, through the cache of frozen states if there is a frozen prefix."""
-        if not self.boundary_:
+        """One source a part, through the cache of cached features if there is a frozen prefix."""
+        if not self.split_layer_:
             return [TokenSource(self._tokens(part, context)) for part in parts if len(part)]
         return [self._pooled(source) for source in self.prefix_.cached(parts, context, device)]
 
-    def _pooled(self, source: StateSource) -> Source:
+    def _pooled(self, source: FeatureSource) -> Source:
         return source.pooled(self.pooling_) if self.after_pooling else source
 
     # ------------------------------------------------------------------ prediction
@@ -337,7 +342,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     def _few_at_a_time(
         self, texts: Sequence[str], context: Context, device: torch.device
     ) -> Iterator[Source]:
-        if self.boundary_ and context.cache is None:
+        if self.split_layer_ and context.cache is None:
             for source in self.prefix_.passing(texts, context, device):
                 yield self._pooled(source)
             return

@@ -28,7 +28,12 @@ from clinadapt.neural.mixture_of_experts import MoETransformer
 from clinadapt.neural.note_network import Batch, NoteNetwork
 from clinadapt.neural.pooling_head import Head, Pooling
 from clinadapt.neural.training.loop import run
-from clinadapt.neural.training.memory_budget import Economy, Footprint, choose_economy, measure
+from clinadapt.neural.training.memory_budget import (
+    Footprint,
+    MemorySavings,
+    choose_savings,
+    measure,
+)
 from clinadapt.neural.transformer import Transformer
 from clinadapt.pretraining.subword_vectors import Vectors
 
@@ -164,7 +169,7 @@ class ScratchModel(ReadsTokens, StoppedEarly):
         if validation is not None:
             held = (self._source(validation[0], context), validation[1])
         device = pick_device(self.device)
-        economy = self._economize(context, device)
+        savings = self._save_memory(context, device)
         encoder = self.network_.encoder
         self.history_ = neural_base.fit_classifier(
             self.network_,
@@ -174,7 +179,7 @@ class ScratchModel(ReadsTokens, StoppedEarly):
             metric,
             self.class_weight,
             self.recipe(
-                max_batch_tokens=economy.batch_tokens, dtype=compute_dtype(self.precision, device)
+                max_batch_tokens=savings.batch_tokens, dtype=compute_dtype(self.precision, device)
             ),
             device,
             context,
@@ -182,13 +187,13 @@ class ScratchModel(ReadsTokens, StoppedEarly):
         )
         return self
 
-    def _economize(self, context: Context, device: torch.device) -> Economy:
+    def _save_memory(self, context: Context, device: torch.device) -> MemorySavings:
         """Choose micro-batches for the memory limit: there is nothing else to give up."""
         if context.memory is None:
-            return Economy()
-        economy = choose_economy(self.footprint(device), context.memory, batches_only=True)
-        context.ledger.economies = economy.words()
-        return economy
+            return MemorySavings()
+        savings = choose_savings(self.footprint(device), context.memory, batches_only=True)
+        context.ledger.memory_savings = savings.words()
+        return savings
 
     def footprint(self, device: torch.device) -> Footprint:
         """Count the bytes that training the built network needs, with two made-up notes."""
@@ -202,7 +207,9 @@ class ScratchModel(ReadsTokens, StoppedEarly):
 
     def _source(self, texts: Sequence[str], context: Context) -> TokenSource:
         return TokenSource(
-            neural_base.tokenize_notes(self.tokenizer_, texts, self.max_tokens, self.cut, context)
+            neural_base.tokenize_notes(
+                self.tokenizer_, texts, self.max_tokens, self.truncation, context
+            )
         )
 
     def _build(self, task: Task, classes: int) -> None:

@@ -49,7 +49,7 @@ def load(folder: str | Path) -> NoteClassifier:
 
 
 def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
-    model = registry.build(record["family"], record["settings"])
+    model = registry.build(record["model"], record["settings"])
     classifier = NoteClassifier(model, metric=record["metric"])
     classes = np.array(record["classes"])
     classifier.model_ = load_fitted(model, folder / MODEL_FOLDER, record["task"], len(classes))

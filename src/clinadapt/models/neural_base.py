@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from clinadapt.core import safe_files
+from clinadapt.core import old_names, safe_files
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.threshold import best_score
-from clinadapt.features.tokenization import Cut, Tokens, tokenize
+from clinadapt.features.tokenization import Tokens, Truncation, tokenize
 from clinadapt.neural.training.batch_sources import Source
 from clinadapt.neural.training.loop import Recipe, Validation, train
 from clinadapt.neural.training.losses import ClassLoss, ClassWeight
@@ -94,11 +94,15 @@ def fit_classifier(
 
 
 def tokenize_notes(
-    tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, cut: Cut, context: Context
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    max_tokens: int,
+    truncation: Truncation,
+    context: Context,
 ) -> Tokens:
     """Token ids of notes; how many were cut is entered in the ledger."""
-    tokens = tokenize(tokenizer, texts, max_tokens, cut)
-    context.ledger.cut_notes += tokens.cut
+    tokens = tokenize(tokenizer, texts, max_tokens, truncation)
+    context.ledger.truncated_notes += tokens.truncated
     return tokens
 
 
@@ -118,7 +122,8 @@ def save_weights(weights: dict[str, Tensor], folder: Path) -> None:
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Read the tensors that `save_weights` wrote."""
-    return load_file(folder / WEIGHTS_FILE)
+    saved = load_file(folder / WEIGHTS_FILE)
+    return {old_names.weight(name): tensor for name, tensor in saved.items()}
 
 
 def fill(network: nn.Module, folder: Path, needed: set[str] | None = None) -> None:

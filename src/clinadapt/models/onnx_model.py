@@ -116,8 +116,8 @@ class ExportedModel(Model):
         context = context or Context()
         found = []
         model = self.original
-        for tokens in token_chunks(self.tokenizer, texts, model.max_tokens, model.cut):
-            context.ledger.cut_notes += tokens.cut
+        for tokens in token_chunks(self.tokenizer, texts, model.max_tokens, model.truncation):
+            context.ledger.truncated_notes += tokens.truncated
             found.append(self._scores(tokens))
         return neural_base.probabilities(self.task_, torch.from_numpy(np.concatenate(found)))
 

@@ -15,7 +15,7 @@ from clinadapt.models.encoder_assembly import is_pretrained_weight
 from clinadapt.models.encoder_model import EncoderModel
 from clinadapt.models.training_settings import StoppedEarly
 from clinadapt.neural.training.batch_sources import Source
-from clinadapt.neural.training.memory_budget import Economy
+from clinadapt.neural.training.memory_budget import MemorySavings
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -24,7 +24,7 @@ class PretrainedModel(EncoderModel, StoppedEarly):
 
     Parameters
     ----------
-    encoder, structure, placement, tuned_layers, …
+    encoder, adapter, placement, tuned_layers, …
         See `EncoderModel` and `StoppedEarly`.
     learning_rate : float
         Of adapter and head.
@@ -40,7 +40,7 @@ class PretrainedModel(EncoderModel, StoppedEarly):
         labels: Labels,
         held: Labels | None,
         metric: str | None,
-        economy: Economy,
+        savings: MemorySavings,
         device: torch.device,
         context: Context,
     ) -> list[dict[str, Any]]:
@@ -54,8 +54,8 @@ class PretrainedModel(EncoderModel, StoppedEarly):
             self.class_weight,
             self.recipe(
                 encoder_learning_rate=self.encoder_learning_rate,
-                max_batch_tokens=economy.batch_tokens,
-                lean_optimizer=economy.lean_optimizer,
+                max_batch_tokens=savings.batch_tokens,
+                lean_optimizer=savings.lean_optimizer,
                 dtype=compute_dtype(self.precision, device),
             ),
             device,

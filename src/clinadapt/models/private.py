@@ -1,4 +1,4 @@
-"""A frozen encoder whose structure and head are trained with differential privacy.
+"""A frozen encoder whose adapter and head are trained with differential privacy.
 
 Who reads the bundle learns little more about any one training note than if it had not been there:
 see `clinadapt.neural.training.dp_sgd`, and docs/privacy.md for what that does not cover. Nothing
@@ -28,23 +28,23 @@ from clinadapt.neural.adapters import registry as adapters
 from clinadapt.neural.training import dp_sgd
 from clinadapt.neural.training.batch_sources import Source
 from clinadapt.neural.training.losses import ClassLoss
-from clinadapt.neural.training.memory_budget import Economy
+from clinadapt.neural.training.memory_budget import MemorySavings
 
 GUARANTEE_FILE, GUARANTEE_BYTES = "privacy.json", 2**12
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class PrivateModel(EncoderModel):
-    """Frozen encoder, and a structure, pooling and head trained with (ε, δ)-differential privacy.
+    """Frozen encoder, and an adapter, pooling and head trained with (ε, δ)-differential privacy.
 
     Parameters
     ----------
-    encoder, structure, structure_options, match_parameters, pooling, inner, epochs
+    encoder, adapter, adapter_options, match_parameters, pooling, inner, epochs
         See `EncoderModel`. The encoder must not have been trained on the notes; adapters have no
         dropout; all epochs are run.
     placement : {"final", "pooled"}
-        After the last layer, on token states; or on the pooled state.
-    max_tokens, cut
+        After the last layer, on token features; or on the pooled features.
+    max_tokens, truncation
         See `ReadsTokens`. "windows" where the adapter acts after pooling, or there is none.
     epsilon, delta : float
         What training may give away about a note; δ must be below one over the training notes.
@@ -80,20 +80,20 @@ class PrivateModel(EncoderModel):
         return f"private {super().title(shown)}"
 
     def setting_problems(self) -> list[str]:
-        """Say what is wrong with the structure, its options and its place."""
-        if self.structure in lora.LOW_RANK:
+        """Say what is wrong with the adapter, its options and its place."""
+        if self.adapter in lora.LOW_RANK:
             return [
-                f"{self.structure} changes the encoder's layers, which stay frozen in private "
-                f"training; choose one of {', '.join(adapters.STRUCTURES)}"
+                f"{self.adapter} changes the encoder's layers, which stay frozen in private "
+                f"training; choose one of {', '.join(adapters.ADAPTERS)}"
             ]
         found = super().setting_problems()
-        if "dropout" in (self.structure_options or {}):
-            found.append("private training has no dropout: leave it out of structure_options")
-        one_vector = self.structure == "none" or self.placement == "pooled"
-        if self.cut == "windows" and not one_vector:
+        if "dropout" in (self.adapter_options or {}):
+            found.append("private training has no dropout: leave it out of adapter_options")
+        one_vector = self.adapter == "none" or self.placement == "pooled"
+        if self.truncation == "windows" and not one_vector:
             found.append(
-                "private training takes one sequence a note: cut = 'windows' needs "
-                "placement = 'pooled' or structure = 'none'"
+                "private training takes one sequence a note: truncation = 'windows' needs "
+                "placement = 'pooled' or adapter = 'none'"
             )
         return found
 
@@ -107,7 +107,7 @@ class PrivateModel(EncoderModel):
         labels: Labels,
         held: Labels | None,
         metric: str | None,
-        economy: Economy,
+        savings: MemorySavings,
         device: torch.device,
         context: Context,
     ) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ class PrivateModel(EncoderModel):
             self.network_,
             sources[0],
             ClassLoss(labels.target, len(labels.classes), "none"),
-            self.recipe(max_batch_tokens=economy.batch_tokens),
+            self.recipe(max_batch_tokens=savings.batch_tokens),
             dp_sgd.Budget(self.epsilon, self.delta, self.clipping),
             device,
             context.progress,

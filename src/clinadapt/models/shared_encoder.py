@@ -1,8 +1,8 @@
 """Several classifiers in one pass: the frozen layers that they share run once a note.
 
 Bundles that were made from one encoder hold equal copies of it. Where tokens, layers and precision
-are the same too, the states at the boundary are the same, and only what lies above them is each
-task's own: twenty tasks cost one pass of the encoder, twenty structures and twenty heads.
+are the same too, the features at the split layer are the same, and only what lies above is each
+task's own: twenty tasks cost one pass of the encoder, twenty adapters and twenty heads.
 """
 
 import hashlib
@@ -104,10 +104,16 @@ class Together:
 
 
 def _content(model: EncoderModel) -> tuple[Any, ...]:
-    """All that the frozen states of a text depend on."""
+    """All that the cached features of a text depend on."""
     prefix = model.prefix_
     tokenizer = hashlib.sha256(prefix.encoder.tokenizer.to_str().encode()).hexdigest()
-    how = (prefix.boundary, prefix.max_tokens, prefix.cut, prefix.precision, prefix.backend)
+    how = (
+        prefix.split_layer,
+        prefix.max_tokens,
+        prefix.truncation,
+        prefix.precision,
+        prefix.backend,
+    )
     return (prefix.encoder.fingerprint, tokenizer, *how, model.device)
 
 
@@ -117,13 +123,13 @@ def _one_pass(models: Mapping[str, EncoderModel], texts: Sequence[str]) -> dict[
     device = pick_device(first.device)
     dtype = compute_dtype(first.precision, device)
     outputs: dict[str, list[torch.Tensor]] = {name: [] for name in models}
-    for states in first.prefix_.passing(texts, Context(), device):
+    for features in first.prefix_.passing(texts, Context(), device):
         pooled: dict[Pooling, Source] = {}  # a mean over tokens costs more than a head
         for name, model in models.items():
-            source: Source = states
+            source: Source = features
             if model.after_pooling:
                 if model.pooling_ not in pooled:
-                    pooled[model.pooling_] = states.pooled(model.pooling_)
+                    pooled[model.pooling_] = features.pooled(model.pooling_)
                 source = pooled[model.pooling_]
             outputs[name].append(run(model.network_, source, device, dtype))
     return {

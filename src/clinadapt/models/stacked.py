@@ -33,7 +33,7 @@ from clinadapt.models.training_settings import ReadsTokens
 
 SPARSE_FOLDER, ENCODER_FOLDER = "sparse", "encoder"
 BLEND_FILE = "blend.safetensors"
-OWN = ("encoder", "max_tokens", "cut", "seed")
+OWN = ("encoder", "max_tokens", "truncation", "seed")
 EQUAL = np.array([0.5, 0.5])
 SMALLEST = 2.0**-52  # a probability nearer to 0 or 1 has no logit worth the name
 Floats = NDArray[np.float64]
@@ -47,10 +47,10 @@ class StackedModel(ReadsTokens):
     ----------
     encoder : str
         Known name, hub id or folder.
-    max_tokens, cut
+    max_tokens, truncation
         What the encoder gets of longer notes; TF-IDF reads all of them. See `ReadsTokens`.
     encoder_options : dict, optional
-        Further settings of `PretrainedModel`, such as structure and tuned_layers.
+        Further settings of `PretrainedModel`, such as adapter and tuned_layers.
     tfidf_options : dict, optional
         Settings of `TfidfLogistic`, such as characters and C.
     seed : int
@@ -161,7 +161,7 @@ class StackedModel(ReadsTokens):
         self.total_parameters_ = sum(part.total_parameters_ for part in parts) + 2
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
-        """Compute the encoder's frozen states of notes into the cache, if it has any."""
+        """Compute the encoder's cached features of notes into the cache, if it has any."""
         self._check()
         self.parts()[1].prepare(texts, context)
 

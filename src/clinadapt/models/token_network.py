@@ -48,10 +48,10 @@ class TokenNetwork(nn.Module):
             Share of each sequence in a note: the rows sum to 1.
         """
         real = mask.bool()
-        states = ids if self.prefix is None else self.prefix.states(ids, mask)
+        features = ids if self.prefix is None else self.prefix.features(ids, mask)
         if self.pooling is None:
             note = torch.arange(ids.shape[0], device=ids.device)
-            pooled, _ = self.network.pooled(Batch(states, real, note, ids.shape[0]))
+            pooled, _ = self.network.pooled(Batch(features, real, note, ids.shape[0]))
             return self.network.head(windows @ pooled)
-        vectors = windows @ pool(states, real, self.pooling)
+        vectors = windows @ pool(features, real, self.pooling)
         return self.network(one_token_each(vectors))[0]

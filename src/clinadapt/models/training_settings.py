@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt
 
-from clinadapt.features.tokenization import Cut
+from clinadapt.features.tokenization import Truncation
 from clinadapt.models.contract import Model
 from clinadapt.neural.training.loop import Recipe
 from clinadapt.neural.training.losses import ClassWeight
@@ -69,9 +69,9 @@ class ReadsTokens(Model):
     ----------
     max_tokens : int
         Tokens that are read of a note, or of each of its windows.
-    cut : {"head", "tail", "head+tail", "windows"}
+    truncation : {"head", "tail", "head+tail", "windows"}
         What is kept of longer notes.
     """
 
     max_tokens: Annotated[int, Ge(4)] = 256
-    cut: Cut = "head"
+    truncation: Truncation = "head"

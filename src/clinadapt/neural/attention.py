@@ -24,7 +24,7 @@ class Embedding(nn.Module):
         nn.init.uniform_(self.position.weight, -0.05, 0.05)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Map ids [sequence, token] to states [sequence, token, width]."""
+        """Map ids [sequence, token] to features [sequence, token, width]."""
         positions = torch.arange(ids.shape[1], device=ids.device)
         return self.token(ids) + self.position(positions)
 
@@ -48,7 +48,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(inner, width)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Map states [sequence, token, width] to attended states of the same shape."""
+        """Map features [sequence, token, width] to attended features of the same shape."""
         sequences, tokens, _ = hidden.shape
         mixed = self.queries_keys_values(hidden).view(sequences, tokens, 3, self.heads, -1)
         queries, keys, values = mixed.permute(2, 0, 3, 1, 4)
@@ -78,7 +78,7 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Map states to states [sequence, token, width] and the feed-forward's auxiliary loss."""
+        """Map features [sequence, token, width] to others, with the feed-forward's auxiliary loss."""
         attended = self.dropout(self.attention(hidden, mask))
         hidden = self.norm_attention(hidden + attended)
         transformed, auxiliary_loss = self.feed_forward(hidden, mask)

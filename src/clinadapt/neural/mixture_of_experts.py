@@ -43,10 +43,10 @@ class Experts(nn.Module):
         self.held: Tensor | None = None  # expert of each token [sequence · token]
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Map states to states [sequence, token, width], and the balance loss (unweighted)."""
-        states = hidden.flatten(0, 1)
+        """Map features to features [sequence, token, width], and the balance loss (unweighted)."""
+        features = hidden.flatten(0, 1)
         real = mask.flatten()
-        probabilities = self.router(states).float().softmax(dim=-1)
+        probabilities = self.router(features).float().softmax(dim=-1)
         confidence, choice = probabilities.max(dim=-1)
         if self.held is not None:
             choice = self.held.repeat(len(choice) // len(self.held))
@@ -62,12 +62,12 @@ class Experts(nn.Module):
         balance = experts * (sent / tokens * mean).sum()
         if self.training:
             self.routed += sent
-        groups = torch.split(states[order], sizes)
+        groups = torch.split(features[order], sizes)
         transformed = torch.cat(
             [expert(group, mask)[0] for expert, group in zip(self.experts, groups, strict=True)]
         )
         weighted = (confidence[order, None] * transformed).to(hidden.dtype)
-        mixed = torch.zeros_like(states).index_copy(0, order, weighted)
+        mixed = torch.zeros_like(features).index_copy(0, order, weighted)
         return mixed.view_as(hidden), balance
 
 
@@ -120,7 +120,7 @@ class MoETransformer(nn.Module):
 
     @contextmanager
     def routing_held(self, batch: Batch) -> Iterator[None]:
-        """Keep each token of a batch with its expert while states vary, within a `with` block.
+        """Keep each token of a batch with its expert while features vary, within a `with` block.
 
         Batches inside are this one, repeated. The routing jumps; what is left is continuous.
         """

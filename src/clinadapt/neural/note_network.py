@@ -1,4 +1,4 @@
-"""A batch of notes, and the network that classifies it: encoder, structure, pooling, head."""
+"""A batch of notes, and the network that classifies it: encoder, adapter, pooling, head."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ class Batch:
     Attributes
     ----------
     inputs : Tensor
-        Token ids [sequence, token] or states [sequence, token, width].
+        Token ids [sequence, token] or features [sequence, token, width].
     mask : Tensor of bool, shape [sequence, token]
         True at real tokens, which come first.
     note : Tensor of int64, shape [sequence]
@@ -34,37 +34,37 @@ class Batch:
         return replace(self, **moved)
 
 
-class StatesAsTheyAre(nn.Module):
-    """The encoder of a wholly frozen network: its states were computed before."""
+class FeaturesAsTheyAre(nn.Module):
+    """The encoder of a wholly frozen network: its features were computed before."""
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return states [sequence, token, width], mask and an auxiliary loss of zero."""
-        states = batch.inputs
-        # Where products run in bf16, states of 16 bit go in as they are: no wider copy.
-        if not torch.is_autocast_enabled(states.device.type) or states.dtype != torch.bfloat16:
-            states = states.float()
-        return states, batch.mask, states.new_zeros((), dtype=torch.float32)
+        """Return features [sequence, token, width], mask and an auxiliary loss of zero."""
+        features = batch.inputs
+        # Where products run in bf16, features of 16 bit go in as they are: no wider copy.
+        if not torch.is_autocast_enabled(features.device.type) or features.dtype != torch.bfloat16:
+            features = features.float()
+        return features, batch.mask, features.new_zeros((), dtype=torch.float32)
 
 
 class NoteNetwork(nn.Module):
-    """Encoder, adapter structure, pooling and head in a row.
+    """Encoder, adapter, pooling and head in a row.
 
     Parameters
     ----------
     encoder : nn.Module
         From a `Batch` to ``(hidden [sequence, token, width], mask, auxiliary_loss)``.
-    structure : nn.Module
+    adapter : nn.Module
         From ``(hidden, mask)`` to hidden of the same shape.
     head : Head
     pooling : {"mean", "first", "last", "max"}
     """
 
     def __init__(
-        self, encoder: nn.Module, structure: nn.Module, head: Head, pooling: Pooling
+        self, encoder: nn.Module, adapter: nn.Module, head: Head, pooling: Pooling
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.structure = structure
+        self.adapter = adapter
         self.head = head
         self.pooling: Pooling = pooling
 
@@ -76,8 +76,8 @@ class NoteNetwork(nn.Module):
     def pooled(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return one state a sequence [sequence, width] and the auxiliary loss."""
         hidden, mask, auxiliary_loss = self.encoder(batch)
-        mean = getattr(self.structure, "mean", None)
+        mean = getattr(self.adapter, "mean", None)
         if self.pooling == "mean" and callable(mean):
             # What is linear after a mean is done once a note, not once a token.
             return mean(hidden, mask), auxiliary_loss
-        return pool(self.structure(hidden, mask), mask, self.pooling), auxiliary_loss
+        return pool(self.adapter(hidden, mask), mask, self.pooling), auxiliary_loss

@@ -1,4 +1,4 @@
-"""From token states to class scores: pooling over the note, then a linear head."""
+"""From token features to class scores: pooling over the note, then a linear head."""
 
 from typing import Literal
 
@@ -50,7 +50,7 @@ def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     Tensor, shape [sequence, width]
         In fp32.
     """
-    # A product with zeros and ones reads the states once and adds up in fp32.
+    # A product with zeros and ones reads the features once and adds up in fp32.
     total = torch.bmm(mask[:, None].to(hidden.dtype), hidden)[:, 0]
     return total.float() / mask.sum(dim=1, keepdim=True)
 
@@ -81,7 +81,7 @@ class Head(nn.Module):
     Parameters
     ----------
     width : int
-        Width of the pooled state.
+        Width of the pooled features.
     classes : int
     inner : int
         Units of a ReLU layer before the output; the Keras example of a small Transformer has 20.
@@ -95,7 +95,7 @@ class Head(nn.Module):
         self.out = nn.Linear(inner or width, classes)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Map pooled states [note, width] to class scores (logits) [note, class]."""
+        """Map pooled features [note, width] to class scores (logits) [note, class]."""
         if torch.is_autocast_enabled(pooled.device.type):
             # A row a note: in 16 bit, casts would cost more than products this small save.
             with torch.autocast(pooled.device.type, enabled=False):

@@ -29,7 +29,7 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(inner, width)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Map states to states [sequence, token, width], and an auxiliary loss of zero."""
+        """Map features to features [sequence, token, width], and an auxiliary loss of zero."""
         return self.out(self.inner(hidden).relu()), hidden.new_zeros((), dtype=torch.float32)
 
 

@@ -1,7 +1,6 @@
-r"""Guess what was masked, and from the mean of the states which words the whole sequence holds.
+r"""Guess what was masked, and from the mean of the features which words the whole sequence holds.
 
-Masked tokens alone teach states of single tokens; a note is classified by the mean of its states.
-So that mean also predicts the sequence's bag of words (Ma et al. 2024, "Drop your decoder:
+Masked tokens alone teach features of single tokens; a note is classified by their mean. So that mean also predicts the sequence's bag of words (Ma et al. 2024, "Drop your decoder:
 pre-training with bag-of-word prediction for dense passage retrieval", arXiv 2401.11248), here with
 rare words counting more: the target is the TF-IDF of its sub-words, scaled to a distribution, and
 the loss the cross-entropy with the softmax over all sub-words.
@@ -40,11 +39,11 @@ class BagOfWords(nn.Module):
         rarity[tokenizer.all_special_ids] = 0
         self.rarity: Tensor
         self.register_buffer("rarity", rarity.float(), persistent=False)
-        self.states: Tensor
+        self.features: Tensor
         model.base_model.register_forward_hook(self._keep)
 
     def _keep(self, module: nn.Module, given: Any, output: Any) -> None:
-        self.states = output[0]
+        self.features = output[0]
 
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Loss of both; out of training of the masked tokens alone, and the share guessed right.
@@ -59,7 +58,7 @@ class BagOfWords(nn.Module):
         if not self.training:
             return found
         output = self.masked.model.get_output_embeddings().weight
-        scores = functional.linear(self.bag(self.states.mean(dim=1)), output).float()
+        scores = functional.linear(self.bag(self.features.mean(dim=1)), output).float()
         bags = bags_of(ids, self.rarity.float())
         return {"loss": found["loss"] - (bags * scores.log_softmax(dim=1)).sum(dim=1).mean()}
 

@@ -1,17 +1,17 @@
-"""Guess what was masked, with states that agree with a teacher's: a small encoder from a large one.
+"""Guess what was masked, with features that agree with those of a larger encoder, the teacher.
 
-A student learns from the labels that the texts give and from the last hidden states of a teacher
+A student learns from the labels that the texts give and from the last hidden features of a teacher
 that reads the same tokens (DistilBERT, Sanh et al. 2019, arXiv 1910.01108). Of what there is to
-agree on, the last states are what classifiers read, and they exist in every architecture and at
-every depth; attention maps (MiniLM, Wang et al. 2020, arXiv 2002.10957) and the states of layers
+agree on, the last features are what classifiers read, and they exist in every architecture and at
+every depth; attention maps (MiniLM, Wang et al. 2020, arXiv 2002.10957) and the features of layers
 in between (TinyBERT, Jiao et al. 2020, arXiv 1909.10351) bind the student to the teacher's shape.
 
     agreement = mean over the teacher's dimensions d of corr(W s, t)_d
 
 with s a token's state in the student [width], t in the teacher [teacher's width], W learned, and
 the correlation taken over all tokens of a step. 1 - agreement is half the mean squared error of
-states that are standardised, each dimension over the tokens. The cosine of two states is not used:
-in most encoders a few dimensions are far larger than the others and hardly vary, and one constant
+features that are standardised, each dimension over the tokens. The cosine of two features is not
+used: in most encoders a few dimensions are far larger than the others and hardly vary, and one constant
 state has a high cosine with all (Timkey & van Schijndel 2021, arXiv 2109.04404).
 
 The teacher reads the masked tokens, as the student does: what they agree on is then a function
@@ -67,33 +67,33 @@ class DistilledTokens(nn.Module):
         """
         shown, labels = self.masking(ids, generator)
         read = {"input_ids": shown, "attention_mask": torch.ones_like(shown)}
-        output = self.model(**read, labels=labels, output_hidden_states=True)
+        output = self.model(**read, labels=labels, output_hidden_features=True)
         with torch.no_grad():
             wanted = self.taught_by[0](**read).last_hidden_state
-        agreement = correlation(self.map(output.hidden_states[-1]), wanted)
+        agreement = correlation(self.map(output.hidden_features[-1]), wanted)
         found = {"loss": output.loss + WEIGHT * (1 - agreement), "agreement": agreement}
         if self.training:
             return found
         return {**found, "accuracy": share_right(output.logits, labels)}
 
 
-def correlation(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def correlation(features: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Mean over dimensions of the correlation over tokens.
 
     Parameters
     ----------
-    states, wanted : float tensor [sequence, token, width]
+    features, wanted : float tensor [sequence, token, width]
 
     Returns
     -------
     float32 tensor, scalar
         A dimension that does not vary counts as 0.
     """
-    return (_standardised(states) * _standardised(wanted)).mean()
+    return (_standardised(features) * _standardised(wanted)).mean()
 
 
-def _standardised(states: torch.Tensor) -> torch.Tensor:
-    flat = states.flatten(0, 1).float()
+def _standardised(features: torch.Tensor) -> torch.Tensor:
+    flat = features.flatten(0, 1).float()
     centred = flat - flat.mean(0)
     return centred / centred.square().mean(0).sqrt().clamp_min(LEAST_SPREAD)
 

@@ -105,8 +105,8 @@ class Beginning:
             if not same_tokens(tokenizer, taught, corpus.train):
                 raise InputError(
                     f"expected an encoder with the tokenizer of its teacher {self.teacher}, got "
-                    f"{self.start}, which cuts texts otherwise: their states are of other tokens. "
-                    "Leave --from out, and a new encoder takes the teacher's tokenizer"
+                    f"{self.start}, which cuts texts otherwise: their features are of other "
+                    "tokens. Leave --from out, and a new encoder takes the teacher's tokenizer"
                 )
         model = AutoModelForMaskedLM.from_pretrained(
             encoder.folder, local_files_only=True, dtype=torch.float32

@@ -1,7 +1,7 @@
 """Weights in 16 bit for the products, and a copy in 32 bit for the optimizer.
 
-Autocast keeps weights in 32 bit and casts them, and states, at every product: a fifth of a training
-step on a CPU. Here all runs in 16 bit; changes too small for 16 bit add up in the copy
+Autocast keeps weights in 32 bit and casts them, and features, at every product: a fifth of a
+training step on a CPU. Here all runs in 16 bit; changes too small for 16 bit add up in the copy
 (Micikevicius et al. 2018, "Mixed precision training", arXiv 1710.03740; bf16 needs no loss scale).
 """
 

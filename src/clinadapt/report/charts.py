@@ -25,54 +25,74 @@ from clinadapt.report.drawing import (
     thin,
     unit_square,
 )
-from clinadapt.study.read_results import Cell, Row, Study
+from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One way to count what a row costs."""
+    """One way to count what a configuration costs."""
 
     key: str
     title: str
     suffix: str
-    of: Callable[[Row], float | None]
+    of: Callable[[LeaderboardRow], float | None]
     spell: Callable[[float | None], str]
 
 
 COSTS = (
-    Cost("seconds", "time to encode and fit", " s", lambda row: row.seconds, formatting.seconds),
-    Cost("memory", "peak memory", "B", lambda row: row.peak_memory_bytes, formatting.size),
+    Cost(
+        "seconds",
+        "time to encode and fit",
+        " s",
+        lambda configuration: configuration.seconds,
+        formatting.seconds,
+    ),
+    Cost(
+        "memory",
+        "peak memory",
+        "B",
+        lambda configuration: configuration.peak_memory_bytes,
+        formatting.size,
+    ),
     Cost(
         "parameters",
         "trainable parameters",
         "",
-        lambda row: row.trainable_parameters,
+        lambda configuration: configuration.trainable_parameters,
         formatting.parameters,
     ),
 )
 
 
-def front(rows: Sequence[Row], cost: Cost) -> list[Row]:
-    """Keep the rows that no cheaper row beats or equals, cheapest first."""
-    kept: list[Row] = []
-    for _price, row in sorted(_priced(rows, cost), key=lambda p: (p[0], -(p[1].test or 0.0))):
-        if not kept or (row.test or 0.0) > (kept[-1].test or 0.0):
-            kept.append(row)
+def front(configurations: Sequence[LeaderboardRow], cost: Cost) -> list[LeaderboardRow]:
+    """Keep the configurations that no cheaper configuration beats or equals, cheapest first."""
+    kept: list[LeaderboardRow] = []
+    for _price, configuration in sorted(
+        _priced(configurations, cost), key=lambda p: (p[0], -(p[1].test or 0.0))
+    ):
+        if not kept or (configuration.test or 0.0) > (kept[-1].test or 0.0):
+            kept.append(configuration)
     return kept
 
 
-def accuracy_against_cost(study: Study, cost: Cost) -> Figure:
-    """Draw each row's test score over what it costs, and the front."""
+def accuracy_against_cost(study: StudyResults, cost: Cost) -> Figure:
+    """Draw each configuration's test score over what it costs, and the front."""
     priced = _priced(study.done, cost)
-    families = list(dict.fromkeys(row.family or "" for _, row in priced))
+    models = list(dict.fromkeys(configuration.model or "" for _, configuration in priced))
     traces = [
         {
             "type": "scatter",
             "mode": "markers",
-            "name": escape(family),
-            "x": [price for price, row in priced if row.family == family],
-            "y": [row.test for _, row in priced if row.family == family],
-            "text": [_costs_in_words(row) for _, row in priced if row.family == family],
+            "name": escape(model),
+            "x": [price for price, configuration in priced if configuration.model == model],
+            "y": [
+                configuration.test for _, configuration in priced if configuration.model == model
+            ],
+            "text": [
+                _costs_in_words(configuration)
+                for _, configuration in priced
+                if configuration.model == model
+            ],
             "hovertemplate": "%{text}<extra></extra>",
             "marker": {
                 "color": COLOURS[number % len(COLOURS)],
@@ -81,7 +101,7 @@ def accuracy_against_cost(study: Study, cost: Cost) -> Figure:
                 "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
             },
         }
-        for number, family in enumerate(families)
+        for number, model in enumerate(models)
     ]
     on_front = front(study.done, cost)
     traces.insert(
@@ -90,8 +110,8 @@ def accuracy_against_cost(study: Study, cost: Cost) -> Figure:
             "type": "scatter",
             "mode": "lines",
             "name": "Pareto front",
-            "x": [cost.of(row) for row in on_front],
-            "y": [row.test for row in on_front],
+            "x": [cost.of(configuration) for configuration in on_front],
+            "y": [configuration.test for configuration in on_front],
             "line": {"color": "#888888", "width": 1.5, "dash": "dash", "shape": "hv"},
             "hoverinfo": "skip",
         },
@@ -123,7 +143,7 @@ def accuracy_against_cost(study: Study, cost: Cost) -> Figure:
     return drawn
 
 
-def roc(study: Study) -> Figure:
+def roc(study: StudyResults) -> Figure:
     """Draw sensitivity over the false positive rate."""
     traces = []
     for number, curve in enumerate(_curves(study)):
@@ -135,7 +155,7 @@ def roc(study: Study) -> Figure:
     )
 
 
-def precision_recall(study: Study) -> Figure:
+def precision_recall(study: StudyResults) -> Figure:
     """Draw precision over recall; each step is held as the curve's area counts it."""
     traces = []
     for number, curve in enumerate(_curves(study)):
@@ -150,25 +170,28 @@ def precision_recall(study: Study) -> Figure:
     )
 
 
-def training(study: Study) -> Figure | None:
-    """Draw the validation score by epoch, one line per cell and one colour per row."""
+def training(study: StudyResults) -> Figure | None:
+    """Draw the validation score by epoch, one line per run and one colour per configuration."""
     # Private training looks at no validation notes.
     trained = [c for c in study.finished if "validation_score" in (c.training or [{}])[0]]
-    numbers = {row_id: n for n, row_id in enumerate(dict.fromkeys(c.row_id for c in trained))}
+    numbers = {
+        configuration_id: n
+        for n, configuration_id in enumerate(dict.fromkeys(c.configuration_id for c in trained))
+    }
     traces: list[dict[str, Any]] = []
-    for cell in trained:
+    for run in trained:
         drawn = line(
-            numbers[cell.row_id],
-            cell.row,
-            [epoch["epoch"] for epoch in cell.training],
-            [epoch["validation_score"] for epoch in cell.training],
+            numbers[run.configuration_id],
+            run.configuration,
+            [epoch["epoch"] for epoch in run.training],
+            [epoch["validation_score"] for epoch in run.training],
         )
         drawn |= {
             "mode": "lines+markers",
             "marker": {"size": 5},
-            "legendgroup": cell.row_id,
-            "showlegend": not any(one["legendgroup"] == cell.row_id for one in traces),
-            "text": f"{escape(cell.row)}, seed {cell.seed}",
+            "legendgroup": run.configuration_id,
+            "showlegend": not any(one["legendgroup"] == run.configuration_id for one in traces),
+            "text": f"{escape(run.configuration)}, seed {run.seed}",
             "hovertemplate": "%{text}<br>epoch %{x}: %{y:.3f}<extra></extra>",
         }
         traces.append(drawn)
@@ -179,16 +202,16 @@ def training(study: Study) -> Figure | None:
     return drawn
 
 
-def router_load(study: Study) -> Figure | None:
+def router_load(study: StudyResults) -> Figure | None:
     """Draw what each expert received in the last epoch, against an even share."""
     routed = [c for c in study.finished if c.training and c.training[-1].get("router_load")]
     traces = []
-    for number, cell in enumerate(routed):
-        load = cell.training[-1]["router_load"]
+    for number, run in enumerate(routed):
+        load = run.training[-1]["router_load"]
         traces.append(
             {
                 "type": "bar",
-                "name": f"{escape(cell.row)}, seed {cell.seed}",
+                "name": f"{escape(run.configuration)}, seed {run.seed}",
                 "x": list(range(1, len(load) + 1)),
                 "y": [rounded(part * len(load) / sum(load)) for part in load],
                 "marker": {"color": COLOURS[number % len(COLOURS)]},
@@ -214,47 +237,53 @@ class _Curve:
     score: NDArray[np.float64]
 
 
-def _curves(study: Study) -> Iterator[_Curve]:
+def _curves(study: StudyResults) -> Iterator[_Curve]:
     """Give the yes-or-no questions of the task, those that have both answers on the test part."""
     for curve in _questions(study):
         if curve.truth.any() and not curve.truth.all():
             yield curve
 
 
-def _questions(study: Study) -> Iterator[_Curve]:
+def _questions(study: StudyResults) -> Iterator[_Curve]:
     classes = study.about["classes"]
     if study.about["task"] == "binary":
-        for cell in study.first_cells:
-            yield _one_class(cell, study.about["positive"], cell.row)
+        for run in study.first_runs:
+            yield _one_class(run, study.about["positive"], run.configuration)
     elif study.about["task"] == "multiclass":
         if study.handed_over is not None:
             for name in classes:
                 yield _one_class(study.handed_over, name, name)
     else:
-        for cell in study.first_cells:
-            table = cell.predictions("test")
+        for run in study.first_runs:
+            table = run.predictions("test")
             truth = table.select(pl.col("label").list.contains(c).alias(c) for c in classes)
             score = table.select(f"prob_{c}" for c in classes)
-            yield _Curve(cell.row, truth.to_numpy().ravel(), score.to_numpy().ravel())
+            yield _Curve(run.configuration, truth.to_numpy().ravel(), score.to_numpy().ravel())
 
 
-def _one_class(cell: Cell, positive: str, name: str) -> _Curve:
-    table = cell.predictions("test")
+def _one_class(run: RunResult, positive: str, name: str) -> _Curve:
+    table = run.predictions("test")
     truth = (table["label"] == positive).to_numpy()
     return _Curve(name, truth, table[f"prob_{positive}"].to_numpy())
 
 
-def _priced(rows: Sequence[Row], cost: Cost) -> list[tuple[float, Row]]:
-    """Pair rows with their cost; a logarithmic axis has no place for nothing."""
-    return [(price, row) for row in rows if row.test is not None and (price := cost.of(row))]
+def _priced(
+    configurations: Sequence[LeaderboardRow], cost: Cost
+) -> list[tuple[float, LeaderboardRow]]:
+    """Pair configurations with their cost; a logarithmic axis has no place for nothing."""
+    return [
+        (price, configuration)
+        for configuration in configurations
+        if configuration.test is not None and (price := cost.of(configuration))
+    ]
 
 
-def _costs_in_words(row: Row) -> str:
+def _costs_in_words(configuration: LeaderboardRow) -> str:
     return "<br>".join(
         [
-            f"<b>{escape(row.row)}</b>",
-            f"test {formatting.score(row.test)}"
-            f" [{formatting.score(row.test_low)}, {formatting.score(row.test_high)}]",
-            *(f"{cost.title}: {cost.spell(cost.of(row))}" for cost in COSTS),
+            f"<b>{escape(configuration.configuration)}</b>",
+            f"test {formatting.score(configuration.test)}"
+            f" [{formatting.score(configuration.test_low)}, {formatting.score(configuration.test_high)}]",
+            *(f"{cost.title}: {cost.spell(cost.of(configuration))}" for cost in COSTS),
         ]
     )

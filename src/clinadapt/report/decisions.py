@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import calibration, metrics
 from clinadapt.report.drawing import COLOURS, Figure, figure, guide, line, rounded, unit_square
-from clinadapt.study.read_results import Study
+from clinadapt.study.read_results import StudyResults
 
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 
@@ -47,7 +47,7 @@ class Meaning:
         return told + "the model is about as sure of itself as it should be."
 
 
-def meaning(study: Study) -> Meaning | None:
+def meaning(study: StudyResults) -> Meaning | None:
     """Calibration of the model handed over; None if there is none."""
     if study.handed_over is None:
         return None
@@ -64,7 +64,7 @@ def meaning(study: Study) -> Meaning | None:
     )
 
 
-def reliability(study: Study) -> Figure | None:
+def reliability(study: StudyResults) -> Figure | None:
     """Draw what was said against what came true, with intervals, and the honest diagonal."""
     if study.handed_over is None:
         return None
@@ -92,7 +92,7 @@ def reliability(study: Study) -> Figure | None:
     return unit_square(figure(traces, x="mean probability", y="share that came true"))
 
 
-def decision_curve(study: Study) -> Figure | None:
+def decision_curve(study: StudyResults) -> Figure | None:
     """Draw the net benefit of acting on the model, on every note and on none; binary only."""
     if study.handed_over is None or study.about["task"] != "binary":
         return None
@@ -101,7 +101,7 @@ def decision_curve(study: Study) -> Figure | None:
     everyone = calibration.net_benefit(events, np.ones(len(said)), THRESHOLDS)
     across = [rounded(value) for value in THRESHOLDS]
     traces = [
-        line(0, study.handed_over.row, across, [rounded(value) for value in model]),
+        line(0, study.handed_over.configuration, across, [rounded(value) for value in model]),
         line(1, "act on every note", across, [rounded(value) for value in everyone]),
         guide([0, 1], [0, 0], "act on none"),
     ]
@@ -111,7 +111,7 @@ def decision_curve(study: Study) -> Figure | None:
     return drawn
 
 
-def points(study: Study) -> list[calibration.OperatingPoint]:
+def points(study: StudyResults) -> list[calibration.OperatingPoint]:
     """Thresholds for chosen sensitivities and precisions; binary only."""
     if study.handed_over is None or study.about["task"] != "binary":
         return []
@@ -119,7 +119,7 @@ def points(study: Study) -> list[calibration.OperatingPoint]:
     return calibration.operating_points(held, test) if len(held[0]) else []
 
 
-def _part(study: Study, part: str) -> tuple[Labels, NDArray[np.float64]]:
+def _part(study: StudyResults, part: str) -> tuple[Labels, NDArray[np.float64]]:
     """Labels and probabilities [note, class] of the model handed over."""
     table = study.answers[part]
     classes = study.about["classes"]

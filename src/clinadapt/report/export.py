@@ -13,7 +13,7 @@ import polars as pl
 
 from clinadapt.core import formatting
 from clinadapt.report import decisions, findings, spending, summary
-from clinadapt.study.read_results import Study
+from clinadapt.study.read_results import StudyResults
 
 REPORT = "report.json"
 TABLES = "tables"
@@ -34,12 +34,12 @@ LATEX = {
 }
 
 
-def write(study: Study, folder: Path) -> None:
+def write(study: StudyResults, folder: Path) -> None:
     """Write ``report.json``, and the leaderboard, the comparisons and any energy in ``tables/``.
 
     Parameters
     ----------
-    study : Study
+    study : StudyResults
     folder : Path
         The study's.
     """
@@ -53,19 +53,19 @@ def write(study: Study, folder: Path) -> None:
         ("comparisons", comparisons(study), f"Differences of test {metric} in points."),
     ]
     if spending.spent(study):
-        caption = "Energy of the whole machine while a cell ran, and how it is known."
+        caption = "Energy of the whole machine while a run ran, and how it is known."
         written.append(("energy", energy(study), caption))
     for name, table, caption in written:
         table.write_csv(tables / f"{name}.csv")
         (tables / f"{name}.tex").write_text(latex(table, caption), encoding="utf-8")
 
 
-def _content(study: Study) -> dict[str, Any]:
+def _content(study: StudyResults) -> dict[str, Any]:
     meaning = decisions.meaning(study)
     return {
         "summary": summary.three_sentences(study),
         "study": study.about,
-        "rows": [asdict(row) for row in study.rows],
+        "configurations": [asdict(configuration) for configuration in study.configurations],
         "findings": {
             question: [pair.sentence for pair in several]
             for question, several in findings.pairs(study).items()
@@ -80,34 +80,34 @@ def _content(study: Study) -> dict[str, Any]:
     }
 
 
-def leaderboard(study: Study) -> pl.DataFrame:
-    """One line a finished row, in words."""
+def leaderboard(study: StudyResults) -> pl.DataFrame:
+    """One line a finished configuration, in words."""
     return pl.DataFrame(
         [
             {
-                "Row": row.row,
-                "Group": formatting.count(row.group),
-                "Validation": formatting.score(row.validation),
-                "Test": formatting.score(row.test),
-                "95 % interval": f"{formatting.score(row.test_low)} to "
-                f"{formatting.score(row.test_high)}",
-                "Time": formatting.seconds(row.seconds),
-                "Memory": formatting.size(row.peak_memory_bytes),
-                "Trained weights": formatting.parameters(row.trainable_parameters),
+                "Configuration": configuration.configuration,
+                "Group": formatting.count(configuration.group),
+                "Validation": formatting.score(configuration.validation),
+                "Test": formatting.score(configuration.test),
+                "95 % interval": f"{formatting.score(configuration.test_low)} to "
+                f"{formatting.score(configuration.test_high)}",
+                "Time": formatting.seconds(configuration.seconds),
+                "Memory": formatting.size(configuration.peak_memory_bytes),
+                "Trained weights": formatting.parameters(configuration.trainable_parameters),
             }
-            for row in study.done
+            for configuration in study.done
         ]
     )
 
 
-def comparisons(study: Study) -> pl.DataFrame:
+def comparisons(study: StudyResults) -> pl.DataFrame:
     """One line a pair that matters."""
     pairs = chain(*findings.told_once(findings.pairs(study)).values())
     return pl.DataFrame(
         [
             {
-                "First": pair.first.row,
-                "Second": pair.second.row,
+                "First": pair.first.configuration,
+                "Second": pair.second.configuration,
                 "Difference": formatting.points(pair.value),
                 "95 % interval": f"{formatting.points(pair.low)} to {formatting.points(pair.high)}",
                 "p, corrected": formatting.p(pair.corrected_p),
@@ -118,12 +118,12 @@ def comparisons(study: Study) -> pl.DataFrame:
     )
 
 
-def energy(study: Study) -> pl.DataFrame:
-    """One line a finished row whose energy is on record."""
+def energy(study: StudyResults) -> pl.DataFrame:
+    """One line a finished configuration whose energy is on record."""
     return pl.DataFrame(
         [
             {
-                "Row": line.row,
+                "Configuration": line.configuration,
                 "Energy": formatting.energy(line.kwh),
                 "CO2e": formatting.mass(line.kg_co2e),
                 "Kind": line.kind,
@@ -143,7 +143,7 @@ def latex(table: pl.DataFrame, caption: str) -> str:
         r"\toprule",
         _line(table.columns),
         r"\midrule",
-        *(_line(row) for row in table.iter_rows()),
+        *(_line(configuration) for configuration in table.iter_rows()),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -152,8 +152,8 @@ def latex(table: pl.DataFrame, caption: str) -> str:
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join(map(_escaped, cells)) + r" \\"
+def _line(runs: Sequence[str]) -> str:
+    return " & ".join(map(_escaped, runs)) + r" \\"
 
 
 def _escaped(text: str) -> str:

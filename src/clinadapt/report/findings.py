@@ -1,4 +1,4 @@
-"""What the comparison of the rows found, in sentences, each with its interval."""
+"""What the comparison of the configurations found, in sentences, each with its interval."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinadapt.core import formatting
-from clinadapt.study.read_results import Cell, Row, Study
+from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
-# A cell overfits where its validation loss ends so much above its lowest while training goes on.
+# A run overfits where its validation loss ends so much above its lowest while training goes on.
 OVERFIT = 1.25
 HEADINGS = {
     "tuning": "What freezing cost",
-    "structure": "What a structure brought",
+    "adapter": "What an adapter brought",
     "tfidf": "What beats word counts",
     "best": "The leader against the others",
 }
@@ -22,10 +22,10 @@ HEADINGS = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows and their difference; positive where the first is better."""
+    """Two configurations and their difference; positive where the first is better."""
 
-    first: Row
-    second: Row
+    first: LeaderboardRow
+    second: LeaderboardRow
     value: float
     low: float | None
     high: float | None
@@ -38,37 +38,37 @@ class Pair:
     def sentence(self) -> str:
         """Who does better, by how much, and whether it can be told from nothing."""
         if self.low is None or self.high is None:
-            return f"{self.first.row} and {self.second.row}: the metric is undefined."
+            return f"{self.first.configuration} and {self.second.configuration}: the metric is undefined."
         low, high = formatting.points(self.low), formatting.points(self.high)
         gap = f"{formatting.points(self.value)} [{low}, {high}]"
         if not self.different:
             verdict = "which cannot be told from no difference"
         elif self.value > 0:
-            verdict = f"so {self.first.row} is better"
+            verdict = f"so {self.first.configuration} is better"
         else:
-            verdict = f"so {self.second.row} is better"
-        return f"{self.first.row} less {self.second.row}: {gap}, {verdict}{self._price()}."
+            verdict = f"so {self.second.configuration} is better"
+        return f"{self.first.configuration} less {self.second.configuration}: {gap}, {verdict}{self._price()}."
 
     def _price(self) -> str:
         one, other = self.first.seconds, self.second.seconds
         if not one or not other or max(one, other) < 2 * min(one, other):
             return ""
         dearer, factor = (self.first, one / other) if one > other else (self.second, other / one)
-        return f"; {dearer.row} took {factor:,.0f} times as long to encode and fit"
+        return f"; {dearer.configuration} took {factor:,.0f} times as long to encode and fit"
 
 
-def pairs(study: Study) -> dict[str, list[Pair]]:
+def pairs(study: StudyResults) -> dict[str, list[Pair]]:
     """Pairs that were compared, by the question that they answer; a pair may answer several."""
     if study.evidence is None:
         return {}
-    rows = {row.row_id: row for row in study.done}
+    configurations = {configuration.configuration_id: configuration for configuration in study.done}
     found: dict[str, list[Pair]] = {question: [] for question in HEADINGS}
     for entry in study.evidence["pairs"]:
         if entry["value"] is None:
             continue
         pair = Pair(
-            first=rows[entry["first"]],
-            second=rows[entry["second"]],
+            first=configurations[entry["first"]],
+            second=configurations[entry["second"]],
             **{
                 name: entry[name]
                 for name in ("value", "low", "high", "p", "corrected_p", "different", "mcnemar")
@@ -91,17 +91,23 @@ def told_once(found: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
     return once
 
 
-def not_useful(study: Study) -> list[Row]:
-    """Rows that cannot be told from a constant answer."""
+def not_useful(study: StudyResults) -> list[LeaderboardRow]:
+    """Configurations that cannot be told from a constant answer."""
     if study.evidence is None:
         return []
-    useless = {entry["row_id"] for entry in study.evidence["rows"] if not entry["useful"]}
-    return [row for row in study.done if row.row_id in useless]
+    useless = {
+        entry["configuration_id"]
+        for entry in study.evidence["configurations"]
+        if not entry["useful"]
+    }
+    return [
+        configuration for configuration in study.done if configuration.configuration_id in useless
+    ]
 
 
-def overfitted(study: Study) -> list[Cell]:
-    """Cells whose validation loss rose well above its lowest while the training loss fell."""
-    return [cell for cell in study.finished if _overfits(cell.training)]
+def overfitted(study: StudyResults) -> list[RunResult]:
+    """Runs whose validation loss rose well above its lowest while the training loss fell."""
+    return [run for run in study.finished if _overfits(run.training)]
 
 
 def _overfits(history: list[dict[str, Any]]) -> bool:
@@ -113,8 +119,8 @@ def _overfits(history: list[dict[str, Any]]) -> bool:
     return fell and known[-1] > OVERFIT * min(known)
 
 
-def every_pair(study: Study) -> Iterator[tuple[str, str, float, float, float]]:
-    """Row ids of any two rows, and their difference with its interval, for the page's chooser."""
+def every_pair(study: StudyResults) -> Iterator[tuple[str, str, float, float, float]]:
+    """Configuration ids of any two configurations, and their difference with its interval, for the page's chooser."""
     if study.evidence is None:
         return
     for first, second, value, low, high in study.evidence["every_pair"]:

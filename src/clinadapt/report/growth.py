@@ -1,4 +1,4 @@
-"""Learning curves: what each row scores on so many labelled notes, and what more would bring."""
+"""Learning curves: what each configuration scores on so many labelled notes, and what more would bring."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 from clinadapt.core import formatting
 from clinadapt.report.drawing import COLOURS, SHOWN, SYMBOLS, Figure, figure, rounded
-from clinadapt.study.read_results import Study
+from clinadapt.study.read_results import StudyResults
 
 
-def learning_curves(study: Study) -> Figure | None:
+def learning_curves(study: StudyResults) -> Figure | None:
     """Draw measured points with intervals, the fitted laws and their bands."""
     if study.curves is None:
         return None
     traces: list[dict[str, Any]] = []
-    for number, row in enumerate(study.curves["rows"]):
-        points = [point for point in row["points"] if point["score"] is not None]
+    for number, configuration in enumerate(study.curves["configurations"]):
+        points = [point for point in configuration["points"] if point["score"] is not None]
         colour = COLOURS[number % len(COLOURS)]
         common = {
-            "legendgroup": row["row_id"],
+            "legendgroup": configuration["configuration_id"],
             "visible": True if number < SHOWN else "legendonly",
         }
-        if row["fitted"]:
-            notes, value, low, high = zip(*row["fitted"], strict=True)
+        if configuration["fitted"]:
+            notes, value, low, high = zip(*configuration["fitted"], strict=True)
             across = [round(n) for n in notes]
             traces += [
                 common
@@ -54,7 +54,7 @@ def learning_curves(study: Study) -> Figure | None:
             | {
                 "type": "scatter",
                 "mode": "markers",
-                "name": escape(row["row"]),
+                "name": escape(configuration["configuration"]),
                 "x": [point["notes"] for point in points],
                 "y": [rounded(point["score"]) for point in points],
                 "error_y": {
@@ -63,7 +63,10 @@ def learning_curves(study: Study) -> Figure | None:
                     "array": [rounded(point["high"] - point["score"]) for point in points],
                     "arrayminus": [rounded(point["score"] - point["low"]) for point in points],
                 },
-                "text": [f"{escape(row['row'])}<br>{point['runs']} runs" for point in points],
+                "text": [
+                    f"{escape(configuration['configuration'])}<br>{point['runs']} runs"
+                    for point in points
+                ],
                 "hovertemplate": "%{text}<br>%{x:,} notes: %{y:.3f}<extra></extra>",
                 "marker": {
                     "color": colour,

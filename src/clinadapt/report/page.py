@@ -13,15 +13,15 @@ from plotly.offline import get_plotlyjs
 from clinadapt.core import html
 from clinadapt.report import charts, decisions, findings, growth, spending, summary, tables
 from clinadapt.report.drawing import Figure
-from clinadapt.study.read_results import Study
+from clinadapt.study.read_results import StudyResults
 
 
-def page(study: Study) -> str:
+def page(study: StudyResults) -> str:
     """Write a study as one HTML page.
 
     Parameters
     ----------
-    study : Study
+    study : StudyResults
         A study, as :func:`clinadapt.study.read_results.load` reads it.
 
     Returns
@@ -46,7 +46,7 @@ def _library() -> str:
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
-def _figures(study: Study) -> dict[str, Figure]:
+def _figures(study: StudyResults) -> dict[str, Figure]:
     figures: dict[str, Figure | None] = {
         f"cost-{cost.key}": charts.accuracy_against_cost(study, cost) for cost in charts.COSTS
     }
@@ -62,14 +62,16 @@ def _figures(study: Study) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def _tables(study: Study) -> dict[str, Any]:
-    cell, classes = study.handed_over, study.about["classes"]
+def _tables(study: StudyResults) -> dict[str, Any]:
+    run, classes = study.handed_over, study.about["classes"]
     multilabel = study.about["task"] == "multilabel"
     compared = findings.pairs(study)
     groups = study.subgroups["subgroups"] if study.subgroups else []
     return {
         "axis": tables.score_axis(
-            end for row in study.done for end in (row.test, row.test_low, row.test_high)
+            end
+            for configuration in study.done
+            for end in (configuration.test, configuration.test_low, configuration.test_high)
         ),
         "group_axis": tables.score_axis(
             group[end] for group in groups for end in ("value", "low", "high")
@@ -84,11 +86,11 @@ def _tables(study: Study) -> dict[str, Any]:
         "every_pair": list(findings.every_pair(study)),
         "unranked": tables.unranked(study),
         "fronts": [(cost, charts.front(study.done, cost)) for cost in charts.COSTS],
-        "confusion": tables.confusion(cell, classes) if cell and not multilabel else None,
-        "per_label": tables.per_label(cell, classes) if cell and multilabel else None,
+        "confusion": tables.confusion(run, classes) if run and not multilabel else None,
+        "per_label": tables.per_label(run, classes) if run and multilabel else None,
         "metric_names": tables.metric_names(study),
         "left_out": tables.left_out(study),
-        "cuts": tables.cuts(study),
+        "truncated": tables.truncated(study),
         "spent": spending.spent(study),
         "grids": spending.grids(study),
         "energy_warnings": spending.warnings(study),

@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from clinadapt.core import formatting
-from clinadapt.study.read_results import Cell, Row, Study
+from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 
-def three_sentences(study: Study) -> list[str]:
+def three_sentences(study: StudyResults) -> list[str]:
     """What was asked, how often the model handed over is right, and what that is worth.
 
     Parameters
     ----------
-    study : Study
+    study : StudyResults
 
     Returns
     -------
     list of str
-        Three; none if no row finished.
+        Three; none if no configuration finished.
     """
-    cell = study.handed_over
-    if cell is None or study.evidence is None:
+    run = study.handed_over
+    if run is None or study.evidence is None:
         return []
-    return [_question(study), _answer(study, cell), _worth(study, cell)]
+    return [_question(study), _answer(study, run), _worth(study, run)]
 
 
-def _question(study: Study) -> str:
+def _question(study: StudyResults) -> str:
     about, data = study.about, study.about["data"]
     if about["task"] == "binary":
         asked = f"Can a program tell which notes are “{about['positive']}”?"
@@ -45,36 +45,40 @@ def _question(study: Study) -> str:
     )
 
 
-def _answer(study: Study, cell: Cell) -> str:
-    about, row = study.about, _row(study, cell)
+def _answer(study: StudyResults, run: RunResult) -> str:
+    about, configuration = study.about, _row(study, run)
     if about["task"] == "binary":
-        found, right = (cell.metrics[name] for name in ("recall", "precision"))
+        found, right = (run.metrics[name] for name in ("recall", "precision"))
         name = f"“{about['positive']}”"
         return (
-            f"{row.row} finds {_of_hundred(found)} of 100 notes that are {name}, and of 100 that "
+            f"{configuration.configuration} finds {_of_hundred(found)} of 100 notes that are {name}, and of 100 that "
             f"it calls so, {_of_hundred(right)} are."
         )
     if about["task"] == "multiclass":
-        return f"{row.row} gets {_of_hundred(cell.metrics['accuracy'])} of 100 notes right."
+        return f"{configuration.configuration} gets {_of_hundred(run.metrics['accuracy'])} of 100 notes right."
     # Weighted by how often labels occur, recall is the share of all labels that are found.
-    found, right = (cell.metrics[name] for name in ("recall_weighted", "accuracy"))
+    found, right = (run.metrics[name] for name in ("recall_weighted", "accuracy"))
     return (
-        f"{row.row} finds {_of_hundred(found)} of 100 labels, and has every label right on "
+        f"{configuration.configuration} finds {_of_hundred(found)} of 100 labels, and has every label right on "
         f"{_of_hundred(right)} of 100 notes."
     )
 
 
-def _worth(study: Study, cell: Cell) -> str:
+def _worth(study: StudyResults, run: RunResult) -> str:
     assert study.evidence is not None
     if study.about["recommended"] is None:
         return (
             "But no method was shown to know more than one that gives every note the same answer, "
             "so none should be used on the strength of this study."
         )
-    others = [row for row in study.done if row.row_id != cell.row_id]
-    row = _row(study, cell)
-    alike = sum(other.group == row.group for other in others)
-    cost = f"it took {formatting.seconds(row.seconds)} to learn"
+    others = [
+        configuration
+        for configuration in study.done
+        if configuration.configuration_id != run.configuration_id
+    ]
+    configuration = _row(study, run)
+    alike = sum(other.group == configuration.group for other in others)
+    cost = f"it took {formatting.seconds(configuration.seconds)} to learn"
     if not others:
         told = "There was no other method to compare it with"
     elif not alike:
@@ -94,5 +98,9 @@ def _of_hundred(score: dict[str, Any]) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _row(study: Study, cell: Cell) -> Row:
-    return next(row for row in study.done if row.row_id == cell.row_id)
+def _row(study: StudyResults, run: RunResult) -> LeaderboardRow:
+    return next(
+        configuration
+        for configuration in study.done
+        if configuration.configuration_id == run.configuration_id
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import precision_recall_fscore_support
 
-from clinadapt.study.read_results import Cell, Study
+from clinadapt.study.read_results import RunResult, StudyResults
 
 
 @dataclass(frozen=True)
@@ -39,31 +39,35 @@ def score_axis(scores: Iterable[float | None]) -> Axis:
     return Axis(low - air, high + air, [tick * step for tick in range(first, last + 1)])
 
 
-def unranked(study: Study) -> list[tuple[str, str, str | None]]:
-    """List what has no score and why: whole rows, then single seeds of rows that have one."""
-    done = {row.row_id for row in study.done}
-    return [(row.row, row.status, row.reason) for row in study.rows if row.row_id not in done] + [
-        (f"{cell.row}, seed {cell.seed}", cell.status, cell.reason)
-        for cell in study.cells
-        if cell.status != "done" and cell.row_id in done
+def unranked(study: StudyResults) -> list[tuple[str, str, str | None]]:
+    """List what has no score and why: whole configurations, then single seeds of configurations that have one."""
+    done = {configuration.configuration_id for configuration in study.done}
+    return [
+        (configuration.configuration, configuration.status, configuration.reason)
+        for configuration in study.configurations
+        if configuration.configuration_id not in done
+    ] + [
+        (f"{run.configuration}, seed {run.seed}", run.status, run.reason)
+        for run in study.runs
+        if run.status != "done" and run.configuration_id in done
     ]
 
 
-def metric_names(study: Study) -> list[str]:
-    """List every metric of any cell, the primary one first."""
-    names = dict.fromkeys(name for cell in study.finished for name in cell.metrics)
+def metric_names(study: StudyResults) -> list[str]:
+    """List every metric of any run, the primary one first."""
+    names = dict.fromkeys(name for run in study.finished for name in run.metrics)
     return sorted(names, key=lambda name: name != study.about["metric"])
 
 
-def confusion(cell: Cell, classes: Sequence[str]) -> list[list[int]]:
+def confusion(run: RunResult, classes: Sequence[str]) -> list[list[int]]:
     """Count test notes by true class (down) and predicted class (across)."""
-    pairs = Counter(cell.predictions("test").select("label", "prediction").iter_rows())
+    pairs = Counter(run.predictions("test").select("label", "prediction").iter_rows())
     return [[pairs[true, predicted] for predicted in classes] for true in classes]
 
 
-def per_label(cell: Cell, classes: Sequence[str]) -> list[dict[str, Any]]:
+def per_label(run: RunResult, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Give precision, recall, F1 and support of each label; None where undefined."""
-    table = cell.predictions("test")
+    table = run.predictions("test")
     true, predicted = (
         table.select(pl.col(column).list.contains(c).alias(c) for c in classes).to_numpy()
         for column in ("label", "prediction")
@@ -81,16 +85,21 @@ def per_label(cell: Cell, classes: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def left_out(study: Study) -> list[tuple[str, int]]:
-    """Count the left-out rows of the notes table by reason, the commonest first."""
-    return Counter(row["reason"] for row in study.about["data"]["left_out"]).most_common()
+def left_out(study: StudyResults) -> list[tuple[str, int]]:
+    """Count the left-out configurations of the notes table by reason, the commonest first."""
+    return Counter(
+        configuration["reason"] for configuration in study.about["data"]["left_out"]
+    ).most_common()
 
 
-def cuts(study: Study) -> list[dict[str, Any]]:
-    """Count the notes that were cut, once per reader: the structures on an encoder share it."""
+def truncated(study: StudyResults) -> list[dict[str, Any]]:
+    """Count the notes that were truncated, once per reader: the adapters on an encoder share it."""
     lines = {
-        (cell.model["encoder"] or cell.model["family"], *sorted(cell.cut.items())): cell.cut
-        for cell in study.finished
-        if any(cell.cut.values())
+        (
+            run.axes["encoder"] or run.axes["model"],
+            *sorted(run.truncated.items()),
+        ): run.truncated
+        for run in study.finished
+        if any(run.truncated.values())
     }
-    return [{"reader": reader, **cut} for (reader, *_), cut in lines.items()]
+    return [{"reader": reader, **truncated} for (reader, *_), truncated in lines.items()]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clinadapt.core import formatting
 from clinadapt.report import findings
-from clinadapt.study.read_results import Study
+from clinadapt.study.read_results import StudyResults
 
 FILE = "tripod-ai.md"
 OPEN = "**Open.**"
@@ -34,15 +34,15 @@ class Item:
 
     number: str
     topic: str
-    answer: Callable[[Study], str] | None = None
+    answer: Callable[[StudyResults], str] | None = None
 
 
-def _title(study: Study) -> str:
+def _title(study: StudyResults) -> str:
     kind = "development of a model, with internal validation on notes held out"
     return f"{kind}; {study.about['task']} classification of clinical notes. {OPEN} The title."
 
 
-def _data(study: Study) -> str:
+def _data(study: StudyResults) -> str:
     data = study.about["data"]
     said = f"{data['notes']:,} notes from {Path(data['source']).name}"
     if data["groups"]:
@@ -52,39 +52,40 @@ def _data(study: Study) -> str:
     return f"{said}. {OPEN} Where, when and why they were written, and how they were chosen."
 
 
-def _prepared(study: Study) -> str:
+def _prepared(study: StudyResults) -> str:
     cut = "notes longer than a model reads were cut; the report counts them"
     out = len(study.about["data"]["left_out"])
-    return f"{out} rows of the table were left out, each with its reason in the report; {cut}."
+    return f"{out} configurations of the table were left out, each with its reason in the report; {cut}."
 
 
-def _outcome(study: Study) -> str:
+def _outcome(study: StudyResults) -> str:
     about = study.about
     positive = f"; {about['positive']} is positive" if about["positive"] else ""
     classes = ", ".join(about["classes"])
     return f"Classes: {classes}{positive}. {OPEN} How and by whom labels were made."
 
 
-def _size(study: Study) -> str:
+def _size(study: StudyResults) -> str:
     parts = study.about["data"]["parts"]
     counted = ", ".join(f"{part['notes']:,} {name}" for name, part in parts.items())
     grown = " The learning curves say what more notes would bring." if study.curves else ""
     return f"{counted} notes; all that there were.{grown}"
 
 
-def _missing(study: Study) -> str:
+def _missing(study: StudyResults) -> str:
     reasons = {entry["reason"] for entry in study.about["data"]["left_out"]}
     told = f" Reasons: {'; '.join(sorted(reasons))}." if reasons else ""
     return f"Notes without text or label take no part.{told}"
 
 
-def _models(study: Study) -> str:
-    return f"{len(study.rows)} rows, each with its settings and seeds in the report: " + "; ".join(
-        row.row for row in study.rows
+def _models(study: StudyResults) -> str:
+    return (
+        f"{len(study.configurations)} configurations, each with its settings and seeds in the report: "
+        + "; ".join(configuration.configuration for configuration in study.configurations)
     )
 
 
-def _measures(study: Study) -> str:
+def _measures(study: StudyResults) -> str:
     return (
         f"Ranked by {formatting.metric(study.about['metric'])}; every other metric in the report. "
         "Calibration by a reliability curve, Brier's score and its parts, the expected calibration "
@@ -92,25 +93,25 @@ def _measures(study: Study) -> str:
     )
 
 
-def _imbalance(study: Study) -> str:
+def _imbalance(study: StudyResults) -> str:
     labels = study.about["data"]["parts"]["train"]["labels"]
     counted = ", ".join(f"{name} {count:,}" for name, count in labels.items())
     return (
-        f"Training notes: {counted}. Losses weigh classes by default (each row's settings say); "
+        f"Training notes: {counted}. Losses weigh classes by default (each configuration's settings say); "
         "the threshold is chosen on validation notes for the metric."
     )
 
 
-def _output(study: Study) -> str:
-    cell = study.handed_over
-    if cell is None:
-        return "No row finished."
-    value = cell.threshold.get("value")
+def _output(study: StudyResults) -> str:
+    run = study.handed_over
+    if run is None:
+        return "No configuration finished."
+    value = run.threshold.get("value")
     said = "the most probable class" if value is None else f"a class from {value:.3f} on"
-    return f"Probabilities of the classes; {said}, chosen on {cell.threshold['chosen_on']} notes."
+    return f"Probabilities of the classes; {said}, chosen on {run.threshold['chosen_on']} notes."
 
 
-def _parts(study: Study) -> str:
+def _parts(study: StudyResults) -> str:
     grouped = (
         "no patient is in two parts"
         if study.about["data"]["groups"]
@@ -124,7 +125,7 @@ def _parts(study: Study) -> str:
     )
 
 
-def _open_science(study: Study) -> str:
+def _open_science(study: StudyResults) -> str:
     environment = study.about["environment"]
     return (
         f"clinadapt {environment['versions']['clinadapt']}, commit {environment['commit']}; study "
@@ -133,7 +134,7 @@ def _open_science(study: Study) -> str:
     )
 
 
-def _flow(study: Study) -> str:
+def _flow(study: StudyResults) -> str:
     parts = study.about["data"]["parts"]
     told = []
     for name, part in parts.items():
@@ -142,22 +143,28 @@ def _flow(study: Study) -> str:
     return "; ".join(told) + f". {OPEN} Who the patients are."
 
 
-def _specification(study: Study) -> str:
-    cell = study.handed_over
-    return "None." if cell is None else f"`OUT/recommended` or `OUT/best`: {cell.row}, all weights."
-
-
-def _performance(study: Study) -> str:
-    row = next((row for row in study.done if row.recommended), study.best)
-    if row is None:
-        return "No row finished."
+def _specification(study: StudyResults) -> str:
+    run = study.handed_over
     return (
-        f"{row.row}: {formatting.metric(study.about['metric'])} {formatting.score(row.test)} "
-        f"[{formatting.score(row.test_low)}, {formatting.score(row.test_high)}] on test notes."
+        "None."
+        if run is None
+        else f"`OUT/recommended` or `OUT/best`: {run.configuration}, all weights."
     )
 
 
-def _fairness(study: Study) -> str:
+def _performance(study: StudyResults) -> str:
+    configuration = next(
+        (configuration for configuration in study.done if configuration.recommended), study.best
+    )
+    if configuration is None:
+        return "No configuration finished."
+    return (
+        f"{configuration.configuration}: {formatting.metric(study.about['metric'])} {formatting.score(configuration.test)} "
+        f"[{formatting.score(configuration.test_low)}, {formatting.score(configuration.test_high)}] on test notes."
+    )
+
+
+def _fairness(study: StudyResults) -> str:
     if not study.subgroups or not study.subgroups["sentences"]:
         return OPEN
     columns = dict.fromkeys(group["column"] for group in study.subgroups["subgroups"])
@@ -167,13 +174,13 @@ def _fairness(study: Study) -> str:
     )
 
 
-def _heterogeneity(study: Study) -> str:
+def _heterogeneity(study: StudyResults) -> str:
     several = (found["sentences"] for found in (study.sites, study.subgroups) if found)
     told = [sentences[0] for sentences in several if sentences]
     return " ".join(told) or OPEN
 
 
-def _interpretation(study: Study) -> str:
+def _interpretation(study: StudyResults) -> str:
     if study.evidence is None:
         return OPEN
     compared = findings.pairs(study).get("tfidf", [])
@@ -215,7 +222,7 @@ ITEMS = (
 )
 
 
-def checklist(study: Study) -> str:
+def checklist(study: StudyResults) -> str:
     """The list as Markdown; what is open is counted first."""
     lines = []
     unanswered = 0

@@ -1,4 +1,4 @@
-"""A study as data: a TOML file whose lists are axes, expanded into rows and cells."""
+"""A study as data: a TOML file whose lists are axes, expanded into configurations and runs."""
 
 import hashlib
 import itertools
@@ -12,22 +12,22 @@ from typing import Annotated, Any
 from annotated_types import Ge, Interval, MinLen
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from clinadapt.core import old_names
 from clinadapt.core import param_validation as checking
 from clinadapt.core.errors import InputError
 from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
-from clinadapt.features.tokenization import Cut
+from clinadapt.features.tokenization import Truncation
 from clinadapt.models import registry
 from clinadapt.models.contract import Model
 from clinadapt.pretraining.subword_vectors import Vectors
 
 BUILT_IN = Path(__file__).parent / "designs"
-FORMAT = 1
-ROW_KEYS = ("family", "encoder", "structure", "placement", "tuned_layers")
+AXES = ("model", "encoder", "adapter", "placement", "tuned_layers")
 
 
 class Curve(BaseModel):
-    """Smaller amounts of labelled notes that every row is fitted on as well.
+    """Smaller amounts of labelled notes that every configuration is fitted on as well.
 
     Attributes
     ----------
@@ -49,31 +49,31 @@ class Design(BaseModel):
     Attributes
     ----------
     name : str
-    rows : list of dict
-        ``family`` and its settings; a list is an axis, and axes multiply.
+    configurations : list of dict
+        ``model`` and its settings; a list is an axis, and axes multiply.
     seeds : list of int
-        Every row is fitted once a seed (once in all if its family has no randomness).
+        Every configuration is fitted once a seed (once in all if its model has no randomness).
     metric : str, optional
         What thresholds, early stopping and the ranking aim at.
-    max_tokens, cut
-        For every row that does not set its own.
+    max_tokens, truncation
+        For every configuration that does not set its own.
     test_fraction, validation_fraction, split_seed
         See `clinadapt.data.split.make_split`.
     resamples : int
         Of the bootstrap.
     margin : float
-        Difference of the metric that does not matter: a cheaper row may score so much less.
+        Difference of the metric that does not matter: a cheaper configuration may score so much less.
     curve : Curve, optional
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    rows: Annotated[list[dict[str, Any]], MinLen(1)]
+    configurations: Annotated[list[dict[str, Any]], MinLen(1)]
     seeds: Annotated[list[int], MinLen(1)] = [0]
     metric: str | None = None
     max_tokens: Annotated[int, Ge(4)] | None = None
-    cut: Cut | None = None
+    truncation: Truncation | None = None
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.3
     validation_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.15
     split_seed: int = 0
@@ -83,55 +83,55 @@ class Design(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """A line of the leaderboard: a family with its settings, apart from the seed."""
+class Configuration:
+    """A line of the leaderboard: a model with its settings, apart from the seed."""
 
-    family: str
+    model: str
     settings: Mapping[str, Any]
     label: str
 
     @property
     def cls(self) -> type[Model]:
         """Class of the model."""
-        return registry.models()[self.family].cls
+        return registry.models()[self.model].cls
 
     @property
-    def model(self) -> dict[str, Any]:
-        """Return the row's place in the comparison, null where a notion does not apply."""
+    def axes(self) -> dict[str, Any]:
+        """Return the configuration's place in the comparison, null where a notion does not apply."""
         # A stacked model stands where its encoder does.
-        known = registry.build(self.family, self.settings).parts()[-1].get_params()
-        fixed = registry.models()[self.family].fixed
-        described: dict[str, Any] = {"family": self.family}
-        described |= {key: None if key in fixed else known.get(key) for key in ROW_KEYS[1:]}
-        if described["structure"] == "none":
+        known = registry.build(self.model, self.settings).parts()[-1].get_params()
+        fixed = registry.models()[self.model].fixed
+        described: dict[str, Any] = {"model": self.model}
+        described |= {key: None if key in fixed else known.get(key) for key in AXES[1:]}
+        if described["adapter"] == "none":
             described["placement"] = None
         return described
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
-    """A row with a seed: one model to fit.
+class Run:
+    """A configuration with a seed: one model to fit.
 
     Attributes
     ----------
-    row : Row
+    configuration : Configuration
     seed : int
     """
 
-    row: Row
+    configuration: Configuration
     seed: int
 
     def build(self) -> Any:
         """Return the unfitted model."""
-        return registry.build(self.row.family, self.resolved)
+        return registry.build(self.configuration.model, self.resolved)
 
     @property
     def resolved(self) -> dict[str, Any]:
         """Every setting, defaults included."""
-        given = dict(self.row.settings)
-        if registry.takes(self.row.family, "seed"):
+        given = dict(self.configuration.settings)
+        if registry.takes(self.configuration.model, "seed"):
             given["seed"] = self.seed
-        return registry.settings_of(registry.build(self.row.family, given))
+        return registry.settings_of(registry.build(self.configuration.model, given))
 
     @property
     def start(self) -> tuple[str, str] | None:
@@ -176,7 +176,7 @@ def load_design(source: str | Path | Mapping[str, Any]) -> Design:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not valid TOML: {error}") from None
     try:
-        return Design.model_validate(content)
+        return Design.model_validate(old_names.design(content, origin))
     except ValidationError as error:
         raise InputError(
             [
@@ -190,8 +190,8 @@ def _is_name(source: str | Path) -> bool:
     return isinstance(source, str) and "/" not in source and not source.endswith(".toml")
 
 
-def expand(design: Design, encoders: Sequence[str] = ()) -> list[Cell]:
-    """Cells of a design, the seeds of a row next to each other.
+def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
+    """Runs of a design, the seeds of a configuration next to each other.
 
     Parameters
     ----------
@@ -202,64 +202,70 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Cell]:
     Raises
     ------
     InputError
-        With every problem of every row.
+        With every problem of every configuration.
     """
     problems: list[str] = []
-    rows: dict[str, Row] = {}
-    for number, entry in enumerate(design.rows, start=1):
-        if "family" not in entry:
-            problems.append(f"row {number}: no family; known: {', '.join(registry.models())}")
+    configurations: dict[str, Configuration] = {}
+    for number, entry in enumerate(design.configurations, start=1):
+        if "model" not in entry:
+            problems.append(
+                f"configuration {number}: no model; known: {', '.join(registry.models())}"
+            )
             continue
         if "seed" in entry:
-            problems.append(f"row {number}: seeds are set for the whole study, in 'seeds'")
-        for family, settings in _combinations(entry, design, encoders):
-            found = registry.problems(family, settings)
-            found = found or registry.file_problems(family, settings)
-            problems += [f"row {number}: {problem}" for problem in found]
+            problems.append(
+                f"configuration {number}: seeds are set for the whole study, in 'seeds'"
+            )
+        for model, settings in _combinations(entry, design, encoders):
+            found = registry.problems(model, settings)
+            found = found or registry.file_problems(model, settings)
+            problems += [f"configuration {number}: {problem}" for problem in found]
             if not found:
-                row = Row(family, settings, _label(family, settings, design))
-                resolved = registry.settings_of(registry.build(family, settings))
-                rows.setdefault(identity(family, resolved), row)
+                configuration = Configuration(model, settings, _label(model, settings, design))
+                resolved = registry.settings_of(registry.build(model, settings))
+                configurations.setdefault(identity(model, resolved), configuration)
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
     return [
-        Cell(row, seed)
-        for row in rows.values()
-        for seed in (design.seeds if registry.takes(row.family, "seed") else design.seeds[:1])
+        Run(configuration, seed)
+        for configuration in configurations.values()
+        for seed in (
+            design.seeds if registry.takes(configuration.model, "seed") else design.seeds[:1]
+        )
     ]
 
 
 def _combinations(
     entry: Mapping[str, Any], design: Design, encoders: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Every choice of one value an axis of a row, shared settings filled in."""
+    """Every choice of one value an axis of a configuration, shared settings filled in."""
     axes = {key: value if isinstance(value, list) else [value] for key, value in entry.items()}
     found = []
     for choice in itertools.product(*axes.values()):
         settings = dict(zip(axes, choice, strict=True))
-        family = settings.pop("family")
-        if family in registry.models():
-            names = checking.setting_names(registry.models()[family].cls)
-            shared = {"max_tokens": design.max_tokens, "cut": design.cut}
+        model = settings.pop("model")
+        if model in registry.models():
+            names = checking.setting_names(registry.models()[model].cls)
+            shared = {"max_tokens": design.max_tokens, "truncation": design.truncation}
             for key, value in shared.items():
                 if value is not None and key in names:
                     settings.setdefault(key, value)
-        found.append((family, settings))
+        found.append((model, settings))
     if not encoders:
         return found
     return [
-        (family, {**settings, "encoder": name} if registry.takes(family, "encoder") else settings)
-        for family, settings in found
-        for name in (encoders if registry.takes(family, "encoder") else [""])
+        (model, {**settings, "encoder": name} if registry.takes(model, "encoder") else settings)
+        for model, settings in found
+        for name in (encoders if registry.takes(model, "encoder") else [""])
     ]
 
 
-def _label(family: str, settings: Mapping[str, Any], design: Design) -> str:
-    """Return the row in words: what it is, then every other setting that is not the default."""
+def _label(model: str, settings: Mapping[str, Any], design: Design) -> str:
+    """Return the configuration in words: what it is, then every other setting that is not the default."""
     shown = dict(settings)
-    for key in ("max_tokens", "cut"):  # what all rows share goes without saying
+    for key in ("max_tokens", "truncation"):  # what all configurations share goes without saying
         if key in shown and shown[key] == getattr(design, key):
             del shown[key]
-    title = registry.build(family, settings).title(shown) or family
+    title = registry.build(model, settings).title(shown) or model
     rest = [f"{key}={value}" for key, value in sorted(shown.items())]
     return f"{title} ({', '.join(rest)})" if rest else title

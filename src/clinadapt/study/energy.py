@@ -1,4 +1,4 @@
-"""Electricity of a cell, by codecarbon, and how it is known: an extra, `clinadapt[energy]`.
+"""Electricity of a run, by codecarbon, and how it is known: an extra, `clinadapt[energy]`.
 
 Most machines have no meter that a program may read. What codecarbon reports is then an estimate;
 a record says so of each part, with what codecarbon itself warned of.
@@ -210,7 +210,7 @@ def in_words(record: Mapping[str, Any]) -> str:
     Parameters
     ----------
     record : mapping
-        Of a cell, or `Meter.parts`.
+        Of a run, or `Meter.parts`.
     """
     said = []
     for name, spelt in (("cpu", "CPU"), ("gpu", "GPU"), ("memory", "memory")):

@@ -1,4 +1,4 @@
-"""Scores on sites that the rows have not seen: each site held out in turn.
+"""Scores on sites that the configurations have not seen: each site held out in turn.
 
 Leave-one-group-out over a site, department or year, known for prediction models as
 internal-external cross-validation (Steyerberg & Harrell 2016, "Prediction models need appropriate
@@ -23,7 +23,7 @@ from clinadapt.evaluation.paired_comparison import (
 )
 from clinadapt.evaluation.random_effects import Pooled, pool
 from clinadapt.evaluation.recommendation import Evidence
-from clinadapt.study.leaderboard import Board
+from clinadapt.study.leaderboard import Leaderboard
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,26 +33,26 @@ class Site:
     Attributes
     ----------
     name : str
-    board : Board
+    board : Leaderboard
     evidence : Evidence
-        Of the board; every row that is complete.
+        Of the board; every configuration that is complete.
     """
 
     name: str
-    board: Board
+    board: Leaderboard
     evidence: Evidence
 
 
 class Sites:
-    """Rows of a study on sites that they have not seen.
+    """Configurations of a study on sites that they have not seen.
 
     Parameters
     ----------
     column : str
     whole : Evidence
         Of the study in which no site is held out.
-    boards : mapping of str to Board
-        Of each site. Those without a complete row are told as refused.
+    boards : mapping of str to Leaderboard
+        Of each site. Those without a complete configuration are told as refused.
     refused : mapping of str to str
         Sites that could not be held out, and why.
     """
@@ -61,7 +61,7 @@ class Sites:
         self,
         column: str,
         whole: Evidence,
-        boards: Mapping[str, Board],
+        boards: Mapping[str, Leaderboard],
         refused: Mapping[str, str],
     ) -> None:
         self.column, self.whole = column, whole
@@ -70,76 +70,88 @@ class Sites:
             for name, board in boards.items()
             if board.evidence is not None
         ]
-        unfinished = dict.fromkeys(boards, "no row finished") | dict(refused)
+        unfinished = dict.fromkeys(boards, "no configuration finished") | dict(refused)
         known = {site.name for site in self.sites}
         self.refused = {name: why for name, why in unfinished.items() if name not in known}
-        self.rows = {
-            row: entrant.label
-            for row, entrant in whole.by_id.items()
-            if self.sites and all(row in site.evidence.by_id for site in self.sites)
+        self.configurations = {
+            configuration: entrant.label
+            for configuration, entrant in whole.by_id.items()
+            if self.sites and all(configuration in site.evidence.by_id for site in self.sites)
         }
         self.sign = metrics.sign(whole.metric)
 
     @cached_property
     def pooled(self) -> dict[str, Pooled]:
-        """Each row's score on a site that it has not seen."""
-        return {row: pool(*self._scores(row)) for row in self.rows}
+        """Each configuration's score on a site that it has not seen."""
+        return {
+            configuration: pool(*self._scores(configuration))
+            for configuration in self.configurations
+        }
 
-    def _scores(self, row: str) -> tuple[Floats, Floats]:
-        """Score of a row on each site where it is defined, and its standard error [site]."""
-        values = np.array([site.evidence.scores.value[row] for site in self.sites])
+    def _scores(self, configuration: str) -> tuple[Floats, Floats]:
+        """Score of a configuration on each site where it is defined, and its standard error [site]."""
+        values = np.array([site.evidence.scores.value[configuration] for site in self.sites])
         errors = np.array(
-            [np.nanstd(site.evidence.scores.resampled[row], ddof=1) for site in self.sites]
+            [
+                np.nanstd(site.evidence.scores.resampled[configuration], ddof=1)
+                for site in self.sites
+            ]
         )
         known = ~np.isnan(values) & ~np.isnan(errors)
         return values[known], errors[known]
 
     @cached_property
     def chosen(self) -> str | None:
-        """The row that the whole study recommends, or else the one that leads there."""
+        """The configuration that the whole study recommends, or else the one that leads there."""
         first = self.whole.recommended or self.whole.leader
-        return first.row_id if first.row_id in self.rows else next(iter(self.rows), None)
+        return (
+            first.configuration_id
+            if first.configuration_id in self.configurations
+            else next(iter(self.configurations), None)
+        )
 
     @cached_property
     def differences(self) -> dict[str, Difference]:
-        """Of the chosen row from each other, mean over sites, corrected together."""
+        """Of the chosen configuration from each other, mean over sites, corrected together."""
         if self.chosen is None:
             return {}
-        others = [row for row in self.rows if row != self.chosen]
+        others = [
+            configuration for configuration in self.configurations if configuration != self.chosen
+        ]
         freedom = sum(site.evidence.scores.freedom for site in self.sites)
         found = [
             difference(
-                self.sign * (self._mean(self.chosen)[0] - self._mean(row)[0]),
-                self.sign * (self._mean(self.chosen)[1] - self._mean(row)[1]),
+                self.sign * (self._mean(self.chosen)[0] - self._mean(configuration)[0]),
+                self.sign * (self._mean(self.chosen)[1] - self._mean(configuration)[1]),
                 freedom,
             )
-            for row in others
+            for configuration in others
         ]
         return dict(zip(others, corrected(found), strict=True))
 
-    def _mean(self, row: str) -> tuple[float, Floats]:
+    def _mean(self, configuration: str) -> tuple[float, Floats]:
         """Mean over sites, on all notes and on each resample of their patients [resample]."""
         scores = [site.evidence.scores for site in self.sites]
-        resampled = np.mean([found.resampled[row] for found in scores], axis=0)
-        return float(np.mean([found.value[row] for found in scores])), resampled
+        resampled = np.mean([found.resampled[configuration] for found in scores], axis=0)
+        return float(np.mean([found.value[configuration] for found in scores])), resampled
 
     # ------------------------------------------------------------------ words
 
     def sentences(self) -> list[str]:
-        """How the chosen row does on a new site, and whether another does better there."""
+        """How the chosen configuration does on a new site, and whether another does better there."""
         if self.chosen is None or not len(self._scores(self.chosen)[0]):
-            return [f"No row has a score on every value of {self.column}."]
-        return [self._of_new_site(self.chosen), *self._of_others(self.rows[self.chosen])]
+            return [f"No configuration has a score on every value of {self.column}."]
+        return [self._of_new_site(self.chosen), *self._of_others(self.configurations[self.chosen])]
 
-    def _of_new_site(self, row: str) -> str:
-        found = self.pooled[row]
-        scored = {site.name: site.evidence.scores.value[row] for site in self.sites}
+    def _of_new_site(self, configuration: str) -> str:
+        found = self.pooled[configuration]
+        scored = {site.name: site.evidence.scores.value[configuration] for site in self.sites}
         ends = {name: value for name, value in scored.items() if not np.isnan(value)}
         worst, best = (pick(ends, key=lambda n: self.sign * ends[n]) for pick in (min, max))
         spread = f"from {ends[worst]:.3f} ({worst}) to {ends[best]:.3f} ({best})"
-        known = self.whole.scores.value[row]
+        known = self.whole.scores.value[configuration]
         told = (
-            f"On a {self.column} that it has not seen, {self.rows[row]} scores {found.value:.3f} "
+            f"On a {self.column} that it has not seen, {self.configurations[configuration]} scores {found.value:.3f} "
             f"[{found.low:.3f}, {found.high:.3f}] over {len(ends)} of them, {spread}; on other "
             f"patients of those that it knows, {known:.3f}."
         )
@@ -151,14 +163,22 @@ class Sites:
         )
 
     def _of_others(self, label: str) -> Iterator[str]:
-        sure = {row: item.value for row, item in self.differences.items() if item.different}
+        sure = {
+            configuration: item.value
+            for configuration, item in self.differences.items()
+            if item.different
+        }
         for verdict, sign in (("better", 1), ("worse", -1)):
-            named = [self.rows[row] for row, value in sure.items() if sign * value > 0]
+            named = [
+                self.configurations[configuration]
+                for configuration, value in sure.items()
+                if sign * value > 0
+            ]
             if named:
                 yield f"Across them {label} does {verdict} than {', '.join(named)}."
         unsure = len(self.differences) - len(sure)
         if unsure:
-            yield f"{unsure} other row(s) cannot be told from it there."
+            yield f"{unsure} other configuration(s) cannot be told from it there."
 
     def to_json(self) -> dict[str, Any]:
         """Everything, for ``sites.json``."""
@@ -175,19 +195,24 @@ class Sites:
                 for site in self.sites
             ],
             "refused": [{"site": name, "reason": why} for name, why in self.refused.items()],
-            "rows": [self._row(row, label) for row, label in self.rows.items()],
+            "configurations": [
+                self._row(configuration, label)
+                for configuration, label in self.configurations.items()
+            ],
         }
 
-    def _row(self, row: str, label: str) -> dict[str, Any]:
+    def _row(self, configuration: str, label: str) -> dict[str, Any]:
         found = []
         for site in self.sites:
-            low, high = metrics.interval(site.evidence.scores.resampled[row])
-            found.append({"value": site.evidence.scores.value[row], "low": low, "high": high})
-        against = self.differences.get(row)
+            low, high = metrics.interval(site.evidence.scores.resampled[configuration])
+            found.append(
+                {"value": site.evidence.scores.value[configuration], "low": low, "high": high}
+            )
+        against = self.differences.get(configuration)
         return {
-            "row_id": row,
-            "row": label,
+            "configuration_id": configuration,
+            "configuration": label,
             "sites": found,
-            "pooled": asdict(self.pooled[row]),
+            "pooled": asdict(self.pooled[configuration]),
             "against_chosen": None if against is None else against.to_json(),
         }

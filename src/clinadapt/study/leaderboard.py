@@ -1,4 +1,4 @@
-"""What a study's finished cells amount to: evidence, leaderboard, ledger, curves."""
+"""What a study's finished runs amount to: evidence, leaderboard, ledger, curves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,19 +16,19 @@ from clinadapt.evaluation.learning_curves import Curves, Grower, Size
 from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.evaluation.recommendation import Entrant, Evidence
 from clinadapt.study import result_files
-from clinadapt.study.cell_store import CellFolders
-from clinadapt.study.design import Cell, Row
+from clinadapt.study.design import Configuration, Run
+from clinadapt.study.run_store import RunStore
 
 SPENT = ("encoded_sequences", "reused_sequences", "encode_seconds")
 
 
 @dataclass(frozen=True, eq=False)
-class Board:
-    """What a study's cells amount to.
+class Leaderboard:
+    """What a study's runs amount to.
 
     Attributes
     ----------
-    folders : CellFolders
+    folders : RunStore
     parts : mapping of str to Notes
         Training, validation and test part.
     margin : float
@@ -37,7 +37,7 @@ class Board:
         Of the bootstrap.
     """
 
-    folders: CellFolders
+    folders: RunStore
     parts: Mapping[str, Notes]
     margin: float
     resamples: int
@@ -50,28 +50,28 @@ class Board:
 
     @property
     def labelled(self) -> int:
-        """Notes that a row learns from, thresholds and stopping included."""
+        """Notes that a configuration learns from, thresholds and stopping included."""
         return len(self.parts["train"]) + len(self.parts["validation"])
 
     @cached_property
     def evidence(self) -> Evidence | None:
-        """The rows compared; None if none is complete."""
+        """The configurations compared; None if none is complete."""
         standing = self.folders.standing()
         entrants = []
-        for row_id, cells in self.folders.rows.items():
-            done = self.done(cells)
-            if len(done) < len(cells):
+        for configuration_id, runs in self.folders.configurations.items():
+            done = self.done(runs)
+            if len(done) < len(runs):
                 continue
-            chosen = self.folders.id(standing.best[row_id])
+            chosen = self.folders.id(standing.best[configuration_id])
             entrants.append(
                 Entrant(
-                    row_id=row_id,
-                    label=cells[0].row.label,
-                    family=cells[0].row.family,
-                    kind=cells[0].row.cls.kind,
-                    is_baseline=cells[0].row.cls.is_baseline,
-                    settings={k: v for k, v in cells[0].resolved.items() if k != "seed"},
-                    validation=standing.validation[row_id],
+                    configuration_id=configuration_id,
+                    label=runs[0].configuration.label,
+                    model=runs[0].configuration.model,
+                    kind=runs[0].configuration.cls.kind,
+                    is_baseline=runs[0].configuration.cls.is_baseline,
+                    settings={k: v for k, v in runs[0].resolved.items() if k != "seed"},
+                    validation=standing.validation[configuration_id],
                     seconds=float(np.mean([_seconds(result) for result in done])),
                     predictions=self.predictions(done),
                     validated=self.predictions(done, "validation"),
@@ -101,59 +101,68 @@ class Board:
             atomic_files.write_json(path, self.evidence.to_json())
 
     def write_subgroups(self) -> None:
-        """Write ``subgroups.json``: the recommended row, or else the leader, by kind of note."""
+        """Write ``subgroups.json``: the recommended configuration, or else the leader, by kind of note."""
         path = self.folders.root / result_files.SUBGROUPS
         if self.evidence is None:
             path.unlink(missing_ok=True)
             return
-        row = self.evidence.recommended or self.evidence.leader
+        configuration = self.evidence.recommended or self.evidence.leader
         test = self.test
         found = subgroups.compare_subgroups(
             test.labels,
             test.clusters,
             self.folders.metric,
-            row.predictions,
+            configuration.predictions,
             subgroups.levels_of(test.texts, test.characteristics),
             self.resamples,
         )
         content = {
-            "row_id": row.row_id,
-            "row": row.label,
+            "configuration_id": configuration.configuration_id,
+            "configuration": configuration.label,
             "sentences": subgroups.sentences(found),
             "subgroups": [item.to_json() for item in found],
         }
         atomic_files.write_json(path, content)
 
     def write_leaderboard(self) -> pl.DataFrame:
-        """Write ``leaderboard.csv``: one line a row, best on validation first."""
+        """Write ``leaderboard.csv``: one line a configuration, best on validation first."""
         standing = self.folders.standing()
         metric = self.folders.metric
         sign = metrics.sign(metric)
         lines = []
-        for row_id, cells in self.folders.rows.items():
-            line = self._line(cells)
-            line |= {"row_id": row_id, "best": row_id == standing.leader}
-            if self.evidence is not None and row_id in self.evidence.by_id:
+        for configuration_id, runs in self.folders.configurations.items():
+            line = self._line(runs)
+            line |= {
+                "configuration_id": configuration_id,
+                "best": configuration_id == standing.leader,
+            }
+            if self.evidence is not None and configuration_id in self.evidence.by_id:
                 recommended = self.evidence.recommended
-                line["group"] = self.evidence.groups[row_id]
-                line["recommended"] = recommended is not None and recommended.row_id == row_id
-            if row_id in standing.validation:
-                line["validation"] = sign * standing.validation[row_id]
+                line["group"] = self.evidence.groups[configuration_id]
+                line["recommended"] = (
+                    recommended is not None and recommended.configuration_id == configuration_id
+                )
+            if configuration_id in standing.validation:
+                line["validation"] = sign * standing.validation[configuration_id]
             lines.append(line)
         board = result_files.leaderboard(lines, metric, self.test.synthetic)
         atomic_files.write_csv(board, self.folders.root / result_files.LEADERBOARD)
         return board
 
-    def _line(self, cells: list[Cell]) -> dict[str, Any]:
-        """Leaderboard entries of a row: means over its finished seeds."""
-        found = [self.folders.result(cell) for cell in cells]
+    def _line(self, runs: list[Run]) -> dict[str, Any]:
+        """Leaderboard entries of a configuration: means over its finished seeds."""
+        found = [self.folders.result(run) for run in runs]
         known = [result for result in found if result is not None]
         done = [result for result in known if result["status"] == "done"]
-        model = dict(cells[0].row.model)
+        model = dict(runs[0].configuration.axes)
         model["tuned_layers"] = (
             None if model["tuned_layers"] is None else str(model["tuned_layers"])
         )
-        line: dict[str, Any] = {"row": cells[0].row.label, "metric": self.folders.metric, **model}
+        line: dict[str, Any] = {
+            "configuration": runs[0].configuration.label,
+            "metric": self.folders.metric,
+            **model,
+        }
         other = [result for result in known if result["status"] != "done"]
         line["reason"] = "; ".join(dict.fromkeys(str(result["reason"]) for result in other)) or None
         line["seeds"] = len(done)
@@ -172,33 +181,33 @@ class Board:
             self.predictions(done), test.labels, test.clusters, self.folders.metric, self.resamples
         )
 
-    def done(self, cells: list[Cell]) -> list[dict[str, Any]]:
-        """Results of those cells that are done."""
-        found = [self.folders.result(cell) for cell in cells]
+    def done(self, runs: list[Run]) -> list[dict[str, Any]]:
+        """Results of those runs that are done."""
+        found = [self.folders.result(run) for run in runs]
         return [result for result in found if result is not None and result["status"] == "done"]
 
     def predictions(self, done: list[dict[str, Any]], part: str = "test") -> list[Predictions]:
         """Of each result, probabilities and predicted classes of a part's notes; read once."""
         for result in done:
             if (result["id"], part) not in self._read:
-                folder = self.folders.root / result_files.CELLS / result["id"]
+                folder = self.folders.root / result_files.RUNS / result["id"]
                 self._read[result["id"], part] = prediction_tables.read_predictions(
                     folder, part, self.parts[part].labels
                 )
         return [self._read[result["id"], part] for result in done]
 
     def write_ledger(self) -> None:
-        """Write ``ledger.csv``: who computed frozen states, and who found them."""
+        """Write ``ledger.csv``: who computed cached features, and who found them."""
         entries = []
-        for cell in self.folders.cells:
-            result = self.folders.result(cell)
+        for run in self.folders.runs:
+            result = self.folders.result(run)
             if result is None or result["status"] != "done":
                 continue
             spent = result["cost"]
             entries.append(
                 {
-                    "cell": result["id"],
-                    "row": result["row"],
+                    "run": result["id"],
+                    "configuration": result["configuration"],
                     "seed": result["seed"],
                     **{key: spent[key] for key in SPENT},
                     "notes": "synthetic" if self.test.synthetic else "real",
@@ -207,20 +216,23 @@ class Board:
         atomic_files.write_csv(pl.DataFrame(entries), self.folders.root / result_files.LEDGER)
 
 
-def learning_curves(sizes: Sequence[Sequence[Board]]) -> Curves:
+def learning_curves(sizes: Sequence[Sequence[Leaderboard]]) -> Curves:
     """Scores over the number of labelled notes.
 
     Parameters
     ----------
-    sizes : sequence of (sequence of Board)
-        Of each size, the boards of its draws; the rows and test notes of all are the same.
+    sizes : sequence of (sequence of Leaderboard)
+        Of each size, the boards of its draws; the configurations and test notes of all are the same.
     """
     whole = sizes[-1][0]
     growers = []
-    for row_id, cells in whole.folders.rows.items():
+    for configuration_id, runs in whole.folders.configurations.items():
         found = []
         for boards in sizes:
-            done = [(board, board.done(board.folders.rows[row_id])) for board in boards]
+            done = [
+                (board, board.done(board.folders.configurations[configuration_id]))
+                for board in boards
+            ]
             results_of = [result for _, several in done for result in several]
             if not results_of:
                 continue
@@ -237,17 +249,19 @@ def learning_curves(sizes: Sequence[Sequence[Board]]) -> Curves:
                 )
             )
         if found:
-            growers.append(_grower(row_id, cells[0].row, found))
+            growers.append(_grower(configuration_id, runs[0].configuration, found))
     test = whole.test
     return Curves(growers, test.labels, test.clusters, whole.folders.metric)
 
 
-def _grower(row_id: str, row: Row, sizes: Sequence[Size]) -> Grower:
-    return Grower(row_id, row.label, row.family, row.cls.kind, sizes)
+def _grower(configuration_id: str, configuration: Configuration, sizes: Sequence[Size]) -> Grower:
+    return Grower(
+        configuration_id, configuration.label, configuration.model, configuration.cls.kind, sizes
+    )
 
 
 def _seconds(result: dict[str, Any]) -> float:
-    """What a cell takes to encode, fit and predict."""
+    """What a run takes to encode, fit and predict."""
     return float(
         sum(result["cost"][name] for name in result_files.COSTS if name.endswith("seconds"))
     )

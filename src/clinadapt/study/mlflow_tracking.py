@@ -1,4 +1,4 @@
-"""Cells of a study as runs of MLflow: an optional extra, `clinadapt[mlflow]`.
+"""Runs of a study as runs of MLflow: an optional extra, `clinadapt[mlflow]`.
 
 Settings, scores, costs and training history are logged; no note, no text of one, no path of this
 machine and no name of its user.
@@ -15,7 +15,6 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
-from clinadapt.core import atomic_files
 from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.features.encoders.catalog import is_offline
 from clinadapt.study import result_files
@@ -33,7 +32,7 @@ ABSOLUTE = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?[/\\][^\s'\"(),;]+")
 
 
 class Experiment:
-    """An experiment in a store, which takes the result of each cell once.
+    """An experiment in a store, which takes the result of each run once.
 
     Parameters
     ----------
@@ -60,17 +59,17 @@ class Experiment:
         self._runs = self._known()
 
     def _known(self) -> dict[str, Any]:
-        """Runs of the experiment, by the id of their cell."""
+        """Runs of the experiment, by the id of their run."""
         found, page = [], None
         while page is None or page.token:
             page = self._client.search_runs(
                 [self._id], max_results=AT_ONCE, page_token=page and page.token
             )
             found += page
-        return {run.data.tags["cell"]: run for run in found if "cell" in run.data.tags}
+        return {run.data.tags["run"]: run for run in found if "run" in run.data.tags}
 
     def log(self, result: Mapping[str, Any]) -> None:
-        """Log the result of a cell, unless the store has it."""
+        """Log the result of a run, unless the store has it."""
         from mlflow.entities import Metric, Param, RunTag
 
         start = datetime.fromisoformat(result["environment"]["started"])
@@ -80,9 +79,9 @@ class Experiment:
         tags = _tags(result)
         run = self._runs.get(result["id"])
         if run is None:
-            title = f"{tags['row']} · seed {result['seed']}"
-            cell = {"cell": result["id"]}
-            run = self._client.create_run(self._id, started, cell, title)
+            title = f"{tags['configuration']} · seed {result['seed']}"
+            run = {"run": result["id"]}
+            run = self._client.create_run(self._id, started, run, title)
         elif run.info.status != "RUNNING":
             if run.data.tags.get("status") == result["status"]:
                 return
@@ -99,7 +98,7 @@ class Experiment:
 
 
 def track(folder: Path, store: str) -> int:
-    """Log every cell of a study's folder that the store has not got yet.
+    """Log every run of a study's folder that the store has not got yet.
 
     Its experiment has the name of the study and of its notes and split.
 
@@ -112,7 +111,7 @@ def track(folder: Path, store: str) -> int:
     Returns
     -------
     int
-        How many cells the folder holds.
+        How many runs the folder holds.
 
     Raises
     ------
@@ -121,7 +120,7 @@ def track(folder: Path, store: str) -> int:
     MissingExtraError
         MLflow is not installed.
     """
-    about = atomic_files.read_json(folder / "study.json")
+    about = result_files.read_result_file(folder / "study.json")
     if about is None:
         raise InputError(f"{folder} holds no study (no study.json)")
     uri = store_uri(store, folder)
@@ -145,11 +144,11 @@ def track(folder: Path, store: str) -> int:
 
 
 def _results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Results of the study's cells and of those on some of its notes, by the id of the cell."""
+    """Results of the study's runs and of those on some of its notes, by the id of the run."""
     results = {}
     for root in (folder, *(one for kind in SUBSTUDIES for one in sorted(folder.glob(f"{kind}/*")))):
-        for path in sorted(root.glob(f"{result_files.CELLS}/*/{result_files.RESULT}")):
-            result = atomic_files.read_json(path)
+        for path in sorted(root.glob(f"{result_files.RUNS}/*/{result_files.RESULT}")):
+            result = result_files.read_result_file(path)
             if result is not None:
                 results[result["id"]] = result
     return results
@@ -205,9 +204,9 @@ def _params(result: Mapping[str, Any]) -> dict[str, str]:
 def _tags(result: Mapping[str, Any]) -> dict[str, str]:
     cost = result.get("cost") or {}
     said = {
-        "row": result["row"],
-        "row_id": result["row_id"],
-        "cell": result["id"],
+        "configuration": result["configuration"],
+        "configuration_id": result["configuration_id"],
+        "run": result["id"],
         "status": result["status"],
         "reason": result["reason"],
         "notes": result["data"]["notes"],
@@ -215,7 +214,7 @@ def _tags(result: Mapping[str, Any]) -> dict[str, str]:
         "data_fingerprint": result["data"]["fingerprint"],
         "encoder_sha256": result.get("encoder_sha256"),
         "vectors_sha256": result.get("vectors_sha256"),
-        "economies": "; ".join(cost.get("economies") or ()) or None,
+        "memory_savings": "; ".join(cost.get("memory_savings") or ()) or None,
         "energy": in_words(cost["energy"]) if cost.get("energy") else None,
         "clinadapt": result["environment"]["versions"]["clinadapt"],
     }

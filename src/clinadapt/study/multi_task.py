@@ -1,6 +1,6 @@
 """Several label columns of one table: a study of each, and what they amount to together.
 
-Every task has its own folder, split and threshold; frozen states are computed once for all.
+Every task has its own folder, split and threshold; cached features are computed once for all.
 """
 
 import re
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from clinadapt.core import atomic_files
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation import metrics
 from clinadapt.study import result_files
@@ -31,11 +30,11 @@ class TaskResult:
     metric : str
     notes : int
     scores : dict of str to list of float
-        Of each finished row, its test score, low and high.
+        Of each finished configuration, its test score, low and high.
     groups : dict of str to int
-        Of each row that was compared; those of group 1 cannot be told from the best.
+        Of each configuration that was compared; those of group 1 cannot be told from the best.
     recommended : str, optional
-        The row, if any is.
+        The configuration, if any is.
     sentence : str, optional
         The recommendation in words.
     """
@@ -77,7 +76,7 @@ class Tasks:
     ----------
     tasks : sequence of TaskResult
     labels : dict of str to str
-        Of each row, by its id.
+        Of each configuration, by its id.
     """
 
     def __init__(self, tasks: Sequence[TaskResult], labels: dict[str, str]) -> None:
@@ -85,33 +84,42 @@ class Tasks:
 
     @property
     def learned(self) -> list[TaskResult]:
-        """Tasks in which some row is shown to know something; the others tell nothing of rows."""
+        """Tasks in which some configuration is shown to know something; the others tell nothing of configurations."""
         return [task for task in self.tasks if task.recommended is not None]
 
     def ranks(self) -> dict[str, float]:
-        """Mean rank on the test notes of each row that finished in every task; ties share."""
-        shared = [row for row in self.labels if all(row in task.scores for task in self.learned)]
+        """Mean rank on the test notes of each configuration that finished in every task; ties share."""
+        shared = [
+            configuration
+            for configuration in self.labels
+            if all(configuration in task.scores for task in self.learned)
+        ]
         if not shared or not self.learned:
             return {}
         ranked = []
         for task in self.learned:
-            values = pl.Series([task.scores[row][0] for row in shared])
+            values = pl.Series([task.scores[configuration][0] for configuration in shared])
             better_first = -metrics.sign(task.metric) * values
             ranked.append(better_first.rank("average").to_numpy())
         return dict(zip(shared, np.mean(ranked, axis=0).tolist(), strict=True))
 
     def among_the_best(self) -> dict[str, int]:
-        """In how many tasks each row cannot be told from the best."""
-        return {row: sum(task.groups.get(row) == 1 for task in self.learned) for row in self.labels}
+        """In how many tasks each configuration cannot be told from the best."""
+        return {
+            configuration: sum(task.groups.get(configuration) == 1 for task in self.learned)
+            for configuration in self.labels
+        }
 
     def sentences(self) -> list[str]:
-        """Which row would do for all tasks, and which tasks ask for another."""
+        """Which configuration would do for all tasks, and which tasks ask for another."""
         count, ranks = self.among_the_best(), self.ranks()
         told = []
         if ranks:
-            first = max(ranks, key=lambda row: (count[row], -ranks[row]))
+            first = max(
+                ranks, key=lambda configuration: (count[configuration], -ranks[configuration])
+            )
             told.append(
-                f"If one row is to serve all tasks: {self.labels[first]} cannot be told from the "
+                f"If one configuration is to serve all tasks: {self.labels[first]} cannot be told from the "
                 f"best in {count[first]} of {len(self.learned)}; its mean rank is "
                 f"{ranks[first]:.1f} of {len(ranks)}."
             )
@@ -119,7 +127,7 @@ class Tasks:
             if behind:
                 told.append(f"It falls behind in {', '.join(behind)}.")
         elif self.learned:
-            told.append("No row finished in every task.")
+            told.append("No configuration finished in every task.")
         nothing = [task.name for task in self.tasks if task.recommended is None]
         if nothing:
             told.append(
@@ -131,19 +139,22 @@ class Tasks:
     def to_json(self) -> dict[str, Any]:
         """Everything, for ``tasks.json``."""
         ranks, count = self.ranks(), self.among_the_best()
-        in_order = sorted(self.labels, key=lambda row: (-count[row], ranks.get(row, np.inf)))
+        in_order = sorted(
+            self.labels,
+            key=lambda configuration: (-count[configuration], ranks.get(configuration, np.inf)),
+        )
         return {
             "sentences": self.sentences(),
             "learned": len(self.learned),
             "tasks": [asdict(task) for task in self.tasks],
-            "rows": [
+            "configurations": [
                 {
-                    "row_id": row,
-                    "row": self.labels[row],
-                    "mean_rank": ranks.get(row),
-                    "among_the_best": count[row],
+                    "configuration_id": configuration,
+                    "configuration": self.labels[configuration],
+                    "mean_rank": ranks.get(configuration),
+                    "among_the_best": count[configuration],
                 }
-                for row in in_order
+                for configuration in in_order
             ],
         }
 
@@ -160,13 +171,12 @@ def read_tasks(out: Path, folders: dict[str, str]) -> Tasks:
     tasks: list[TaskResult] = []
     labels: dict[str, str] = {}
     for name, folder in folders.items():
-        study = atomic_files.read_json(out / folder / "study.json") or {}
-        evidence = atomic_files.read_json(out / folder / result_files.EVIDENCE) or {}
-        board = pl.read_csv(
-            out / folder / result_files.LEADERBOARD,
-            schema_overrides=result_files.LEADERBOARD_COLUMNS,
+        study = result_files.read_result_file(out / folder / "study.json") or {}
+        evidence = result_files.read_result_file(out / folder / result_files.EVIDENCE) or {}
+        board = result_files.read_leaderboard(
+            out / folder / result_files.LEADERBOARD, result_files.LEADERBOARD_COLUMNS
         )
-        labels |= dict(zip(board["row_id"], board["row"], strict=True))
+        labels |= dict(zip(board["configuration_id"], board["configuration"], strict=True))
         done = board.filter((pl.col("status") == "done") & pl.col("test").is_not_null())
         scores = done.select("test", "test_low", "test_high").rows()
         tasks.append(
@@ -175,8 +185,11 @@ def read_tasks(out: Path, folders: dict[str, str]) -> Tasks:
                 folder=folder,
                 metric=study["metric"],
                 notes=study["data"]["notes"],
-                scores=dict(zip(done["row_id"], map(list, scores), strict=True)),
-                groups={row["row_id"]: row["group"] for row in evidence.get("rows", [])},
+                scores=dict(zip(done["configuration_id"], map(list, scores), strict=True)),
+                groups={
+                    configuration["configuration_id"]: configuration["group"]
+                    for configuration in evidence.get("configurations", [])
+                },
                 recommended=evidence.get("recommended"),
                 sentence=evidence.get("sentence"),
             )

@@ -11,33 +11,39 @@ from clinadapt.data.site_split import hold_out
 from clinadapt.data.split import Split, thinned
 from clinadapt.study import result_files
 from clinadapt.study.held_out_sites import Sites
-from clinadapt.study.leaderboard import Board, learning_curves
+from clinadapt.study.leaderboard import Leaderboard, learning_curves
 from clinadapt.study.setup import StudySetup
 
-RunCells = Callable[[Split, str], Board]  # under another split, in a folder below the study's own
+FitRuns = Callable[
+    [Split, str], Leaderboard
+]  # under another split, in a folder below the study's own
 SIZES, SITES = SUBSTUDIES = "sizes", "sites"  # folders, and the names of the stages
 
 
-def write_curves(study: StudySetup, whole: Board, run_cells: RunCells, progress: Progress) -> None:
-    """Run the rows on smaller amounts of labelled notes, and write ``curves.json``."""
+def write_curves(
+    study: StudySetup, whole: Leaderboard, fit_runs: FitRuns, progress: Progress
+) -> None:
+    """Run the configurations on smaller amounts of labelled notes, and write ``curves.json``."""
     path = study.out / result_files.CURVES
     if study.design.curve is None:
         path.unlink(missing_ok=True)  # of an earlier design
         return
     shares, draws = sorted(study.design.curve.shares), study.design.curve.draws
-    boards: list[list[Board]] = []
+    boards: list[list[Leaderboard]] = []
     for number, (share, draw) in enumerate(product(shares, range(draws))):
         progress(SIZES, number, len(shares) * draws)
         split = thinned(study.split, study.notes, share, draw)
         if not draw:
             boards.append([])
-        boards[-1].append(_scored(run_cells(split, f"{SIZES}/{share:g}-{draw}")))
+        boards[-1].append(_scored(fit_runs(split, f"{SIZES}/{share:g}-{draw}")))
     progress(SIZES, len(shares) * draws, len(shares) * draws)
     atomic_files.write_json(path, learning_curves([*boards, [whole]]).to_json())
 
 
-def write_sites(study: StudySetup, whole: Board, run_cells: RunCells, progress: Progress) -> None:
-    """Run the rows with each site held out in turn, and write ``sites.json``."""
+def write_sites(
+    study: StudySetup, whole: Leaderboard, fit_runs: FitRuns, progress: Progress
+) -> None:
+    """Run the configurations with each site held out in turn, and write ``sites.json``."""
     path = study.out / result_files.SITES
     if study.sites is None or whole.evidence is None:
         path.unlink(missing_ok=True)  # of an earlier run
@@ -57,13 +63,13 @@ def write_sites(study: StudySetup, whole: Board, run_cells: RunCells, progress: 
             refused[site] = "; ".join(error.problems)
             continue
         # The number, not the name: that may hold anything, and must not become a path.
-        boards[site] = _scored(run_cells(split, f"{SITES}/{number + 1}"))
+        boards[site] = _scored(fit_runs(split, f"{SITES}/{number + 1}"))
     progress(SITES, len(study.site_names), len(study.site_names))
     atomic_files.write_json(path, Sites(study.sites, whole.evidence, boards, refused).to_json())
 
 
-def _scored(board: Board) -> Board:
+def _scored(board: Leaderboard) -> Leaderboard:
     """Delete the bundles of a refit, of which only the scores are kept."""
-    for bundle in board.folders.root.glob(f"{result_files.CELLS}/*/{result_files.BUNDLE}"):
+    for bundle in board.folders.root.glob(f"{result_files.RUNS}/*/{result_files.BUNDLE}"):
         shutil.rmtree(bundle)
     return board

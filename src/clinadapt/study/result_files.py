@@ -1,19 +1,23 @@
-"""A study's folder: what a cell writes, and the leaderboard made of it.
+"""A study's folder: what a run writes, and the leaderboard made of it.
 
-``cells/<id>/result.json`` is the commit point of a cell: it is written last and at once, so a
-study that is killed at any moment finds each cell either finished or not begun.
+``cells/<id>/result.json`` is the commit point of a run: it is written last and at once, so a
+study that is killed at any moment finds each run either finished or not begun.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from clinadapt.core import atomic_files, old_names
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 
-CELLS = "cells"
+FORMAT = 2  # 1 had the names of version 0.1
+RUNS = "cells"
 RESULT = "result.json"
 BUNDLE = "bundle"
 LEADERBOARD = "leaderboard.csv"
@@ -33,13 +37,13 @@ COSTS = (
 )
 LEADERBOARD_COLUMNS: dict[str, Any] = {
     "rank": pl.Int64,
-    "row": pl.String,
-    "row_id": pl.String,
+    "configuration": pl.String,
+    "configuration_id": pl.String,
     "status": pl.String,
     "reason": pl.String,
-    "family": pl.String,
+    "model": pl.String,
     "encoder": pl.String,
-    "structure": pl.String,
+    "adapter": pl.String,
     "placement": pl.String,
     "tuned_layers": pl.String,
     "seeds": pl.Int64,
@@ -63,7 +67,7 @@ def test_interval(
     metric: str,
     resamples: int,
 ) -> metrics.Score:
-    """Mean of a metric over a row's seeds, with its interval by bootstrap over patients.
+    """Mean of a metric over a configuration's seeds, with its interval by bootstrap over patients.
 
     Each resample of patients is scored under every seed and the mean taken, so that the interval
     is the mean's.
@@ -85,21 +89,61 @@ def test_interval(
     return metrics.bootstrap(clusters, mean_over_seeds, resamples)[metric]
 
 
-def leaderboard(rows: list[dict[str, Any]], metric: str, synthetic: bool) -> pl.DataFrame:
-    """One line a row, best on validation first; rows without a result last."""
+def read_result_file(path: Path) -> dict[str, Any] | None:
+    """Return a result file's content under today's names; None if it is absent or damaged.
+
+    Files of version 0.1 have format 1, or no format and the names of then.
+    """
+    content = atomic_files.read_json(path)
+    if content is None:
+        return None
+    old = content.get("format", 1 if {"row", "rows", "row_id"} & content.keys() else FORMAT)
+    if old == FORMAT:
+        return content
+    old_names.tell_once(str(path.parent))
+    return {**old_names.result(content), "format": FORMAT}
+
+
+def read_leaderboard(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """Return columns of a leaderboard, or of one of version 0.1, with their types.
+
+    Parameters
+    ----------
+    path : Path
+        Of the CSV file.
+    columns : mapping of str to polars type
+    """
+    header = pl.read_csv(path, n_rows=0).columns
+    if not set(old_names.RESULT) & set(header):
+        return pl.read_csv(path, columns=list(columns), schema_overrides=dict(columns))
+    old_names.tell_once(str(path.parent))
+    today = {name: old_names.RESULT.get(name, name) for name in header}
+    types = {name: columns[new] for name, new in today.items() if new in columns}
+    table = pl.read_csv(path, columns=list(types), schema_overrides=types)
+    return table.rename({name: today[name] for name in types}).select(list(columns))
+
+
+def leaderboard(configurations: list[dict[str, Any]], metric: str, synthetic: bool) -> pl.DataFrame:
+    """One line a configuration, best on validation first; configurations without a result last."""
     sign = -metrics.sign(metric)
     ordered = sorted(
-        rows,
-        key=lambda row: (row["status"] != "done", sign * (row.get("validation") or 0.0)),
+        configurations,
+        key=lambda configuration: (
+            configuration["status"] != "done",
+            sign * (configuration.get("validation") or 0.0),
+        ),
     )
     rank = 0
-    for row in ordered:
-        row["notes"] = "synthetic" if synthetic else "real"
-        if row["status"] == "done":
+    for configuration in ordered:
+        configuration["notes"] = "synthetic" if synthetic else "real"
+        if configuration["status"] == "done":
             rank += 1
-            row["rank"] = rank
+            configuration["rank"] = rank
     return pl.DataFrame(
-        [{name: row.get(name) for name in LEADERBOARD_COLUMNS} for row in ordered],
+        [
+            {name: configuration.get(name) for name in LEADERBOARD_COLUMNS}
+            for configuration in ordered
+        ],
         schema=LEADERBOARD_COLUMNS,
         orient="row",
     )

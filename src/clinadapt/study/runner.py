@@ -1,8 +1,8 @@
-"""Run every cell of a study, rank the rows, hand over the best.
+"""Run every run of a study, rank the configurations, hand over the best.
 
-A study's folder holds everything about it; the same command goes on where it was killed. Cells
-run one by one, the seeds of a row next to each other, so that at most two bundles are on disk:
-the leader's, and the best so far of the row at hand.
+A study's folder holds everything about it; the same command goes on where it was killed. Runs
+run one by one, the seeds of a configuration next to each other, so that at most two bundles are on disk:
+the leader's, and the best so far of the configuration at hand.
 """
 
 import os
@@ -26,13 +26,12 @@ from clinadapt.core.run_context import Context, Finished, Progress, no_progress
 from clinadapt.data.split import Split, save_split
 from clinadapt.data.summary import describe, summarize
 from clinadapt.models.bundle.integrity import RECORD
-from clinadapt.models.bundle.record import FORMAT as BUNDLE_FORMAT
+from clinadapt.models.bundle.record import READ_FORMATS
 from clinadapt.neural.training.loop import forget
 from clinadapt.study import result_files
-from clinadapt.study.cell_store import FORMAT
-from clinadapt.study.design import Cell
-from clinadapt.study.fit_cell import CHECKPOINT, fit_cell
-from clinadapt.study.leaderboard import Board
+from clinadapt.study.design import Run
+from clinadapt.study.fit_run import CHECKPOINT, fit_run
+from clinadapt.study.leaderboard import Leaderboard
 from clinadapt.study.planning.plan import Budget, make_plan, read_plan
 from clinadapt.study.refits import write_curves, write_sites
 from clinadapt.study.setup import StudySetup
@@ -52,16 +51,16 @@ class Study(StudySetup):
         finished: Finished = lambda result: None,
         retry: bool = False,
     ) -> pl.DataFrame:
-        """Fit every cell that has no result yet, then write leaderboard, evidence and best model.
+        """Fit every run that has no result yet, then write leaderboard, evidence and best model.
 
         Parameters
         ----------
         progress : callable
-            Called with a stage's name, steps done and steps in all; "cells" is the whole.
+            Called with a stage's name, steps done and steps in all; "runs" is the whole.
         finished : callable
-            Called with the result of every cell, old or new.
+            Called with the result of every run, old or new.
         retry : bool
-            Run cells again that failed before.
+            Run runs again that failed before.
 
         Returns
         -------
@@ -75,7 +74,7 @@ class Study(StudySetup):
         save_split(self.split, self.notes.ids, self.out / "split.json")
         self._started = time.perf_counter()
         self._budget = self._make_budget(progress)
-        whole = self.fit_cells(progress, finished, retry)
+        whole = self.fit_runs(progress, finished, retry)
         self._hand_over(whole, progress)
         self._refit(whole, progress, finished, retry)
         whole.write_evidence()
@@ -84,28 +83,32 @@ class Study(StudySetup):
         whole.write_ledger()
         return board
 
-    def _refit(self, whole: Board, progress: Progress, finished: Finished, retry: bool) -> None:
-        """Fit the rows again on smaller amounts of notes and with each site held out, if asked."""
+    def _refit(
+        self, whole: Leaderboard, progress: Progress, finished: Finished, retry: bool
+    ) -> None:
+        """Fit the configurations again on smaller amounts of notes and with each site held out, if asked."""
 
         def stages(stage: str, done: int, total: int) -> None:
-            if stage != "cells":  # these are the whole study's
+            if stage != "runs":  # these are the whole study's
                 progress(stage, done, total)
 
-        def run_cells(split: Split, folder: str) -> Board:
+        def fit_runs(split: Split, folder: str) -> Leaderboard:
             other = self.under(split, folder)
             other._budget = None  # it speaks of the whole
-            return other.fit_cells(stages, finished, retry)
+            return other.fit_runs(stages, finished, retry)
 
-        write_curves(self, whole, run_cells, progress)
-        write_sites(self, whole, run_cells, progress)
+        write_curves(self, whole, fit_runs, progress)
+        write_sites(self, whole, fit_runs, progress)
 
-    def fit_cells(self, progress: Progress, finished: Finished, retry: bool) -> Board:
-        """Run every cell that has no result yet; see `run`."""
-        for number, cell in enumerate(self.cells):
-            progress("cells", number, len(self.cells))
-            finished(self._result_of(cell, progress, retry))
-        progress("cells", len(self.cells), len(self.cells))
-        return Board(self.folders, self.material.parts, self.design.margin, self.design.resamples)
+    def fit_runs(self, progress: Progress, finished: Finished, retry: bool) -> Leaderboard:
+        """Run every run that has no result yet; see `run`."""
+        for number, run in enumerate(self.runs):
+            progress("runs", number, len(self.runs))
+            finished(self._result_of(run, progress, retry))
+        progress("runs", len(self.runs), len(self.runs))
+        return Leaderboard(
+            self.folders, self.material.parts, self.design.margin, self.design.resamples
+        )
 
     def _claim_folder(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -116,19 +119,21 @@ class Study(StudySetup):
                 "choose another --out, or delete it"
             )
 
-    def _result_of(self, cell: Cell, progress: Progress, retry: bool) -> dict[str, Any]:
-        """Return the cell's result, from disk if it is there."""
-        known = self.folders.settled(cell, retry)
+    def _result_of(self, run: Run, progress: Progress, retry: bool) -> dict[str, Any]:
+        """Return the run's result, from disk if it is there."""
+        known = self.folders.settled(run, retry)
         if known is not None:
             return known
-        folder = self.folders.folder(cell)
+        folder = self.folders.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
-        result = self._header(cell)
+        result = self._header(run)
         try:
-            self._refuse_what_does_not_fit(cell)
-            result |= {"status": "done", "reason": None, **self._fit(cell, folder, progress)}
+            self._refuse_what_does_not_fit(run)
+            result |= {"status": "done", "reason": None, **self._fit(run, folder, progress)}
             if self._budget is not None:
-                predicted = self._budget.compare(self.folders.row_id(cell.row), result)
+                predicted = self._budget.compare(
+                    self.folders.configuration_id(run.configuration), result
+                )
                 result["cost"]["predicted"] = predicted
         except (EncoderNotFoundError, LimitError) as error:
             result |= {"status": "skipped", "reason": str(error)}
@@ -151,68 +156,68 @@ class Study(StudySetup):
             plan.save(self.out)
         return Budget(plan, self.memory, self.hours)
 
-    def _refuse_what_does_not_fit(self, cell: Cell) -> None:
+    def _refuse_what_does_not_fit(self, run: Run) -> None:
         if self._budget is not None:
             spent = time.perf_counter() - self._started
-            reason = self._budget.refusal(self.folders.row_id(cell.row), spent)
+            reason = self._budget.refusal(self.folders.configuration_id(run.configuration), spent)
             if reason is not None:
                 raise LimitError(reason)
         elif self.hours is not None and time.perf_counter() - self._started > 3600 * self.hours:
             raise LimitError(f"the {self.hours:g} hours are spent")
 
-    def _fit(self, cell: Cell, folder: Path, progress: Progress) -> dict[str, Any]:
+    def _fit(self, run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
         context = Context(cache=self.cache, memory=self.memory, progress=progress)
-        asked = (self.material, cell, self.folders.id(cell), folder, context, self.environment)
+        asked = (self.material, run, self.folders.id(run), folder, context, self.environment)
         if self.meter is None:
-            return fit_cell(*asked)
+            return fit_run(*asked)
         with self.meter.measure() as energy:
-            content = fit_cell(*asked)
+            content = fit_run(*asked)
         content["cost"]["energy"] = energy
         return content
 
-    # ------------------------------------------------------------------ cells
+    # ------------------------------------------------------------------ runs
 
-    def _header(self, cell: Cell) -> dict[str, Any]:
+    def _header(self, run: Run) -> dict[str, Any]:
         return {
-            "format": FORMAT,
-            "id": self.folders.id(cell),
+            "format": result_files.FORMAT,
+            "id": self.folders.id(run),
             "status": None,
             "reason": None,
-            "row": cell.row.label,
-            "row_id": self.folders.row_id(cell.row),
-            "model": cell.row.model,
-            "settings": cell.resolved,
-            "seed": cell.seed,
+            "configuration": run.configuration.label,
+            "configuration_id": self.folders.configuration_id(run.configuration),
+            "axes": run.configuration.axes,
+            "settings": run.resolved,
+            "seed": run.seed,
             "data": summarize(self.notes, self.material.fingerprint),
             "environment": self.environment,
         }
 
-    def _hand_over(self, board: Board, progress: Progress) -> None:
-        """Put the bundles of the row that leads and of the recommended one where they are found."""
+    def _hand_over(self, board: Leaderboard, progress: Progress) -> None:
+        """Put the bundles of the configuration that leads and of the recommended one where they are found."""
         standing = self.folders.standing()
         recommended = None if board.evidence is None else board.evidence.recommended
-        rows = {
+        configurations = {
             "best": standing.leader,
-            "recommended": None if recommended is None else recommended.row_id,
+            "recommended": None if recommended is None else recommended.configuration_id,
         }
         handed = {}
-        for name, row_id in rows.items():
-            if row_id is None:
+        for name, configuration_id in configurations.items():
+            if configuration_id is None:
                 shutil.rmtree(self.out / name, ignore_errors=True)
                 continue
-            cell = standing.best[row_id]
-            self._ensure_bundle(cell, self.out / name, progress)
-            handed[name] = {"cell": self.folders.id(cell), "row": cell.row.label}
+            run = standing.best[configuration_id]
+            self._ensure_bundle(run, self.out / name, progress)
+            handed[name] = {"run": self.folders.id(run), "configuration": run.configuration.label}
         self.folders.prune_bundles()
         self._write_study(**handed)
 
-    def _ensure_bundle(self, cell: Cell, target: Path, progress: Progress) -> None:
-        """Put a cell's bundle at a place, fitting it again if it is gone."""
-        if _holds(target, self.folders.id(cell)):
+    def _ensure_bundle(self, run: Run, target: Path, progress: Progress) -> None:
+        """Put a run's bundle at a place, fitting it again if it is gone."""
+        if _holds(target, self.folders.id(run)):
             return
-        folder = self.folders.folder(cell)
-        if not _holds(folder / result_files.BUNDLE, self.folders.id(cell)):
-            self._fit(cell, folder, progress)
+        folder = self.folders.folder(run)
+        if not _holds(folder / result_files.BUNDLE, self.folders.id(run)):
+            self._fit(run, folder, progress)
             forget(folder / CHECKPOINT)
         bundle = folder / result_files.BUNDLE
         with atomic_files.atomic_folder(target, replace=True) as partial:
@@ -228,7 +233,7 @@ class Study(StudySetup):
         atomic_files.write_json(
             self.out / "study.json",
             {
-                "format": FORMAT,
+                "format": result_files.FORMAT,
                 "name": self.design.name,
                 "task": labels.task,
                 "classes": classes,
@@ -243,12 +248,13 @@ class Study(StudySetup):
         )
 
 
-def _holds(bundle: Path, cell: str) -> bool:
-    """Whether a folder is a cell's bundle, in the format of this version."""
+def _holds(bundle: Path, run: str) -> bool:
+    """Whether a folder is a run's bundle, in the format of this version."""
     record = atomic_files.read_json(bundle / RECORD)
-    if record is None or record.get("format") != BUNDLE_FORMAT:
+    if record is None or record.get("format") not in READ_FORMATS:
         return False
-    return bool(record.get("provenance", {}).get("cell") == cell)
+    made_by = record.get("provenance", {})
+    return bool(run in (made_by.get("run"), made_by.get("cell")))
 
 
 def _link_or_copy(source: str, target: str) -> str:

@@ -17,10 +17,10 @@ from clinadapt.data.notes import Notes
 from clinadapt.data.site_split import site_names
 from clinadapt.data.split import Split, make_split
 from clinadapt.evaluation import metrics
-from clinadapt.study.cell_store import CellFolders
-from clinadapt.study.design import Cell, Design, expand, load_design
+from clinadapt.study.design import Design, Run, expand, load_design
 from clinadapt.study.energy import Meter
-from clinadapt.study.fit_cell import Material, fit_cell
+from clinadapt.study.fit_run import Material, fit_run
+from clinadapt.study.run_store import RunStore
 
 
 class StudySetup:
@@ -38,17 +38,17 @@ class StudySetup:
     overrides : mapping, optional
         Values that take the place of the design's own, such as ``max_tokens`` or ``seeds``.
     cache : path, optional
-        Folder of frozen states; default ``out/cache``. They reflect patient text.
+        Folder of cached features; default ``out/cache``. They reflect patient text.
     memory : int, optional
-        Bytes that a cell may hold. What is given up for it is said in the cell's result; a cell
+        Bytes that a run may hold. What is given up for it is said in the run's result; a run
         that does not fit with everything given up is skipped.
     hours : float, optional
-        For the whole run: a cell that is predicted to take longer than what is left is skipped.
+        For the whole run: a run that is predicted to take longer than what is left is skipped.
     sites : str, optional
         Column that describes the notes, such as a site, department or year: every row is fitted
         again for each of its values, on the notes of all others, and scored on the notes of that.
     energy : str, optional
-        Country whose electricity the cells use, such as "FRA": their energy is measured, or
+        Country whose electricity the runs use, such as "FRA": their energy is measured, or
         estimated where there is no meter. See `clinadapt.study.energy`.
 
     Raises
@@ -76,7 +76,7 @@ class StudySetup:
             self.design = load_design({**self.design.model_dump(), **overrides})
         self.out = Path(out)
         self.cache = Path(cache) if cache is not None else self.out / "cache"
-        self.cells = expand(self.design, encoders)
+        self.runs = expand(self.design, encoders)
         self.metric = self.design.metric or metrics.PRIMARY[notes.labels.task]
         if self.metric not in metrics.metric_names(notes.labels.task):
             known = ", ".join(metrics.metric_names(notes.labels.task))
@@ -94,7 +94,7 @@ class StudySetup:
 
     def _take(self, material: Material) -> None:
         self.material = material
-        self.folders = CellFolders(self.out, self.cells, material.fingerprint, self.metric)
+        self.folders = RunStore(self.out, self.runs, material.fingerprint, self.metric)
 
     @property
     def notes(self) -> Notes:
@@ -103,7 +103,7 @@ class StudySetup:
 
     @property
     def split(self) -> Split:
-        """Row numbers of the parts."""
+        """Configuration numbers of the parts."""
         return self.material.split
 
     def under(self, split: Split, folder: str) -> Self:
@@ -114,21 +114,21 @@ class StudySetup:
         return other
 
     def probe(
-        self, cell: Cell, rows: Mapping[str, NDArray[np.int64]], out: Path, progress: Progress
+        self, run: Run, rows: Mapping[str, NDArray[np.int64]], out: Path, progress: Progress
     ) -> dict[str, Any]:
-        """Content of a cell's result on some notes of each part, apart from the study's own.
+        """Content of a run's result on some notes of each part, apart from the study's own.
 
         Parameters
         ----------
-        cell : Cell
+        run : Run
         rows : mapping of str to ndarray of int64
-            Row numbers, by the name of the part.
+            Configuration numbers, by the name of the part.
         out : Path
-            Of its frozen states, ``cache``, and of its bundle and predictions, ``cell``.
+            Of its cached features, ``cache``, and of its bundle and predictions, ``run``.
         progress : callable
         """
-        folder = out / "cell"
+        folder = out / "run"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         context = Context(cache=out / "cache", memory=self.memory, progress=progress)
-        return fit_cell(self.material.take(rows), cell, "probe", folder, context, environment())
+        return fit_run(self.material.take(rows), run, "probe", folder, context, environment())

@@ -82,7 +82,7 @@ def write_drift(
     )
     about = {
         "bundle": bundle.name,
-        "row": record["provenance"].get("row", bundle.name),
+        "configuration": record["provenance"].get("configuration", bundle.name),
         "source": Path(notes).name if isinstance(notes, str | Path) else "memory",
         "synthetic": bool(record["provenance"].get("data", {}).get("synthetic", False)),
         "notes_in_table": len(texts),

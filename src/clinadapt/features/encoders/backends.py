@@ -1,7 +1,7 @@
 """Who runs a frozen prefix: PyTorch, or OpenVINO where it is installed and measured faster.
 
 The choice is made by reading some of the user's own notes with each, once, and remembered for the
-machine. Both agree within `TOLERANCE`, and cached states are kept apart.
+machine. Both agree within `TOLERANCE`, and cached features are kept apart.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ from clinadapt.features.tokenization import Tokens
 
 Backend = Literal["torch", "openvino"]
 BackendChoice = Literal["auto", "torch", "openvino"]
-# Largest relative distance ‖a − b‖ / ‖b‖ between the states of two backends.
+# Largest relative distance ‖a − b‖ / ‖b‖ between the features of two backends.
 TOLERANCE = 0.03
-# Another backend must be worth another set of cached states.
+# Another backend must be worth another set of cached features.
 WORTH = 1.1
 PROBE_TOKENS = 4_096
 # Measuring takes some ten seconds, and OpenVINO some seconds to get ready: not for work that is
@@ -43,7 +43,7 @@ SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "intermediate_size")
 def choose(
     wanted: BackendChoice,
     encoder: PretrainedEncoder,
-    boundary: int,
+    split_layer: int,
     dtype: torch.dtype,
     device: torch.device,
     sample: Tokens,
@@ -57,13 +57,13 @@ def choose(
         "auto" is what the variable ``CLINADAPT_BACKEND`` says, or else what was measured to be
         fastest; where there is little to read it is PyTorch, which is ready sooner.
     encoder : PretrainedEncoder
-    boundary : int
+    split_layer : int
     dtype : torch.dtype
     device : torch.device
     sample : Tokens
         Notes to measure with.
     cached : {"torch", "openvino"}, optional
-        Whose states are in the cache already: reading on with another would be reading twice.
+        Whose features are in the cache already: reading on with another would be reading twice.
 
     Raises
     ------
@@ -91,10 +91,10 @@ def choose(
     if sample.lengths.sum() < WORTHWHILE_TOKENS:
         return "torch"
     known = _Memory(_memory_file())
-    key = _key(encoder, boundary, dtype)
+    key = _key(encoder, split_layer, dtype)
     remembered = known.get(key)
     if remembered is None:
-        remembered = _measure(encoder, boundary, dtype, device, sample)
+        remembered = _measure(encoder, split_layer, dtype, device, sample)
         known.put(key, remembered)
     return "openvino" if remembered["chosen"] == "openvino" else "torch"
 
@@ -102,12 +102,12 @@ def choose(
 def make_reader(
     backend: Backend,
     encoder: PretrainedEncoder,
-    boundary: int,
+    split_layer: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Reader:
     """Load an encoder's prefix, ready to read ids and mask [sequence, token]."""
-    prefix = Prefix(encoder.load(), encoder.layers, boundary)
+    prefix = Prefix(encoder.load(), encoder.layers, split_layer)
     if backend == "openvino":
         from clinadapt.features.encoders.openvino import OpenVinoReader
 
@@ -131,29 +131,29 @@ def lay_out_for_reading(module: nn.Module) -> None:
 
 def _measure(
     encoder: PretrainedEncoder,
-    boundary: int,
+    split_layer: int,
     dtype: torch.dtype,
     device: torch.device,
     sample: Tokens,
 ) -> dict[str, Any]:
-    """Tokens per second of each backend, and how far their states are apart."""
+    """Tokens per second of each backend, and how far their features are apart."""
     order = np.argsort(sample.lengths, kind="stable")
     step = max(1, int(sample.lengths.sum()) // PROBE_TOKENS)
     probe = order[::step]
-    states: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
     seconds: dict[str, float] = {}
     for backend in get_args(Backend):
-        read = make_reader(backend, encoder, boundary, dtype, device)
+        read = make_reader(backend, encoder, split_layer, dtype, device)
         encode(read, sample, probe[:: len(probe) // 8 or 1], device)  # warms up
         started = time.perf_counter()
-        states[backend] = encode(read, sample, probe, device)
+        features[backend] = encode(read, sample, probe, device)
         seconds[backend] = time.perf_counter() - started
-    reference = states["torch"].double()
-    distance = float((states["openvino"].double() - reference).norm() / reference.norm())
+    reference = features["torch"].double()
+    distance = float((features["openvino"].double() - reference).norm() / reference.norm())
     agree = distance <= TOLERANCE
     if not agree:
         warnings.warn(
-            f"OpenVINO's states differ by {distance:.3f} from PyTorch's (allowed: {TOLERANCE}); "
+            f"OpenVINO's features differ by {distance:.3f} from PyTorch's (allowed: {TOLERANCE}); "
             "PyTorch is used",
             RuntimeWarning,
             stacklevel=2,
@@ -167,13 +167,13 @@ def _measure(
     }
 
 
-def _key(encoder: PretrainedEncoder, boundary: int, dtype: torch.dtype) -> str:
+def _key(encoder: PretrainedEncoder, split_layer: int, dtype: torch.dtype) -> str:
     """Everything that the speed depends on: machine, versions, architecture."""
     about = environment()["machine"] | {
         "torch": torch.__version__,
         "openvino": importlib.metadata.version("openvino"),
         "encoder": {name: getattr(encoder.config, name, None) for name in SHAPE},
-        "boundary": boundary,
+        "split_layer": split_layer,
         "dtype": str(dtype),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:24]

@@ -1,9 +1,9 @@
-"""An encoder cut at a boundary: a prefix that is frozen, a suffix that trains.
+"""An encoder in two at its split layer: a prefix that is frozen, a suffix that trains.
 
 Any architecture with a list of layers is served. The library's own forward runs on a model in
-which the layers beyond the boundary are replaced by stand-ins: above it, they pass states through
-and the first one records what it is given (the prefix); below it, the first one returns the
-recorded states (the suffix). Masks, positions and local or global attention stay the model's own.
+which the layers beyond the split layer are replaced by stand-ins: above it, they pass features
+through and the first one records what it is given (the prefix); below it, the first one returns
+the recorded features (the suffix). Masks, positions and local or global attention stay the model's own.
 """
 
 import threading
@@ -51,7 +51,7 @@ class Handed:
 
 
 class StandIn(nn.Module):
-    """Takes the place of a layer: passes states through, or returns given ones.
+    """Takes the place of a layer: passes features through, or returns given ones.
 
     Parameters
     ----------
@@ -68,35 +68,35 @@ class StandIn(nn.Module):
         self.given = Handed()
         self.seen = Handed()
 
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Return the given states if there are any, else what came in."""
-        self.seen.value = hidden_states
+    def forward(self, hidden_features: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return the given features if there are any, else what came in."""
+        self.seen.value = hidden_features
         given = self.given.value
-        states = hidden_states if given is None else given
-        return (states,) + (None,) * (self.outputs - 1) if self.outputs else states
+        features = hidden_features if given is None else given
+        return (features,) + (None,) * (self.outputs - 1) if self.outputs else features
 
 
 class AdaptedLayer(nn.Module):
-    """A layer of the encoder with a structure after it.
+    """A layer of the encoder with an adapter after it.
 
     Parameters
     ----------
-    layer, structure : nn.Module
+    layer, adapter : nn.Module
     """
 
-    def __init__(self, layer: nn.Module, structure: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, adapter: nn.Module) -> None:
         super().__init__()
         _copy_plain(layer, self)
         self.layer = layer
-        self.structure = structure
+        self.adapter = adapter
         self.mask = Handed()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the layer, then the structure on its states [sequence, token, width]."""
+        """Run the layer, then the adapter on its features [sequence, token, width]."""
         output = self.layer(*args, **kwargs)
         if isinstance(output, tuple):
-            return (self.structure(output[0], self.mask.value), *output[1:])
-        return self.structure(output, self.mask.value)
+            return (self.adapter(output[0], self.mask.value), *output[1:])
+        return self.adapter(output, self.mask.value)
 
 
 def layer_list(model: nn.Module, count: int) -> tuple[str, nn.ModuleList]:
@@ -128,7 +128,7 @@ def _outputs_of_layers(model: nn.Module, layers: nn.ModuleList) -> int:
 
 
 class Prefix(nn.Module):
-    """The frozen part of an encoder, up to a boundary.
+    """The frozen part of an encoder, up to a split layer.
 
     Parameters
     ----------
@@ -136,30 +136,30 @@ class Prefix(nn.Module):
         A whole model; changed in place.
     layers : int
         How many it has.
-    boundary : int
-        Layers that belong to the prefix, from 1 to `layers`. With all of them the states are the
+    split_layer : int
+        Layers that belong to the prefix, from 1 to `layers`. With all of them the features are the
         model's own output, after any last norm.
     """
 
-    def __init__(self, model: nn.Module, layers: int, boundary: int) -> None:
+    def __init__(self, model: nn.Module, layers: int, split_layer: int) -> None:
         super().__init__()
         self.model = model.requires_grad_(False).eval()
         self.recorder: StandIn | None = None
-        if boundary < layers:
+        if split_layer < layers:
             _, stack = layer_list(model, layers)
             outputs = _outputs_of_layers(model, stack)
-            for number in range(boundary, layers):
+            for number in range(split_layer, layers):
                 stack[number] = StandIn(stack[number], outputs)
-            recorder = stack[boundary]
+            recorder = stack[split_layer]
             assert isinstance(recorder, StandIn)
             self.recorder = recorder
 
     @torch.inference_mode()
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """States [sequence, token, width] at the boundary, for ids and mask [sequence, token]."""
-        return self.states(ids, mask.long())
+        """Features [sequence, token, width] at the split layer, of ids and mask [sequence, token]."""
+        return self.features(ids, mask.long())
 
-    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def features(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Like `forward`, as plain tensor operations on a mask of integers."""
         output = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         if self.recorder is None:
@@ -169,7 +169,7 @@ class Prefix(nn.Module):
 
 
 class Suffix(nn.Module):
-    """The part of an encoder above a boundary, fed with states; or all of it, fed with ids.
+    """The part of an encoder above a split layer, fed with features; or all of it, fed with ids.
 
     Parameters
     ----------
@@ -177,20 +177,20 @@ class Suffix(nn.Module):
         A whole model; changed in place.
     layers : int
         How many it has.
-    boundary : int
+    split_layer : int
         Layers whose work was done before; 0 if the input is token ids.
     """
 
-    def __init__(self, model: nn.Module, layers: int, boundary: int) -> None:
+    def __init__(self, model: nn.Module, layers: int, split_layer: int) -> None:
         super().__init__()
         self.model = model
         path, self.stack = layer_list(model, layers)
         self.path = path
-        self.boundary = boundary
+        self.split_layer = split_layer
         self.source: StandIn | None = None
-        if boundary:
+        if split_layer:
             outputs = _outputs_of_layers(model, self.stack)
-            for number in range(boundary):
+            for number in range(split_layer):
                 self.stack[number] = StandIn(self.stack[number], outputs)
             source = self.stack[0]
             assert isinstance(source, StandIn)
@@ -198,28 +198,28 @@ class Suffix(nn.Module):
             self._idle_below()
 
     def _idle_below(self) -> None:
-        """Switch off dropout outside the layers: the embeddings' states are thrown away."""
+        """Switch off dropout outside the layers: the embeddings' features are thrown away."""
         inside = {module for layer in self.stack for module in layer.modules()}
         for module in self.model.modules():
             if isinstance(module, nn.Dropout) and module not in inside:
                 module.p = 0.0
 
-    def adapt(self, structures: list[nn.Module]) -> None:
-        """Put one structure after each of the top layers, the last after the last."""
-        start = len(self.stack) - len(structures)
-        for number, structure in enumerate(structures, start=start):
-            self.stack[number] = AdaptedLayer(self.stack[number], structure)
+    def adapt(self, adapters: list[nn.Module]) -> None:
+        """Put one adapter after each of the top layers, the last after the last."""
+        start = len(self.stack) - len(adapters)
+        for number, adapter in enumerate(adapters, start=start):
+            self.stack[number] = AdaptedLayer(self.stack[number], adapter)
 
     def tune(self, layers: int) -> None:
         """Freeze all but the top `layers` layers and what follows them; all of them frees all.
 
-        Weights inserted before (structures, low-rank) are left as they are.
+        Weights inserted before (adapters, low-rank) are left as they are.
         """
         inserted = {
             id(weight)
             for layer in self.stack
             if isinstance(layer, AdaptedLayer)
-            for weight in layer.structure.parameters()
+            for weight in layer.adapter.parameters()
         }
         top = list(self.stack)[len(self.stack) - layers :]
         tuned = {id(weight) for layer in top for weight in layer.parameters()}
@@ -232,12 +232,12 @@ class Suffix(nn.Module):
 
     @property
     def running(self) -> list[nn.Module]:
-        """The layers above the boundary."""
-        return list(self.stack)[self.boundary :]
+        """The layers above the split layer."""
+        return list(self.stack)[self.split_layer :]
 
     def embeddings(self) -> list[nn.Parameter]:
         """Weights before the first layer, if these are run at all."""
-        if self.boundary:
+        if self.split_layer:
             return []
         inside = {id(weight) for weight in self.stack.parameters()}
         # In the order of the forward pass: they come before the first layer's.
@@ -246,20 +246,20 @@ class Suffix(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return hidden [sequence, token, width], mask, and an auxiliary loss of zero."""
         mask = batch.mask.long()
-        self._tell_structures(batch.mask)
+        self._tell_adapters(batch.mask)
         if self.source is None:
             output = self.model(input_ids=batch.inputs, attention_mask=mask)
         else:
-            states = batch.inputs.to(next(self.model.parameters()).dtype)
-            self.source.given.value = states
-            output = self.model(inputs_embeds=states, attention_mask=mask)
+            features = batch.inputs.to(next(self.model.parameters()).dtype)
+            self.source.given.value = features
+            output = self.model(inputs_embeds=features, attention_mask=mask)
             self.source.given.value = None
         if not torch.is_grad_enabled():  # layers that are computed again in training ask for it
-            self._tell_structures(None)
+            self._tell_adapters(None)
         hidden = output.last_hidden_state
         return hidden, batch.mask, hidden.new_zeros((), dtype=torch.float32)
 
-    def _tell_structures(self, mask: Tensor | None) -> None:
+    def _tell_adapters(self, mask: Tensor | None) -> None:
         for layer in self.stack:
             if isinstance(layer, AdaptedLayer):
                 layer.mask.value = mask

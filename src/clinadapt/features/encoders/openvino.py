@@ -64,14 +64,14 @@ class Compiled:
 
 
 class OpenVinoReader:
-    """Reads ids into states.
+    """Reads ids into features.
 
     Parameters
     ----------
     prefix : Prefix
         In fp32, on the CPU.
     dtype : torch.dtype
-        Of matrix products; also of the states that come out.
+        Of matrix products; also of the features that come out.
     """
 
     def __init__(self, prefix: Prefix, dtype: torch.dtype) -> None:
@@ -85,9 +85,9 @@ class OpenVinoReader:
         self.compiled = Compiled(graph, dtype)
 
     def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """States [sequence, token, width] of ids and mask [sequence, token]."""
-        states = self.compiled(ids.numpy(), mask.numpy().astype(np.int64))
-        return torch.from_numpy(states).to(self.dtype)
+        """Features [sequence, token, width] of ids and mask [sequence, token]."""
+        features = self.compiled(ids.numpy(), mask.numpy().astype(np.int64))
+        return torch.from_numpy(features).to(self.dtype)
 
 
 class _Traceable(nn.Module):
@@ -98,4 +98,4 @@ class _Traceable(nn.Module):
         self.prefix = prefix
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.prefix.states(ids, mask)
+        return self.prefix.features(ids, mask)

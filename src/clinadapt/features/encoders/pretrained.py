@@ -23,7 +23,7 @@ from clinadapt.features.encoders.catalog import CATALOG, WEIGHTS, resolve
 PICKLED_WEIGHTS = "pytorch_model.bin"
 TOKENIZER_FILE = "tokenizer.json"
 # Dropout of attention weights is left out where layers are tuned: drawing it took two fifths of a
-# training step on a CPU, and encoders since ModernBERT do without. Dropout of states stays.
+# training step on a CPU, and encoders since ModernBERT do without. Dropout of features stays.
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
@@ -95,7 +95,7 @@ class PretrainedEncoder:
 
     @property
     def width(self) -> int:
-        """Width of the states."""
+        """Width of the features."""
         return int(self.config.get_text_config().hidden_size)
 
     @property
@@ -179,7 +179,7 @@ class PretrainedEncoder:
         """Whether a token sees only what stands before it, as in decoders; measured.
 
         The architecture decides, not the weights: one layer with random ones is asked, and few
-        words (a whole vocabulary of random states took most of the time to open a bundle).
+        words (a whole vocabulary of random features took most of the time to open a bundle).
         """
         from transformers import AutoModel
 
@@ -192,8 +192,8 @@ class PretrainedEncoder:
         ids = torch.tensor([[5, 6, 7], [5, 6, 8]])
         with quiet(), torch.random.fork_rng(), torch.inference_mode():
             model = AutoModel.from_config(config).eval()
-            states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        return bool(torch.equal(states[0, :2], states[1, :2]))
+            features = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        return bool(torch.equal(features[0, :2], features[1, :2]))
 
 
 def _without_pooler(model: Any) -> nn.Module:

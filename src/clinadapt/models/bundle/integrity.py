@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval, Len
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clinadapt.core import safe_files
+from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation import metrics
 from clinadapt.features.encoders import config_checks
@@ -66,7 +66,7 @@ class _Record(BaseModel):
     """What must be in ``bundle.json`` for the model to be opened; there may be more."""
 
     model_config = ConfigDict(strict=True)
-    family: str
+    model: str
     settings: dict[str, Any]
     task: Literal["binary", "multiclass", "multilabel"]
     classes: Annotated[list[str | int | float | bool], Len(1)]
@@ -121,12 +121,19 @@ def _own_checksum(record: Mapping[str, Any]) -> str:
 # ---------------------------------------------------------------- the record
 
 
-def check_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Raise `InputError` with everything that is wrong with the content of ``bundle.json``."""
+def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``bundle.json`` under today's names, once it has been checked.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with it.
+    """
     if record.get("sha256") != _own_checksum(record):
         _raise(folder, [f"{RECORD} is not as it was saved"])
+    content = _under_todays_names(folder, record)
     try:
-        checked = _Record.model_validate(record)
+        checked = _Record.model_validate(content)
     except ValidationError as error:
         places = [".".join(map(str, detail["loc"])) for detail in error.errors()]
         _raise(folder, [f"{RECORD}: {name} is missing or not what it should be" for name in places])
@@ -148,6 +155,18 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> None:
         if not _is_inside(name)
     ]
     _raise(folder, [f"{RECORD}: {problem}" for problem in problems])
+    return content
+
+
+def _under_todays_names(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    if "family" not in record:
+        return dict(record)
+    content = old_names.renamed(record, {"family": "model"}, f"{folder}/{RECORD}")
+    if isinstance(content.get("settings"), dict):
+        content["settings"] = old_names.settings(content["settings"], RECORD)
+    if isinstance(content.get("provenance"), dict):
+        content["provenance"] = old_names.result(content["provenance"])
+    return content
 
 
 def _setting_problems(settings: Mapping[str, Any]) -> list[str]:

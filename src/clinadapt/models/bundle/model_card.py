@@ -33,7 +33,7 @@ def model_card(record: dict[str, Any]) -> str:
     """
     provenance = record["provenance"]
     data = provenance.get("data", {})
-    name = provenance.get("row", record["family"])
+    name = provenance.get("configuration", record["model"])
     scores = provenance.get("metrics", {})
     lines = ["---", _metadata(name, data, scores), "---", "", f"# {name}", ""]
     lines += [
@@ -163,7 +163,7 @@ def _limits(record: dict[str, Any]) -> list[str]:
         "- Notes of another site, time or kind may score lower than the test notes did.",
     ]
     most = record["settings"].get("max_tokens")
-    if most is not None and record["settings"].get("cut") != "windows":
+    if most is not None and record["settings"].get("truncation") != "windows":
         lines.append(f"- It reads at most {most} sub-words of a note.")
     encoder = CATALOG.get(str(record["settings"].get("encoder")))
     if encoder is not None:
@@ -173,7 +173,7 @@ def _limits(record: dict[str, Any]) -> list[str]:
 
 
 def _settings(record: dict[str, Any], environment: dict[str, Any]) -> list[str]:
-    kept = {key: record[key] for key in ("family", "settings", "threshold", "metric")}
+    kept = {key: record[key] for key in ("model", "settings", "threshold", "metric")}
     if environment:
         kept["made with"] = environment.get("versions", {})
     text = json.dumps(kept, ensure_ascii=False, indent=2)

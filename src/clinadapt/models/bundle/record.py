@@ -10,7 +10,8 @@ from clinadapt.core.errors import InputError
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MOST_BYTES, RECORD
 
-FORMAT = 2
+FORMAT = 3
+READ_FORMATS = (2, FORMAT)  # 2 had the names of version 0.1
 MODEL_FOLDER = "model"
 STUDY_FOLDERS = ("best", "recommended")
 
@@ -29,15 +30,14 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     record = safe_files.read_json(path, MOST_BYTES[RECORD])
     if not isinstance(record, dict):
         raise InputError(f"{folder} is not a bundle: {RECORD} holds no mapping")
-    if record.get("format") != FORMAT:
+    if record.get("format") not in READ_FORMATS:
         # An older one has no checksums; reading it anyway would let anybody do without them.
         raise InputError(
             f"{folder} has bundle format {record.get('format')}, this version reads {FORMAT}: fit "
             "and save it again (`clinadapt study`, run again in its folder, does so), or open it "
             f"with the clinadapt that wrote it ({record.get('clinadapt')})"
         )
-    integrity.check_record(Path(folder), record)
-    return record
+    return integrity.check_record(Path(folder), record)
 
 
 def name_of(folder: str | Path) -> str:

@@ -32,7 +32,7 @@ def save_bundle(
         Fitted.
     folder : Path
     provenance : dict, optional
-        Where the model came from: row, scores, data. Kept in the record and shown on the card.
+        Where the model came from: configuration, scores, data. Kept in the record and shown on the card.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
     record = {
         "format": FORMAT,
         "clinadapt": importlib.metadata.version("clinadapt"),
-        "family": registry.name_of(described),
+        "model": registry.name_of(described),
         "settings": settings,
         "task": classifier.task_,
         "classes": classifier.classes_.tolist(),

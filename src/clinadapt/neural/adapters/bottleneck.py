@@ -6,7 +6,7 @@ with $W_{down} \in \mathbb{R}^{r \times d}$ and $W_{up} \in \mathbb{R}^{d \times
 
 Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP" (arXiv 1902.00751); the scale
 $s$ and the ReLU follow AdaptFormer (Chen et al. 2022, arXiv 2205.13535). The up-projection starts
-at zero, so that the structure starts as the identity.
+at zero, so that the adapter starts as the identity.
 """
 
 from typing import Annotated
@@ -24,7 +24,7 @@ class Bottleneck(nn.Module):
     Parameters
     ----------
     width : int
-        Width $d$ of the states.
+        Width $d$ of the features.
     inner : int
         Width $r$ of the bottleneck.
     scale : float
@@ -48,7 +48,7 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Map states [note, token, width] to states of the same shape, token by token."""
+        """Map features [note, token, width] to features of the same shape, token by token."""
         branch = self.up(self.dropout(self.down(hidden).relu()))
         return hidden + self.scale * branch
 

@@ -27,7 +27,7 @@ class GatedResidual(nn.Module):
     Parameters
     ----------
     width : int
-        Width $d$ of the states.
+        Width $d$ of the features.
     inner : int, optional
         Width of $\eta_1$ and of the hidden layer; default `width`, as in the source.
     dropout : float
@@ -51,7 +51,7 @@ class GatedResidual(nn.Module):
         nn.init.zeros_(self.value_and_gate.bias[:width])
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Map states [note, token, width] to states of the same shape, token by token."""
+        """Map features [note, token, width] to features of the same shape, token by token."""
         return self.norm(self._gated(hidden))
 
     def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:

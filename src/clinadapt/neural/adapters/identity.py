@@ -1,4 +1,4 @@
-"""No structure: the states go to the head as they are (the row "none")."""
+"""No adapter: the features go to the head as they are (the row "none")."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ class Identity(nn.Module):
     Parameters
     ----------
     width : int
-        Ignored; every structure takes it.
+        Ignored; every adapter takes it.
     """
 
     def __init__(self, width: int) -> None:

@@ -26,7 +26,7 @@ class Lightweight(nn.Module):
     Parameters
     ----------
     width : int
-        Width of the states.
+        Width of the features.
     inner : int
         Width of the bottleneck.
     norm : {"in", "out"}
@@ -51,7 +51,7 @@ class Lightweight(nn.Module):
             nn.init.zeros_(self.norm.weight)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Map states [note, token, width] to states of the same shape, token by token."""
+        """Map features [note, token, width] to features of the same shape, token by token."""
         if self.norm_first:
             return hidden + self.up(self.down(self.norm(hidden)).relu())
         return hidden + self.norm(self.up(self.down(hidden).relu()))
@@ -60,7 +60,7 @@ class Lightweight(nn.Module):
         """Mean of `forward` over each note's real tokens [note, width]; widened once a note."""
         if not self.norm_first:  # a norm does not commute with the mean
             return masked_mean(self(hidden, mask), mask)
-        # The norm's gain and shift move into the projection: the states are only normed.
+        # The norm's gain and shift move into the projection: the features are only normed.
         normed = functional.layer_norm(hidden, hidden.shape[-1:], eps=self.norm.eps)
         weight = self.down.weight * self.norm.weight
         bias = self.down.bias + self.down.weight @ self.norm.bias

@@ -2,7 +2,7 @@
 
 LoRA: Hu et al. 2021 (arXiv 2106.09685); DoRA: Liu et al. 2024 (arXiv 2402.09353); IA3: Liu et al.
 2022 (arXiv 2205.05638). They change the layers' own matrices, so they have no place after the
-last layer, and they are not structures of the registry.
+last layer, and they are not adapters of the registry.
 """
 
 from typing import Annotated, Literal
@@ -47,7 +47,7 @@ class LowRankOptions:
 def option_problems(name: str, options: dict[str, object]) -> list[str]:
     """Say what is wrong with the options of a low-rank method."""
     if name == "ia3":
-        return ["ia3 has no options; leave structure_options out"] if options else []
+        return ["ia3 has no options; leave adapter_options out"] if options else []
     return param_validation.problems(LowRankOptions, options)
 
 
@@ -100,7 +100,7 @@ def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str
     if not targets:
         raise InputError(
             f"{name} found no matrices that it knows in this encoder's layers; "
-            "use lora with targets='all', or another structure"
+            "use lora with targets='all', or another adapter"
         )
     peft.inject_adapter_in_model(config, model)
 

@@ -1,14 +1,14 @@
-"""Adapter structures: small modules that turn frozen token states into useful ones.
+"""adapters: small modules that turn frozen token features into useful ones.
 
 The contract is a signature, not a base class::
 
     forward(hidden: [note, token, width], mask: [note, token]) -> [note, token, width]
 
 The constructor takes ``width`` first; every other parameter has a default, and ``inner`` is the
-inner width where there is one. Padding content never changes the result. A structure may offer
+inner width where there is one. Padding content never changes the result. An adapter may offer
 ``mean(hidden, mask) -> [note, width]``, the mean of its forward over each note's real tokens,
-where that costs less than the forward (padding is finite there). To add a structure,
-write its file and add one line to `STRUCTURES`; the contract tests run over the registry.
+where that costs less than the forward (padding is finite there). To add an adapter,
+write its file and add one line to `ADAPTERS`; the contract tests run over the registry.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from clinadapt.neural.adapters.identity import Identity
 from clinadapt.neural.adapters.lightweight import Lightweight
 from clinadapt.neural.adapters.tiny_attention import TinyAttention
 
-STRUCTURES: dict[str, Callable[..., nn.Module]] = {
+ADAPTERS: dict[str, Callable[..., nn.Module]] = {
     "none": Identity,
     "bottleneck": Bottleneck,
     "lightweight": Lightweight,
@@ -34,10 +34,10 @@ STRUCTURES: dict[str, Callable[..., nn.Module]] = {
 
 
 def option_problems(name: str, options: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with the options of a structure of the registry."""
-    structure = STRUCTURES[name]
-    assert isinstance(structure, type)
-    return param_validation.problems(structure, {"width": 1, **options})
+    """Say what is wrong with the options of an adapter of the registry."""
+    adapter = ADAPTERS[name]
+    assert isinstance(adapter, type)
+    return param_validation.problems(adapter, {"width": 1, **options})
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -46,14 +46,14 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def match_inner(name: str, width: int, parameters: int, **options: Any) -> int:
-    """Inner width at which a structure has as nearly as possible a given number of weights.
+    """Inner width at which an adapter has as nearly as possible a given number of weights.
 
     Parameters
     ----------
     name : str
-        A structure with an ``inner`` parameter.
+        An adapter with an ``inner`` parameter.
     width : int
-        Width of the states.
+        Width of the features.
     parameters : int
         Wanted number of weights.
 
@@ -65,7 +65,7 @@ def match_inner(name: str, width: int, parameters: int, **options: Any) -> int:
 
     def size(inner: int) -> int:
         with torch.device("meta"):
-            return count_parameters(STRUCTURES[name](width, inner=inner, **options))
+            return count_parameters(ADAPTERS[name](width, inner=inner, **options))
 
     low, high = 1, 2
     while size(high) < parameters:

@@ -6,8 +6,8 @@ $$ h + W_o\,\mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt{r / n}}\right) V, \qqu
 for each of $n$ heads of width $r / n$; padded tokens get no weight.
 
 Zhao et al. 2022, "Tiny-Attention Adapter: Contexts Are More Important Than the Number of
-Parameters" (arXiv 2211.01979). The output projection starts at zero, so that the structure
-starts as the identity. On a pooled state there is one token and nothing to attend to: meaningless.
+Parameters" (arXiv 2211.01979). The output projection starts at zero, so that the adapter
+starts as the identity. On pooled features there is one token and nothing to attend to.
 """
 
 from typing import Annotated
@@ -25,7 +25,7 @@ class TinyAttention(nn.Module):
     Parameters
     ----------
     width : int
-        Width of the states.
+        Width of the features.
     inner : int
         Width of queries, keys and values, all heads together.
     heads : int

@@ -39,7 +39,7 @@ class VectorSource:
         self.lengths = np.ones(len(vectors), dtype=np.int64)
 
     def batch(self, notes: NDArray[np.int64]) -> Batch:
-        """Return notes as states [note, 1, width]."""
+        """Return notes as features [note, 1, width]."""
         return one_token_each(self.vectors[torch.from_numpy(notes)])
 
 
@@ -56,13 +56,13 @@ class SparseSource:
         self.lengths = np.ones(matrix.shape[0], dtype=np.int64)
 
     def batch(self, notes: NDArray[np.int64]) -> Batch:
-        """Return notes as states [note, 1, feature]."""
+        """Return notes as features [note, 1, feature]."""
         dense = self.matrix[notes].toarray().astype(np.float32, copy=False)
         return one_token_each(torch.from_numpy(dense))
 
 
 def one_token_each(vectors: Tensor) -> Batch:
-    """Notes as states [note, 1, width], of vectors [note, width]."""
+    """Notes as features [note, 1, width], of vectors [note, width]."""
     notes = len(vectors)
     mask = torch.ones(notes, 1, dtype=torch.bool)
     return Batch(vectors[:, None], mask, torch.arange(notes), notes)

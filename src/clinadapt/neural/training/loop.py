@@ -7,7 +7,7 @@ not, and the caller's random state is left alone.
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clinadapt.core import old_names
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.device import autocast
 from clinadapt.core.errors import ClinadaptError
@@ -46,7 +47,7 @@ class Recipe:
     batch_size : int
         Notes a step of the optimiser.
     learning_rate : float
-        Of new weights (structure, head, from-scratch encoder).
+        Of new weights (adapter, head, from-scratch encoder).
     encoder_learning_rate : float
         Of pretrained weights.
     weight_decay : float
@@ -334,7 +335,9 @@ class _State:
         if self.best_rank[0] == -math.inf:
             return
         self.optimizer.zero_grad()  # room for the weights that are read
-        saved = torch.load(self.best, map_location="cpu", weights_only=True, mmap=True)
+        saved = _by_todays_names(
+            torch.load(self.best, map_location="cpu", weights_only=True, mmap=True)
+        )
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(saved[name])
@@ -352,10 +355,16 @@ class _State:
 
     def load(self) -> None:
         saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+        kept = _by_todays_names(saved["weights"])
         with torch.no_grad():
             for name, weight in self.weights.items():
-                weight.copy_(saved["weights"][name])
+                weight.copy_(kept[name])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.history = saved["history"]
         self.best_rank = (saved["best_rank"][0], saved["best_rank"][1])
         self.stale = saved["stale"]
+
+
+def _by_todays_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a checkpoint, which a fit of version 0.1 may have left."""
+    return {old_names.weight(name): tensor for name, tensor in weights.items()}

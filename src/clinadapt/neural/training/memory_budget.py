@@ -26,7 +26,7 @@ COPIES = 3
 
 
 @dataclass(frozen=True)
-class Economy:
+class MemorySavings:
     """What is given up to fit into memory.
 
     Attributes
@@ -49,7 +49,7 @@ class Economy:
         """What is given up, for a result's reader."""
         given = {
             f"micro-batches of {self.batch_tokens} tokens": self.batch_tokens
-            != Economy.batch_tokens,
+            != MemorySavings.batch_tokens,
             "layers recomputed in the backward pass": self.recompute,
             "Adafactor instead of AdamW": self.lean_optimizer,
             "embeddings frozen": self.frozen_embeddings,
@@ -57,24 +57,24 @@ class Economy:
         return [words for words, is_given in given.items() if is_given]
 
 
-def economies(longest: int) -> Iterator[Economy]:
+def possible_savings(longest: int) -> Iterator[MemorySavings]:
     """All of them, cheapest first; micro-batches go down to one sequence of `longest` tokens."""
-    sizes = [Economy.batch_tokens]
+    sizes = [MemorySavings.batch_tokens]
     while sizes[-1] // 2 >= longest:
         sizes.append(sizes[-1] // 2)
     if sizes[-1] != longest:
         sizes.append(longest)
-    # Once micro-batches are small, the other economies come with the larger ones again: what a
-    # dearer economy saves may go into a faster step.
+    # Once micro-batches are small, the other memory_savings come with the larger ones again: what a
+    # dearer savings saves may go into a faster step.
     ladder = [
-        Economy(),
-        Economy(recompute=True),
-        Economy(recompute=True, lean_optimizer=True),
-        Economy(recompute=True, lean_optimizer=True, frozen_embeddings=True),
+        MemorySavings(),
+        MemorySavings(recompute=True),
+        MemorySavings(recompute=True, lean_optimizer=True),
+        MemorySavings(recompute=True, lean_optimizer=True, frozen_embeddings=True),
     ]
-    for economy in ladder:
+    for savings in ladder:
         for size in sizes:
-            yield replace(economy, batch_tokens=size)
+            yield replace(savings, batch_tokens=size)
 
 
 @dataclass(frozen=True)
@@ -113,20 +113,22 @@ class Footprint:
     longest: int
     batch: int
 
-    def peak(self, economy: Economy) -> int:
-        """Bytes at the worst moment of training under an economy."""
-        trained = self.trained - self.embeddings * economy.frozen_embeddings
-        sequences = min(self.batch, max(1.0, economy.batch_tokens / self.longest))
+    def peak(self, savings: MemorySavings) -> int:
+        """Bytes at the worst moment of training under an savings."""
+        trained = self.trained - self.embeddings * savings.frozen_embeddings
+        sequences = min(self.batch, max(1.0, savings.batch_tokens / self.longest))
         # While a layer's gradients are computed, it holds about as much again as it kept.
         layer = (self.sequence - self.sequence_recomputed) / max(1, self.layers)
-        kept = self.sequence_recomputed + layer if economy.recompute else self.sequence
+        kept = self.sequence_recomputed + layer if savings.recompute else self.sequence
         # Adafactor computes in some copies of the largest weight, which the embeddings are.
-        update = 0 if economy.frozen_embeddings else COPIES * self.embeddings
-        moments = update if economy.lean_optimizer else 2 * trained
+        update = 0 if savings.frozen_embeddings else COPIES * self.embeddings
+        moments = update if savings.lean_optimizer else 2 * trained
         return int(self.held + self.fixed + trained + moments + sequences * (kept + layer))
 
 
-def choose_economy(footprint: Footprint, limit: int | None, batches_only: bool = False) -> Economy:
+def choose_savings(
+    footprint: Footprint, limit: int | None, batches_only: bool = False
+) -> MemorySavings:
     """Give up as little as possible.
 
     Parameters
@@ -143,14 +145,14 @@ def choose_economy(footprint: Footprint, limit: int | None, batches_only: bool =
         With everything given up it still does not fit.
     """
     if limit is None:
-        return Economy()
-    last = Economy()
-    for economy in economies(footprint.longest):
-        if batches_only and economy.recompute:
+        return MemorySavings()
+    last = MemorySavings()
+    for savings in possible_savings(footprint.longest):
+        if batches_only and savings.recompute:
             break
-        if footprint.peak(economy) <= limit:
-            return economy
-        last = economy
+        if footprint.peak(savings) <= limit:
+            return savings
+        last = savings
     raise LimitError(
         f"training needs at least {formatting.size(footprint.peak(last))}, with "
         f"{', '.join(last.words())}; the limit is {formatting.size(limit)}: tune fewer layers, "

@@ -1,7 +1,7 @@
-"""What a row will cost: short runs on some notes, extrapolated to all of them.
+"""What a configuration will cost: short runs on some notes, extrapolated to all of them.
 
 Time is what does not depend on the epochs, and for each epoch its steps (by their padded tokens)
-and the scoring of validation notes after it. Memory is what the runs held, plus what is counted
+and the scoring of validation notes after it. Memory is what the trials held, plus what is counted
 for the longest batch. Early stopping cannot be foreseen: seconds are those of all epochs.
 """
 
@@ -17,17 +17,17 @@ from scipy.optimize import nnls
 
 from clinadapt.core.device import pick_device
 from clinadapt.core.errors import ClinadaptError, LimitError
-from clinadapt.features.state_cache import HELD_BYTES
+from clinadapt.features.feature_cache import HELD_BYTES
 from clinadapt.models import registry
 from clinadapt.models.contract import Model
 from clinadapt.models.load import load
 from clinadapt.neural.training.loop import epoch_batches
-from clinadapt.neural.training.memory_budget import Economy, Footprint
+from clinadapt.neural.training.memory_budget import Footprint, MemorySavings
 from clinadapt.study import result_files
-from clinadapt.study.design import Cell, Row
-from clinadapt.study.planning.trial_runs import Prober, Reading, Run
+from clinadapt.study.design import Configuration, Run
+from clinadapt.study.planning.trial_runs import Prober, Reading, Trial
 
-STATE_BYTES = 2  # of a number in a cached state
+FEATURE_BYTES = 2  # of a number in a cached state
 # While a fit goes on, its checkpoint holds weights, two moments and the best epoch's weights.
 CHECKPOINT_BYTES = 16
 
@@ -57,111 +57,116 @@ class Phase:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a cell of a row is predicted to cost.
+    """What a run of a configuration is predicted to cost.
 
     Attributes
     ----------
-    row : str
+    configuration : str
     reason : str, optional
-        Why the row cannot run; the rest is then zero.
+        Why the configuration cannot run; the rest is then zero.
     fits : bool
         False if that reason is the memory limit.
     fixed_seconds : float
         Whatever the epochs: tokens, features, validation and test scores, the bundle.
     phases : tuple of Phase
-    states : str, optional
-        Of cached states; the first cell that needs them computes them.
-    states_seconds, states_bytes, states_peak_bytes
+    features : str, optional
+        Of cached features; the first run that needs them computes them.
+    features_seconds, features_bytes, features_peak_bytes
         Of computing them: seconds, bytes on disk, largest memory.
     held_bytes, peak_bytes : int
-        What the process held before the cell, and at most.
+        What the process held before the run, and at most.
     bundle_bytes, checkpoint_bytes : int
         On disk: of the model, and while it is trained.
-    economies : tuple of str
+    memory_savings : tuple of str
         What is given up for the memory limit.
     """
 
-    row: str
+    configuration: str
     reason: str | None = None
     fits: bool = True
     fixed_seconds: float = 0.0
     phases: tuple[Phase, ...] = ()
-    states: str | None = None
-    states_seconds: float = 0.0
-    states_bytes: int = 0
-    states_peak_bytes: int = 0
+    features: str | None = None
+    features_seconds: float = 0.0
+    features_bytes: int = 0
+    features_peak_bytes: int = 0
     held_bytes: int = 0
     peak_bytes: int = 0
     bundle_bytes: int = 0
     checkpoint_bytes: int = 0
-    economies: tuple[str, ...] = ()
+    memory_savings: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:
         """Epochs of the last training, the one that may stop early; 0 without any."""
         return self.phases[-1].epochs if self.phases else 0
 
-    def named(self, row: str) -> "Forecast":
-        """The same of another row."""
-        return replace(self, row=row)
+    def named(self, configuration: str) -> "Forecast":
+        """The same of another configuration."""
+        return replace(self, configuration=configuration)
 
-    def seconds(self, computes_states: bool, epochs: int | None = None) -> float:
-        """Of a cell.
+    def seconds(self, computes_features: bool, epochs: int | None = None) -> float:
+        """Of a run.
 
         Parameters
         ----------
-        computes_states : bool
+        computes_features : bool
         epochs : int, optional
             Of the last training; default all.
         """
         training = sum(phase.seconds(phase.epochs) for phase in self.phases[:-1])
         if self.phases:
             training += self.phases[-1].seconds(self.epochs if epochs is None else epochs)
-        return self.fixed_seconds + training + self.states_seconds * computes_states
+        return self.fixed_seconds + training + self.features_seconds * computes_features
 
-    def peak(self, computes_states: bool, held: int | None = None) -> int:
+    def peak(self, computes_features: bool, held: int | None = None) -> int:
         """Bytes at the worst moment.
 
         Parameters
         ----------
-        computes_states : bool
+        computes_features : bool
         held : int, optional
-            What the process holds before the cell; default what it held before the probe.
+            What the process holds before the run; default what it held before the probe.
         """
-        peak = max(self.peak_bytes, self.states_peak_bytes if computes_states else 0)
+        peak = max(self.peak_bytes, self.features_peak_bytes if computes_features else 0)
         return peak if held is None else peak + held - self.held_bytes
 
 
-def forecast(prober: Prober, cell: Cell) -> Forecast:
-    """Run a cell on some notes and extrapolate; a row that cannot run says why."""
+def forecast(prober: Prober, run: Run) -> Forecast:
+    """Trial a run on some notes and extrapolate; a configuration that cannot trial says why."""
     try:
-        model = cell.build()
+        model = run.build()
         parts = model.parts()
         if len(parts) == 1:
-            return _forecast(prober, cell)
-        forecasts = (_forecast(prober, _part(cell, part)) for part in parts)
-        return reduce(together, forecasts).named(cell.row.label)
+            return _forecast(prober, run)
+        forecasts = (_forecast(prober, _part(run, part)) for part in parts)
+        return reduce(together, forecasts).named(run.configuration.label)
     except ClinadaptError as error:
         fits = not isinstance(error, LimitError)
-        return Forecast(cell.row.label, reason=str(error), fits=fits)
+        return Forecast(run.configuration.label, reason=str(error), fits=fits)
     except Exception as error:  # its message may quote a note
-        return Forecast(cell.row.label, reason=f"{type(error).__name__} on a few of the notes")
+        return Forecast(
+            run.configuration.label, reason=f"{type(error).__name__} on a few of the notes"
+        )
 
 
-def _part(cell: Cell, model: Any) -> Cell:
-    """A part of a cell's model as a cell of its own."""
-    return Cell(
-        Row(registry.name_of(model), registry.settings_of(model), cell.row.label), cell.seed
+def _part(run: Run, model: Any) -> Run:
+    """A part of a run's model as a run of its own."""
+    return Run(
+        Configuration(
+            registry.name_of(model), registry.settings_of(model), run.configuration.label
+        ),
+        run.seed,
     )
 
 
 def together(sparse: Forecast, encoder: Forecast) -> Forecast:
-    """Two models fitted one after the other and kept together, as one row.
+    """Two models fitted one after the other and kept together, as one configuration.
 
     Parameters
     ----------
     sparse : Forecast
-        Without epochs, states or economies of its own.
+        Without epochs, features or memory_savings of its own.
     encoder : Forecast
     """
     beside = sparse.peak_bytes - sparse.held_bytes
@@ -173,38 +178,40 @@ def together(sparse: Forecast, encoder: Forecast) -> Forecast:
     )
 
 
-def _forecast(prober: Prober, cell: Cell) -> Forecast:
-    unfitted = cell.build()
+def _forecast(prober: Prober, run: Run) -> Forecast:
+    unfitted = run.build()
     reading = None
     if unfitted.reads_encoder():
-        reading = prober.reading(cell, unfitted)
-    runs = prober.runs(cell, reading.train if reading else None)
-    model = load(prober.folder / "cell" / result_files.BUNDLE).model_
-    last, notes = runs[-1], prober.notes
+        reading = prober.reading(run, unfitted)
+    trials = prober.trials(run, reading.train if reading else None)
+    model = load(prober.folder / "run" / result_files.BUNDLE).model_
+    last, notes = trials[-1], prober.notes
     footprint = model.footprint(pick_device(getattr(model, "device", "cpu")))
-    work = _Work(prober, cell, model, last)
+    work = _Work(prober, run, model, last)
     tokens = prober.tokens(work.tokenizer, model) if work.tokenizer else 0
-    states = _states(reading, tokens)
+    features = _features(reading, tokens)
     trained = int(last.cost["trainable_parameters"])
-    state_bytes = states.get("states_bytes", 0)
+    feature_bytes = features.get("features_bytes", 0)
     return Forecast(
-        row=cell.row.label,
-        fixed_seconds=last_two([(run.notes, run.fixed) for run in runs], notes)
-        + first_time_seconds(runs),
+        configuration=run.configuration.label,
+        fixed_seconds=last_two([(trial.notes, trial.fixed) for trial in trials], notes)
+        + first_time_seconds(trials),
         phases=tuple(
             Phase(
                 epochs,
                 work.epoch_seconds(number),
-                last_two([(run.notes, run.between_seconds(number)) for run in runs], notes),
+                last_two([(trial.notes, trial.between_seconds(number)) for trial in trials], notes),
             )
-            for number, epochs in enumerate(_epochs(cell, model))
+            for number, epochs in enumerate(_epochs(run, model))
         ),
-        **states,
+        **features,
         held_bytes=last.cost["held_memory_bytes"],
-        peak_bytes=_peak(runs, notes, state_bytes, footprint, work),
-        bundle_bytes=round(last_two([(run.notes, run.cost["disk_bytes"]) for run in runs], notes)),
-        checkpoint_bytes=CHECKPOINT_BYTES * trained if runs[-1].phases else 0,
-        economies=tuple(last.cost["economies"]),
+        peak_bytes=_peak(trials, notes, feature_bytes, footprint, work),
+        bundle_bytes=round(
+            last_two([(trial.notes, trial.cost["disk_bytes"]) for trial in trials], notes)
+        ),
+        checkpoint_bytes=CHECKPOINT_BYTES * trained if trials[-1].phases else 0,
+        memory_savings=tuple(last.cost["memory_savings"]),
     )
 
 
@@ -218,13 +225,13 @@ def last_two(points: Sequence[tuple[float, float]], at: float) -> float:
     return y + slope * (at - x)
 
 
-def first_time_seconds(runs: Sequence[Run]) -> float:
+def first_time_seconds(trials: Sequence[Trial]) -> float:
     """Seconds of what a process does once, such as loading a library.
 
-    The first run of a row has them, the later ones have not. The study, whose rows come in the
-    same order, will spend them in the same cell.
+    The first trial of a configuration has them, the later ones have not. The study, whose configurations come in the
+    same order, will spend them in the same run.
     """
-    first, *later = runs
+    first, *later = trials
     if not later:
         return 0.0
     usual = later[0].seconds
@@ -234,43 +241,48 @@ def first_time_seconds(runs: Sequence[Run]) -> float:
     return max(0.0, first.seconds - usual)
 
 
-def _epochs(cell: Cell, model: Model) -> list[int]:
+def _epochs(run: Run, model: Model) -> list[int]:
     """Epochs of each training of a fit, of a model that was fitted with fewer."""
     asked = copy(model)
     for name in model.epoch_settings:
-        setattr(asked, name, cell.resolved[name])
+        setattr(asked, name, run.resolved[name])
     return asked.planned_epochs()
 
 
-def _states(reading: Reading | None, tokens: int) -> dict[str, Any]:
+def _features(reading: Reading | None, tokens: int) -> dict[str, Any]:
     if reading is None:
         return {}
     return {
-        "states": reading.key,
-        "states_seconds": reading.load_seconds + tokens / reading.tokens_per_second,
-        "states_bytes": tokens * reading.width * STATE_BYTES,
-        "states_peak_bytes": reading.peak(tokens),
+        "features": reading.key,
+        "features_seconds": reading.load_seconds + tokens / reading.tokens_per_second,
+        "features_bytes": tokens * reading.width * FEATURE_BYTES,
+        "features_peak_bytes": reading.peak(tokens),
     }
 
 
 def _peak(
-    runs: Sequence[Run], notes: int, state_bytes: int, footprint: Footprint | None, work: "_Work"
+    trials: Sequence[Trial],
+    notes: int,
+    feature_bytes: int,
+    footprint: Footprint | None,
+    work: "_Work",
 ) -> int:
-    """Peak of the last run, grown to all notes and to their longest batch."""
-    # Of mapped states, so much is resident at most.
-    most = notes if not state_bytes else notes * min(1.0, HELD_BYTES / state_bytes)
+    """Peak of the last trial, grown to all notes and to their longest batch."""
+    # Of mapped features, so much is resident at most.
+    most = notes if not feature_bytes else notes * min(1.0, HELD_BYTES / feature_bytes)
     more = [
-        (run.notes, run.cost["peak_memory_bytes"] - run.cost["held_memory_bytes"]) for run in runs
+        (trial.notes, trial.cost["peak_memory_bytes"] - trial.cost["held_memory_bytes"])
+        for trial in trials
     ]
     longest = 0.0
     if footprint is not None and footprint.layers:
-        # Layers run on so many padded tokens at once, however many notes there are to score.
-        last = runs[-1]
+        # Layers trial on so many padded tokens at once, however many notes there are to score.
+        last = trials[-1]
         scored = (last.notes - last.train) / 2 * float(np.mean(work.seen))  # in the larger part
-        most = min(most, last.notes * max(1.0, Economy.batch_tokens / scored))
+        most = min(most, last.notes * max(1.0, MemorySavings.batch_tokens / scored))
     if footprint is not None:
         longest = footprint.sequence / footprint.longest * max(0, work.largest - work.largest_seen)
-    return round(runs[-1].cost["held_memory_bytes"] + last_two(more, most) + longest)
+    return round(trials[-1].cost["held_memory_bytes"] + last_two(more, most) + longest)
 
 
 class _Work:
@@ -279,20 +291,20 @@ class _Work:
     Parameters
     ----------
     prober : Prober
-    cell : Cell
-    model : fitted model
     run : Run
+    model : fitted model
+    trial : Trial
     """
 
-    def __init__(self, prober: Prober, cell: Cell, model: Any, run: Run) -> None:
-        self.run = run
-        self.batch = int(cell.resolved.get("batch_size", 1))
-        self.seed = cell.seed
+    def __init__(self, prober: Prober, run: Run, model: Any, trial: Trial) -> None:
+        self.trial = trial
+        self.batch = int(run.resolved.get("batch_size", 1))
+        self.seed = run.seed
         self.tokenizer = model.tokenizer
-        seen = np.ones(run.train, dtype=np.int64)
+        seen = np.ones(trial.train, dtype=np.int64)
         every = np.ones(prober.train, dtype=np.int64)
         if self.tokenizer is not None and model.trains_on_tokens:
-            seen = prober.lengths_of(self.tokenizer, run.rows, model)
+            seen = prober.lengths_of(self.tokenizer, trial.rows, model)
             every = prober.lengths(self.tokenizer, model)["train"]
         self.seen = seen
         padded = self._padded(every, 0)
@@ -310,7 +322,7 @@ class _Work:
     def epoch_seconds(self, phase: int) -> float:
         """Seconds of the steps of an epoch over all training notes."""
         # The last epoch alone: before, the libraries got ready for each new shape of a batch.
-        measured = self.run.step_seconds(phase)
+        measured = self.trial.step_seconds(phase)
         seconds = np.asarray(measured[-1])
         padded = self._padded(self.seen, len(measured) - 1)[1:]
         if not len(seconds):  # one step an epoch: what lies between two epochs is all there is

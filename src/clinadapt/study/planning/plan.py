@@ -1,8 +1,8 @@
-"""A plan before the hours: what each cell will cost, and which cells do not fit.
+"""A plan before the hours: what each run will cost, and which runs do not fit.
 
-Rows are forecast from short runs on the user's own notes (`clinadapt.study.planning.forecast`). A
-`Budget` then walks through the cells in the study's order, says which are left out for memory or
-hours, and who pays for the states that several share. The plan kept in a study's folder lets the
+Configurations are forecast from short runs on the user's own notes (`clinadapt.study.planning.forecast`). A
+`Budget` then walks through the runs in the study's order, says which are left out for memory or
+hours, and who pays for the features that several share. The plan kept in a study's folder lets the
 study record predicted against actual.
 """
 
@@ -17,7 +17,7 @@ import torch
 from clinadapt.core import atomic_files, formatting
 from clinadapt.core.device import environment
 from clinadapt.core.run_context import Progress, no_progress
-from clinadapt.study.design import Cell, identity
+from clinadapt.study.design import Run, identity
 from clinadapt.study.planning.forecast import Forecast, Phase, forecast
 from clinadapt.study.planning.trial_runs import Prober
 from clinadapt.study.setup import StudySetup
@@ -25,23 +25,23 @@ from clinadapt.study.setup import StudySetup
 PLAN = "plan.json"
 FORMAT = 2  # 1 held numbers for forecasts of other machines, too
 HOUR = 3600.0
-# Settings that change what is learned and not what it costs: rows that differ in these alone
+# Settings that change what is learned and not what it costs: configurations that differ in these alone
 # share their runs.
 COSTLESS = ("learning_rate", "encoder_learning_rate", "class_weight", "patience", "dropout")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Forecasts of a study's rows.
+    """Forecasts of a study's configurations.
 
     Attributes
     ----------
     made_for : str
-        Hash of cells, memory limit and machine: a plan is good for no other.
+        Hash of runs, memory limit and machine: a plan is good for no other.
     memory : int, optional
-        Bytes that a cell may hold.
+        Bytes that a run may hold.
     forecasts : dict of str to Forecast
-        By the row's id.
+        By the configuration's id.
     """
 
     made_for: str
@@ -56,7 +56,7 @@ class Plan:
 
 
 def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
-    """Run each row of a study on some of its notes, and extrapolate.
+    """Run each configuration of a study on some of its notes, and extrapolate.
 
     Nothing is written to the study's folder, and its results do not change.
 
@@ -64,25 +64,27 @@ def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
     ----------
     study : Study
     progress : callable
-        Called with a stage's name, rows done and rows in all.
+        Called with a stage's name, configurations done and configurations in all.
     """
-    rows = {study.folders.row_id(cell.row): cell for cell in reversed(study.cells)}
+    configurations = {
+        study.folders.configuration_id(run.configuration): run for run in reversed(study.runs)
+    }
     forecasts: dict[str, Forecast] = {}
     shared: dict[str, Forecast] = {}
     with tempfile.TemporaryDirectory(prefix="clinadapt-") as folder:
         prober = Prober(study, Path(folder))
-        for number, (row_id, cell) in enumerate(reversed(rows.items())):
-            progress(f"plan: {cell.row.label}", number, len(rows))
-            key = _what_costs(cell)
+        for number, (configuration_id, run) in enumerate(reversed(configurations.items())):
+            progress(f"plan: {run.configuration.label}", number, len(configurations))
+            key = _what_costs(run)
             if key not in shared:
-                shared[key] = forecast(prober, cell)
-            forecasts[row_id] = shared[key].named(cell.row.label)
-    progress("plan", len(rows), len(rows))
+                shared[key] = forecast(prober, run)
+            forecasts[configuration_id] = shared[key].named(run.configuration.label)
+    progress("plan", len(configurations), len(configurations))
     return Plan(_made_for(study), study.memory, forecasts)
 
 
 def read_plan(study: StudySetup) -> Plan | None:
-    """The plan in a study's folder; None without one for these cells, limits and machine."""
+    """The plan in a study's folder; None without one for these runs, limits and machine."""
     found = atomic_files.read_json(study.out / PLAN)
     if found is None or found.get("format") != FORMAT or found["made_for"] != _made_for(study):
         return None
@@ -95,7 +97,7 @@ def _from_json(entry: Mapping[str, Any]) -> Forecast:
         **{
             **entry,
             "phases": tuple(Phase(**phase) for phase in entry["phases"]),
-            "economies": tuple(entry["economies"]),
+            "memory_savings": tuple(entry["memory_savings"]),
         }
     )
 
@@ -103,26 +105,26 @@ def _from_json(entry: Mapping[str, Any]) -> Forecast:
 def _made_for(study: StudySetup) -> str:
     machine = environment()["machine"] | {"torch": torch.__version__}
     # The ids tell of notes, split, settings and of the encoders that are here.
-    cells = [study.folders.id(cell) for cell in study.cells]
-    return identity(FORMAT, cells, study.memory, machine)
+    runs = [study.folders.id(run) for run in study.runs]
+    return identity(FORMAT, runs, study.memory, machine)
 
 
-def _what_costs(cell: Cell) -> str:
-    settings = {key: value for key, value in cell.resolved.items() if key not in COSTLESS}
-    return identity(cell.row.family, settings)
+def _what_costs(run: Run) -> str:
+    settings = {key: value for key, value in run.resolved.items() if key not in COSTLESS}
+    return identity(run.configuration.model, settings)
 
 
 @dataclass
 class Budget:
-    """Memory and hours, spent cell by cell in the study's order.
+    """Memory and hours, spent run by run in the study's order.
 
     Parameters
     ----------
     plan : Plan
     memory : int, optional
-        Bytes that a cell may hold.
+        Bytes that a run may hold.
     hours : float, optional
-        For all cells.
+        For all runs.
     """
 
     plan: Plan
@@ -130,26 +132,30 @@ class Budget:
     hours: float | None = None
     _computed: set[str] = field(default_factory=set, init=False)
 
-    def refusal(self, row_id: str, spent: float) -> str | None:
-        """Why a cell is left out for a limit; None if it is not.
+    def refusal(self, configuration_id: str, spent: float) -> str | None:
+        """Why a run is left out for a limit; None if it is not.
 
         Parameters
         ----------
-        row_id : str
+        configuration_id : str
         spent : float
             Seconds of the hours that are gone.
         """
-        row = self.plan.forecasts[row_id]
-        if row.reason is not None:
-            return None if row.fits else row.reason
-        peak = row.peak(self._computes(row))
+        configuration = self.plan.forecasts[configuration_id]
+        if configuration.reason is not None:
+            return None if configuration.fits else configuration.reason
+        peak = configuration.peak(self._computes(configuration))
         if self.memory is not None and peak > self.memory:
-            given = f" with {', '.join(row.economies)}" if row.economies else ""
+            given = (
+                f" with {', '.join(configuration.memory_savings)}"
+                if configuration.memory_savings
+                else ""
+            )
             return (
                 f"predicted to need {formatting.size(peak)}{given}; the limit is "
                 f"{formatting.size(self.memory)}"
             )
-        seconds = row.seconds(self._computes(row))
+        seconds = configuration.seconds(self._computes(configuration))
         left = None if self.hours is None else self.hours * HOUR - spent
         if left is not None and seconds > left:
             return (
@@ -158,19 +164,19 @@ class Budget:
             )
         return None
 
-    def _computes(self, row: Forecast) -> bool:
-        return row.states is not None and row.states not in self._computed
+    def _computes(self, configuration: Forecast) -> bool:
+        return configuration.features is not None and configuration.features not in self._computed
 
-    def spend(self, row_id: str) -> bool:
-        """Note that a cell of a row was run; whether it computed the states that it stands on."""
-        row = self.plan.forecasts[row_id]
-        computes = self._computes(row)
-        if row.states is not None:
-            self._computed.add(row.states)
+    def spend(self, configuration_id: str) -> bool:
+        """Note that a run of a configuration was run; whether it computed the features that it stands on."""
+        configuration = self.plan.forecasts[configuration_id]
+        computes = self._computes(configuration)
+        if configuration.features is not None:
+            self._computed.add(configuration.features)
         return computes
 
-    def compare(self, row_id: str, result: Mapping[str, Any]) -> dict[str, Any]:
-        """What was predicted of a cell that has run, to stand beside what it did cost.
+    def compare(self, configuration_id: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        """What was predicted of a run that has run, to stand beside what it did cost.
 
         Returns
         -------
@@ -178,77 +184,79 @@ class Budget:
             ``seconds`` of all epochs, ``epochs``, ``seconds_of_epochs_run`` (early stopping cannot
             be foreseen), ``peak_memory_bytes``, ``disk_bytes``.
         """
-        row, spent = self.plan.forecasts[row_id], result["cost"]
+        configuration, spent = self.plan.forecasts[configuration_id], result["cost"]
         held = spent["held_memory_bytes"]
         if not self._computed:  # the libraries of encoders come yet
-            held = max(held, row.held_bytes)
-        computes = self.spend(row_id) and spent["encoded_sequences"] > 0
+            held = max(held, configuration.held_bytes)
+        computes = self.spend(configuration_id) and spent["encoded_sequences"] > 0
         return {
-            "seconds": row.seconds(computes),
-            "epochs": row.epochs,
-            "seconds_of_epochs_run": row.seconds(computes, len(result["training"])),
-            "peak_memory_bytes": row.peak(computes, held),
-            "disk_bytes": row.bundle_bytes,
+            "seconds": configuration.seconds(computes),
+            "epochs": configuration.epochs,
+            "seconds_of_epochs_run": configuration.seconds(computes, len(result["training"])),
+            "peak_memory_bytes": configuration.peak(computes, held),
+            "disk_bytes": configuration.bundle_bytes,
         }
 
 
 @dataclass(frozen=True)
 class Line:
-    """A cell in a plan.
+    """A run in a plan.
 
     Attributes
     ----------
-    row : str
+    configuration : str
     seed : int
     status : {"run", "done", "skip"}
     reason : str, optional
         Why it is skipped.
-    seconds, states_seconds : float
-        At most, in all; and of these, of computing states.
+    seconds, features_seconds : float
+        At most, in all; and of these, of computing features.
     peak_memory_bytes : int
     disk_bytes : int
-        That stay: states computed here, and the bundle.
-    economies : tuple of str
+        That stay: features computed here, and the bundle.
+    memory_savings : tuple of str
         What is given up for memory.
     """
 
-    row: str
+    configuration: str
     seed: int
     status: str
     reason: str | None = None
     seconds: float = 0.0
-    states_seconds: float = 0.0
+    features_seconds: float = 0.0
     peak_memory_bytes: int = 0
     disk_bytes: int = 0
-    economies: tuple[str, ...] = ()
+    memory_savings: tuple[str, ...] = ()
 
 
 def schedule(study: StudySetup, plan: Plan) -> list[Line]:
-    """Every cell in the study's order, with what it will cost or why it will not run."""
+    """Every run in the study's order, with what it will cost or why it will not run."""
     budget = Budget(plan, plan.memory, study.hours)
     lines: list[Line] = []
-    for cell in study.cells:
-        row_id = study.folders.row_id(cell.row)
-        row = plan.forecasts[row_id]
-        if row.reason is None and study.folders.settled(cell) is not None:
-            budget.spend(row_id)
-            lines.append(Line(cell.row.label, cell.seed, "done"))
+    for run in study.runs:
+        configuration_id = study.folders.configuration_id(run.configuration)
+        configuration = plan.forecasts[configuration_id]
+        if configuration.reason is None and study.folders.settled(run) is not None:
+            budget.spend(configuration_id)
+            lines.append(Line(run.configuration.label, run.seed, "done"))
             continue
-        refusal = row.reason or budget.refusal(row_id, sum(line.seconds for line in lines))
+        refusal = configuration.reason or budget.refusal(
+            configuration_id, sum(line.seconds for line in lines)
+        )
         if refusal is not None:
-            lines.append(Line(cell.row.label, cell.seed, "skip", refusal))
+            lines.append(Line(run.configuration.label, run.seed, "skip", refusal))
             continue
-        computes = budget.spend(row_id)
+        computes = budget.spend(configuration_id)
         lines.append(
             Line(
-                row=cell.row.label,
-                seed=cell.seed,
+                configuration=run.configuration.label,
+                seed=run.seed,
                 status="run",
-                seconds=row.seconds(computes),
-                states_seconds=row.states_seconds * computes,
-                peak_memory_bytes=row.peak(computes),
-                disk_bytes=row.states_bytes * computes + row.bundle_bytes,
-                economies=row.economies,
+                seconds=configuration.seconds(computes),
+                features_seconds=configuration.features_seconds * computes,
+                peak_memory_bytes=configuration.peak(computes),
+                disk_bytes=configuration.features_bytes * computes + configuration.bundle_bytes,
+                memory_savings=configuration.memory_savings,
             )
         )
     return lines
@@ -265,16 +273,26 @@ def write_schedule(study: StudySetup, plan: Plan, path: Path) -> None:
             "hours": study.hours,
             "seconds": sum(line.seconds for line in lines),
             "disk_bytes": disk_bytes(plan, lines),
-            "cells": [asdict(line) for line in lines],
+            "runs": [asdict(line) for line in lines],
         },
     )
 
 
 def disk_bytes(plan: Plan, lines: Sequence[Line]) -> int:
-    """Largest size of a study's folder: all states, two bundles and a checkpoint."""
-    running = {line.row for line in lines if line.status == "run"}
-    rows = [row for row in plan.forecasts.values() if row.row in running]
-    states = {row.states: row.states_bytes for row in rows if row.states is not None}
-    bundle = max((row.bundle_bytes for row in rows), default=0)
-    checkpoint = max((row.checkpoint_bytes for row in rows), default=0)
-    return sum(states.values()) + 2 * bundle + checkpoint
+    """Largest size of a study's folder: all features, two bundles and a checkpoint."""
+    running = {line.configuration for line in lines if line.status == "run"}
+    configurations = [
+        configuration
+        for configuration in plan.forecasts.values()
+        if configuration.configuration in running
+    ]
+    features = {
+        configuration.features: configuration.features_bytes
+        for configuration in configurations
+        if configuration.features is not None
+    }
+    bundle = max((configuration.bundle_bytes for configuration in configurations), default=0)
+    checkpoint = max(
+        (configuration.checkpoint_bytes for configuration in configurations), default=0
+    )
+    return sum(features.values()) + 2 * bundle + checkpoint

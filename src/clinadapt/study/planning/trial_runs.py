@@ -1,7 +1,7 @@
-"""Short measured runs: a row of a study on a few of the user's own notes, timed step by step.
+"""Short measured trials: a row of a study on a few of the user's own notes, timed step by step.
 
-The very code of the study runs, with two epochs instead of all, on two or three samples that grow
-until a run takes some seconds. `clinadapt.study.planning.plan` extrapolates from them.
+The very code of the study trials, with two epochs instead of all, on two or three samples that grow
+until a trial takes some seconds. `clinadapt.study.planning.plan` extrapolates from them.
 """
 
 import re
@@ -22,13 +22,13 @@ from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.split import PARTS
 from clinadapt.features.encoders.pretrained import open_encoder
-from clinadapt.features.state_cache import SHARD_TOKENS
-from clinadapt.features.tokenization import Cut, tokenize
-from clinadapt.study.design import Cell
+from clinadapt.features.feature_cache import SHARD_TOKENS
+from clinadapt.features.tokenization import Truncation, tokenize
+from clinadapt.study.design import Run
 from clinadapt.study.setup import StudySetup
 
 LEAST_NOTES, LEAST_HELD = 24, 8
-ENOUGH_SECONDS = 3.0  # a run this long is extrapolated from
+ENOUGH_SECONDS = 3.0  # a trial this long is extrapolated from
 AIM_SECONDS = 5.0
 MOST_GROWTH = 8
 EPOCHS = 2
@@ -61,8 +61,8 @@ class Timeline:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """A cell on some notes.
+class Trial:
+    """A run on some notes.
 
     Attributes
     ----------
@@ -71,11 +71,11 @@ class Run:
     rows : ndarray of int64
         The training notes.
     seconds : float
-        All of it, but for computing frozen states.
+        All of it, but for computing cached features.
     phases : list
         See `Timeline`.
     cost : mapping
-        See a cell's ``result.json``.
+        See a run's ``result.json``.
     """
 
     train: int
@@ -114,14 +114,14 @@ class Reading:
     Attributes
     ----------
     key : str
-        Of the cached states: passes with the same key are paid for once.
+        Of the cached features: passes with the same key are paid for once.
     load_seconds : float
         Model and tokens; with the first encoder, the libraries that it needs.
     tokens_per_second : float
     tokens : int
         That the pass took.
     width, item_bytes : int
-        Width of the states; bytes of a number while they are computed.
+        Width of the features; bytes of a number while they are computed.
     peak_bytes : int
     train : int
         Training notes among those that were read.
@@ -149,7 +149,7 @@ class Prober:
     ----------
     study : Study
     folder : Path
-        For bundles and frozen states of the samples; they reflect patient text.
+        For bundles and cached features of the samples; they reflect patient text.
     """
 
     def __init__(self, study: StudySetup, folder: Path) -> None:
@@ -183,23 +183,23 @@ class Prober:
             for name, rows in self._order.items()
         }
 
-    # ------------------------------------------------------------------ runs
+    # ------------------------------------------------------------------ trials
 
-    def runs(self, cell: Cell, most: int | None = None) -> list[Run]:
-        """The cell on growing samples; the first warms up, the last takes some seconds.
+    def trials(self, run: Run, most: int | None = None) -> list[Trial]:
+        """The run on growing samples; the first warms up, the last takes some seconds.
 
         Parameters
         ----------
-        cell : Cell
+        run : Run
         most : int, optional
-            Training notes whose frozen states are there already.
+            Training notes whose cached features are there already.
         """
-        batch = int(cell.resolved.get("batch_size", 1))
+        batch = int(run.resolved.get("batch_size", 1))
         size = min(self.train, max(LEAST_NOTES, 2 * batch))
         largest = min(self.train, max(most or self.train, 2 * size))
-        found: list[Run] = []
+        found: list[Trial] = []
         while True:
-            found.append(self._run(cell, size))
+            found.append(self._trial(run, size))
             seconds = found[-1].cost["seconds"]
             if size == largest or (len(found) > 1 and seconds > ENOUGH_SECONDS):
                 return found
@@ -208,11 +208,11 @@ class Prober:
             if size > largest / 2:  # the whole is little more, and needs no extrapolation
                 size = largest
 
-    def _run(self, cell: Cell, train: int) -> Run:
+    def _trial(self, run: Run, train: int) -> Trial:
         rows = self.sample(train)
         timeline = Timeline()
-        found = self.study.probe(_shortened(cell), rows, self.folder, timeline)["cost"]
-        return Run(
+        found = self.study.probe(_shortened(run), rows, self.folder, timeline)["cost"]
+        return Trial(
             train=len(rows["train"]),
             notes=sum(map(len, rows.values())),
             rows=rows["train"],
@@ -221,14 +221,14 @@ class Prober:
             cost=found,
         )
 
-    # ------------------------------------------------------------------ frozen states
+    # ------------------------------------------------------------------ cached features
 
-    def reading(self, cell: Cell, model: Any) -> Reading | None:
+    def reading(self, run: Run, model: Any) -> Reading | None:
         """What the pass over the model's frozen layers takes; None if it has none.
 
         Parameters
         ----------
-        cell : Cell
+        run : Run
         model : PretrainedModel
             Opened here.
 
@@ -240,10 +240,10 @@ class Prober:
         first = self.sample(min(self.train, LEAST_NOTES))
         once = _first_time_seconds(model.encoder)
         warm = self._read(model, first)  # also opens the encoder, and chooses the backend
-        if not model.boundary_:
+        if not model.split_layer_:
             return None
-        settings = (model.max_tokens, model.cut, model.precision, warm.backend)
-        key = "|".join(map(str, (model.encoder_.fingerprint, model.boundary_, *settings)))
+        settings = (model.max_tokens, model.truncation, model.precision, warm.backend)
+        key = "|".join(map(str, (model.encoder_.fingerprint, model.split_layer_, *settings)))
         if key not in self._readings:
             rate = self._tokens(model, first) / max(warm.encode_seconds, 1e-3)
             whole = self.tokens(model.encoder_.tokenizer, model)
@@ -289,13 +289,15 @@ class Prober:
         self, tokenizer: Tokenizer, rows: NDArray[np.int64], model: Any
     ) -> NDArray[np.int64]:
         """Tokens of some notes [note]."""
-        cut: Cut = model.cut
-        found = tokenize(tokenizer, list(self.study.notes.texts.take(rows)), model.max_tokens, cut)
+        truncation: Truncation = model.truncation
+        found = tokenize(
+            tokenizer, list(self.study.notes.texts.take(rows)), model.max_tokens, truncation
+        )
         return np.add.reduceat(found.lengths, found.first[:-1])
 
     def lengths(self, tokenizer: Tokenizer, model: Any) -> Rows:
         """Tokens of each note of each part, of a sample where there are very many."""
-        key = (tokenizer.to_str()[:10_000], model.max_tokens, model.cut)
+        key = (tokenizer.to_str()[:10_000], model.max_tokens, model.truncation)
         if key not in self._lengths:
             share = min(1.0, LENGTHS_OF / self.notes)
             rows = self.sample(max(1, int(self.train * share)))
@@ -320,10 +322,10 @@ def _mixed(rows: NDArray[np.int64], matrix: NDArray[np.bool_]) -> NDArray[np.int
     return rows[np.r_[ahead, order[~np.isin(order, ahead)]]]
 
 
-def _shortened(cell: Cell) -> Cell:
-    """The cell with few epochs."""
-    few = dict.fromkeys(cell.build().epoch_settings, EPOCHS)
-    return Cell(replace(cell.row, settings={**cell.row.settings, **few}), cell.seed)
+def _shortened(run: Run) -> Run:
+    """The run with few epochs."""
+    few = dict.fromkeys(run.build().epoch_settings, EPOCHS)
+    return Run(replace(run.configuration, settings={**run.configuration.settings, **few}), run.seed)
 
 
 @cache

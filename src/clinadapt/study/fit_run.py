@@ -1,0 +1,207 @@
+"""One run: its model fitted, scored and kept, and what that took."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinadapt.core import resources
+from clinadapt.core.run_context import Context, Ledger, Progress
+from clinadapt.data import prediction_tables
+from clinadapt.data.notes import Notes
+from clinadapt.data.split import PARTS, Split
+from clinadapt.data.summary import summarize
+from clinadapt.evaluation import metrics
+from clinadapt.models.bundle.save import save_bundle
+from clinadapt.models.classifier import NoteClassifier
+from clinadapt.study import result_files
+from clinadapt.study.design import Run, identity
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What the runs of a study are fitted and scored on.
+
+    Attributes
+    ----------
+    notes : Notes
+    split : Split
+    metric : str
+        What thresholds and early stopping aim at.
+    resamples : int
+        Of the bootstrap.
+    """
+
+    notes: Notes
+    split: Split
+    metric: str
+    resamples: int
+
+    @cached_property
+    def parts(self) -> dict[str, Notes]:
+        """Notes by the name of the part."""
+        return {name: self.notes.take(rows) for name, rows in self.split.parts().items()}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything here that a result hangs on, but the metric."""
+        rows = {
+            name: hashlib.sha256(numbers.tobytes()).hexdigest()
+            for name, numbers in self.split.parts().items()
+        }
+        return identity(self.notes.fingerprint, self.resamples, rows)
+
+    def take(self, rows: Mapping[str, NDArray[np.int64]]) -> "Material":
+        """The same of some notes of each part, by row numbers."""
+        ends = np.cumsum([len(rows[name]) for name in PARTS])
+        chosen = np.concatenate([rows[name] for name in PARTS])
+        split = Split(*np.split(np.arange(len(chosen)), ends[:-1]))
+        return replace(self, notes=self.notes.take(chosen), split=split)
+
+
+def fit_run(
+    material: Material,
+    run: Run,
+    run_id: str,
+    folder: Path,
+    context: Context,
+    environment: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Fit a run, and write its predictions and bundle.
+
+    Parameters
+    ----------
+    material : Material
+    run : Run
+    run_id : str
+    folder : Path
+        Of the predictions and the bundle; a checkpoint that is there is gone on from.
+    context : Context
+        Cache, memory limit and progress; the rest is the run's own.
+    environment : mapping
+        See `clinadapt.core.device.environment`; it becomes part of the bundle's provenance.
+
+    Returns
+    -------
+    dict
+        The run's part of ``result.json``.
+    """
+    train, validation, test = (material.parts[name] for name in ("train", "validation", "test"))
+    ledger, watch, started = Ledger(), resources.Stopwatch(), time.perf_counter()
+    context = replace(
+        context,
+        checkpoint=folder / CHECKPOINT,
+        progress=_named(context.progress, run.configuration.label),
+        ledger=ledger,
+    )
+    resumed = (folder / CHECKPOINT).is_file()
+    held = resources.reset_peak_memory()
+    classifier = NoteClassifier(run.build(), metric=material.metric)
+    with watch.stage("encode"):
+        # All parts at once: one pass over the encoder, and later stages only read.
+        in_order = np.concatenate(list(material.split.parts().values()))
+        classifier.prepare(material.notes.texts.take(in_order), context)
+    encoding = replace(ledger)
+    with watch.stage("fit"):
+        classifier.fit_parts(
+            train.texts, train.labels, validation.texts, validation.labels, context
+        )
+    before = ledger.truncated_notes
+    with watch.stage("predict"):
+        on_test = classifier.model_.predict_proba(test.texts, context)
+    truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
+    scores, frames = {}, []
+    for name, part, probabilities in (
+        ("validation", validation, classifier.validation_probabilities_),
+        ("test", test, on_test),
+    ):
+        predicted = classifier.predict_matrix(probabilities)
+        scores[name] = _score(material, part, probabilities, predicted)
+        frames.append(
+            prediction_tables.prediction_frames(
+                part.ids, name, part.labels, probabilities, predicted
+            )
+        )
+    model = classifier.model_
+    content: dict[str, Any] = {
+        "threshold": {
+            "value": classifier.threshold_.value,
+            "at_least_one": classifier.threshold_.at_least_one,
+            "chosen_on": "validation",
+            "metric": material.metric,
+        },
+        "metrics": scores["test"],
+        "validation_metrics": scores["validation"],
+        "training": model.history_,
+        "data": {
+            **summarize(material.notes, material.fingerprint),
+            "labelled": len(train) + len(validation),
+            "truncated": truncated,
+        },
+        "encoder_sha256": getattr(model, "encoder_fingerprint_", None),
+        "vectors_sha256": getattr(model, "vectors_fingerprint_", None),
+        "cost": {
+            "encode_seconds": encoding.encode_seconds,
+            "encode_seconds_spent_here": watch.seconds["encode"] if encoding.encoded else 0.0,
+            "fit_seconds": watch.seconds["fit"],
+            "predict_seconds": watch.seconds["predict"],
+            **resources.peak_memory(),
+            "held_memory_bytes": held,
+            "trainable_parameters": model.trainable_parameters_,
+            "total_parameters": model.total_parameters_,
+            "encoded_sequences": encoding.encoded,
+            "reused_sequences": encoding.reused,
+            "backend": ledger.backend,
+            "memory_savings": ledger.memory_savings,
+            # After a kill, seconds and memory are those of the last run alone.
+            "resumed": resumed,
+        },
+    }
+    guarantee = getattr(model, "guarantee_", None)
+    if guarantee is not None:
+        most = int(np.bincount(train.clusters).max())
+        epsilon, delta = guarantee.of_notes(most)
+        patient = {"notes": most, "epsilon": epsilon, "delta": delta}
+        content["privacy"] = {**asdict(guarantee), "of_the_patient_with_most_notes": patient}
+    about = {
+        "notes": "synthetic" if material.notes.synthetic else "real",
+        "run": run_id,
+    }
+    prediction_tables.write_predictions(
+        chain(*frames), folder / prediction_tables.PREDICTIONS, about
+    )
+    provenance = {
+        "configuration": run.configuration.label,
+        "run": run_id,
+        "data": summarize(material.notes, material.fingerprint),
+        "metrics": content["metrics"],
+        "environment": environment,
+    }
+    classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
+    save_bundle(classifier, folder / result_files.BUNDLE, provenance)
+    content["cost"]["disk_bytes"] = resources.folder_bytes(folder / result_files.BUNDLE)
+    content["cost"]["seconds"] = time.perf_counter() - started
+    return content
+
+
+def _score(
+    material: Material,
+    part: Notes,
+    probabilities: NDArray[np.float64],
+    predicted: NDArray[np.bool_],
+) -> dict[str, Any]:
+    found = metrics.scores(part.labels, probabilities, predicted, part.clusters, material.resamples)
+    return {name: score.to_json() for name, score in found.items()}
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)

@@ -1,0 +1,149 @@
+"""The runs of a study on disk: which are finished, which configuration leads, whose bundle is kept."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clinadapt.core import old_names
+from clinadapt.evaluation import metrics
+from clinadapt.study import result_files
+from clinadapt.study.design import Configuration, Run, identity
+
+ID_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the configurations stand, by validation scores alone.
+
+    Attributes
+    ----------
+    leader : str, optional
+        The complete configuration with the best mean validation score over its seeds; first come at a tie.
+    best : dict of str to Run
+        Of each configuration with a finished run, the seed with the best validation score.
+    validation : dict of str to float
+        Of each such configuration, the mean validation score.
+    """
+
+    leader: str | None
+    best: Mapping[str, Run]
+    validation: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """Where each run keeps its result.
+
+    Attributes
+    ----------
+    root : Path
+        The study's folder.
+    runs : sequence of Run
+        In the order in which they run, the seeds of a configuration next to each other.
+    fingerprint : str
+        Of notes and split.
+    metric : str
+        What the configurations are ranked by.
+    """
+
+    root: Path
+    runs: Sequence[Run]
+    fingerprint: str
+    metric: str
+    _ids: dict[Run, str] = field(default_factory=dict)
+    _starts: dict[tuple[str, str] | None, str | None] = field(default_factory=dict)
+
+    def id(self, run: Run) -> str:
+        """Hash of everything that decides a run's result."""
+        if run not in self._ids:
+            decided_by = (
+                run.configuration.model,
+                old_names.as_hashed(run.resolved),
+                self._start(run),
+            )
+            self._ids[run] = identity(ID_FORMAT, *decided_by, self.fingerprint, self.metric)
+        return self._ids[run]
+
+    def _start(self, run: Run) -> str | None:
+        if run.start not in self._starts:
+            self._starts[run.start] = run.start_fingerprint
+        return self._starts[run.start]
+
+    def configuration_id(self, configuration: Configuration) -> str:
+        """Hash of a configuration's settings."""
+        return identity(configuration.model, old_names.as_hashed(configuration.settings))
+
+    def folder(self, run: Run) -> Path:
+        """Folder of a run."""
+        return self.root / result_files.RUNS / self.id(run)
+
+    def result(self, run: Run) -> dict[str, Any] | None:
+        """Result of a run, None if there is none yet."""
+        return result_files.read_result_file(self.folder(run) / result_files.RESULT)
+
+    def settled(self, run: Run, retry: bool = False) -> dict[str, Any] | None:
+        """Result of a run that need not run: finished, or failed unless failures are retried.
+
+        A skipped run is always tried again: its encoder may have come.
+        """
+        result = self.result(run)
+        wanted = ("done",) if retry else ("done", "failed")
+        return result if result is not None and result["status"] in wanted else None
+
+    @cached_property
+    def configurations(self) -> dict[str, list[Run]]:
+        """Runs of each configuration, by the configuration's id."""
+        configurations: dict[str, list[Run]] = {}
+        for run in self.runs:
+            configurations.setdefault(self.configuration_id(run.configuration), []).append(run)
+        return configurations
+
+    def standing(self) -> Standing:
+        """How the configurations stand now."""
+        best, validation = {}, {}
+        leader: str | None = None
+        for configuration_id, runs in self.configurations.items():
+            found = [(run, self.result(run)) for run in runs]
+            done = [
+                (_score(result, self.metric), run)
+                for run, result in found
+                if result is not None and result["status"] == "done"
+            ]
+            if not done:
+                continue
+            best[configuration_id] = max(done, key=lambda item: item[0])[1]
+            validation[configuration_id] = float(np.mean([score for score, _ in done]))
+            complete = all(result is not None for _, result in found)
+            if complete and (leader is None or validation[configuration_id] > validation[leader]):
+                leader = configuration_id
+        return Standing(leader, best, validation)
+
+    def prune_bundles(self) -> None:
+        """Keep the bundles of the leader and of the best run of any configuration not yet complete."""
+        standing = self.standing()
+        keep = {
+            self.folder(standing.best[configuration_id])
+            for configuration_id, runs in self.configurations.items()
+            if configuration_id in standing.best
+            and (
+                configuration_id == standing.leader
+                or any(self.settled(run) is None for run in runs)
+            )
+        }
+        for run in self.runs:
+            if self.folder(run) not in keep:
+                shutil.rmtree(self.folder(run) / result_files.BUNDLE, ignore_errors=True)
+
+
+def _score(result: Mapping[str, Any], metric: str) -> float:
+    """Validation score of a finished run; more is better."""
+    value = result["validation_metrics"][metric]["value"]
+    if value is None:
+        return -np.inf
+    return -value if metric in metrics.LOSSES else value

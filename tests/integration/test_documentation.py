@@ -1,0 +1,79 @@
+"""What the documentation says is so: examples run, names exist, files are found."""
+
+import doctest
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import clinadapt
+from clinadapt.deployment.server import middleware
+from clinadapt.deployment.server.limits import Limits
+from clinadapt.deployment.server.problem_details import Code
+from clinadapt.deployment.server.prometheus import Metrics
+from clinadapt.features.encoders.catalog import CATALOG
+from clinadapt.models import classifier
+from clinadapt.models.registry import BUILT_IN
+from clinadapt.neural.adapters.registry import ADAPTERS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_public_names_exist():
+    for name in clinadapt.__all__:
+        assert getattr(clinadapt, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = clinadapt.nothing
+
+
+def test_docstring_examples_run():
+    found = doctest.testmod(classifier)
+    assert found.attempted >= 4
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_are_not_broken(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_tests_that_claims_rest_on_exist():
+    text = (ROOT / "docs" / "SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    assert len(named) > 30
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
+
+
+def test_readme_names_every_family_and_adapter():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in [*BUILT_IN, *ADAPTERS, "lora", "dora", "ia3"]:
+        assert f"`{name}`" in text, name
+
+
+def test_encoders_page_names_every_encoder():
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    for entry in CATALOG.values():
+        assert f"`{entry.name}`" in text
+
+
+def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
+
+
+def test_serving_page_names_every_path_refusal_limit_and_count():
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    paths = [path for path in middleware.KNOWN if not path.startswith("/page/")]
+    options = {"--" + field.name.replace("_", "-") for field in fields(Limits)}
+    fixed = {"--explained-notes", "--read-seconds"}
+    counts = [family.name for family in Metrics([]).registry.collect()]
+    for name in [*paths, *get_args(Code), *(options - fixed), *counts]:
+        assert name in text, name

@@ -1,0 +1,128 @@
+"""A bundle is enough by itself: another process, no network, no study, no encoder folder."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+
+from clinadapt import NoteClassifier, PretrainedModel, load
+from clinadapt.core.errors import InputError
+from clinadapt.models.bundle.integrity import seal
+
+TEXTS = [
+    f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 3)}" for n in range(40)
+]
+OPEN = """
+import json, sys
+import clinadapt
+from clinadapt.core.network_guard import no_network
+with no_network():
+    classifier = clinadapt.load(sys.argv[1])
+    print(json.dumps(classifier.predict_proba(json.loads(sys.stdin.read())).tolist()))
+"""
+
+
+@pytest.fixture
+def bundle(encoder_folders, tmp_path):
+    import shutil
+
+    encoder = tmp_path / "encoder"
+    shutil.copytree(encoder_folders["camembert"], encoder)
+    model = PretrainedModel(str(encoder), adapter="bottleneck", epochs=1, max_tokens=12)
+    classifier = NoteClassifier(model).fit(TEXTS, [n % 2 for n in range(40)])
+    expected = classifier.predict_proba(TEXTS)
+    folder = classifier.save(tmp_path / "bundle")
+    shutil.rmtree(encoder)  # the machine that opens it never saw it
+    return expected, folder
+
+
+def test_opens_in_another_process_bit_equal(bundle):
+    expected, folder = bundle
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", OPEN, str(folder)],
+        input=json.dumps(TEXTS),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert np.array_equal(np.array(json.loads(answer.stdout)), expected)
+
+
+def test_holds_no_pickles_and_no_paths_of_the_machine(bundle, tmp_path):
+    _, folder = bundle
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert {path.rpartition(".")[2] for path in names} == {"json", "safetensors", "md"}
+    for path in folder.rglob("*.json"):
+        assert str(tmp_path) not in path.read_text(encoding="utf-8")
+
+
+def test_card_names_task_classes_and_settings(bundle):
+    _, folder = bundle
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: clinadapt")
+    assert "into two classes" in card
+    assert '"adapter": "bottleneck"' in card
+
+
+def test_the_cards_scores_are_the_studys(finished_study):
+    folder = finished_study / "best"
+    record = json.loads((folder / "bundle.json").read_text())
+    scores = record["provenance"]["metrics"]
+    card = ModelCard.load(folder / "README.md")
+    told = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert told == {
+        name: pytest.approx(score["value"], abs=1e-4)
+        for name, score in scores.items()
+        if score["value"] is not None
+    }
+    assert card.data.model_name == record["provenance"]["configuration"]
+    f1 = scores["f1"]
+    assert f"| f1 | {f1['value']:.3f} | {f1['low']:.3f} to {f1['high']:.3f} |" in card.text
+    assert "Fitted on synthetic notes" in card.text
+
+
+def test_damage_is_told(bundle, tmp_path):
+    _, folder = bundle
+    with pytest.raises(InputError, match="not a bundle"):
+        load(tmp_path)
+    record = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(record | {"format": 99}))
+    with pytest.raises(InputError, match="bundle format 99"):
+        load(folder)
+
+
+def test_a_lost_head_is_an_error_not_a_random_one(bundle):
+    from safetensors.torch import load_file, save_file
+
+    _, folder = bundle
+    path = folder / "model" / "model.safetensors"
+    weights = {key: value for key, value in load_file(path).items() if "head" not in key}
+    save_file(weights, path, metadata={"format": "pt"})
+    seal(folder, json.loads((folder / "bundle.json").read_text()))
+    with pytest.raises(InputError, match="do not fit this model"):
+        load(folder)
+
+
+def test_saving_replaces_nothing_but_bundles(bundle, tmp_path):
+    classifier = load(bundle[1])
+    (tmp_path / "models").mkdir()
+    classifier.save(tmp_path / "models")  # empty
+    (tmp_path / "mine").mkdir()
+    kept = tmp_path / "mine" / "kept.txt"
+    kept.write_text("kept")
+    for place in (kept, kept.parent):
+        with pytest.raises(InputError, match="is there and is no bundle"):
+            classifier.save(place)
+    assert kept.read_text() == "kept"
+
+
+def test_saving_replaces_at_once(bundle):
+    _, folder = bundle
+    (folder / "old.txt").write_text("old")
+    second = NoteClassifier().fit(TEXTS, [n % 2 for n in range(40)])
+    second.save(folder)
+    assert not (folder / "old.txt").exists()
+    assert np.array_equal(load(folder).predict_proba(TEXTS), second.predict_proba(TEXTS))

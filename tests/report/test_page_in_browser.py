@@ -1,0 +1,185 @@
+"""The report of a real study in a real browser: opens from disk, asks nobody, works."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from browsers import LAPTOP, PHONE, serious
+from playwright.sync_api import Browser, Page
+
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
+from clinadapt.deployment.drift.drift_report import write_drift
+from clinadapt.explain.explanation_files import explain_table, write_mistakes
+
+
+@pytest.fixture(params=[LAPTOP, PHONE], ids=["laptop", "phone"])
+def opened(browser: Browser, finished_study: Path, request: Any) -> Iterator[tuple[Page, dict]]:
+    """The report's page, and what it asked for and complained about."""
+    page = browser.new_page(viewport=request.param)
+    seen: dict[str, list[str]] = {"requests": [], "console": []}
+    page.on("request", lambda sent: seen["requests"].append(sent.url))
+    page.on("console", lambda said: seen["console"].append(f"{said.type}: {said.text}"))
+    page.on("pageerror", lambda error: seen["console"].append(str(error)))
+    page.goto(f"file://{finished_study / 'report.html'}")
+    page.wait_for_selector(".chart svg")
+    yield page, seen
+    page.close()
+
+
+def test_opens_from_disk_and_asks_nobody(opened, finished_study):
+    page, seen = opened
+    for chart in page.locator(".chart:visible").all():  # drawn one by one, when there is time
+        chart.locator("svg.main-svg").first.wait_for()
+    assert "Synthetic notes" in page.inner_text("body")
+    beyond = [url for url in seen["requests"] if not url.startswith(("file://", "blob:", "data:"))]
+    assert beyond == []
+    assert [url for url in seen["requests"] if url.startswith("file://")] == [
+        f"file://{finished_study / 'report.html'}"
+    ]
+    assert seen["console"] == []
+
+
+def test_nothing_is_wider_than_the_page(opened):
+    page, _ = opened
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_sorting_by_keyboard(opened, finished_study):
+    page, _ = opened
+    table = page.locator("table.sortable").first
+    heading = table.get_by_role("columnheader", name="Test", exact=False).first
+    expected = pl.read_csv(finished_study / "leaderboard.csv").filter(pl.col("status") == "done")
+    column = heading.evaluate("heading => heading.cellIndex")
+    read = (
+        "(rows, column) => rows.map(row => row.runs[column])"
+        ".map(cell => +(cell.dataset.value ?? cell.textContent))"
+    )
+    for order, descending in (("ascending", False), ("descending", True)):
+        heading.get_by_role("button").press("Enter")
+        assert heading.get_attribute("aria-sort") == order
+        shown = table.locator("tbody tr").evaluate_all(read, column)
+        assert shown == sorted(shown, reverse=descending)
+        assert shown[0] == pytest.approx(
+            expected["test"].max() if descending else expected["test"].min(), abs=1e-3
+        )
+
+
+def test_filtering(opened):
+    page, _ = opened
+    field = page.locator("[data-filters]").first
+    rows = page.locator(f"#{field.get_attribute('data-filters')} tbody tr")
+    everything = rows.count()
+    field.fill("frozen bottleneck")
+    shown = [row.inner_text() for row in rows.all() if row.is_visible()]
+    assert len(shown) == 1
+    assert "bottleneck" in shown[0]
+    field.fill("")
+    assert sum(row.is_visible() for row in rows.all()) == everything
+
+
+def test_another_cost_draws_another_chart(opened):
+    page, _ = opened
+    selector = page.locator("#cost-axis")
+    values = selector.locator("option").evaluate_all("options => options.map(o => o.value)")
+    assert len(values) >= 3
+    for value in values:
+        selector.select_option(value)
+        page.wait_for_selector(f"#{value} .chart svg")
+        assert [v for v in values if page.locator(f"#{v}").is_visible()] == [value]
+
+
+def test_two_rows_of_the_readers_choice_are_compared(opened, finished_study):
+    page, _ = opened
+    evidence = json.loads((finished_study / "evidence.json").read_text())
+    one, other, value, low, high = evidence["every_pair"][-1]
+    for first, second, sign in ((one, other, 1), (other, one, -1)):
+        page.locator("#pick-0").select_option(first)
+        page.locator("#pick-1").select_option(second)
+        said = page.locator("#picked").inner_text()
+        shown = [float(n.replace("−", "-")) for n in re.findall(r"[+−]\d+\.\d", said)]
+        bounds = sorted([sign * low, sign * high])
+        assert shown == pytest.approx([100 * sign * value, *(100 * b for b in bounds)], abs=0.051)
+        assert ("a difference" in said) == (bounds[0] > 0 or bounds[1] < 0)
+    page.locator("#pick-1").select_option(other)
+    page.locator("#pick-0").select_option(other)
+    assert "two different rows" in page.locator("#picked").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_accessibility_check_finds_nothing_serious(opened, scheme):
+    page, _ = opened
+    page.emulate_media(color_scheme=scheme)
+    for details in page.locator("details").all():
+        details.evaluate("element => element.open = true")
+    assert serious(page) == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_sites_and_of_several_tasks(browser, study_of_sites, study_of_tasks, scheme):
+    reports = (study_of_sites / "out" / "report.html", study_of_tasks[0] / "report.html")
+    for viewport, report in product((LAPTOP, PHONE), reports):
+        page = browser.new_page(viewport=viewport, color_scheme=scheme)
+        asked, said = [], []
+        page.on("request", lambda sent, asked=asked: asked.append(sent.url))
+        page.on("console", lambda line, said=said: said.append(line.text))
+        page.goto(f"file://{report}")
+        beyond = [url for url in asked if not url.startswith(("blob:", "data:"))]
+        assert beyond == [f"file://{report}"]
+        assert said == []
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert serious(page) == {}
+        page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_words_and_of_errors(browser, study_of_sites, tmp_path, scheme):
+    table, out = study_of_sites / "notes.parquet", study_of_sites / "out"
+    pages = tmp_path / "words.html", tmp_path / "errors.html"
+    explain_table(out / "recommended", table, pages[0], id="id", limit=5, try_faithfulness=True)
+    notes = read_notes(table, Columns(id="id", group="patient"))
+    write_mistakes(out, notes, pages[1], limit=5, sample=20)
+    for viewport, file in product((LAPTOP, PHONE), pages):
+        page = browser.new_page(viewport=viewport, color_scheme=scheme)
+        asked: list[str] = []
+        page.on("request", lambda sent, asked=asked: asked.append(sent.url))
+        page.goto(f"file://{file}")
+        assert asked == [f"file://{file}"]
+        assert "contains patient text" in page.inner_text("body").lower()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert serious(page) == {}
+        page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_drift(browser, finished_study, small_table, tmp_path, scheme):
+    longer = small_table.with_columns(pl.concat_str("text", "text", separator=" ").alias("text"))
+    same, other = tmp_path / "same.html", tmp_path / "other.html"
+    for table, out, label in ((small_table, same, ()), (longer, other, ("label",))):
+        write_drift(finished_study / "best", table, out, label=label, group="patient")
+    for viewport, file in product((LAPTOP, PHONE), (same, other)):
+        page = browser.new_page(viewport=viewport, color_scheme=scheme)
+        asked, said = [], []
+        page.on("request", lambda sent, asked=asked: asked.append(sent.url))
+        page.on("console", lambda line, said=said: said.append(line.text))
+        page.goto(f"file://{file}")
+        assert asked == [f"file://{file}"]
+        assert said == []
+        assert (page.locator("svg.bins rect").count() > 0) == (file == other)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert serious(page) == {}
+        page.close()
+
+
+def test_the_page_of_several_tasks_leads_to_each(browser, study_of_tasks):
+    page = browser.new_page(viewport=LAPTOP)
+    page.goto(f"file://{study_of_tasks[0] / 'report.html'}")
+    page.get_by_role("link", name="long note").click()
+    page.wait_for_selector(".chart svg")
+    assert page.url == f"file://{study_of_tasks[0] / 'long-note' / 'report.html'}"
+    page.close()

@@ -1,0 +1,309 @@
+"""A study end to end: results, resuming after a kill, honesty of the choice."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn import metrics as sk
+from studies import cells_of, comparable, design
+
+from clinadapt import Study, load, write_report
+from clinadapt.core.errors import InputError
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
+from clinadapt.data.synthetic.generator import generate
+
+# ---------------------------------------------------------------- what a study leaves behind
+
+
+def test_cells_and_leaderboard(finished_study):
+    cells = cells_of(finished_study)
+    assert len(cells) == 1 + 4 + 8 + 2
+    done = [cell for cell in cells.values() if cell["status"] == "done"]
+    skipped = [cell for cell in cells.values() if cell["status"] == "skipped"]
+    assert len(done) == 13
+    assert "hf download Dr-BERT/DrBERT-7GB" in skipped[0]["reason"]
+    for cell in done:
+        assert set(cell["model"]) >= {"model", "encoder", "adapter", "placement", "tuned_layers"}
+        for name, score in cell["metrics"].items():
+            assert set(score) >= {"value", "low", "high"}
+            # Resamples repeat notes, which raises the calibration error: its interval lies high.
+            if score["value"] is not None and name != "ece":
+                assert score["low"] <= score["value"] + 1e-9
+                assert score["value"] <= score["high"] + 1e-9
+        assert cell["cost"]["fit_seconds"] > 0
+        assert cell["cost"]["peak_memory_bytes"] > 10**8
+        assert cell["environment"]["versions"]["torch"]
+    board = pl.read_csv(finished_study / "leaderboard.csv")
+    assert board["status"].to_list() == ["done"] * 7 + ["skipped"]
+    assert board["best"].sum() == 1
+    ranked = board.filter(pl.col("status") == "done")
+    assert ranked["validation"].is_sorted(descending=True)
+    assert ranked["seeds"].to_list().count(1) == 1  # TF-IDF + logistic regression has no seed
+
+
+def test_every_output_says_synthetic(finished_study):
+    import pyarrow.parquet as pq
+
+    assert all(cell["data"]["synthetic"] for cell in cells_of(finished_study).values())
+    assert set(pl.read_csv(finished_study / "leaderboard.csv")["notes"]) == {"synthetic"}
+    assert "synthetic" in (finished_study / "report.html").read_text(encoding="utf-8").lower()
+    assert "synthetic" in (finished_study / "best" / "README.md").read_text(encoding="utf-8")
+    predictions = next(finished_study.glob("cells/*/predictions.parquet"))
+    assert pq.read_schema(predictions).metadata[b"notes"] == b"synthetic"
+    assert pl.read_parquet(predictions)["id"].str.starts_with("synthetic").all()
+
+
+def test_metrics_recomputed_with_scikit_learn(finished_study):
+    for key, cell in cells_of(finished_study).items():
+        if cell["status"] != "done":
+            continue
+        frame = pl.read_parquet(finished_study / "cells" / key / "predictions.parquet")
+        for part, found in (("test", cell["metrics"]), ("validation", cell["validation_metrics"])):
+            rows = frame.filter(pl.col("part") == part)
+            truth = (rows["label"] == "positive").to_numpy()
+            guess = (rows["prediction"] == "positive").to_numpy()
+            chance = rows["prob_positive"].to_numpy()
+            expected = {
+                "accuracy": sk.accuracy_score(truth, guess),
+                "precision": sk.precision_score(truth, guess, zero_division=np.nan),
+                "recall": sk.recall_score(truth, guess),
+                "f1": sk.f1_score(truth, guess),
+                "f1_macro": sk.f1_score(truth, guess, average="macro"),
+                "f1_weighted": sk.f1_score(truth, guess, average="weighted"),
+                "mcc": sk.matthews_corrcoef(truth, guess),
+                "auroc": sk.roc_auc_score(truth, chance),
+                "auprc": sk.average_precision_score(truth, chance),
+                "brier": sk.brier_score_loss(truth, chance),
+            }
+            for name, value in expected.items():
+                if found[name]["value"] is None:  # scikit-learn says 0, we say undefined and why
+                    assert found[name]["reason"]
+                    assert min(np.unique(guess).size, np.unique(truth).size) == 1
+                    continue
+                assert found[name]["value"] == pytest.approx(value, abs=1e-9), name
+            above = chance >= cell["threshold"]["value"]
+            assert (above == guess).all()
+
+
+def test_splits_are_saved_and_patient_disjoint(finished_study):
+    ids = json.loads((finished_study / "split.json").read_text())
+    patient_of = dict(study_table().select("id", "patient").iter_rows())
+    patients = {part: {patient_of[i] for i in rows} for part, rows in ids.items()}
+    assert not patients["train"] & patients["test"]
+    assert not patients["train"] & patients["validation"]
+    assert sum(map(len, ids.values())) == 240
+
+
+def study_table():
+    from conftest import SMALL
+
+    return generate(**SMALL)
+
+
+def test_frozen_states_are_encoded_once(finished_study):
+    ledger = pl.read_csv(finished_study / "ledger.csv").filter(
+        pl.col("configuration").str.contains("frozen")
+    )
+    assert len(ledger) == 4
+    assert (ledger["encoded_sequences"] > 0).sum() == 1
+    assert (ledger["encoded_sequences"] + ledger["reused_sequences"]).n_unique() == 1
+    assert (ledger["encode_seconds"] > 0).all()  # each row owns up to the pass it stands on
+
+
+def test_best_is_chosen_on_validation_and_ready(finished_study):
+    best = json.loads((finished_study / "study.json").read_text())["best"]
+    done = [cell for cell in cells_of(finished_study).values() if cell["status"] == "done"]
+    means = {}
+    for cell in done:
+        scores = [
+            c["validation_metrics"]["f1"]["value"]
+            for c in done
+            if c["configuration"] == cell["configuration"]
+        ]
+        means[cell["configuration"]] = np.mean(scores)
+    assert means[best["configuration"]] == max(means.values())
+    frame = pl.read_parquet(finished_study / "cells" / best["run"] / "predictions.parquet")
+    test = frame.filter(pl.col("part") == "test")
+    text_of = dict(study_table().select("id", "text").iter_rows())
+    found = load(finished_study / "best").predict_proba([text_of[i] for i in test["id"]])
+    np.testing.assert_allclose(found[:, 1], test["prob_positive"].to_numpy(), atol=2e-3)
+
+
+def test_one_bundle_at_most_is_kept_beside_best(finished_study):
+    assert len(list(finished_study.glob("cells/*/bundle"))) == 1
+
+
+def test_interval_of_a_row_is_that_of_its_mean(finished_study):
+    board = pl.read_csv(finished_study / "leaderboard.csv")
+    cells = [cell for cell in cells_of(finished_study).values() if cell["status"] == "done"]
+    for line in board.filter(pl.col("status") == "done").iter_rows(named=True):
+        own = [
+            cell["metrics"]["f1"]
+            for cell in cells
+            if cell["configuration"] == line["configuration"]
+        ]
+        assert line["test"] == pytest.approx(np.mean([score["value"] for score in own]), abs=1e-9)
+        if len(own) == 1:
+            assert line["test_low"] == pytest.approx(own[0]["low"], abs=1e-9)
+        else:  # the mean of two seeds is no less certain than the worse of them
+            widest = max(score["high"] - score["low"] for score in own)
+            assert line["test_high"] - line["test_low"] <= widest + 0.02
+
+
+# ---------------------------------------------------------------- running again
+
+
+def test_running_again_fits_nothing_new(
+    finished_study, small_notes_synthetic, monkeypatch, study_design
+):
+    before = comparable(finished_study)
+    fitted, fit = [], Study._fit
+
+    def watched(self, cell, *rest):
+        fitted.append(cell.configuration.label)
+        return fit(self, cell, *rest)
+
+    monkeypatch.setattr(Study, "_fit", watched)
+    Study(small_notes_synthetic, study_design, finished_study).run()
+    assert comparable(finished_study) == before
+    assert set(fitted) == {"drbert · none · frozen"}  # skipped before: its encoder may have come
+
+
+def test_other_notes_in_the_same_folder_are_refused(finished_study, study_design):
+    other = read_notes(generate(240, 80, 96, seed=5), Columns(id="id", group="patient"))
+    with pytest.raises(InputError, match="holds a study of other notes"):
+        Study(other, study_design, finished_study).run()
+
+
+def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkeypatch):
+    from clinadapt.models.tfidf_mlp import TfidfMLP
+
+    def broken(self, *args, **kwargs):
+        raise RuntimeError("zqxsecret words of a note")
+
+    small = {
+        "name": "x",
+        "resamples": 100,
+        "configurations": [{"model": ["tfidf-mlp", "tfidf-logistic"]}],
+    }
+    monkeypatch.setattr(TfidfMLP, "fit", broken)
+    board = Study(small_notes, small, tmp_path).run()
+    monkeypatch.undo()
+    failed = board.filter(pl.col("status") == "failed")
+    assert len(failed) == 1
+    assert "RuntimeError at classifier.py" in failed["reason"][0]
+    assert "zqxsecret" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert "zqxsecret" not in write_report(tmp_path).read_text(encoding="utf-8")
+    assert board["best"].to_list() == [True, False]
+    again = Study(small_notes, small, tmp_path).run()
+    assert again["status"].to_list() == ["done", "failed"]  # failed cells wait for --retry
+    retried = Study(small_notes, small, tmp_path).run(retry=True)
+    assert retried["status"].to_list() == ["done", "done"]
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+from clinadapt import Study
+from clinadapt.data.columns import Columns
+from clinadapt.data.notes import read_notes
+from clinadapt.data.synthetic.generator import generate
+design = json.loads(Path(sys.argv[1]).read_text())
+notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
+log = Path(sys.argv[3])
+def finished(result):
+    with log.open("a") as file:
+        file.write(result["id"] + "\\n")
+Study(notes, design, sys.argv[2]).run(finished=finished)
+"""
+
+
+def test_killed_at_ten_random_moments_it_ends_the_same(tmp_path, encoder_folders):
+    plan = design(encoder_folders["bert"], seeds=[0])
+    plan["configurations"][1]["model"] = "transformer"
+    plan["configurations"][2]["adapter"] = "bottleneck"
+    (tmp_path / "design.json").write_text(json.dumps(plan))
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    command = [sys.executable, "-c", RUN, str(tmp_path / "design.json")]
+    started = time.monotonic()
+    subprocess.run([*command, str(whole), str(tmp_path / "log")], check=True)
+    length = time.monotonic() - started
+
+    chance = random.Random(0)
+    finished_at: dict[str, float] = {}
+    kills = 0
+    for _ in range(60):
+        process = subprocess.Popen([*command, str(killed), str(tmp_path / "log2")])
+        moment = chance.uniform(0.3, 0.9) * length if kills < 10 else None
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        for path in killed.glob("cells/*/result.json"):
+            if json.loads(path.read_text())["status"] == "done":
+                finished_at.setdefault(path.parent.name, path.stat().st_mtime)
+                # A finished cell is never written, so never run, again.
+                assert path.stat().st_mtime == finished_at[path.parent.name]
+        if kills == 10 and process.returncode == 0:
+            break
+        if process.returncode == 0 and kills < 10:  # done early: begin again with a new folder
+            import shutil
+
+            assert comparable(killed) == comparable(whole)
+            shutil.rmtree(killed)
+            finished_at.clear()
+    assert kills == 10
+    assert comparable(killed) == comparable(whole)
+
+
+def test_encoders_given_take_the_place_of_the_designs(small_notes, tmp_path, encoder_folders):
+    study = Study(
+        small_notes,
+        {
+            "name": "x",
+            "configurations": [{"model": "pretrained", "encoder": "minilm", "max_tokens": 16}],
+        },
+        tmp_path,
+        encoders=[str(encoder_folders["bert"]), str(encoder_folders["llama"])],
+    )
+    assert [cell.resolved["encoder"] for cell in study.runs] == [
+        str(encoder_folders["bert"]),
+        str(encoder_folders["llama"]),
+    ]
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_other_tasks_run_through(tmp_path, task):
+    rng = np.random.default_rng(0)
+    words = {"a": "fievre", "b": "dyspnee", "c": "oedeme"}
+    carried = [
+        sorted(rng.choice(list(words), rng.integers(1, 3 if task == "multilabel" else 2), False))
+        for _ in range(150)
+    ]
+    frame = pl.DataFrame(
+        {
+            "text": [
+                " ".join(words[name] for name in row) + f" jour {n}"
+                for n, row in enumerate(carried)
+            ],
+            "label": ["|".join(row) for row in carried],
+        }
+    )
+    columns = Columns(separator="|" if task == "multilabel" else None)
+    notes = read_notes(frame, columns)
+    rows = [{"model": "tfidf-logistic"}, {"model": "transformer", "epochs": 2}]
+    board = Study(notes, {"name": "x", "configurations": rows, "resamples": 100}, tmp_path).run()
+    assert board["status"].to_list() == ["done", "done"]
+    assert board["test"].max() > 0.9
+    frame = pl.read_parquet(next(tmp_path.glob("cells/*/predictions.parquet")))
+    assert frame["label"].dtype == (pl.List(pl.String) if task == "multilabel" else pl.String)
