@@ -22,7 +22,6 @@ GroupOption = Annotated[
     str | None, typer.Option(help="Column of the patient: no patient in two parts.")
 ]
 EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and JSONL.")]
-STORES = "local (OUT/mlflow.db), sqlite:///FILE or a server's http address."
 OfflineOption = Annotated[
     bool,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.options import STORES, OfflineOption, TableOptions
+from clinadapt.cli.options import OfflineOption, TableOptions
 from clinadapt.cli.shared import go_offline, read, say
 from clinadapt.core.errors import InputError
 
@@ -45,7 +45,10 @@ def errors(
 
 def track(
     folder: Annotated[Path, typer.Argument(help="A study's folder.")],
-    store: Annotated[str, typer.Option(help=STORES)] = "local",
+    store: Annotated[
+        str,
+        typer.Option(help="local (OUT/mlflow.db), sqlite:///FILE or a server's http address."),
+    ] = "local",
     offline: OfflineOption = False,
 ) -> None:
     """Log the runs of a study to MLflow, those that it has not got yet."""
