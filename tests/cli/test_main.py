@@ -108,7 +108,8 @@ def test_wrong_study_files_are_told_at_once(notes_file, tmp_path, capsys):
     design = tmp_path / "bad.toml"
     design.write_text(
         'name = "bad"\n[[configurations]]\nmodel = "tfidf-logistik"\n'
-        '[[configurations]]\nmodel = "moe"\nepoch = 3\n[[configurations]]\nmodel = "pretrained"\nstructure = "grn"\n'
+        '[[configurations]]\nmodel = "moe"\nepoch = 3\n[[configurations]]\n'
+        'model = "pretrained"\nadapter = "grn"\n'
     )
     code, _, told = run("study", notes_file, "--study", design, capsys=capsys)
     assert code == 2
