@@ -169,10 +169,10 @@ def test_a_limit_is_obeyed_and_said(encoder_folders, monkeypatch, name):
 
 
 def test_everything_given_up_still_trains_and_reloads(encoder_folders, tmp_path, monkeypatch):
-    from clinadapt.models import pretrained
+    from clinadapt.models import encoder_model
 
     everything = MemorySavings(16, recompute=True, lean_optimizer=True, frozen_embeddings=True)
-    monkeypatch.setattr(pretrained, "choose_savings", lambda footprint, limit: everything)
+    monkeypatch.setattr(encoder_model, "choose_savings", lambda footprint, limit: everything)
     model, said = fitted(encoder_folders["bert"], 1, tuned_layers="all")
     assert said == everything.words()
     embeddings = {id(weight) for weight in model.suffix_module_.embeddings()}
@@ -186,12 +186,12 @@ def test_everything_given_up_still_trains_and_reloads(encoder_folders, tmp_path,
 
 
 def test_micro_batches_alone_change_nothing_but_rounding(encoder_folders, monkeypatch):
-    from clinadapt.models import pretrained
+    from clinadapt.models import encoder_model
 
     found = []
     for size in (8_192, 16):
         monkeypatch.setattr(
-            pretrained, "choose_savings", lambda footprint, limit, size=size: MemorySavings(size)
+            encoder_model, "choose_savings", lambda footprint, limit, size=size: MemorySavings(size)
         )
         model, _ = fitted(
             encoder_folders["bert"], 1, adapter="lightweight", dropout=0.0, tuned_layers=0

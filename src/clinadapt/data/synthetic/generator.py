@@ -242,11 +242,11 @@ def _signs(story: str, slots: Slots, rng: random.Random) -> list[Statement]:
     signs = rng.sample(phrases.SIGNS, len(phrases.SIGNS))
     if story == "told by signs":
         signs.sort(key=lambda sign: sign is not phrases.EJECTION_FRACTION)
-    features = [
+    states = [
         state for state, bounds in _SIGN_COUNTS[story].items() for _ in range(rng.randint(*bounds))
     ]
     statements = []
-    for sign, state in zip(signs, features, strict=False):
+    for sign, state in zip(signs, states, strict=False):
         if sign is phrases.EJECTION_FRACTION and story == "none" and state == "found":
             state = "explained"  # a low fraction would by itself speak for cardiac failure
         statements.append((sign.section, _expand(rng.choice(getattr(sign, state)), slots, rng)))
