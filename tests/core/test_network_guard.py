@@ -52,7 +52,7 @@ def test_other_machines_are_refused_by_name_with_what_to_do(reach, host):
     with no_network(), pytest.raises(NetworkForbiddenError) as caught:
         reach(host)
     message = str(caught.value)
-    assert f"tried to reach {host}" in message
+    assert f"blocked an attempt to reach {host}" in message
     assert "clinadapt encoders" in message
     assert isinstance(caught.value, OSError)
 
