@@ -58,7 +58,7 @@ def test_check_finds_nothing_wrong_with_good_notes(notes_file, capsys):
     code, shown, _ = run("check", notes_file, "--id", "id", "--group", "patient", capsys=capsys)
     assert code == 0
     assert "240 notes, binary" in shown
-    assert "nothing stops a study" in shown
+    assert "no problem prevents a study" in shown
 
 
 def test_every_problem_at_once_without_note_text(tmp_path, capsys):
@@ -78,7 +78,7 @@ def test_every_problem_at_once_without_note_text(tmp_path, capsys):
     [
         (["check", "absent.csv"], "no such file"),
         (["study", "absent.csv"], "no such file"),
-        (["report", "absent"], "holds no finished study"),
+        (["report", "absent"], "is not a finished study"),
         (["predict", "absent", "notes.csv"], "is not a bundle"),
         (["encoders", "--convert", "absent"], "nothing to convert"),
     ],
