@@ -67,7 +67,7 @@ def test_every_problem_at_once_without_note_text(tmp_path, capsys):
     code, shown, told = run("check", path, "--id", "id", capsys=capsys)
     assert code == 2
     for part in ("empty text in 1 row(s): 2", "missing label in 1 row(s): 3", "duplicate ids",
-                 "one class only"):  # fmt: skip
+                 "expected at least two classes"):  # fmt: skip
         assert part in told
     assert "SECRETWORD" not in shown + told
     assert "Traceback" not in told

@@ -106,8 +106,8 @@ def test_a_note_may_carry_no_label_in_columns_and_lists():
 def test_a_label_column_that_is_no_indicator():
     source = pl.DataFrame({"text": list("uvw"), "a": ["1", "2", "0"], "b": ["1", "0", "maybe"]})
     found = problems_of(source, Columns(label=("a", "b")))
-    assert any("'a' must hold 0/1" in problem and "1 row(s): 2" in problem for problem in found)
-    assert any("'b' must hold 0/1" in problem and "1 row(s): 3" in problem for problem in found)
+    assert any("'a' must contain 0/1" in problem and "1 row(s): 2" in problem for problem in found)
+    assert any("'b' must contain 0/1" in problem and "1 row(s): 3" in problem for problem in found)
 
 
 def test_whole_floats_are_written_as_integers():
@@ -167,10 +167,10 @@ def test_all_missing_columns_are_named_with_those_that_are_there():
         assert "it has: text, label" in problem
 
 
-@pytest.mark.parametrize(("cells", "found"), [(["a"] * 5, "'a'"), ([None] * 5, "none")])
+@pytest.mark.parametrize(("cells", "found"), [(["a"] * 5, "1 (labels: 'a')"), ([None] * 5, "0 (labels: none)")])
 def test_one_class_only(cells, found):
     assert any(
-        f"one class only (found: {found})" in problem for problem in problems_of(table(cells))
+        f"expected at least two classes, got {found}" in problem for problem in problems_of(table(cells))
     )
 
 
@@ -225,7 +225,7 @@ def test_a_text_with_two_labels_is_a_warning_with_rows():
         }
     )
     two_labels, repeated = read_notes(source).warnings
-    assert two_labels == "the same text with two labels: 1 text(s), in 2 row(s): 1, 3"
+    assert two_labels == "the same text with different labels: 1 text(s), in 2 row(s): 1, 3"
     assert repeated == "the same text more than once: 2 text(s), in 4 row(s): 1, 3, 5, 7"
     assert read_notes(table(["x", "y"] * 3)).warnings == []
 
@@ -369,7 +369,7 @@ def test_findings_cross_the_borders_of_batches(in_small_batches):
         "missing label in 1 row(s): 6",
         "missing id (column 'id') in 1 row(s): 7",
         "duplicate ids (column 'id') in 2 row(s): 1, 5",
-        "the same text with two labels: 1 text(s), in 2 row(s): 1, 7",
+        "the same text with different labels: 1 text(s), in 2 row(s): 1, 7",
     ):
         assert sentence in found
 
@@ -411,7 +411,7 @@ def test_a_fingerprint_is_of_content_labels_and_patients():
 
 def test_where_no_row_can_be_used_it_is_told():
     source = table([None] * 3, who=[*"abc"])
-    with pytest.raises(InputError, match="one class only"):
+    with pytest.raises(InputError, match=r"at least two classes, got 0 \(labels: none\)"):
         read_notes(source, Columns(group="who"), leave_out_bad=True)
 
 

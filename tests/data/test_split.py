@@ -186,7 +186,7 @@ def test_parts_that_are_no_split(parts):
 def test_a_class_that_cannot_be_learned_is_a_problem():
     classes = ["a", "b", "a", "b", "a", "b", "c"]
     parts = ["train"] * 2 + ["dev"] * 2 + ["test"] * 3
-    with pytest.raises(InputError, match=r"no note in the train part: c$"):
+    with pytest.raises(InputError, match=r"without notes in the train part: c$"):
         make_split(notes_of(classes, parts=parts))
     absent_from_test = [*classes[:6], "c", "c"]
     split = make_split(notes_of(absent_from_test, parts=[*parts[:6], "train", "dev"]))
@@ -198,8 +198,8 @@ def test_a_binary_class_must_be_in_every_part():
     with pytest.raises(InputError) as caught:
         make_split(notes_of(["a", "b", "a", "a", "b", "b"], parts=parts))
     assert caught.value.problems == [
-        "class(es) with no note in the validation part: b",
-        "class(es) with no note in the test part: a",
+        "class(es) without notes in the validation part: b",
+        "class(es) without notes in the test part: a",
     ]
 
 
