@@ -91,7 +91,7 @@ def pretrain(
     exclude_split: Annotated[
         str | None,
         typer.Option(
-            help="Column of the split: of the notes in --exclude, those in train may be learned from."
+            help="Column of the split; notes of --exclude in its part train may be learned from."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and masks.")] = 0,
