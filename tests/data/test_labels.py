@@ -1,4 +1,4 @@
-"""Labels in every form that users have become one matrix, and come back as they were."""
+"""Labels in every supported form become one matrix, and are decoded to the same labels."""
 
 import numpy as np
 import pandas as pd

@@ -93,7 +93,7 @@ def across_parts(notes: Notes, split: Split, near: float = NEAR) -> Duplicates:
         rows = np.flatnonzero(part_of == number)
         for start in range(0, len(rows), NOTES_AT_ONCE):
             index.pass_by(notes.texts, rows[start : start + NOTES_AT_ONCE])
-    pairs += [(row, match, similarity, "near") for row, match, similarity in index.found()]
+    pairs += [(row, match, similarity, "near") for row, match, similarity in index.matches()]
     return Duplicates(
         (
             Duplicate(
@@ -238,7 +238,7 @@ class _Index:
         self.best[half:] = 0
         self.drop(np.arange(len(self.rows)) < half)
 
-    def found(self) -> Iterator[tuple[int, int, float]]:
+    def matches(self) -> Iterator[tuple[int, int, float]]:
         """Yield the later row, the earlier row and the similarity of each near duplicate."""
         yield from self.done
         yield from self._results(np.ones(len(self.rows), dtype=np.bool_))
