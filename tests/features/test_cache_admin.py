@@ -83,7 +83,7 @@ def test_listed_with_size_and_age(cache):
     assert done.exit_code == 0, done.output
     assert "10.0 days" in done.output
     assert str(found.folder) in done.output
-    assert "1 caches of states" in done.output
+    assert "1 caches of features" in done.output
     assert found.folder.is_dir()
 
 

@@ -68,11 +68,11 @@ class StandIn(nn.Module):
         self.given = Handed()
         self.seen = Handed()
 
-    def forward(self, hidden_features: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return the given features if there are any, else what came in."""
-        self.seen.value = hidden_features
+        self.seen.value = hidden_states
         given = self.given.value
-        features = hidden_features if given is None else given
+        features = hidden_states if given is None else given
         return (features,) + (None,) * (self.outputs - 1) if self.outputs else features
 
 
