@@ -22,7 +22,7 @@ SETTINGS = {
 }
 
 
-def evidence(accuracies, patients=150, seed=0, validation=None, margin=0.01, unconfirmed=()):
+def evidence_of(accuracies, patients=150, seed=0, validation=None, margin=0.01, unconfirmed=()):
     """Build evidence of configurations of given accuracy, each a second slower than the last."""
     generator = np.random.default_rng(seed)
     clusters, positive, predicted = draw(patients, list(accuracies.values()), generator)
@@ -53,15 +53,15 @@ EVERY = {"tfidf": 0.8, "words": 0.82, "frozen": 0.8, "adapter": 0.9, "tuned": 0.
 
 def test_validation_notes_must_confirm_that_a_configuration_is_useful():
     both = {"tfidf": 0.8, "adapter": 0.9}
-    assert evidence(both).useful == {"tfidf": True, "adapter": True}
-    one = evidence(both, unconfirmed=("adapter",))
+    assert evidence_of(both).useful == {"tfidf": True, "adapter": True}
+    one = evidence_of(both, unconfirmed=("adapter",))
     assert one.useful == {"tfidf": True, "adapter": False}
     assert one.recommended.configuration_id == "tfidf"
-    assert evidence(both, unconfirmed=("tfidf", "adapter")).recommended is None
+    assert evidence_of(both, unconfirmed=("tfidf", "adapter")).recommended is None
 
 
 def test_the_relevant_pairs():
-    questions = evidence(EVERY).questions
+    questions = evidence_of(EVERY).questions
     assert {pair: sorted(asked) for pair, asked in questions.items()} == {
         ("adapter", "tfidf"): ["best"],
         ("adapter", "words"): ["best", "tfidf"],
@@ -77,61 +77,61 @@ def test_the_relevant_pairs():
 
 
 def test_each_pair_is_measured_once_and_all_are_corrected_together():
-    found = evidence(EVERY)
-    report = found.to_json()
-    assert len(report["pairs"]) == len(found.questions)
+    evidence = evidence_of(EVERY)
+    report = evidence.to_json()
+    assert len(report["pairs"]) == len(evidence.questions)
     by_p = sorted(report["pairs"], key=lambda pair: pair["p"])
     assert by_p[0]["corrected_p"] == pytest.approx(min(1, by_p[0]["p"] * len(by_p)))
 
 
 def test_a_group_is_not_significantly_different_from_its_best():
-    found = evidence({"tfidf": 0.6, "words": 0.61, "frozen": 0.92, "adapter": 0.925}, 400)
-    assert found.groups["frozen"] == found.groups["adapter"] == 1
-    assert found.groups["tfidf"] == found.groups["words"] == 2
+    evidence = evidence_of({"tfidf": 0.6, "words": 0.61, "frozen": 0.92, "adapter": 0.925}, 400)
+    assert evidence.groups["frozen"] == evidence.groups["adapter"] == 1
+    assert evidence.groups["tfidf"] == evidence.groups["words"] == 2
 
 
 def test_the_cheapest_of_equals_is_recommended():
     accuracies = {"tfidf": 0.9, "frozen": 0.9}
-    found = evidence(accuracies, validation={"tfidf": 0.7, "frozen": 0.8}, margin=0.05)
-    assert found.leader.configuration_id == "frozen"
-    assert found.recommended.configuration_id == "tfidf"
-    assert 0.5 < found.certainty <= 1
-    assert f"at most 0.05 worse is {found.certainty:.0%}" in found.sentence()
-    assert "FROZEN" in found.sentence()
+    evidence = evidence_of(accuracies, validation={"tfidf": 0.7, "frozen": 0.8}, margin=0.05)
+    assert evidence.leader.configuration_id == "frozen"
+    assert evidence.recommended.configuration_id == "tfidf"
+    assert 0.5 < evidence.certainty <= 1
+    assert f"at most 0.05 worse is {evidence.certainty:.0%}" in evidence.sentence()
+    assert "FROZEN" in evidence.sentence()
 
 
 def test_a_significantly_better_configuration_takes_the_leaders_place():
     accuracies = {"tfidf": 0.8, "words": 0.93, "frozen": 0.8}
     validation = {"tfidf": 0.7, "words": 0.7, "frozen": 0.8}
-    found = evidence(accuracies, 400, validation=validation)
-    assert found.leader.configuration_id == "frozen"
-    assert found.best.configuration_id == found.recommended.configuration_id == "words"
+    evidence = evidence_of(accuracies, 400, validation=validation)
+    assert evidence.leader.configuration_id == "frozen"
+    assert evidence.best.configuration_id == evidence.recommended.configuration_id == "words"
     expected = "it does better on the test notes than FROZEN, the leader on validation"
-    assert expected in found.sentence()
+    assert expected in evidence.sentence()
 
 
 def test_a_cheaper_configuration_that_is_worse_is_not_recommended():
-    found = evidence({"tfidf": 0.8, "frozen": 0.92}, 400)
-    assert found.recommended.configuration_id == "frozen"
-    assert found.certainty is None
+    evidence = evidence_of({"tfidf": 0.8, "frozen": 0.92}, 400)
+    assert evidence.recommended.configuration_id == "frozen"
+    assert evidence.certainty is None
 
 
 def test_an_insignificant_difference_beyond_the_margin_is_not_recommended():
-    found = evidence({"tfidf": 0.85, "frozen": 0.9}, patients=40, seed=4, margin=0.001)
-    assert not found.differences["frozen", "tfidf"].different
-    assert found.scores.value["frozen"] - found.scores.value["tfidf"] > 0.001
-    assert found.recommended.configuration_id == "frozen"
+    evidence = evidence_of({"tfidf": 0.85, "frozen": 0.9}, patients=40, seed=4, margin=0.001)
+    assert not evidence.differences["frozen", "tfidf"].different
+    assert evidence.scores.value["frozen"] - evidence.scores.value["tfidf"] > 0.001
+    assert evidence.recommended.configuration_id == "frozen"
 
 
 def test_a_planted_difference_of_five_points_is_found():
     """1,600 test notes, as in the clinical paper; every study is drawn anew."""
     _, positive, predicted = draw(300_000, (0.85, 0.886), np.random.default_rng(3))
     assert f1(positive, predicted[1]) - f1(positive, predicted[0]) == pytest.approx(0.05, abs=0.005)
-    found = [
-        evidence({"tfidf": 0.85, "frozen": 0.886}, 410, seed).differences["frozen", "tfidf"]
+    differences = [
+        evidence_of({"tfidf": 0.85, "frozen": 0.886}, 410, seed).differences["frozen", "tfidf"]
         for seed in range(25)
     ]
-    assert np.mean([item.different and item.value > 0 for item in found]) >= 0.8
+    assert np.mean([item.different and item.value > 0 for item in differences]) >= 0.8
 
 
 @pytest.mark.parametrize("share", [0.1, 0.36, 0.5])
@@ -139,17 +139,17 @@ def test_nothing_is_recommended_where_nothing_was_learned(share):
     """Twenty studies whose labels are independent of every prediction."""
     for seed in range(20):
         generator = np.random.default_rng(seed)
-        found = evidence(dict.fromkeys(SETTINGS, 0.8), seed=seed)
-        noise = labels_of(generator.random(len(found.clusters)) < share)
-        assert replace(found, labels=noise, train=noise).recommended is None, seed
+        evidence = evidence_of(dict.fromkeys(SETTINGS, 0.8), seed=seed)
+        noise = labels_of(generator.random(len(evidence.clusters)) < share)
+        assert replace(evidence, labels=noise, train=noise).recommended is None, seed
 
 
 def test_the_sentence_states_that_nothing_is_recommended():
-    found = evidence({"tfidf": 0.8, "words": 0.8})
-    noise = labels_of(np.random.default_rng(1).random(len(found.clusters)) < 0.3)
-    found = replace(found, labels=noise, train=noise)
-    assert "none is recommended" in found.sentence()
-    assert found.to_json()["recommended"] is None
+    evidence = evidence_of({"tfidf": 0.8, "words": 0.8})
+    noise = labels_of(np.random.default_rng(1).random(len(evidence.clusters)) < 0.3)
+    evidence = replace(evidence, labels=noise, train=noise)
+    assert "none is recommended" in evidence.sentence()
+    assert evidence.to_json()["recommended"] is None
 
 
 def test_the_constant_answer_is_the_best_one_without_reading():
@@ -165,6 +165,6 @@ def test_the_constant_answer_is_the_best_one_without_reading():
 
 
 def test_the_constant_answers_score_is_scikit_learns():
-    found = evidence({"tfidf": 0.8, "words": 0.8})
-    share = found.labels.matrix[:, 1].mean()
-    assert found.scores.value[CONSTANT] == pytest.approx(2 * share / (1 + share))
+    evidence = evidence_of({"tfidf": 0.8, "words": 0.8})
+    share = evidence.labels.matrix[:, 1].mean()
+    assert evidence.scores.value[CONSTANT] == pytest.approx(2 * share / (1 + share))
