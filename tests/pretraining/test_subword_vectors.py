@@ -257,7 +257,7 @@ def test_settings_that_do_not_do_are_told(made, tmp_path):
         with pytest.raises(InputError, match=message):
             ScratchModel(**values).fit(TEXTS, LABELS["binary"])
         design = {"name": "x", "configurations": [{"model": "moe", **values}]}
-        with pytest.raises(InputError, match=f"row 1: .*{message}"):
+        with pytest.raises(InputError, match=f"configuration 1: .*{message}"):
             expand(load_design(design))
 
 

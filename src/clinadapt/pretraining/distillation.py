@@ -67,10 +67,10 @@ class DistilledTokens(nn.Module):
         """
         shown, labels = self.masking(ids, generator)
         read = {"input_ids": shown, "attention_mask": torch.ones_like(shown)}
-        output = self.model(**read, labels=labels, output_hidden_features=True)
+        output = self.model(**read, labels=labels, output_hidden_states=True)
         with torch.no_grad():
             wanted = self.taught_by[0](**read).last_hidden_state
-        agreement = correlation(self.map(output.hidden_features[-1]), wanted)
+        agreement = correlation(self.map(output.hidden_states[-1]), wanted)
         found = {"loss": output.loss + WEIGHT * (1 - agreement), "agreement": agreement}
         if self.training:
             return found
