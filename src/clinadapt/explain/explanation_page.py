@@ -81,7 +81,7 @@ def mistakes_page(found: Mistakes) -> str:
         found.classifier,
         found=found,
         about=found.study.about,
-        cell=found.study.handed_over,
+        run=found.study.handed_over,
         kinds=KINDS,
         top=TOP,
     )

@@ -370,7 +370,7 @@ def test_headers_are_read_before_they_are_believed(copied, content):
         ({"classes": [[0], [1]]}, "classes"),
         ({"task": "regression"}, "task"),
         ({"metric": "nothing"}, "metric"),
-        ({"model": 7, "settings": []}, r"family[\s\S]*settings"),
+        ({"model": 7, "settings": []}, r"model[\s\S]*settings"),
         ({"model": "nothing"}, "unknown family"),
         ({"settings": {"C": -1.0}}, "C = -1.0"),
     ],
@@ -385,11 +385,11 @@ def test_the_record_is_what_a_bundle_has(copied, changed, told):
     [
         ("[" * 200_000, "nested too deeply"),
         (" " * (2**24 + 1), "at most"),
-        ('{"format": 2, "threshold": NaN}', "not JSON"),
+        ('{"format": 3, "threshold": NaN}', "not JSON"),
         ('{"format": 1' + "0" * 5000 + "}", "not JSON"),
         ("[]", "no mapping"),
         ("{}", "format None"),
-        ('{"format": 1, "clinadapt": "0.1.0"}', "format 1, this version reads 2"),
+        ('{"format": 1, "clinadapt": "0.1.0"}', "format 1, this version reads 3"),
         ("\0", "not JSON"),
     ],
 )
