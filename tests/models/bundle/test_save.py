@@ -143,7 +143,7 @@ def test_the_names_of_version_0_1_are_no_way_round_the_checks(bundle):
     path = folder / "bundle.json"
     sealed = path.read_text()
     path.write_text(sealed.replace("a row", "another row"))
-    with pytest.raises(InputError, match="not as it was saved"):
+    with pytest.raises(InputError, match="has changed since it was saved"):
         load(folder)
     path.write_text(sealed)
     with pytest.raises(InputError, match="family and model are the same setting"):
@@ -168,7 +168,7 @@ def test_saving_replaces_nothing_but_bundles(bundle, tmp_path):
     kept = tmp_path / "mine" / "kept.txt"
     kept.write_text("kept")
     for place in (kept, kept.parent):
-        with pytest.raises(InputError, match="is there and is no bundle"):
+        with pytest.raises(InputError, match="exists and is not a bundle"):
             classifier.save(place)
     assert kept.read_text() == "kept"
 
