@@ -396,5 +396,5 @@ def test_without_captum_only_the_linear_row_is_explained(monkeypatch):
 def test_an_unknown_model_is_refused(monkeypatch):
     classifier = fitted(TfidfLogistic(), "binary")
     monkeypatch.delitem(METHODS, TfidfLogistic.explained_by)
-    with pytest.raises(InputError, match="TfidfLogistic asks to be explained by 'tfidf-linear'"):
+    with pytest.raises(InputError, match="TfidfLogistic has explained_by = 'tfidf-linear', an unknown method"):
         explain(classifier, TEXTS[:1])
