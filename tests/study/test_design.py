@@ -107,14 +107,14 @@ def test_everything_wrong_with_the_rows_is_told_at_once():
         {"model": "tfidf-logistic"},
     )
     expected = [
-        ("row 1:", "unknown family 'tfidf-forest'", "tfidf-logistic"),
+        ("row 1:", "unknown model 'tfidf-forest'", "tfidf-logistic"),
         ("row 2:", "no setting 'structur'", "did you mean 'adapter'?"),
         ("row 3:", "epochs = 0", "greater than or equal to 1"),
         ("row 3:", "dropout = 'much'", "valid number"),
         ("row 4:", "seeds are set for the whole study", "'seeds'"),
         ("row 5:", "no family", "pretrained"),
         ("row 6:", "tiny_attention", "nothing to attend to"),
-        ("row 7:", "'encoder' is fixed by the family", ""),
+        ("row 7:", "'encoder' is fixed by the model", ""),
     ]
     for parts in expected:
         assert any(all(part in problem for part in parts) for problem in found), parts
