@@ -57,7 +57,7 @@ def test_sorting_by_keyboard(opened, finished_study):
     expected = pl.read_csv(finished_study / "leaderboard.csv").filter(pl.col("status") == "done")
     column = heading.evaluate("heading => heading.cellIndex")
     read = (
-        "(rows, column) => rows.map(row => row.runs[column])"
+        "(rows, column) => rows.map(row => row.cells[column])"
         ".map(cell => +(cell.dataset.value ?? cell.textContent))"
     )
     for order, descending in (("ascending", False), ("descending", True)):

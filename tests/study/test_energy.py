@@ -247,7 +247,7 @@ def test_the_report_calls_an_estimate_an_estimate(study):
     assert "FRA, 56 g a kWh" in section
     assert "whole machine" in section
     table = pl.read_csv(study / "tables" / "energy.csv")
-    assert table["Row"].to_list() == ["TF-IDF + logistic regression"]
+    assert table["Configuration"].to_list() == ["TF-IDF + logistic regression"]
     assert "estimate" in table["Kind"][0]
     (line,) = json.loads((study / "report.json").read_text())["energy"]
     (path,) = (

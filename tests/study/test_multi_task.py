@@ -10,7 +10,7 @@ from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
 from clinadapt.study.multi_task import TaskResult, Tasks, folders_of
 
-LABELS = {"a": "ROW A", "b": "ROW B", "c": "ROW C"}
+LABELS = {"a": "MODEL A", "b": "MODEL B", "c": "MODEL C"}
 
 
 def task(name, scores, groups, metric="f1", recommended="a"):

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn import metrics as sk
-from studies import cells_of, comparable, design
+from studies import comparable, design, results_of
 
 from clinadapt import Study, load, write_report
 from clinadapt.core.errors import InputError
@@ -24,23 +24,23 @@ from clinadapt.data.synthetic.generator import generate
 
 
 def test_cells_and_leaderboard(finished_study):
-    cells = cells_of(finished_study)
-    assert len(cells) == 1 + 4 + 8 + 2
-    done = [cell for cell in cells.values() if cell["status"] == "done"]
-    skipped = [cell for cell in cells.values() if cell["status"] == "skipped"]
+    results = results_of(finished_study)
+    assert len(results) == 1 + 4 + 8 + 2
+    done = [result for result in results.values() if result["status"] == "done"]
+    skipped = [result for result in results.values() if result["status"] == "skipped"]
     assert len(done) == 13
     assert "hf download Dr-BERT/DrBERT-7GB" in skipped[0]["reason"]
-    for cell in done:
-        assert set(cell["model"]) >= {"model", "encoder", "adapter", "placement", "tuned_layers"}
-        for name, score in cell["metrics"].items():
+    for result in done:
+        assert set(result["axes"]) >= {"model", "encoder", "adapter", "placement", "tuned_layers"}
+        for name, score in result["metrics"].items():
             assert set(score) >= {"value", "low", "high"}
             # Resamples repeat notes, which raises the calibration error: its interval lies high.
             if score["value"] is not None and name != "ece":
                 assert score["low"] <= score["value"] + 1e-9
                 assert score["value"] <= score["high"] + 1e-9
-        assert cell["cost"]["fit_seconds"] > 0
-        assert cell["cost"]["peak_memory_bytes"] > 10**8
-        assert cell["environment"]["versions"]["torch"]
+        assert result["cost"]["fit_seconds"] > 0
+        assert result["cost"]["peak_memory_bytes"] > 10**8
+        assert result["environment"]["versions"]["torch"]
     board = pl.read_csv(finished_study / "leaderboard.csv")
     assert board["status"].to_list() == ["done"] * 7 + ["skipped"]
     assert board["best"].sum() == 1
@@ -52,7 +52,7 @@ def test_cells_and_leaderboard(finished_study):
 def test_every_output_says_synthetic(finished_study):
     import pyarrow.parquet as pq
 
-    assert all(cell["data"]["synthetic"] for cell in cells_of(finished_study).values())
+    assert all(result["data"]["synthetic"] for result in results_of(finished_study).values())
     assert set(pl.read_csv(finished_study / "leaderboard.csv")["notes"]) == {"synthetic"}
     assert "synthetic" in (finished_study / "report.html").read_text(encoding="utf-8").lower()
     assert "synthetic" in (finished_study / "best" / "README.md").read_text(encoding="utf-8")
@@ -62,11 +62,14 @@ def test_every_output_says_synthetic(finished_study):
 
 
 def test_metrics_recomputed_with_scikit_learn(finished_study):
-    for key, cell in cells_of(finished_study).items():
-        if cell["status"] != "done":
+    for key, result in results_of(finished_study).items():
+        if result["status"] != "done":
             continue
         frame = pl.read_parquet(finished_study / "cells" / key / "predictions.parquet")
-        for part, found in (("test", cell["metrics"]), ("validation", cell["validation_metrics"])):
+        for part, found in (
+            ("test", result["metrics"]),
+            ("validation", result["validation_metrics"]),
+        ):
             rows = frame.filter(pl.col("part") == part)
             truth = (rows["label"] == "positive").to_numpy()
             guess = (rows["prediction"] == "positive").to_numpy()
@@ -89,7 +92,7 @@ def test_metrics_recomputed_with_scikit_learn(finished_study):
                     assert min(np.unique(guess).size, np.unique(truth).size) == 1
                     continue
                 assert found[name]["value"] == pytest.approx(value, abs=1e-9), name
-            above = chance >= cell["threshold"]["value"]
+            above = chance >= result["threshold"]["value"]
             assert (above == guess).all()
 
 
@@ -120,15 +123,15 @@ def test_frozen_states_are_encoded_once(finished_study):
 
 def test_best_is_chosen_on_validation_and_ready(finished_study):
     best = json.loads((finished_study / "study.json").read_text())["best"]
-    done = [cell for cell in cells_of(finished_study).values() if cell["status"] == "done"]
+    done = [result for result in results_of(finished_study).values() if result["status"] == "done"]
     means = {}
-    for cell in done:
+    for result in done:
         scores = [
             c["validation_metrics"]["f1"]["value"]
             for c in done
-            if c["configuration"] == cell["configuration"]
+            if c["configuration"] == result["configuration"]
         ]
-        means[cell["configuration"]] = np.mean(scores)
+        means[result["configuration"]] = np.mean(scores)
     assert means[best["configuration"]] == max(means.values())
     frame = pl.read_parquet(finished_study / "cells" / best["run"] / "predictions.parquet")
     test = frame.filter(pl.col("part") == "test")
@@ -143,12 +146,14 @@ def test_one_bundle_at_most_is_kept_beside_best(finished_study):
 
 def test_interval_of_a_row_is_that_of_its_mean(finished_study):
     board = pl.read_csv(finished_study / "leaderboard.csv")
-    cells = [cell for cell in cells_of(finished_study).values() if cell["status"] == "done"]
+    results = [
+        result for result in results_of(finished_study).values() if result["status"] == "done"
+    ]
     for line in board.filter(pl.col("status") == "done").iter_rows(named=True):
         own = [
-            cell["metrics"]["f1"]
-            for cell in cells
-            if cell["configuration"] == line["configuration"]
+            result["metrics"]["f1"]
+            for result in results
+            if result["configuration"] == line["configuration"]
         ]
         assert line["test"] == pytest.approx(np.mean([score["value"] for score in own]), abs=1e-9)
         if len(own) == 1:
@@ -167,9 +172,9 @@ def test_running_again_fits_nothing_new(
     before = comparable(finished_study)
     fitted, fit = [], Study._fit
 
-    def watched(self, cell, *rest):
-        fitted.append(cell.configuration.label)
-        return fit(self, cell, *rest)
+    def watched(self, run, *rest):
+        fitted.append(run.configuration.label)
+        return fit(self, run, *rest)
 
     monkeypatch.setattr(Study, "_fit", watched)
     Study(small_notes_synthetic, study_design, finished_study).run()
@@ -204,7 +209,7 @@ def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monke
     assert "zqxsecret" not in write_report(tmp_path).read_text(encoding="utf-8")
     assert board["best"].to_list() == [True, False]
     again = Study(small_notes, small, tmp_path).run()
-    assert again["status"].to_list() == ["done", "failed"]  # failed cells wait for --retry
+    assert again["status"].to_list() == ["done", "failed"]  # failed runs wait for --retry
     retried = Study(small_notes, small, tmp_path).run(retry=True)
     assert retried["status"].to_list() == ["done", "done"]
 
@@ -252,7 +257,7 @@ def test_killed_at_ten_random_moments_it_ends_the_same(tmp_path, encoder_folders
         for path in killed.glob("cells/*/result.json"):
             if json.loads(path.read_text())["status"] == "done":
                 finished_at.setdefault(path.parent.name, path.stat().st_mtime)
-                # A finished cell is never written, so never run, again.
+                # A finished run is never written, so never fitted, again.
                 assert path.stat().st_mtime == finished_at[path.parent.name]
         if kills == 10 and process.returncode == 0:
             break
@@ -276,7 +281,7 @@ def test_encoders_given_take_the_place_of_the_designs(small_notes, tmp_path, enc
         tmp_path,
         encoders=[str(encoder_folders["bert"]), str(encoder_folders["llama"])],
     )
-    assert [cell.resolved["encoder"] for cell in study.runs] == [
+    assert [run.resolved["encoder"] for run in study.runs] == [
         str(encoder_folders["bert"]),
         str(encoder_folders["llama"]),
     ]
