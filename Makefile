@@ -23,7 +23,7 @@ demo: setup
 	$(BIN)/clinadapt study --study quick --offline --out $(DEMO)
 
 test: setup lint types browser
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
 
 lint: setup layers
 	$(BIN)/ruff check .

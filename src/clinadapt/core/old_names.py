@@ -8,7 +8,6 @@ under an old name is told once a process.
 import logging
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from clinadapt.core.errors import InputError
@@ -37,9 +36,14 @@ NOT_OURS = ("classes", "labels", "subgroups", "left_out", "duplicates")
 WEIGHT = re.compile(r"(^|\.)structure\.")
 
 
-@cache
+_told: list[str] = []
+
+
 def tell_once(what: str) -> None:
     """Say, once a process, that something was written under the names of version 0.1."""
+    if _told:
+        return
+    _told.append(what)
     LOG.warning(
         "%s is written with names of version 0.1 (structure, family, row, cell, cut): they are "
         "read as adapter, model, configuration, run and truncation",
@@ -122,6 +126,8 @@ def result(content: Any) -> Any:
         RESULT.get(key, key): value if key in NOT_OURS else result(value)
         for key, value in content.items()
     }
+    if isinstance(found.get("questions"), list):  # what a comparison of two configurations answers
+        found["questions"] = [SETTINGS.get(name, name) for name in content["questions"]]
     if isinstance(found.get("settings"), dict):
         found["settings"] = {
             SETTINGS.get(key, key): result(value) for key, value in content["settings"].items()
