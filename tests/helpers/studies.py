@@ -4,6 +4,8 @@ import json
 
 import polars as pl
 
+SMALL = {"n_notes": 240, "n_patients": 80, "n_positive": 96}
+
 
 def results_of(out):
     """Results of a study's runs, by id."""

@@ -356,7 +356,7 @@ def test_the_data_are_described(study: Path) -> None:
     text = Page(write_report(study)).text
     assert "3 rows of the table were left out" in text
     assert "2 × the text is empty" in text
-    assert "2 pairs of equal notes and 1 of nearly equal notes" in text
+    assert "2 identical and 1 nearly identical pairs" in text
     assert "class sepsis has only 3 notes in the test part" in text
 
 
@@ -495,7 +495,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("written", "expected"),
     [
         (formatting.score(0.8814), "0.881"),
         (formatting.score(None), "–"),
@@ -532,8 +532,8 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         (formatting.metric("roc_auc"), "ROC AUC"),
     ],
 )
-def test_numbers_are_written_for_people(said: str, expected: str) -> None:
-    assert said == expected
+def test_numbers_are_written_for_people(written: str, expected: str) -> None:
+    assert written == expected
 
 
 def test_the_numbers_as_json_and_tables(tmp_path: Path) -> None:
@@ -576,12 +576,12 @@ def test_the_checklist_is_filled_in_and_marks_what_is_open(tmp_path: Path, task:
     assert ", ".join(CLASSES[task]) in text
 
 
-def test_three_sentences_say_what_a_clinician_wants_to_know(study: Path) -> None:
+def test_three_sentences_answer_a_clinicians_questions(study: Path) -> None:
     page = Page(write_report(study))
     about = json.loads((study / "study.json").read_text())
-    told = json.loads((study / "report.json").read_text())["summary"]
-    assert len(told) == 3
-    assert " ".join(told) in page.text
+    sentences = json.loads((study / "report.json").read_text())["summary"]
+    assert len(sentences) == 3
+    assert " ".join(sentences) in page.text
     (run,) = (run for run in load(study).finished if run.id == about["recommended"]["run"])
     asked = {
         "binary": ("“positive”?", ["recall", "precision"]),
@@ -589,21 +589,21 @@ def test_three_sentences_say_what_a_clinician_wants_to_know(study: Path) -> None
         "multilabel": ("which of 4 labels", ["recall_weighted", "accuracy"]),
     }
     question, shown = asked[about["task"]]
-    assert question in told[0]
-    assert "4 methods learned from 240 labelled notes" in told[0]
-    assert "120 notes that they had not seen" in told[0]
+    assert question in sentences[0]
+    assert "4 methods learned from 240 labelled notes" in sentences[0]
+    assert "120 notes that they had not seen" in sentences[0]
     for name in shown:
         value, low, high = (round(100 * run.metrics[name][end]) for end in ("value", "low", "high"))
-        assert f"{value} ({low} to {high})" in told[1]
-    assert "1 of the 3 others is not significantly different" in told[2]
+        assert f"{value} ({low} to {high})" in sentences[1]
+    assert "1 of the 3 others is not significantly different" in sentences[2]
 
 
 def test_the_summary_warns_where_nothing_was_learned(tmp_path: Path) -> None:
     folder = fabricate(tmp_path, "binary")
     about = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(about | {"recommended": None}))
-    told = summary.three_sentences(load(folder))
-    assert told[2].startswith("But no method was shown to know more")
+    sentences = summary.three_sentences(load(folder))
+    assert sentences[2].startswith("But no method was shown to be better")
     assert (
         summary.three_sentences(load(fabricate(tmp_path / "none", "binary", configurations=0)))
         == []

@@ -1,29 +1,33 @@
-"""A study end to end: results, resuming after a kill, honesty of the choice."""
+"""A study end to end: results, resuming after a kill, choice on validation notes."""
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from sklearn import metrics as sk
-from studies import comparable, design, results_of
+from studies import SMALL, comparable, design, results_of
 
 from clinadapt import Study, load, write_report
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.synthetic.generator import generate
+from clinadapt.study import read_results
 
 # ---------------------------------------------------------------- what a study leaves behind
 
 
-def test_cells_and_leaderboard(finished_study):
+def test_runs_and_leaderboard(finished_study):
     results = results_of(finished_study)
     assert len(results) == 1 + 4 + 8 + 2
     done = [result for result in results.values() if result["status"] == "done"]
@@ -106,19 +110,17 @@ def test_splits_are_saved_and_patient_disjoint(finished_study):
 
 
 def study_table():
-    from conftest import SMALL
-
     return generate(**SMALL)
 
 
-def test_frozen_states_are_encoded_once(finished_study):
+def test_frozen_features_are_encoded_once(finished_study):
     ledger = pl.read_csv(finished_study / "ledger.csv").filter(
         pl.col("configuration").str.contains("frozen")
     )
     assert len(ledger) == 4
     assert (ledger["encoded_sequences"] > 0).sum() == 1
     assert (ledger["encoded_sequences"] + ledger["reused_sequences"]).n_unique() == 1
-    assert (ledger["encode_seconds"] > 0).all()  # each row owns up to the pass it stands on
+    assert (ledger["encode_seconds"] > 0).all()  # each includes the pass that it uses
 
 
 def test_best_is_chosen_on_validation_and_ready(finished_study):
@@ -140,11 +142,11 @@ def test_best_is_chosen_on_validation_and_ready(finished_study):
     np.testing.assert_allclose(found[:, 1], test["prob_positive"].to_numpy(), atol=2e-3)
 
 
-def test_one_bundle_at_most_is_kept_beside_best(finished_study):
+def test_at_most_one_bundle_is_kept_besides_the_best(finished_study):
     assert len(list(finished_study.glob("cells/*/bundle"))) == 1
 
 
-def test_interval_of_a_row_is_that_of_its_mean(finished_study):
+def test_interval_of_a_configuration_is_that_of_its_mean(finished_study):
     board = pl.read_csv(finished_study / "leaderboard.csv")
     results = [
         result for result in results_of(finished_study).values() if result["status"] == "done"
@@ -179,7 +181,7 @@ def test_running_again_fits_nothing_new(
     monkeypatch.setattr(Study, "_fit", watched)
     Study(small_notes_synthetic, study_design, finished_study).run()
     assert comparable(finished_study) == before
-    assert set(fitted) == {"drbert · none · frozen"}  # skipped before: its encoder may have come
+    assert set(fitted) == {"drbert · none · frozen"}  # skipped before: its encoder may now be there
 
 
 def test_other_notes_in_the_same_folder_are_refused(finished_study, study_design):
@@ -188,7 +190,7 @@ def test_other_notes_in_the_same_folder_are_refused(finished_study, study_design
         Study(other, study_design, finished_study).run()
 
 
-def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkeypatch):
+def test_a_failed_run_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkeypatch):
     from clinadapt.models.tfidf_mlp import TfidfMLP
 
     def broken(self, *args, **kwargs):
@@ -262,8 +264,6 @@ def test_killed_at_ten_random_moments_it_ends_the_same(tmp_path, encoder_folders
         if kills == 10 and process.returncode == 0:
             break
         if process.returncode == 0 and kills < 10:  # done early: begin again with a new folder
-            import shutil
-
             assert comparable(killed) == comparable(whole)
             shutil.rmtree(killed)
             finished_at.clear()
@@ -312,3 +312,119 @@ def test_other_tasks_run_through(tmp_path, task):
     assert board["test"].max() > 0.9
     frame = pl.read_parquet(next(tmp_path.glob("cells/*/predictions.parquet")))
     assert frame["label"].dtype == (pl.List(pl.String) if task == "multilabel" else pl.String)
+
+
+# ---------------------------------------------------------------- folders of version 0.1
+
+
+OLD_NAMES = {
+    "configuration": "row",
+    "configuration_id": "row_id",
+    "configurations": "rows",
+    "model": "family",
+    "axes": "model",
+    "adapter": "structure",
+    "adapter_options": "structure_options",
+    "run": "cell",
+    "truncation": "cut",
+    "truncated": "cut",
+    "memory_savings": "economies",
+}
+
+
+def as_written_by_0_1(content):
+    """Content of a JSON file of a study's folder, with the keys and format of version 0.1."""
+    if isinstance(content, list):
+        return [as_written_by_0_1(item) for item in content]
+    if not isinstance(content, dict):
+        return content
+    old = {OLD_NAMES.get(key, key): as_written_by_0_1(value) for key, value in content.items()}
+    if "format" in old:
+        old["format"] = 1
+    if "questions" in old:
+        old["questions"] = [OLD_NAMES.get(name, name) for name in old["questions"]]
+    return old
+
+
+def copy_as_0_1(study, folder):
+    """Copy a study's folder, its results under the names of version 0.1."""
+    shutil.copytree(study, folder)
+    names = ("study.json", "evidence.json", "subgroups.json", "curves.json", "cells/*/result.json")
+    for path in (found for name in names for found in folder.glob(name)):
+        path.write_text(json.dumps(as_written_by_0_1(json.loads(path.read_text()))))
+    for name in ("leaderboard.csv", "ledger.csv"):
+        table = pl.read_csv(folder / name)
+        table.rename(lambda column: OLD_NAMES.get(column, column)).write_csv(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_design(encoder_folders):
+    return {
+        "name": "small",
+        "resamples": 100,
+        "truncation": "tail",
+        "curve": {"shares": [0.5], "draws": 1},
+        "configurations": [
+            {"model": "tfidf-logistic"},
+            {"model": "transformer", "epochs": 1, "vocabulary": 300, "max_tokens": 16},
+            {
+                "model": "pretrained",
+                "encoder": str(encoder_folders["bert"]),
+                "adapter": ["none", "bottleneck"],
+                "max_tokens": 16,
+                "epochs": 1,
+            },
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def small_study(small_notes_synthetic, small_design, tmp_path_factory):
+    """Folder of a finished study with an adapter, truncated notes and a learning curve."""
+    out = tmp_path_factory.mktemp("small") / "out"
+    Study(small_notes_synthetic, small_design, out).run()
+    return out
+
+
+def test_a_finished_folder_of_0_1_is_read_and_reported(small_study, tmp_path):
+    old = copy_as_0_1(small_study, tmp_path / "old")
+    assert "row_id" in pl.read_csv(old / "leaderboard.csv").columns
+    today, before = read_results.load(small_study), read_results.load(old)
+    for name in ("about", "configurations", "evidence", "curves", "subgroups"):
+        assert getattr(before, name) == getattr(today, name), name
+    assert [replace(run, folder=Path()) for run in before.runs] == [
+        replace(run, folder=Path()) for run in today.runs
+    ]
+    assert any(run.axes["adapter"] == "bottleneck" for run in before.runs)
+    assert any(run.truncated.get("test") for run in before.runs)
+    assert write_report(old).read_text("utf-8") == write_report(small_study).read_text("utf-8")
+
+
+def test_a_half_finished_folder_of_0_1_is_resumed(
+    small_study, small_notes_synthetic, small_design, tmp_path, monkeypatch
+):
+    old = copy_as_0_1(small_study, tmp_path / "old")
+    about = json.loads((old / "study.json").read_text())
+    handed_over = {about[name]["cell"] for name in ("best", "recommended") if about[name]}
+    missing = next(
+        key
+        for key, result in results_of(old).items()
+        if key not in handed_over and result["model"]["family"] == "pretrained"
+    )
+    shutil.rmtree(old / "cells" / missing)
+    for name in ("leaderboard.csv", "ledger.csv", "evidence.json", "subgroups.json"):
+        (old / name).unlink(missing_ok=True)
+    before = {path: path.read_bytes() for path in old.glob("**/result.json")}
+    fitted, fit = [], Study._fit
+
+    def watched(self, run, *rest):
+        fitted.append(self.folders.id(run))
+        return fit(self, run, *rest)
+
+    monkeypatch.setattr(Study, "_fit", watched)
+    # The study file has the old names too.
+    Study(small_notes_synthetic, as_written_by_0_1(small_design), old).run()
+    assert fitted == [missing]
+    assert {path: path.read_bytes() for path in before} == before
+    assert comparable(old) == comparable(small_study)

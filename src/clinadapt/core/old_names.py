@@ -132,6 +132,8 @@ def result(content: Any) -> Any:
         found["settings"] = {
             SETTINGS.get(key, key): result(value) for key, value in content["settings"].items()
         }
+    if isinstance(found.get("design"), dict):
+        found["design"] = design(content["design"], "design")
     # What was "model" told the place in the comparison, in which "family" is today's "model".
     if isinstance(content.get("model"), dict) and "row_id" in content:
         found["axes"] = found.pop("model")
