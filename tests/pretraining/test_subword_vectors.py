@@ -10,7 +10,7 @@ import torch
 from fitted_models import LABELS, TEXTS, fitted
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
-from studies import cells_of
+from studies import results_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
@@ -272,7 +272,7 @@ def test_a_study_knows_the_vectors_by_their_content(made, corpus, small_notes, t
 
     first = plan()
     first.run()
-    (result,) = cells_of(tmp_path / "out").values()
+    (result,) = results_of(tmp_path / "out").values()
     assert result["status"] == "done"
     assert result["configuration"].startswith("Transformer from scratch (")
     assert "vectors=mine" in result["configuration"]

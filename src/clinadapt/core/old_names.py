@@ -133,6 +133,8 @@ def result(content: Any) -> Any:
         translated["settings"] = {
             SETTINGS.get(key, key): result(value) for key, value in content["settings"].items()
         }
+    if isinstance(translated.get("design"), dict):
+        translated["design"] = design(content["design"], "design")
     # In version 0.1 "model" held the axes of the comparison, and "family" what is now "model".
     if isinstance(content.get("model"), dict) and "row_id" in content:
         translated["axes"] = translated.pop("model")
