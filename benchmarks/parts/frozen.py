@@ -61,7 +61,7 @@ def entries(plan: Plan) -> list[Entry]:
         return Entry("HF Trainer", settings, "hf_trainer", "peers", runs, stands_for=stands)
 
     return [
-        ours("states computed once, then 12 runs", [encode, *twelve]),
+        ours("features computed once, then 12 runs", [encode, *twelve]),
         trainer("defaults: fp32, batch 8", slow),
         trainer("bf16, lengths grouped, batch 16", fast),
         trainer("bf16, lengths grouped, batch 16, lean", lean),
@@ -72,7 +72,7 @@ def entries(plan: Plan) -> list[Entry]:
 def remarks(record: dict[str, Any]) -> list[str]:
     """How near the whole is to one pass of the encoder, and the adapters one by one."""
     rows = [
-        row for row in record["configurations"] if row["method"] == "clinadapt" and "runs" in row
+        row for row in record["rows"] if row["method"] == "clinadapt" and "runs" in row
     ]
     work, rate = record["workload"], record["machine"]["bf16_flops"]
     found = []

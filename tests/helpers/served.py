@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from fastapi import FastAPI
@@ -98,5 +99,7 @@ def call(app: FastAPI, receive, path="/predict", headers=()):
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"}
     scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": ""}
     scope |= {"scheme": "http", "headers": list(headers), "client": None, "server": None}
-    asyncio.run(app(scope, receive, send))
+    # In a thread of its own: a browser that an earlier test opened keeps an event loop in this one.
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, app(scope, receive, send)).result()
     return sent
