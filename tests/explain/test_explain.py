@@ -396,5 +396,6 @@ def test_without_captum_only_the_linear_row_is_explained(monkeypatch):
 def test_an_unknown_model_is_refused(monkeypatch):
     classifier = fitted(TfidfLogistic(), "binary")
     monkeypatch.delitem(METHODS, TfidfLogistic.explained_by)
-    with pytest.raises(InputError, match="TfidfLogistic has explained_by = 'tfidf-linear', an unknown method"):
+    message = "TfidfLogistic has explained_by = 'tfidf-linear', an unknown method"
+    with pytest.raises(InputError, match=message):
         explain(classifier, TEXTS[:1])
