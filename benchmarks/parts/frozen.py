@@ -11,8 +11,8 @@ INTRODUCTION = (
     "Twelve runs of 20 epochs: bottleneck, lightweight, tiny attention and gated residual network "
     "at about 100,000 weights each, on the token features of a frozen encoder, mean pooling, "
     "linear head, learning rate 1e-3, batch 16 (Trainer's defaults: 8). The peer trains adapters "
-    "of the same formulas and sizes in plain PyTorch. Lean: the encoder's weights in bf16 and its dropout "
-    "off, which `Trainer` does not do by itself."
+    "of the same formulas and sizes in plain PyTorch. Lean: the encoder's weights in bf16 and its "
+    "dropout off, which `Trainer` does not do by itself."
 )
 NOTES: int | None = 300
 UNIT = "tokens"

@@ -158,7 +158,8 @@ def count_pairs(
         No two sub-words stand together.
     """
     size = len(tokenizer)
-    following: Any = sparse.csr_matrix((size, size), dtype=np.int64)  # stubs know no empty ones
+    # The stubs do not know that a shape alone makes an empty matrix.
+    following: Any = sparse.csr_matrix((size, size), dtype=np.int64)  # type: ignore[arg-type]
     read = 0
     for ids, owner, texts_read in _blocks(texts, tokenizer):
         first, second, weight = [], [], []
