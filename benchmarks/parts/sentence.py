@@ -8,9 +8,9 @@ from benchmarks.parts.pretrained import our_run, ours
 TITLE = "Sentence embeddings and SetFit"
 INTRODUCTION = (
     "A frozen encoder, its mean feature vector and a linear classifier: clinadapt (20 epochs of a "
-    "linear head) beside sentence-transformers with scikit-learn's logistic regression. SetFit "
-    "tunes the encoder on pairs first: on all training notes (20 iterations, batch 16, one epoch), and on 8 "
-    "notes a class as in its quick start, all others unread."
+    "linear head) next to sentence-transformers with scikit-learn's logistic regression. SetFit "
+    "tunes the encoder on pairs first: on all training notes (20 iterations, batch 16, one epoch), "
+    "and on 8 notes a class as in its quick start, all others unread."
 )
 NOTES: int | None = 200
 UNIT = "tokens"
