@@ -206,7 +206,7 @@ def test_ia3_and_its_refusal(encoder_folders):
     lora.insert("ia3", suffix.model, suffix.stack, {})
     trained = {key for key, weight in suffix.named_parameters() if weight.requires_grad}
     assert len(trained) == LAYERS * 3  # key, value, and output of the feed-forward
-    with pytest.raises(InputError, match="no matrices that it knows"):
+    with pytest.raises(InputError, match="no matrices with known names"):
         lora.insert("ia3", torch.nn.Module(), torch.nn.ModuleList(), {})
 
 
