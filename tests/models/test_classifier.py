@@ -112,7 +112,7 @@ def test_models_by_name_and_by_object(encoder_folders, tmp_path):
         (TEXTS, [*Y[:-1], float("nan")], "missing label at 1 position"),
         (TEXTS, Y[:10], "60 texts, 10 labels"),
         (TEXTS, np.zeros(60), "at least two classes"),
-        (["a", "b", "a", "b"], [0, 1, 0, 1], "no words"),
+        (["a", "b", "a", "b"], [0, 1, 0, 1], "no word of two letters or more"),
     ],
 )
 def test_invalid_input_is_refused(X, y, message):

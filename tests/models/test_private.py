@@ -210,7 +210,7 @@ def test_the_noise_spends_the_budget_and_no_more(epsilon):
 
 
 def test_a_budget_that_no_noise_can_keep_is_refused():
-    with pytest.raises(InputError, match="give a larger epsilon"):
+    with pytest.raises(InputError, match="use a larger epsilon"):
         find_noise(Budget(1e-4, 1e-5, 1.0), 0.1, 200)
 
 
