@@ -1,4 +1,4 @@
-"""Contexts of words, on sentences written by hand."""
+"""Contexts of words in sentences written by hand."""
 
 import pytest
 
@@ -23,7 +23,7 @@ SENTENCES = [
     ("Pas de *cardiopathie* dans la famille", ["negated", "family"]),
     ("Sœur : pas d'*asthme*", ["negated", "family"]),
     ("*Insuffisance* cardiaque aiguë sévère", []),
-    # A sentence ends the reach, and so does a word such as "mais"; six words do, too.
+    # A cue reaches six words, within the sentence, and not past a word such as "mais".
     ("Pas de fièvre. *Insuffisance* cardiaque", []),
     ("Pas de fièvre ; *dyspnée*", []),
     ("Pas de fièvre\r\n*dyspnée*", []),
@@ -33,7 +33,7 @@ SENTENCES = [
     ("Pas un deux trois quatre cinq six *sept*", []),
     ("*six* cinq quatre trois deux un éliminée", ["negated"]),
     ("*sept* six cinq quatre trois deux un éliminée", []),
-    # What only looks like a cue.
+    # Phrases that only look like cues.
     ("Sans doute une *myocardite*", []),
     ("Une *myocardite* n'est pas exclue", []),
     ("Non seulement une *myocardite*", []),
@@ -76,8 +76,8 @@ def test_only_the_words_asked_for_count():
 
 def test_sentences_split_all_words():
     text = "Poids 3.5 kg. Vu ce jour\nSortie ? Oui; fin"
-    found = [[text[a:b] for a, b in sentence] for sentence in sentences(text)]
-    assert found == [["Poids", "3", "5", "kg"], ["Vu", "ce", "jour"], ["Sortie"], ["Oui"], ["fin"]]
+    words = [[text[a:b] for a, b in sentence] for sentence in sentences(text)]
+    assert words == [["Poids", "3", "5", "kg"], ["Vu", "ce", "jour"], ["Sortie"], ["Oui"], ["fin"]]
 
 
 def test_cues_are_folded():

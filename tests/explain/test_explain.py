@@ -1,4 +1,4 @@
-"""Contributions add up, point at the very words, and find what decides."""
+"""Contributions add up, point at the right words, and find the deciding one."""
 
 import sys
 from collections import Counter
@@ -76,17 +76,17 @@ def test_terms_are_those_that_scikit_learn_counts(name, text):
     kind = {"words": {"ngram_range": (1, 3)}}.get(
         name, {"analyzer": "char_wb", "ngram_range": (3, 5)}
     )
-    found = list(OCCURRENCES[name](text, *kind["ngram_range"]))
+    terms = list(OCCURRENCES[name](text, *kind["ngram_range"]))
     expected = TfidfVectorizer(**kind).build_analyzer()(text)
-    assert Counter(term for term, _ in found) == Counter(expected)
-    for term, covered in found:
+    assert Counter(term for term, _ in terms) == Counter(expected)
+    for term, covered in terms:
         assert all(0 <= start < end <= len(text) for start, end in covered)
-        told = " ".join(text[start:end] for start, end in covered)
-        assert plain(term).strip() in plain(told)
+        in_text = " ".join(text[start:end] for start, end in covered)
+        assert plain(term).strip() in plain(in_text)
 
 
 def plain(text):
-    """Without accents, as half a letter still points at the letter; sigmas as within a word."""
+    """Return a text without accents, and with sigmas as within a word."""
     return fold(text).replace("ς", "σ")
 
 
@@ -108,7 +108,7 @@ def test_linear_contributions_are_the_decision_function(task, characters):
 
 
 def test_linear_contributions_by_hand():
-    """Two terms and one pair of words, each in two notes of two, so every idf is 1."""
+    """Two terms and one pair of words, each in both notes, so every idf is 1."""
     texts = ["fievre forte fievre", "forte fievre forte"]
     classifier = NoteClassifier(TfidfLogistic(words=2))
     labels = LABELS["binary"].take(np.arange(2))
@@ -136,16 +136,16 @@ def test_linear_contributions_by_hand():
 def test_integrated_gradients_of_a_linear_function_are_weight_times_input():
     generator = torch.Generator().manual_seed(0)
     inputs, baseline, weight = (torch.randn(1, 3, 4, generator=generator) for _ in range(3))
-    found, high, low = integrate(
+    contributions, high, low = integrate(
         lambda x: (x * weight).sum(dim=(1, 2)) + 2.0, inputs, baseline, steps=5
     )
-    torch.testing.assert_close(found, ((inputs - baseline) * weight)[0].double())
-    assert high - low == pytest.approx(float(found.sum()), abs=1e-5)
+    torch.testing.assert_close(contributions, ((inputs - baseline) * weight)[0].double())
+    assert high - low == pytest.approx(float(contributions.sum()), abs=1e-5)
     assert low == pytest.approx(float((baseline * weight).sum()) + 2.0, abs=1e-5)
 
 
 def test_tokens_of_a_linear_network_by_hand():
-    """A mean of embeddings times a weight: each token adds its own product, over the length."""
+    """Mean embedding times a weight: each token contributes its product over the length."""
     tokenizer = learn_tokenizer(["aigu brut calme doux"] * 3, 60)
     embedding = torch.nn.Embedding(tokenizer.get_vocab_size(), 4)
     weight = torch.arange(4.0)
@@ -155,18 +155,18 @@ def test_tokens_of_a_linear_network_by_hand():
         return torch.stack([pooled * 0, pooled], dim=1)
 
     reader = Reader(scores, embedding, tokenizer, 16, "head", "binary", torch.device("cpu"))
-    (found,) = attributions(reader, ["brut, calme"], [1])
+    (attribution,) = attributions(reader, ["brut, calme"], [1])
     ids = tokenizer.encode("brut, calme").ids
     embedding.requires_grad_(False)
     mean = embedding.weight.mean(dim=0)  # no special tokens: the baseline is the mean vector
     expected = ((embedding(torch.tensor(ids)) - mean) @ weight / len(ids)).tolist()
-    assert [value for _, _, value in found.pieces] == pytest.approx(expected, abs=1e-6)
-    assert [(a, b) for a, b, _ in found.pieces] == [(0, 4), (4, 5), (6, 11)]
-    assert found.baseline == pytest.approx(float(mean @ weight), abs=1e-6)
+    assert [value for _, _, value in attribution.pieces] == pytest.approx(expected, abs=1e-6)
+    assert [(a, b) for a, b, _ in attribution.pieces] == [(0, 4), (4, 5), (6, 11)]
+    assert attribution.baseline == pytest.approx(float(mean @ weight), abs=1e-6)
 
 
 def check(classifier, explanations):
-    """The parts add up, and the logits are those of the model that predicts."""
+    """Check that the parts add up, and that the logits are those of the predictions."""
     # Leaving words out one at a time does not add up where words act together.
     is_occlusion = classifier.model_.explained_by == "occlusion"
     for one in explanations:
@@ -189,12 +189,12 @@ def check(classifier, explanations):
     np.testing.assert_allclose(from_logits, expected, atol=2e-3)  # cached features come in 16 bit
 
 
-def test_every_model_names_a_method_that_there_is():
+def test_every_model_names_an_existing_method():
     assert {entry.cls.explained_by for entry in BUILT_IN.values()} == set(METHODS)
 
 
 @pytest.mark.parametrize("task", LABELS)
-def test_occlusion_is_the_log_odds_less_those_without_the_word(task):
+def test_occlusion_is_the_difference_of_log_odds_without_the_word(task):
     classifier = fitted(build("sklearn", {}), task)
     names = [str(name) for name in classifier.classes_]
 
@@ -220,11 +220,11 @@ def test_contributions_add_up(name, task, encoder_folders):
 @pytest.mark.parametrize("place", PLACES)
 def test_contributions_add_up_wherever_the_adapter_is(place, encoder_folders, tmp_path):
     classifier = fitted(build("pretrained", encoder_folders, **PLACES[place]), "binary")
-    found = explain(classifier, TEXTS[:2])
-    check(classifier, found)
-    assert any(word.contribution for word in found[0].words)
+    explanations = explain(classifier, TEXTS[:2])
+    check(classifier, explanations)
+    assert any(word.contribution for word in explanations[0].words)
     again = explain(load(classifier.save(tmp_path / "bundle")), TEXTS[:2])
-    assert again == found
+    assert again == explanations
 
 
 @pytest.mark.parametrize("name", ["camembert", "unigram_bert", "modernbert", "roberta", "deberta",
@@ -240,7 +240,7 @@ def test_every_architecture_is_served(name, encoder_folders):
         for word in one.words:
             alone = tokenizer.encode(" " + shown(one, word), add_special_tokens=False)
             assert word.read == bool(alone.ids)
-    # Tokens lie where the tokenizer's own pieces say: none reaches into two words.
+    # Tokens lie where the tokenizer puts them: none covers parts of two words.
     _, _, number, where = sequences(
         Reader(None, None, tokenizer, 40, "head", "binary", None), texts[0]
     )
@@ -305,7 +305,7 @@ def fitted_on(model, texts, labels):
     return NoteClassifier(model, validation_fraction=0.25).fit(texts, labels)
 
 
-def test_experts_are_held_and_let_go():
+def test_the_routing_of_experts_is_fixed_and_released():
     classifier = fitted(build("moe", {}), "binary")
     encoder = classifier.model_.network_.encoder.eval()
     tokens = torch.arange(12).reshape(2, 6)
@@ -316,12 +316,12 @@ def test_experts_are_held_and_let_go():
     with torch.no_grad():
         free, _, _ = encoder(batch)
         with encoder.routing_held(batch):
-            held, _, _ = encoder(batch)
+            fixed, _, _ = encoder(batch)
             router.register_forward_hook(lambda m, a, scores: chosen.append(scores.argmax(-1)))
             first = encoder.mixtures[0].held.clone()
             encoder(other)
             assert torch.equal(encoder.mixtures[0].held, first)
-    torch.testing.assert_close(held, free)
+    torch.testing.assert_close(fixed, free)
     assert not torch.equal(chosen[0][:12], first)  # it would have gone elsewhere
     assert encoder.mixtures[0].held is None
 
@@ -350,8 +350,8 @@ def test_a_planted_word_is_the_strongest(name, minilm):
     texts, labels = planted(1, 30)
     assert (classifier.predict(texts) == labels).mean() >= 0.9
     positive = [text for text, label in zip(texts, labels, strict=True) if label]
-    found = explain(classifier, positive[:10])
-    top = [shown(one, one.strongest(1)[0]) for one in found]
+    explanations = explain(classifier, positive[:10])
+    top = [shown(one, one.strongest(1)[0]) for one in explanations]
     assert top.count("fever") >= 0.9 * len(top)
 
 
@@ -364,7 +364,7 @@ def test_a_class_can_be_asked_for():
     assert for_one.target == "1"
     assert for_one.logit == pytest.approx(-for_zero.logit)
     assert for_one.said != for_zero.said
-    # Towards what is said, whichever class is looked at.
+    # Towards the prediction, whichever class is explained.
     assert [(w.start, w.end) for w in for_one.strongest(5)] == [
         (w.start, w.end) for w in for_zero.strongest(5)
     ]
@@ -385,7 +385,7 @@ def test_defaults_of_each_task():
         assert [one.target for one in explain(classifier, TEXTS[:5])] == expected
 
 
-def test_without_captum_only_the_linear_row_is_explained(monkeypatch):
+def test_without_captum_only_the_linear_model_is_explained(monkeypatch):
     linear, neural = fitted(TfidfLogistic(), "binary"), fitted(build("tfidf-mlp", {}), "binary")
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     assert explain(linear, TEXTS[:1])

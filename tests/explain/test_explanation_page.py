@@ -1,4 +1,4 @@
-"""Faithfulness can fail; pages and tables hold what they say; a study's errors, end to end."""
+"""Faithfulness, pages and tables of explanations, and a study's errors from end to end."""
 
 import json
 import re
@@ -39,11 +39,11 @@ def explanations(classifier):
 
 
 def test_the_strongest_words_matter_more_than_random_ones(classifier, explanations):
-    found = faithfulness(classifier, explanations)
-    assert found.notes == 30
-    assert 0 < found.difference.low <= found.difference.value <= found.difference.high
-    expected = found.strongest.value - found.random.value
-    assert found.difference.value == pytest.approx(expected)
+    measured = faithfulness(classifier, explanations)
+    assert measured.notes == 30
+    assert 0 < measured.difference.low <= measured.difference.value <= measured.difference.high
+    expected = measured.strongest.value - measured.random.value
+    assert measured.difference.value == pytest.approx(expected)
 
 
 def test_a_reversed_explanation_fails(classifier, explanations):
@@ -51,22 +51,22 @@ def test_a_reversed_explanation_fails(classifier, explanations):
         replace(one, words=[replace(word, contribution=-word.contribution) for word in one.words])
         for one in explanations
     ]
-    found = faithfulness(classifier, reversed_ones)
-    assert found.difference.high < 0
+    measured = faithfulness(classifier, reversed_ones)
+    assert measured.difference.high < 0
 
 
 def test_falls_by_hand(classifier, explanations):
-    """Of notes of nine words one is deleted: the one that says most for what was said."""
+    """Of notes of nine words one is deleted: the one that contributed most."""
     texts = [one.text for one in explanations]
     before = classifier.predict_proba(texts)
-    said = classifier.predict_matrix(before).argmax(axis=1)
+    predicted = classifier.predict_matrix(before).argmax(axis=1)
     falls = []
-    for one, column, chance in zip(explanations, said, before, strict=True):
+    for one, column, probability in zip(explanations, predicted, before, strict=True):
         (word,) = one.strongest(1)
         rest = one.text[: word.start] + one.text[word.end :]
-        falls.append(chance[column] - classifier.predict_proba([rest])[0, column])
-    found = faithfulness(classifier, explanations)
-    assert found.strongest.value == pytest.approx(np.mean(falls), abs=1e-12)
+        falls.append(probability[column] - classifier.predict_proba([rest])[0, column])
+    measured = faithfulness(classifier, explanations)
+    assert measured.strongest.value == pytest.approx(np.mean(falls), abs=1e-12)
 
 
 def test_patients_are_drawn_whole(classifier, explanations):
@@ -85,22 +85,22 @@ def test_what_was_not_read_is_not_deleted():
     note = "un deux trois quatre cinq six sept huit"
     model = ScratchModel(vocabulary=300, max_tokens=5, epochs=1)
     labels = [0, 1] * 10
-    cut = NoteClassifier(model, validation_fraction=0.25).fit(
+    truncating = NoteClassifier(model, validation_fraction=0.25).fit(
         [note, note.replace("un", "onze")] * 10, labels
     )
-    found = explain(cut, [note])
+    explained = explain(truncating, [note])
     seen = []
-    cut.predict_proba = lambda texts: seen.extend(texts) or np.full((len(texts), 2), 0.5)
-    faithfulness(cut, found)
+    truncating.predict_proba = lambda texts: seen.extend(texts) or np.full((len(texts), 2), 0.5)
+    faithfulness(truncating, explained)
     assert len(seen) == 11
     assert all(text.endswith(" six sept huit") for text in seen)
     assert sum(READ["head"]) == 5
 
 
 def test_notes_too_short_to_delete_from(classifier):
-    found = explain(classifier, ["fever"])
+    explained = explain(classifier, ["fever"])
     with pytest.raises(InputError, match="two words or more"):
-        faithfulness(classifier, found)
+        faithfulness(classifier, explained)
 
 
 # ---------------------------------------------------------------- files
@@ -212,7 +212,7 @@ DESIGN = {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A folder of a study, and the file of its notes."""
+    """Return the folder of a study, and the file of its notes."""
     root = tmp_path_factory.mktemp("errors")
     generate(n_notes=240, n_patients=80, n_positive=96).write_csv(root / "notes.csv")
     notes = read_notes(root / "notes.csv", Columns(id="id", group="patient"))
@@ -246,9 +246,9 @@ def test_errors_command(study, tmp_path, capsys):
 def test_the_most_confident_errors_come_first(study):
     folder, table = study
     notes = read_notes(table, Columns(id="id", group="patient"))
-    found = find_mistakes(folder, notes, limit=1000)
-    cell = found.study.handed_over
-    frame = pl.read_parquet(cell.folder / "predictions.parquet").filter(part="test")
+    mistakes = find_mistakes(folder, notes, limit=1000)
+    chosen = mistakes.study.handed_over
+    frame = pl.read_parquet(chosen.folder / "predictions.parquet").filter(part="test")
     wrong = frame.filter(pl.col("label") != pl.col("prediction")).with_columns(
         sure=pl.max_horizontal(
             pl.when(prediction="positive").then("prob_positive"),
@@ -256,31 +256,31 @@ def test_the_most_confident_errors_come_first(study):
         )
     )
     expected = wrong.sort("sure", descending=True, maintain_order=True)
-    assert [mistake.id for mistake in found.shown] == expected["id"].to_list()
-    assert [mistake.label for mistake in found.shown] == expected["label"].to_list()
-    assert found.wrong == len(wrong)
-    assert found.wrong + found.right == len(frame)
+    assert [mistake.id for mistake in mistakes.shown] == expected["id"].to_list()
+    assert [mistake.label for mistake in mistakes.shown] == expected["label"].to_list()
+    assert mistakes.wrong == len(wrong)
+    assert mistakes.wrong + mistakes.right == len(frame)
     text_of = dict(zip(notes.ids, notes.texts, strict=True))
-    for mistake in found.shown:
+    for mistake in mistakes.shown:
         assert mistake.explanation.text == text_of[mistake.id]
         assert ("positive" if mistake.explanation.said else "negative") == mistake.prediction
         assert set(mistake.kinds) <= set(KINDS)
     for kind in KINDS:
-        among, right = found.shares[kind]
-        assert among.count == sum(kind in mistake.kinds for mistake in found.shown)
-        assert (among.of, right.of) == (found.wrong, found.right)
+        among, right = mistakes.shares[kind]
+        assert among.count == sum(kind in mistake.kinds for mistake in mistakes.shown)
+        assert (among.of, right.of) == (mistakes.wrong, mistakes.right)
     few = find_mistakes(folder, notes, limit=2, sample=5)
-    assert few.shown == found.shown[:2]
+    assert few.shown == mistakes.shown[:2]
     assert {share.of for shares in few.shares.values() for share in shares} == {5}
 
 
 def test_other_notes_are_refused(study, tmp_path, capsys):
     folder, table = study
     out = tmp_path / "errors.html"
-    code, _, told = run("errors", folder, table, "--id", "id", "--out", out, capsys=capsys)
+    code, _, errors = run("errors", folder, table, "--id", "id", "--out", out, capsys=capsys)
     assert code == 2  # without the patients the split is another
-    assert "these are not the notes of" in told
-    assert "--group" in told
+    assert "these are not the notes of" in errors
+    assert "--group" in errors
     other = pl.read_csv(table).with_columns(text=pl.col("text") + " ")
     notes = read_notes(other, Columns(id="id", group="patient"))
     with pytest.raises(InputError, match="these are not the notes"):
@@ -299,7 +299,7 @@ def test_wrong_notes_of_each_task():
     wrong, target, sure = judge(labels, probabilities, predicted)
     assert [str(c) for c in labels.classes] == ["all", "even", "odd"]
     assert wrong.tolist() == [True, True, False]
-    assert target.tolist() == [2, 2, 1]  # odd is said; odd is missed; the most probable label
+    assert target.tolist() == [2, 2, 1]  # odd is predicted; odd is missed; the most probable label
     assert sure.tolist() == pytest.approx([0.6, 0.7, 0.7])
 
     single = LABELS["multiclass"].take(np.array([0, 1]))
@@ -311,11 +311,11 @@ def test_wrong_notes_of_each_task():
 
 def test_wilson_by_hand():
     z = norm.ppf(0.975)
-    found = share([True] * 3 + [False] * 7)
+    interval = share([True] * 3 + [False] * 7)
     centre = (0.3 + z * z / 20) / (1 + z * z / 10)
     half = z / (1 + z * z / 10) * np.sqrt(0.3 * 0.7 / 10 + z * z / 400)
-    assert (found.count, found.of) == (3, 10)
-    assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
+    assert (interval.count, interval.of) == (3, 10)
+    assert (interval.low, interval.high) == pytest.approx((centre - half, centre + half))
     assert share([]) is None
 
 
@@ -329,9 +329,9 @@ def test_several_labels_end_to_end(tmp_path):
     table = pl.DataFrame({"text": texts, "label": sets})
     notes: Notes = read_notes(table, Columns(separator="|"))
     Study(notes, {**DESIGN, "configurations": [{"model": "tfidf-logistic"}]}, tmp_path / "s").run()
-    found = write_mistakes(tmp_path / "s", notes, tmp_path / "e.html", limit=5)
-    assert len(found.shown) == 5
-    for mistake in found.shown:
+    mistakes = write_mistakes(tmp_path / "s", notes, tmp_path / "e.html", limit=5)
+    assert len(mistakes.shown) == 5
+    for mistake in mistakes.shown:
         target = mistake.explanation.target
         assert (target in mistake.label.split(", ")) != (target in mistake.prediction.split(", "))
         assert mistake.explanation.said == (target in mistake.prediction.split(", "))

@@ -32,18 +32,18 @@ QUICK = {
 }
 
 
-def build(family, encoder_folders, **more):
-    values = QUICK[family] | more
-    if family in ("pretrained", "stacked", "private"):
+def build(name, encoder_folders, **more):
+    values = QUICK[name] | more
+    if name in ("pretrained", "stacked", "private"):
         values = {"encoder": str(encoder_folders["bert"]), **values}
-    return registry.build(family, values)
+    return registry.build(name, values)
 
 
 def fitted(model, task, context=None):
     labels = LABELS[task]
-    train, held = np.arange(36), np.arange(36, 48)
+    train, validation = np.arange(36), np.arange(36, 48)
     return NoteClassifier(model).fit_parts(
-        TEXTS[:36], labels.take(train), TEXTS[36:], labels.take(held), context
+        TEXTS[:36], labels.take(train), TEXTS[36:], labels.take(validation), context
     )
 
 

@@ -1,4 +1,4 @@
-"""Notes in which a word decides."""
+"""Notes whose label is decided by one word."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ READ = {
 
 
 def planted(seed, notes=120):
-    """Notes of common words; those with one word among them are positive."""
+    """Return notes of common words and labels; notes with the word "fever" are positive."""
     generator = np.random.default_rng(seed)
     common = [
         "patient",

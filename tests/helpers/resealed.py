@@ -1,17 +1,17 @@
-"""A bundle that somebody changed, with checksums that fit again."""
+"""Bundles that were changed after saving, with matching checksums."""
 
 import hashlib
 import json
 
 
 def reseal(folder, **changed):
-    """Write checksums that are right, as somebody would who means harm."""
+    """Write matching checksums, as an attacker would."""
     path = folder / "bundle.json"
     record = json.loads(path.read_text()) | changed
     names = [file for file in folder.rglob("*") if file.is_file() and file != path]
-    found = {file.relative_to(folder).as_posix(): file.read_bytes() for file in names}
-    del found["README.md"]
-    files = {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
+    contents = {file.relative_to(folder).as_posix(): file.read_bytes() for file in names}
+    del contents["README.md"]
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     record["files"] = changed.get("files", files)
     del record["sha256"]
     text = json.dumps(record, sort_keys=True)

@@ -1,4 +1,4 @@
-"""No file that is written holds a stretch of a note: raw, coded, compressed, or as token ids."""
+"""No written file contains a passage of a note: raw, encoded, compressed, or as token ids."""
 
 import base64
 import gzip
@@ -36,13 +36,13 @@ SETTINGS = {
 
 
 def stretches(text):
-    """Every run of five words, in lower case."""
+    """Return every sequence of five words, in lower case."""
     words = LATIN.findall(text.lower())
     return {" ".join(words[at : at + WORDS]) for at in range(len(words) - WORDS + 1)}
 
 
 def forms(content, depth=2):
-    """What bytes may mean: as they are, unpacked, and out of base64."""
+    """Yield bytes as they are, decompressed, and decoded from base64."""
     yield content
     if not depth:
         return
@@ -54,9 +54,9 @@ def forms(content, depth=2):
             column.cast(pl.String).drop_nulls() for column in table.select(pl.col(pl.String))
         ]
         yield "\n".join(text for column in columns for text in column).encode()
-    for found in re.finditer(rb"x[\x01\x5e\x9c\xda]", content[: 2**20]):
+    for match in re.finditer(rb"x[\x01\x5e\x9c\xda]", content[: 2**20]):
         try:
-            yield zlib.decompressobj().decompress(content[found.start() :], 2**22)
+            yield zlib.decompressobj().decompress(content[match.start() :], 2**22)
         except zlib.error:
             continue
     for blob in BASE64.findall(content):
@@ -74,17 +74,17 @@ def texts_in(content):
 
 
 def holding(files, wanted):
-    """Files that hold one of the stretches, with one of them."""
-    found, first = {}, {stretch.partition(" ")[0] for stretch in wanted}
+    """Return files that contain one of the passages, with that passage."""
+    holders, first = {}, {stretch.partition(" ")[0] for stretch in wanted}
     for path in files:
         for text in texts_in(path.read_bytes()):
             words = LATIN.findall(text.lower())
             begun = (" ".join(words[at : at + WORDS]) for at, w in enumerate(words) if w in first)
             shared = next((stretch for stretch in begun if stretch in wanted), None)
             if shared is not None:
-                found[path] = shared
+                holders[path] = shared
                 break
-    return found
+    return holders
 
 
 def files_of(*folders):
@@ -92,11 +92,11 @@ def files_of(*folders):
 
 
 def ids_in(content, ids):
-    """Whether token ids stand in bytes, in any width."""
+    """Return whether bytes contain token ids, at any integer width."""
     return any(np.array(ids, dtype=kind).tobytes() in content for kind in ("<i2", "<i4", "<i8"))
 
 
-def test_the_search_finds_what_is_there(tmp_path):
+def test_the_search_finds_every_form_of_a_text(tmp_path):
     raw = f"xx {SENTENCE} yy".encode()
     hidden = {
         "raw": raw,
@@ -110,8 +110,8 @@ def test_the_search_finds_what_is_there(tmp_path):
         (tmp_path / name).write_bytes(content)
     pl.DataFrame({"text": [raw.decode()]}).write_parquet(tmp_path / "parquet", compression="zstd")
     (tmp_path / "innocent").write_bytes(b"Madame habite au douze. Lilas")
-    found = holding(files_of(tmp_path), stretches(SENTENCE))
-    assert {path.name for path in found} == {*hidden, "parquet"}
+    holders = holding(files_of(tmp_path), stretches(SENTENCE))
+    assert {path.name for path in holders} == {*hidden, "parquet"}
     ids = [7, 300, 12, 5, 9]
     assert ids_in(b"a" + np.array(ids, dtype="<i4").tobytes(), ids)
 
@@ -151,7 +151,7 @@ def test_no_stretch_of_a_note_is_in_a_studys_folder(finished_study, small_table)
 
 
 def test_terms_are_of_two_words_and_of_so_many_notes(tmp_path):
-    """A vocabulary holds words, and so names, that notes share: `min_notes` says how many."""
+    """A vocabulary contains words, and so names, of at least `min_notes` notes."""
     notes = generate(n_notes=120, n_patients=40, n_positive=50)
     texts = notes["text"].to_list()
     for row in range(0, 24, 2):

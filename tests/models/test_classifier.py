@@ -38,11 +38,11 @@ def test_any_kind_of_label(y, predicted):
     assert set(classifier.predict(TEXTS)) <= predicted | {("y",)}
 
 
-def test_an_indicator_comes_back_as_one():
+def test_an_indicator_is_predicted_as_an_indicator():
     y = np.column_stack([Y, 1 - Y, np.arange(60) % 3 == 0]).astype(int)
-    found = NoteClassifier().fit(TEXTS, y).predict(TEXTS)
-    assert found.shape == y.shape
-    assert (found[:, :2] == y[:, :2]).all()
+    predicted = NoteClassifier().fit(TEXTS, y).predict(TEXTS)
+    assert predicted.shape == y.shape
+    assert (predicted[:, :2] == y[:, :2]).all()
 
 
 def test_parameters_nested_and_cloned():
@@ -55,7 +55,7 @@ def test_parameters_nested_and_cloned():
 
 def test_cross_validation_with_groups():
     splitter = GroupKFold(4)
-    found = cross_validate(
+    scores = cross_validate(
         NoteClassifier(),
         TEXTS,
         Y,
@@ -64,7 +64,7 @@ def test_cross_validation_with_groups():
         scoring=["f1", "roc_auc", "neg_brier_score"],
         params={"groups": PATIENTS},
     )
-    assert (found["test_f1"] == 1).all()
+    assert (scores["test_f1"] == 1).all()
     assert cross_val_predict(NoteClassifier(), TEXTS, Y, groups=PATIENTS, cv=splitter).shape == (
         60,
     )
@@ -112,15 +112,15 @@ def test_models_by_name_and_by_object(encoder_folders, tmp_path):
         (TEXTS, [*Y[:-1], float("nan")], "missing label at 1 position"),
         (TEXTS, Y[:10], "60 texts, 10 labels"),
         (TEXTS, np.zeros(60), "at least two classes"),
-        (["a", "b", "a", "b"], [0, 1, 0, 1], "no words"),
+        (["a", "b", "a", "b"], [0, 1, 0, 1], "no word of two letters or more"),
     ],
 )
-def test_mistakes_are_told(X, y, message):
+def test_invalid_input_is_refused(X, y, message):
     with pytest.raises(InputError, match=message):
         NoteClassifier().fit(X, y)
 
 
-def test_wrong_settings_are_told_at_fit_not_before():
+def test_invalid_settings_are_refused_at_fit_not_before():
     classifier = NoteClassifier(TfidfLogistic(C=-1.0), metric="f2")
     with pytest.raises(InputError, match="metric 'f2' is not available for"):
         classifier.fit(TEXTS, Y)
@@ -137,7 +137,7 @@ def test_threshold_is_chosen_on_validation():
     y = (rng.random(800) < 0.1).astype(int)
     texts = ["signe" * (rng.random() < (0.7 if label else 0.15)) + " note" for label in y]
     classifier = NoteClassifier(TfidfLogistic(class_weight="none")).fit(texts, y)
-    # Unweighted, the sign alone stays under one half: the threshold must come down to find any.
+    # Unweighted, the sign alone gives less than one half: the threshold must be lower to find any.
     assert classifier.predict_proba(["signe note"])[0, 1] < 0.45
     assert classifier.predict(["signe note"])[0] == 1
 

@@ -1,4 +1,4 @@
-"""Contract of every family: fit, probabilities, save and load, on each kind of task."""
+"""Contract of every model: fit, probabilities, save and load, on each kind of task."""
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ from clinadapt.models.registry import BUILT_IN
 
 
 @pytest.mark.parametrize("task", LABELS)
-@pytest.mark.parametrize("family", BUILT_IN)
+@pytest.mark.parametrize("name", BUILT_IN)
 class TestContract:
-    def test_probabilities(self, family, task, encoder_folders):
-        classifier = fitted(build(family, encoder_folders), task)
+    def test_probabilities(self, name, task, encoder_folders):
+        classifier = fitted(build(name, encoder_folders), task)
         probabilities = classifier.predict_proba(TEXTS[:7])
         assert probabilities.shape == (7, len(LABELS[task].classes))
         assert ((probabilities >= 0) & (probabilities <= 1)).all()
@@ -28,18 +28,18 @@ class TestContract:
             np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
         assert classifier.model_.trainable_parameters_ <= classifier.model_.total_parameters_
 
-    def test_reloaded_is_bit_equal(self, family, task, encoder_folders, tmp_path):
-        classifier = fitted(build(family, encoder_folders), task)
+    def test_reloaded_is_bit_equal(self, name, task, encoder_folders, tmp_path):
+        classifier = fitted(build(name, encoder_folders), task)
         again = load(classifier.save(tmp_path / "bundle"))
         expected = classifier.predict_proba(TEXTS)
         assert np.array_equal(again.predict_proba(TEXTS), expected)
         assert list(again.predict(TEXTS)) == list(classifier.predict(TEXTS))
 
-    def test_same_seed_same_model(self, family, task, encoder_folders):
-        model = build(family, encoder_folders)
+    def test_same_seed_same_model(self, name, task, encoder_folders):
+        model = build(name, encoder_folders)
         first, second = (fitted(clone(model), task).predict_proba(TEXTS) for _ in range(2))
-        # The noise of private training is a secret, not the seed's.
-        assert np.array_equal(first, second) == (family != "private")
+        # The noise of private training is secret and independent of the seed.
+        assert np.array_equal(first, second) == (name != "private")
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -48,7 +48,7 @@ def test_reloaded_is_bit_equal_wherever_the_adapter_is(encoder_folders, tmp_path
     again = load(classifier.save(tmp_path / "bundle"))
     expected = classifier.predict_proba(TEXTS)
     assert np.array_equal(again.predict_proba(TEXTS), expected)
-    # The head is part of what came back: without it, probabilities would differ.
+    # The head was reloaded too: without it, probabilities would differ.
     with torch.no_grad():
         again.model_.network_.head.out.bias.add_(torch.tensor([1.0, 0.0, 0.0]))
     assert not np.allclose(again.predict_proba(TEXTS), expected)
@@ -84,7 +84,7 @@ def test_decoders_pool_the_last_token(encoder_folders):
         assert fitted(model, "binary").model_.pooling_ == pooling
 
 
-def test_twelve_frozen_cells_encode_once(encoder_folders, tmp_path):
+def test_twelve_frozen_runs_encode_once(encoder_folders, tmp_path):
     ledgers = []
     for adapter in ("bottleneck", "lightweight", "tiny_attention", "gated_residual"):
         for seed in range(3):
@@ -109,12 +109,12 @@ def test_router_load_is_logged():
 
 def test_from_scratch_tokenizer_sees_training_notes_only():
     labels = LABELS["binary"]
-    train, held = np.arange(36), np.arange(36, 48)
+    train, validation = np.arange(36), np.arange(36, 48)
     model = ScratchModel(vocabulary=200, max_tokens=16, epochs=1)
     secret = ["zygomatique zygomatique"] * 12
-    NoteClassifier(model).fit_parts(TEXTS[:36], labels.take(train), secret, labels.take(held))
+    NoteClassifier(model).fit_parts(TEXTS[:36], labels.take(train), secret, labels.take(validation))
     fit = ScratchModel(vocabulary=200, max_tokens=16, epochs=1).fit(
-        TEXTS[:36], labels.take(train), (secret, labels.take(held))
+        TEXTS[:36], labels.take(train), (secret, labels.take(validation))
     )
     assert "zygomatique" not in fit.tokenizer_.get_vocab()
     assert "fievre" in fit.tokenizer_.get_vocab()
@@ -134,12 +134,12 @@ def test_from_scratch_tokenizer_sees_training_notes_only():
         ({"adapter": "ia3", "placement": "layers", "adapter_options": {"rank": 1}}, "no opt"),
     ],
 )
-def test_settings_that_do_not_do_are_told(values, message):
+def test_invalid_settings_are_refused(values, message):
     with pytest.raises(InputError, match=message):
         registry.build("pretrained", values)
 
 
-def test_settings_that_do_not_fit_the_encoder_are_told(encoder_folders):
+def test_settings_that_do_not_fit_the_encoder_are_refused(encoder_folders):
     folder = str(encoder_folders["bert"])
     with pytest.raises(InputError, match="has 3 layers"):
         fitted(PretrainedModel(folder, tuned_layers=4, max_tokens=16), "binary")
@@ -188,7 +188,7 @@ def test_experts_that_get_no_token(popular):
     torch.testing.assert_close(out[mask], share * expected[mask])
     torch.testing.assert_close(balance, 3 * share)  # all tokens to one: f is 1 there
     assert layer.routed.tolist() == [7.0 * (number == popular) for number in range(3)]
-    # The router's weights are zero, so all that reaches the features comes through the expert.
+    # The router's weights are zero: the features get gradients through the expert only.
     (gradient,) = torch.autograd.grad(out.sum(), hidden)
     (by_hand,) = torch.autograd.grad((share * expected[mask]).sum(), hidden)
     torch.testing.assert_close(gradient, by_hand)
@@ -203,7 +203,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share):
     features = torch.ones(101, 7, 33, requires_grad=True)  # no multiple of the draws of one number
     out = layer(features)
     dropped = (out == 0).float()
-    # Five standard errors of a share over 23,331 features; and of the mean of what is left.
+    # Five standard errors of a share over 23,331 features, and of the mean of those kept.
     near = 5 * (share * (1 - share) / features.numel()) ** 0.5
     assert dropped.mean().item() == pytest.approx(share, abs=near)
     assert out.mean().item() == pytest.approx(1.0, abs=near / (1 - share))

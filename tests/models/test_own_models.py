@@ -1,4 +1,4 @@
-"""A model of another package, registered by an entry point, through everything a study does."""
+"""A model of another package, registered by an entry point, in every step of a study."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.models import registry
 
 TOY = '''
-"""Says yes where a word stands in the note: the least that a model must be."""
+"""Predict by the presence of one word: the smallest possible model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +94,13 @@ def test_study_plan_explain_bundle_reload_report(installed, small_table):
     columns = ("--id", "id", "--group", "patient")
     planned = run("plan", table, *columns, "--study", design, "--out", out, "--offline")
     assert planned.count("keyword") == 2
-    told = run("study", table, *columns, "--study", design, "--out", out, "--offline")
-    assert "keyword (word=patient)" in told
+    output = run("study", table, *columns, "--study", design, "--out", out, "--offline")
+    assert "keyword (word=patient)" in output
     board = pl.read_csv(out / "leaderboard.csv")
     assert board["status"].to_list() == ["done"] * 3
     assert board.filter(pl.col("model") == "keyword").height == 2
 
-    # The bundle of one of its runs, opened again, says what the run's predictions say.
+    # The bundle of one of its runs, opened again, gives the run's predictions.
     results = [json.loads(path.read_text()) for path in out.glob("cells/*/result.json")]
     assert {result["configuration"] for result in results} >= {"keyword (word=insuffisance)"}
     bundle = installed / "bundle"
@@ -116,7 +116,7 @@ def test_study_plan_explain_bundle_reload_report(installed, small_table):
     rates = load_file(bundle / "model" / "rates.safetensors")["rates"]
     assert rates[1, 1] != rates[0, 1]  # the word moves the probability
 
-    # Explained by leaving words out: the word that the model looks for, and no other.
+    # Explained by leaving words out: only the word that the model looks for contributes.
     run("explain", bundle, table, "--id", "id", "--out", installed / "why.html", "--limit", 3)
     from clinadapt.explain.explain import explain
 

@@ -1,4 +1,4 @@
-"""Private training: gradients, noise and accounting by hand; an attack that it must withstand."""
+"""Private training: gradients, noise and accounting by hand, and an attack that must fail."""
 
 import json
 import math
@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def _known_noise(monkeypatch):
-    """The secret told, so that what depends on it is the same each time."""
+    """Fix the secret seed, so that the test is reproducible."""
     monkeypatch.setattr(dp_sgd, "secret_seed", lambda: 0)
 
 
@@ -57,8 +57,10 @@ def test_gradients_of_notes_against_one_at_a_time(adapter, pooling):
     mask = torch.arange(6) < torch.tensor([[6], [1], [4], [2]])
     numbers = torch.tensor([5, 0, 2, 3])
     objective = ClassLoss(np.array([0, 1, 2, 2, 1, 0]), 3, "none")
-    found = note_gradients(network, objective, Batch(features, mask, torch.arange(4), 4), numbers)
-    assert set(found) == {name for name, _ in network.named_parameters()}
+    gradients = note_gradients(
+        network, objective, Batch(features, mask, torch.arange(4), 4), numbers
+    )
+    assert set(gradients) == {name for name, _ in network.named_parameters()}
     for place in range(4):
         tokens = int(mask[place].sum())
         alone = Batch(
@@ -67,7 +69,7 @@ def test_gradients_of_notes_against_one_at_a_time(adapter, pooling):
         network.zero_grad()
         objective(network(alone)[0], numbers[place, None], alone).backward()
         for name, weight in network.named_parameters():
-            torch.testing.assert_close(found[name][place], weight.grad, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(gradients[name][place], weight.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_of_notes_with_several_labels():
@@ -77,16 +79,16 @@ def test_gradients_of_notes_with_several_labels():
     vectors = torch.randn(3, 4)
     batch = VectorSource(vectors).batch(np.arange(3))
     objective = ClassLoss(target, 2, "none")
-    found = note_gradients(network, objective, batch, torch.arange(3))
-    # Of the mean over labels of the cross-entropy: (probability - label) / 2, times the input.
+    gradients = note_gradients(network, objective, batch, torch.arange(3))
+    # The gradient of the mean cross-entropy of labels: (probability - label) / 2, times the input.
     off = (network(batch)[0].sigmoid() - torch.from_numpy(target)) / 2
-    torch.testing.assert_close(found["head.out.bias"], off.detach())
+    torch.testing.assert_close(gradients["head.out.bias"], off.detach())
     expected = off[:, :, None] * vectors[:, None]
-    torch.testing.assert_close(found["head.out.weight"], expected.detach())
+    torch.testing.assert_close(gradients["head.out.weight"], expected.detach())
 
 
 class Product(nn.Module):
-    """Its loss on a note is the product of weights and input: the input is the gradient."""
+    """A network whose loss on a note is weights times input, so that the input is the gradient."""
 
     def __init__(self, width):
         super().__init__()
@@ -97,33 +99,33 @@ class Product(nn.Module):
 
 
 def train_product(vectors, recipe, monkeypatch, noise=0.0, clipping=1.0, source=VectorSource):
-    """Weights after plain gradient descent with known noise."""
+    """Return the weights after plain gradient descent with known noise."""
     monkeypatch.setattr(dp_sgd, "Adam", torch.optim.SGD)
     monkeypatch.setattr(dp_sgd, "find_noise", lambda *anything: noise)
     monkeypatch.setattr(dp_sgd, "spent_epsilon", lambda *anything: 1.0)
     network = Product(vectors.shape[1])
     budget = Budget(1.0, 1e-5, clipping)
     summed = lambda output, notes, batch: output.sum()  # noqa: E731
-    dp_sgd.train(network, source(vectors), summed, recipe, budget, CPU, lambda *told: None)
+    dp_sgd.train(network, source(vectors), summed, recipe, budget, CPU, lambda *reported: None)
     return network.weight.detach()
 
 
 @pytest.mark.parametrize("tokens_at_once", [1, 100])
 def test_clipping_by_hand(tokens_at_once, monkeypatch):
-    # (3, 4) has norm 5 and is cut to (0.6, 0.8); (0.3, 0.4) has norm 0.5 and stays.
+    # (3, 4) has norm 5 and is clipped to (0.6, 0.8); (0.3, 0.4) has norm 0.5 and stays.
     vectors = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
     recipe = Recipe(1, 2, 0.1, max_batch_tokens=tokens_at_once)
-    found = train_product(vectors, recipe, monkeypatch)
-    torch.testing.assert_close(found, -0.1 * torch.tensor([0.9, 1.2]) / 2, rtol=1e-4, atol=0)
+    weights = train_product(vectors, recipe, monkeypatch)
+    torch.testing.assert_close(weights, -0.1 * torch.tensor([0.9, 1.2]) / 2, rtol=1e-4, atol=0)
 
 
 @pytest.mark.usefixtures("_known_noise")
-def test_noise_has_the_size_that_the_accountant_is_told(monkeypatch):
+def test_noise_has_the_size_given_to_the_accountant(monkeypatch):
     width = 20_000
-    found = train_product(torch.zeros(4, width), Recipe(1, 4, 1.0), monkeypatch, 2.0, 6.0)
-    # Multiplier times clipping over the notes of a step; five standard errors of a deviation.
-    assert found.std().item() == pytest.approx(2.0 * 6.0 / 4, abs=5 * 3 / (2 * width) ** 0.5)
-    assert found.mean().item() == pytest.approx(0, abs=5 * 3 / width**0.5)
+    weights = train_product(torch.zeros(4, width), Recipe(1, 4, 1.0), monkeypatch, 2.0, 6.0)
+    # Multiplier times clipping, over the notes of a step; five standard errors of a deviation.
+    assert weights.std().item() == pytest.approx(2.0 * 6.0 / 4, abs=5 * 3 / (2 * width) ** 0.5)
+    assert weights.mean().item() == pytest.approx(0, abs=5 * 3 / width**0.5)
 
 
 @pytest.mark.usefixtures("_known_noise")
@@ -151,17 +153,17 @@ def test_each_note_is_drawn_by_itself(monkeypatch):
 @pytest.mark.usefixtures("_known_noise")
 def test_a_step_without_notes_is_noise_alone(monkeypatch):
     recipe = Recipe(20, 1, 1.0)  # two notes: a quarter of the forty steps draw none
-    found = train_product(torch.zeros(2, 4000), recipe, monkeypatch, noise=1.0)
+    weights = train_product(torch.zeros(2, 4000), recipe, monkeypatch, noise=1.0)
     rates = 1 - np.arange(40) / 40
     expected = math.sqrt(np.square(rates).sum())
-    assert found.std().item() == pytest.approx(expected, rel=5 / (2 * 4000) ** 0.5)
+    assert weights.std().item() == pytest.approx(expected, rel=5 / (2 * 4000) ** 0.5)
 
 
 # ---------------------------------------------------------------- accounting
 
 
 def exact_delta(epsilon, mean):
-    """δ of a Gaussian mechanism: Balle & Wang 2018 (arXiv 1805.06530), theorem 8."""
+    """Return δ of a Gaussian mechanism: Balle & Wang 2018 (arXiv 1805.06530), theorem 8."""
     return stats.norm.cdf(mean / 2 - epsilon / mean) - math.exp(epsilon) * stats.norm.cdf(
         -mean / 2 - epsilon / mean
     )
@@ -177,7 +179,7 @@ def test_epsilon_against_the_exact_one_without_sampling(noise):
 
 
 @pytest.mark.parametrize(("noise", "rate", "steps"), [(1.0, 0.05, 400), (3.0, 0.2, 100)])
-def test_epsilon_against_the_sum_for_whole_orders(noise, rate, steps):
+def test_epsilon_against_the_sum_for_integer_orders(noise, rate, steps):
     """Mironov, Talwar & Zhang 2019, section 3.3; to (ε, δ) by Balle et al. 2020, theorem 21."""
     delta = 1e-6
 
@@ -195,17 +197,19 @@ def test_epsilon_against_the_sum_for_whole_orders(noise, rate, steps):
         steps * divergence(a) + math.log((a - 1) / a) - (math.log(delta) + math.log(a)) / (a - 1)
         for a in range(2, 30)
     )
-    found = spent_epsilon(noise, rate, steps, delta)
-    assert by_hand * 0.97 < found <= by_hand * (1 + 1e-9)  # orders between may do a little better
+    spent = spent_epsilon(noise, rate, steps, delta)
+    assert (
+        by_hand * 0.97 < spent <= by_hand * (1 + 1e-9)
+    )  # orders in between may be slightly better
 
 
 @pytest.mark.parametrize("epsilon", [0.2, 1.0, 8.0, 100.0])
-def test_noise_that_is_found_spends_the_budget_and_no_more(epsilon):
+def test_the_noise_spends_the_budget_and_no_more(epsilon):
     noise = find_noise(Budget(epsilon, 1e-5, 1.0), 0.1, 200)
     assert 0.98 * epsilon < spent_epsilon(noise, 0.1, 200, 1e-5) <= epsilon
 
 
-def test_budget_that_no_noise_keeps():
+def test_a_budget_that_no_noise_can_keep_is_refused():
     with pytest.raises(InputError, match="use a larger epsilon"):
         find_noise(Budget(1e-4, 1e-5, 1.0), 0.1, 200)
 
@@ -228,17 +232,17 @@ CANDIDATES = 400
 
 @pytest.fixture(scope="module")
 def candidates():
-    """Notes with labels by chance, each in the training notes by chance."""
+    """Return notes with random labels, each a training note with probability one half."""
     generator = np.random.default_rng(0)
     texts = [" ".join(generator.choice(folders.WORDS, 12)) for _ in range(CANDIDATES)]
     assert len(set(texts)) == CANDIDATES
-    # Of many classes: a note that is out is right by luck once in twenty times.
+    # Of twenty classes: a note outside training is right by chance once in twenty times.
     labels = from_single(generator.integers(0, 20, CANDIDATES).tolist())
     return texts, labels, generator.random(CANDIDATES) < 0.5
 
 
 def trained_losses(model, candidates):
-    """Loss of each candidate, after training on those that are in."""
+    """Return the loss of each candidate, after training on the included ones."""
     texts, labels, inside = candidates
     rows = np.flatnonzero(inside)
     model.fit([texts[row] for row in rows], labels.take(rows))
@@ -246,7 +250,7 @@ def trained_losses(model, candidates):
 
 
 def empirical_epsilon(losses, inside):
-    """What of ε an attack by loss proves at 95 %, and its area under the ROC curve.
+    """Return the ε that an attack by loss proves at 95 %, and its area under the ROC curve.
 
     It guesses the half with the lower losses to have been trained on. Under (ε, δ) each guess is
     right with probability at most e^ε / (1 + e^ε), whatever the others are: Steinke, Nasr &
@@ -286,12 +290,14 @@ def test_attack_succeeds_on_the_model_that_is_not_private(attacked, candidates):
 def test_attack_fails_on_the_private_model(attacked, candidates):
     model = PrivateModel(**attacked, epsilon=EPSILON, delta=DELTA)
     epsilon, area, _ = empirical_epsilon(trained_losses(model, candidates), candidates[2])
-    told = model.guarantee_
-    assert told.epsilon <= EPSILON
+    guarantee = model.guarantee_
+    assert guarantee.epsilon <= EPSILON
     assert epsilon < EPSILON / 2
-    # Many subsampled steps come to Gaussian privacy with this mean (Bu et al. 2020, arXiv
+    # Many subsampled steps approach Gaussian privacy with this mean (Bu et al. 2020, arXiv
     # 1911.11607), under which no attack's area is above the first summand; three standard errors.
-    mean = told.sampling_rate * math.sqrt(told.steps * math.expm1(told.noise_multiplier**-2))
+    mean = guarantee.sampling_rate * math.sqrt(
+        guarantee.steps * math.expm1(guarantee.noise_multiplier**-2)
+    )
     error = math.sqrt((CANDIDATES + 1) / (3 * CANDIDATES**2))
     assert area < stats.norm.cdf(mean / math.sqrt(2)) + 3 * error
 
@@ -333,7 +339,7 @@ def test_every_adapter_trains(adapter, placement, encoder_folders, tmp_path):
     assert fitted.history_[0]["epsilon"] < fitted.history_[1]["epsilon"]
     again = load(classifier.save(tmp_path / "bundle"))
     assert again.model_.guarantee_ == fitted.guarantee_
-    # What is handed over tells nothing of the training notes but through the noise.
+    # The bundle depends on the training notes only through the noisy gradients.
     record = json.loads((tmp_path / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     assert record["provenance"] == {}
     assert record["privacy"]["epsilon"] == fitted.guarantee_.epsilon
@@ -359,7 +365,7 @@ def test_every_adapter_trains(adapter, placement, encoder_folders, tmp_path):
         ({"adapter": "bottleneck", "truncation": "windows"}, "one sequence a note"),
     ],
 )
-def test_settings_that_are_not_private_are_told(values, message):
+def test_settings_that_are_not_private_are_refused(values, message):
     with pytest.raises(InputError, match=message):
         registry.build("private", values)
 
@@ -384,7 +390,7 @@ def test_without_opacus(encoder_folders, monkeypatch):
     assert registry.file_problems("private", {}) == [dp_sgd.MISSING]
 
 
-def test_a_study_tells_what_was_given_away(small_notes, encoder_folders, tmp_path):
+def test_a_study_reports_the_privacy_loss(small_notes, encoder_folders, tmp_path):
     row = {"encoder": str(encoder_folders["bert"]), "max_tokens": 16, "epochs": 1}
     design = {
         "name": "private",
@@ -392,15 +398,15 @@ def test_a_study_tells_what_was_given_away(small_notes, encoder_folders, tmp_pat
         "configurations": [{"model": ["pretrained", "private"], **row}],
     }
     Study(small_notes, design, tmp_path / "out").run()
-    found = [
+    results = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in (tmp_path / "out" / "cells").glob("*/result.json")
     ]
-    private, plain = sorted(found, key=lambda cell: "privacy" not in cell)
+    private, plain = sorted(results, key=lambda result: "privacy" not in result)
     assert "privacy" not in plain
     assert private["configuration"] == "private bert · none · frozen (epochs=1, max_tokens=16)"
-    told = private["privacy"]
-    assert 0.98 * 8 < told["epsilon"] <= 8
-    patient = told["of_the_patient_with_most_notes"]
-    assert patient["epsilon"] == pytest.approx(patient["notes"] * told["epsilon"])
+    privacy = private["privacy"]
+    assert 0.98 * 8 < privacy["epsilon"] <= 8
+    patient = privacy["of_the_patient_with_most_notes"]
+    assert patient["epsilon"] == pytest.approx(patient["notes"] * privacy["epsilon"])
     assert patient["notes"] > 1

@@ -1,4 +1,4 @@
-"""Several bundles in one pass: the probabilities of each alone, the encoder read once."""
+"""Several bundles in one pass: the probabilities of each alone, the encoder run once."""
 
 import numpy as np
 import pytest
@@ -34,10 +34,10 @@ def bundles(encoder_folders, tmp_path_factory):
 
 def test_probabilities_are_those_of_each_alone(bundles):
     together = Together.load(bundles)
-    found = together.predict_proba(TEXTS)
-    assert list(found) == list(MODELS)
+    probabilities = together.predict_proba(TEXTS)
+    assert list(probabilities) == list(MODELS)
     for name, folder in bundles.items():
-        assert np.array_equal(found[name], load(folder).predict_proba(TEXTS)), name
+        assert np.array_equal(probabilities[name], load(folder).predict_proba(TEXTS)), name
     some = together.predict_proba(TEXTS[:3], ["counts", "first"])
     assert list(some) == ["counts", "first"]
     assert np.array_equal(some["first"], load(bundles["first"]).predict_proba(TEXTS[:3]))
@@ -87,10 +87,10 @@ def test_what_differs_is_not_shared(bundles, encoder_folders, tmp_path):
 
 
 def test_names_of_tasks(tmp_path):
-    found = named_bundles(["OUT/recommended", f"{tmp_path}/smoker", "diabetes=x=y"])
-    assert list(found) == ["OUT", "smoker", "diabetes"]
-    assert str(found["diabetes"]) == "x=y"
-    with pytest.raises(InputError) as told:
+    bundles = named_bundles(["OUT/recommended", f"{tmp_path}/smoker", "diabetes=x=y"])
+    assert list(bundles) == ["OUT", "smoker", "diabetes"]
+    assert str(bundles["diabetes"]) == "x=y"
+    with pytest.raises(InputError) as raised:
         named_bundles(["a/model", "b/model", "no good=c"])
-    assert "two tasks are called 'model'" in str(told.value)
-    assert "got 'no good'" in str(told.value)
+    assert "two tasks are called 'model'" in str(raised.value)
+    assert "got 'no good'" in str(raised.value)

@@ -35,9 +35,9 @@ def test_probabilities_are_the_pipelines_own(task):
 
 def test_a_list_of_probabilities_is_one_matrix():
     labels = from_target(TARGETS["multilabel"])
-    found = SklearnModel("pipelines:forest").fit(TEXTS, labels).predict_proba(TEXTS)
+    probabilities = SklearnModel("pipelines:forest").fit(TEXTS, labels).predict_proba(TEXTS)
     alone = pipelines.forest().fit(TEXTS, labels.matrix.astype(int)).predict_proba(TEXTS)
-    np.testing.assert_array_equal(found, np.stack([each[:, 1] for each in alone], axis=1))
+    np.testing.assert_array_equal(probabilities, np.stack([each[:, 1] for each in alone], axis=1))
 
 
 def test_a_bundle_opens_where_the_users_module_is_not(tmp_path, monkeypatch):
@@ -57,7 +57,7 @@ def test_a_pipeline_that_runs_code_of_others_is_not_saved(tmp_path):
 
 
 def test_a_bundle_with_a_foreign_type_is_refused_and_runs_nothing(tmp_path):
-    """The archive of an attacker, who writes checksums too."""
+    """Return a bundle changed by an attacker, who also writes checksums."""
     import skops.io
 
     from clinadapt.models.bundle.integrity import seal

@@ -1,4 +1,4 @@
-"""Two parts, their logits added: arithmetic, its two ends, and notes that need both."""
+"""Stacking of two parts: arithmetic, weights of zero, and notes that need both parts."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def test_the_blend_by_hand():
     assert blend("multilabel", weights, *pair)[0] == pytest.approx([4.5 / 5.5])
     # Three classes: 0.5 x 0.2, 0.3 x 0.2, 0.2 x 0.6 are 0.10, 0.06, 0.12, of 0.28 in all.
     pair = [logits("multiclass", np.array([p])) for p in ([0.5, 0.3, 0.2], [0.2, 0.2, 0.6])]
-    found = blend("multiclass", np.array([1.0, 1.0]), *pair)
-    assert found[0] == pytest.approx([10 / 28, 6 / 28, 12 / 28])
+    probabilities = blend("multiclass", np.array([1.0, 1.0]), *pair)
+    assert probabilities[0] == pytest.approx([10 / 28, 6 / 28, 12 / 28])
 
 
 @pytest.mark.parametrize("task", LABELS)
@@ -36,7 +36,7 @@ def test_certain_probabilities_have_a_logit(task):
 
 
 @pytest.mark.parametrize("task", LABELS)
-def test_at_either_end_one_part_speaks(task, encoder_folders):
+def test_with_one_weight_of_zero_the_other_part_decides(task, encoder_folders):
     model = fitted(build("stacked", encoder_folders), task).model_
     for weights, part in (([1.0, 0.0], model.sparse_), ([0.0, 1.0], model.encoder_)):
         model.weights_ = np.array(weights)
@@ -55,61 +55,61 @@ def test_the_parts_are_the_models_by_themselves(task, encoder_folders):
     assert model.history_ == model.encoder_.history_
 
 
-def parts_said(task, seed=0, notes=200):
-    """Labels, and what two parts say of them: the first is better, the second too sure."""
+def parts_and_labels(task, seed=0, notes=200):
+    """Return labels and logits of two parts: the first is better, the second overconfident."""
     generator = np.random.default_rng(seed)
     truth = generator.normal(size=(notes, 3))
     matrix = truth > 0 if task == "multilabel" else truth.argmax(1)[:, None] == np.arange(3)
     sparse = truth + generator.normal(size=truth.shape)
     encoder = 5 * (truth + 2 * generator.normal(size=truth.shape))
-    said = expit if task == "multilabel" else lambda x: softmax(x, axis=1)
+    as_probabilities = expit if task == "multilabel" else lambda x: softmax(x, axis=1)
     labels = Labels(task, np.arange(3), matrix)
-    return labels, logits(task, said(sparse)), logits(task, said(encoder))
+    return labels, logits(task, as_probabilities(sparse)), logits(task, as_probabilities(encoder))
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_weights_against_another_minimum(task):
-    """A search without gradients, over scikit-learn's log-loss."""
-    labels, sparse, encoder = parts_said(task)
+    """Compare with a search without gradients on scikit-learn's log-loss."""
+    labels, sparse, encoder = parts_and_labels(task)
 
-    def loss(found):
-        weights, offsets = found[:2], found[2:]
-        told = blend(
+    def loss(values):
+        weights, offsets = values[:2], values[2:]
+        probabilities = blend(
             task, np.array([1.0, 1.0]), weights[0] * sparse + offsets, weights[1] * encoder
         )
         penalty = 0.5 * ((weights - 0.5) ** 2).sum()
         if task == "multiclass":
-            return log_loss(labels.target, told, normalize=False) + penalty
-        pairs = zip(labels.matrix.T, told.T, strict=True)
+            return log_loss(labels.target, probabilities, normalize=False) + penalty
+        pairs = zip(labels.matrix.T, probabilities.T, strict=True)
         return sum(log_loss(y, p, normalize=False) for y, p in pairs) + penalty
 
-    found = fit_weights(labels, sparse, encoder)
+    fitted_weights = fit_weights(labels, sparse, encoder)
     options = {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 5000, "maxfev": 5000}
     other = minimize(loss, [1.0, 1.0, 0, 0, 0], method="Nelder-Mead", options=options).x
-    assert found == pytest.approx(other[:2], abs=1e-3)
-    # How loud a part is does not count: five times the logits, a fifth of the weight.
+    assert fitted_weights == pytest.approx(other[:2], abs=1e-3)
+    # The scale of a part does not matter: five times the logits get a fifth of the weight.
     louder = fit_weights(labels, sparse, 5 * encoder)
-    assert 5 * louder[1] == pytest.approx(found[1], rel=0.05)
+    assert 5 * louder[1] == pytest.approx(fitted_weights[1], rel=0.05)
 
 
 def test_weights_are_never_negative_and_few_notes_leave_them_near_equal():
-    labels, sparse, encoder = parts_said("multilabel")
+    labels, sparse, encoder = parts_and_labels("multilabel")
     assert fit_weights(labels, sparse, -encoder)[1] == 0
     none = Labels("multilabel", labels.classes, labels.matrix[:0])
     assert np.array_equal(fit_weights(none, sparse[:0], encoder[:0]), EQUAL)
-    # Notes that both get right do not make them infinitely sure.
+    # Notes that both predict correctly do not make the weights infinite.
     right = np.where(labels.matrix[:5], 1.0, -1.0)
     few = fit_weights(labels.take(np.arange(5)), right, right)
     assert few[0] == pytest.approx(few[1])
     assert 0.5 < few[0] < 2
 
 
-def test_weights_do_not_hang_on_how_common_a_class_is():
-    """Parts that say of every validation note "rather not", of which most are positive."""
+def test_weights_do_not_depend_on_how_common_a_class_is():
+    """Use parts that rate every validation note negative, though most are positive."""
     generator = np.random.default_rng(0)
     truth = np.arange(40) % 8 > 0
-    said = expit(np.where(truth, -2.0, -4.0) + generator.normal(size=40))
-    part = logits("binary", np.stack([1 - said, said], axis=1))
+    probability = expit(np.where(truth, -2.0, -4.0) + generator.normal(size=40))
+    part = logits("binary", np.stack([1 - probability, probability], axis=1))
     weights = fit_weights(Labels("binary", np.arange(2), np.stack([~truth, truth], 1)), part, part)
     assert weights.sum() > 0.5
     positive = truth == truth[0]  # all of one class: nothing to learn the weights from
@@ -124,7 +124,7 @@ def test_without_validation_notes_both_weigh_the_same(encoder_folders):
     assert np.array_equal(model.weights_, EQUAL)
 
 
-def test_notes_that_were_cut_are_counted_once(encoder_folders):
+def test_truncated_notes_are_counted_once(encoder_folders):
     counted = {}
     for family in ("pretrained", "stacked"):
         ledger = Ledger()
@@ -139,14 +139,14 @@ def test_notes_that_were_cut_are_counted_once(encoder_folders):
     assert counted["stacked"][0] == {"train": 36, "validation": 12}
 
 
-def test_settings_of_both_parts_are_told_at_once():
+def test_problems_of_both_parts_are_reported_together():
     values = {
         "encoder_options": {"adapter": "grn", "max_tokens": 3},
         "tfidf_options": {"C": -1.0, "refit": True},
     }
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         registry.build("stacked", values)
-    text = str(told.value)
+    text = str(raised.value)
     for expected in (
         "tfidf_options: TfidfLogistic: C = -1.0",
         "tfidf_options: 'refit' would fit on the validation notes",
@@ -160,7 +160,7 @@ def test_settings_of_both_parts_are_told_at_once():
 
 
 def half_each(seed, notes):
-    """Notes that are positive by the order of their first words and by their last word, both."""
+    """Return notes that are positive by the order of their first words and their last word."""
     generator = np.random.default_rng(seed)
     texts, labels = [], []
     for _ in range(notes):
@@ -173,7 +173,7 @@ def half_each(seed, notes):
 
 
 def test_notes_that_need_both_parts(minilm):
-    """Word counts do not see the order, the encoder does not see the end of the note."""
+    """Word counts ignore the order, and the encoder does not read the end of the note."""
     texts, labels = half_each(0, 320)
     tests, truth = half_each(1, 200)
     shared = {"epochs": 30, "learning_rate": 0.01, "adapter": "none"}

@@ -1,4 +1,4 @@
-"""A bundle is data: what was damaged, or made to harm, is refused before anything of it is used."""
+"""Damaged and manipulated bundles are refused before any of their content is used."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundles(encoder, tmp_path_factory):
-    """A bundle of each kind of model."""
+    """Return a bundle of each kind of model."""
     encoder = str(encoder)
     root = tmp_path_factory.mktemp("bundles")
     frozen = PretrainedModel(encoder, adapter="bottleneck", epochs=1, max_tokens=12)
@@ -100,16 +100,16 @@ def configure(folder, **changed):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_saved_is_opened_and_says_the_same(bundles, kind):
+def test_a_saved_bundle_opens_with_the_same_probabilities(bundles, kind):
     expected = np.load(bundles[kind].with_suffix(".npy"))
     assert np.array_equal(load(bundles[kind]).predict_proba(TEXTS), expected)
 
 
-@pytest.mark.parametrize("family", ["pretrained", "stacked"])
-def test_bundles_of_the_encoder_that_comes_along(family, tmp_path):
+@pytest.mark.parametrize("name", ["pretrained", "stacked"])
+def test_bundles_of_the_included_encoder(name, tmp_path):
     options = {"epochs": 1}
-    further = options if family == "pretrained" else {"encoder_options": options}
-    model = build(family, {"encoder": "clinadapt-mini-fr", "max_tokens": 16, **further})
+    further = options if name == "pretrained" else {"encoder_options": options}
+    model = build(name, {"encoder": "clinadapt-mini-fr", "max_tokens": 16, **further})
     classifier = NoteClassifier(model).fit(TEXTS, Y)
     again = load(classifier.save(tmp_path / "bundle"))
     assert np.array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
@@ -131,17 +131,17 @@ def test_a_part_that_is_added_later_is_sealed_again(copied):
         seal(folder, read_record(folder))
 
 
-def test_a_fault_of_ours_is_not_hidden(bundles, monkeypatch):
-    """It ends in the one error of a bundle that cannot be opened, with its cause and place."""
+def test_a_bug_is_not_hidden(bundles, monkeypatch):
+    """It is reported as a bundle that cannot be opened, with its cause and place."""
 
     def broken(*_):
         raise KeyError("fièvre")
 
     monkeypatch.setattr(TfidfLogistic, "load", broken)
-    with pytest.raises(InputError, match=r"KeyError at \w+\.py:\d+.*bug in clinadapt") as told:
+    with pytest.raises(InputError, match=r"KeyError at \w+\.py:\d+.*bug in clinadapt") as raised:
         load(bundles["sparse"])
-    assert isinstance(told.value.__cause__, KeyError)
-    assert "fièvre" not in str(told.value)
+    assert isinstance(raised.value.__cause__, KeyError)
+    assert "fièvre" not in str(raised.value)
 
 
 # ---------------------------------------------------------------- damage
@@ -165,8 +165,8 @@ def test_a_changed_or_shortened_file_is_named(copied, bundles, kind):
             if name.name == "README.md":  # its makers fill it in
                 assert np.array_equal(load(folder).predict_proba(TEXTS), expected)
             else:
-                told = "bundle" if name.name == "bundle.json" else name.name
-                with pytest.raises(InputError, match=told):
+                message = "bundle" if name.name == "bundle.json" else name.name
+                with pytest.raises(InputError, match=message):
                     load(folder)
             (folder / name).write_bytes(content)
 
@@ -196,14 +196,14 @@ def test_a_changed_file_with_right_checksums_never_ends_in_a_crash(copied, bundl
     assert opened  # the changes were not all of the kind that no reader would miss
 
 
-def test_missing_and_further_files_are_named(copied):
+def test_missing_and_unexpected_files_are_named(copied):
     folder = copied("sparse")
     (folder / "model" / "idf.safetensors").unlink()
     (folder / "model" / "run.py").write_text("print()")
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         load(folder)
-    assert "model/idf.safetensors is missing" in str(told.value)
-    assert "'model/run.py' is not part of the bundle" in str(told.value)
+    assert "model/idf.safetensors is missing" in str(raised.value)
+    assert "'model/run.py' is not part of the bundle" in str(raised.value)
 
 
 # ---------------------------------------------------------------- harm
@@ -282,7 +282,7 @@ def test_no_more_memory_than_the_files_are_worth(copied, kind, changed):
 
 
 def test_no_larger_masks_than_the_files_are_worth(bundles):
-    """Some decoders keep a mask of position by position, which is in no file."""
+    """Some decoders keep a mask of positions by positions, which no file contains."""
     folder = bundles["frozen"] / "model"
     with torch.device("meta"):
         network = nn.Linear(2, 2)
@@ -310,7 +310,7 @@ def test_no_more_memory_than_the_settings_may_ask(copied, kind, changed):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: t | {"coefficients": t["coefficients"][:, :-1].copy()}, "shape"),
         (lambda t: t | {"coefficients": t["coefficients"].astype(np.int64)}, "type I64"),
@@ -320,11 +320,11 @@ def test_no_more_memory_than_the_settings_may_ask(copied, kind, changed):
         (lambda t: {"intercepts": t["intercepts"]}, "do not fit this model"),
     ],
 )
-def test_tensors_are_what_the_settings_imply(copied, change, told):
+def test_tensors_are_what_the_settings_imply(copied, change, message):
     folder = copied("sparse")
     with np.errstate(invalid="ignore"):
         tensors(folder / "model" / "linear.safetensors", change)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         load(reseal(folder))
 
 
@@ -332,9 +332,9 @@ def test_weights_of_an_encoder_are_finite(copied):
     folder = copied("frozen")
     path = next((folder / "model" / "encoder").glob("*.safetensors"))
 
-    def spoil(found):
-        name = max(found, key=lambda key: found[key].size)
-        return found | {name: np.full_like(found[name], np.inf)}
+    def spoil(weights):
+        name = max(weights, key=lambda key: weights[key].size)
+        return weights | {name: np.full_like(weights[name], np.inf)}
 
     tensors(path, spoil)
     with pytest.raises(InputError, match="not a finite number"):
@@ -353,7 +353,7 @@ def test_weights_of_an_encoder_are_finite(copied):
         + b"\0" * 8,
     ],
 )
-def test_headers_are_read_before_they_are_believed(copied, content):
+def test_headers_are_checked_before_they_are_used(copied, content):
     folder = copied("sparse")
     (folder / "model" / "linear.safetensors").write_bytes(content)
     with pytest.raises(InputError, match=r"linear\.safetensors"):
@@ -361,7 +361,7 @@ def test_headers_are_read_before_they_are_believed(copied, content):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"threshold": {"value": 1.5, "at_least_one": False}}, "threshold"),
         ({"threshold": {"value": None, "at_least_one": False}}, "threshold is not valid for"),
@@ -375,13 +375,13 @@ def test_headers_are_read_before_they_are_believed(copied, content):
         ({"settings": {"C": -1.0}}, "C = -1.0"),
     ],
 )
-def test_the_record_is_what_a_bundle_has(copied, changed, told):
-    with pytest.raises(InputError, match=told):
+def test_the_record_is_what_a_bundle_has(copied, changed, message):
+    with pytest.raises(InputError, match=message):
         load(reseal(copied("sparse"), **changed))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[" * 200_000, "nested too deeply"),
         (" " * (2**24 + 1), "at most"),
@@ -393,10 +393,10 @@ def test_the_record_is_what_a_bundle_has(copied, changed, told):
         ("\0", "not JSON"),
     ],
 )
-def test_json_that_is_none_or_too_much(copied, text, told):
+def test_json_that_is_none_or_too_much(copied, text, message):
     folder = copied("sparse")
     (folder / "bundle.json").write_text(text)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         load(folder)
 
 

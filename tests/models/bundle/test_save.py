@@ -1,4 +1,4 @@
-"""A bundle is enough by itself: another process, no network, no study, no encoder folder."""
+"""A bundle is self-contained: it opens without network, study or encoder folder."""
 
 import json
 import re
@@ -75,8 +75,8 @@ def test_the_cards_scores_are_the_studys(finished_study):
     record = json.loads((folder / "bundle.json").read_text())
     scores = record["provenance"]["metrics"]
     card = ModelCard.load(folder / "README.md")
-    told = {result.metric_type: result.metric_value for result in card.data.eval_results}
-    assert told == {
+    on_card = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert on_card == {
         name: pytest.approx(score["value"], abs=1e-4)
         for name, score in scores.items()
         if score["value"] is not None
@@ -87,7 +87,7 @@ def test_the_cards_scores_are_the_studys(finished_study):
     assert "Fitted on synthetic notes" in card.text
 
 
-def test_damage_is_told(bundle, tmp_path):
+def test_damage_is_reported(bundle, tmp_path):
     _, folder = bundle
     with pytest.raises(InputError, match="not a bundle"):
         load(tmp_path)
@@ -137,7 +137,7 @@ def test_a_bundle_of_version_0_1_opens_with_the_same_probabilities(bundle):
     assert np.array_equal(load(saved).predict_proba(TEXTS), expected)
 
 
-def test_the_names_of_version_0_1_are_no_way_round_the_checks(bundle):
+def test_names_of_version_0_1_do_not_bypass_the_checks(bundle):
     _, folder = bundle
     as_version_0_1(folder)
     path = folder / "bundle.json"
