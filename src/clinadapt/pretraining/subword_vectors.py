@@ -159,6 +159,7 @@ def count_pairs(
         No text has two sub-words.
     """
     size = len(tokenizer)
+    # The stubs do not know that a shape alone makes an empty matrix.
     following: Any = sparse.csr_matrix((size, size), dtype=np.int64)  # type: ignore[arg-type]
     read = 0
     for ids, owner, texts_read in _blocks(texts, tokenizer):
@@ -236,8 +237,8 @@ def factor(information: sparse.csr_matrix, width: int, seed: int) -> NDArray[np.
     start = np.random.default_rng(seed).normal(size=information.shape[0]).astype(np.float32)
     left, singular, _ = svds(information, k=width, v0=start)
     order = np.argsort(-singular)
-    scaled = left[:, order] * singular[order].clip(min=0) ** EXPONENT
-    vectors: NDArray[np.float32] = scaled.astype(np.float32, copy=False)
+    kept = left[:, order] * singular[order].clip(min=0) ** EXPONENT
+    vectors = np.asarray(kept, dtype=np.float32)
     vectors[np.asarray(information.sum(axis=1)).ravel() == 0] = 0
     return vectors
 
