@@ -1,4 +1,4 @@
-"""Cached features: for their owner only, listed with size and age, deleted on request."""
+"""Cached features are readable by their owner only, are listed, and are deleted on request."""
 
 import os
 import stat
@@ -36,7 +36,7 @@ def clinadapt(*command):
 
 @pytest.fixture(autouse=True)
 def _no_other_caches(tmp_path, monkeypatch):
-    """Caches that other tests' processes have open are none of these tests' business."""
+    """Hide caches that the processes of other tests have open."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
@@ -59,12 +59,12 @@ def test_only_the_owner_can_read_what_is_cached(encoder, cache):
     files = list(entry.iterdir())
     assert {path.suffix for path in files} == {".json", ".safetensors"}
     assert {mode(path) for path in files} == {0o600}
-    # A folder that was opened to others, by an older version or by hand, is closed again.
+    # A folder that is open to others, because of an older version or by hand, is closed again.
     entry.chmod(0o755)
-    assert [found.open_to_others for found in entries([cache])] == [True]
+    assert [item.open_to_others for item in entries([cache])] == [True]
     classifier(encoder, cache).fit(TEXTS, Y)
     assert mode(entry) == 0o700
-    assert [found.open_to_others for found in entries([cache])] == [False]
+    assert [item.open_to_others for item in entries([cache])] == [False]
 
 
 def test_a_folder_of_the_users_own_keeps_its_mode(encoder, tmp_path):
@@ -75,16 +75,16 @@ def test_a_folder_of_the_users_own_keeps_its_mode(encoder, tmp_path):
 
 
 def test_listed_with_size_and_age(cache):
-    (found,) = entries([cache.parent])
-    assert found.size == sum(path.stat().st_size for path in found.folder.iterdir())
-    for path in [*found.folder.iterdir(), found.folder]:
+    (entry,) = entries([cache.parent])
+    assert entry.size == sum(path.stat().st_size for path in entry.folder.iterdir())
+    for path in [*entry.folder.iterdir(), entry.folder]:
         os.utime(path, (time.time() - 10 * DAY,) * 2)
     done = clinadapt(cache.parent)
     assert done.exit_code == 0, done.output
     assert "10.0 days" in done.output
-    assert str(found.folder) in done.output
+    assert str(entry.folder) in done.output
     assert "1 feature caches" in done.output
-    assert found.folder.is_dir()
+    assert entry.folder.is_dir()
 
 
 def test_purged_by_age_and_nothing_else(cache):
@@ -98,17 +98,17 @@ def test_purged_by_age_and_nothing_else(cache):
     assert {path.name for path in cache.iterdir()} == {"mine.txt", "0123"}
 
 
-def test_states_of_living_processes_stay_and_of_dead_ones_go():
+def test_features_of_running_processes_are_kept_and_of_ended_ones_deleted():
     root = Path(tempfile.gettempdir())
-    living, dead = root / f"{SESSION}{os.getpid()}-x", root / f"{SESSION}999999999-x"
-    for place in (living, dead):
+    running, ended = root / f"{SESSION}{os.getpid()}-x", root / f"{SESSION}999999999-x"
+    for place in (running, ended):
         (place / ("a" * 24)).mkdir(parents=True)
         (place / ("a" * 24) / "s.safetensors").write_bytes(b"1")
     done = clinadapt(root, "--purge")
     assert "in use" in done.output
     assert "deleted 1" in done.output
-    assert living.is_dir()
-    assert not dead.exists()
+    assert running.is_dir()
+    assert not ended.exists()
 
 
 def test_mistakes(tmp_path):
@@ -118,7 +118,7 @@ def test_mistakes(tmp_path):
         raise clinadapt(tmp_path / "nothing").exception
 
 
-def test_purged_states_are_computed_again(encoder, cache):
+def test_purged_features_are_computed_again(encoder, cache):
     before = classifier(encoder, cache).fit(TEXTS, Y).predict_proba(TEXTS)
     clinadapt(cache, "--purge")
     after = classifier(encoder, cache).fit(TEXTS, Y).predict_proba(TEXTS)

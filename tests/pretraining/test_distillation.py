@@ -1,4 +1,4 @@
-"""A student and its teacher: when they agree, that they come to, and that the teacher stays out."""
+"""Distillation: agreement of student and teacher, and an unchanged teacher."""
 
 import numpy as np
 import polars as pl
@@ -57,7 +57,7 @@ def student(encoder_folders, corpus, tmp_path_factory):
 def test_correlation_by_hand():
     one = torch.tensor([[[1.0, 5.0, 1.0], [2.0, 6.0, 1.0], [3.0, 7.0, 1.0]]])
     other = torch.tensor([[[2.0, -1.0, 1.0], [1.0, -2.0, 2.0], [3.0, -3.0, 3.0]]])
-    # Dimension by dimension: 1 / 2, -1, and nothing that varies.
+    # By dimension: 1 / 2, -1, and one that does not vary.
     assert float(correlation(one, other)) == pytest.approx((0.5 - 1 + 0) / 3)
 
 
@@ -74,15 +74,15 @@ def test_a_student_that_equals_its_teacher_agrees(name, encoder_folders, tokeniz
     torch.nn.init.eye_(objective.map.weight)
     ids = torch.randint(5, len(tokenizer), (8, LENGTH))
     with torch.no_grad():
-        found = objective(ids, torch.Generator().manual_seed(0))
-        assert float(found["agreement"]) == pytest.approx(1, abs=1e-4)
+        measures = objective(ids, torch.Generator().manual_seed(0))
+        assert float(measures["agreement"]) == pytest.approx(1, abs=1e-4)
         if model.config.vocab_size == len(tokenizer):  # the same masks
             alone = MaskedTokens(model, tokenizer).eval()(ids, torch.Generator().manual_seed(0))
-            assert float(found["loss"]) == pytest.approx(float(alone["loss"]), abs=1e-3)
-            assert found["accuracy"] == alone["accuracy"]
+            assert float(measures["loss"]) == pytest.approx(float(alone["loss"]), abs=1e-3)
+            assert measures["accuracy"] == alone["accuracy"]
 
 
-def test_the_teacher_is_left_alone_and_not_kept(corpus, teacher, tokenizer, tmp_path):
+def test_the_teacher_is_neither_changed_nor_stored(corpus, teacher, tokenizer, tmp_path):
     from transformers import AutoModelForMaskedLM
 
     model = AutoModelForMaskedLM.from_config(new_config("mini", tokenizer, LENGTH))
@@ -100,7 +100,7 @@ def test_the_teacher_is_left_alone_and_not_kept(corpus, teacher, tokenizer, tmp_
     assert objective.map.weight.shape == (teacher.width, model.config.hidden_size)
 
 
-def test_the_student_comes_to_agree(student, encoder_folders):
+def test_the_students_agreement_increases(student, encoder_folders):
     _, record = student
     log = record["log"]
     assert log[-1]["agreement"] > log[0]["agreement"] + 0.1
@@ -135,7 +135,7 @@ def test_the_student_is_an_encoder_like_any_other(student, encoder_folders, smal
     assert classifier.fit(texts, labels).predict(texts[:3]).shape == (3,)
 
 
-def test_a_student_that_was_there_goes_on_with_the_teachers_tokens(
+def test_an_existing_student_needs_the_teachers_tokenizer(
     student, corpus, encoder_folders, tmp_path
 ):
     bert = str(encoder_folders["bert"])
@@ -161,7 +161,7 @@ def test_tokenizers_of_one_vocabulary_may_differ(tokenizer, corpus):
     assert not same_tokens(tokenizer, other, corpus.train)
 
 
-def test_what_does_not_fit_a_teacher_is_refused(encoder_folders, corpus, tmp_path):
+def test_settings_incompatible_with_a_teacher_are_refused(encoder_folders, corpus, tmp_path):
     bert, out = str(encoder_folders["bert"]), tmp_path / "x"
     with pytest.raises(InputError, match="leave one out") as caught:
         make_encoder(corpus, out, objective="masked", teacher=bert, add_words=5)
@@ -173,8 +173,8 @@ def test_what_does_not_fit_a_teacher_is_refused(encoder_folders, corpus, tmp_pat
         make_encoder(corpus, out, teacher=str(encoder_folders["modernbert"]), length=LENGTH)
 
 
-def test_texts_are_cut_as_studies_cut_them(encoder_folders):
-    """transformers' own class for BERT's layers reads AliBERT's sub-words as unknown."""
+def test_texts_are_tokenized_as_in_studies(encoder_folders):
+    """transformers' own class for BERT's layers would read AliBERT's sub-words as unknown."""
     encoder = PretrainedEncoder(encoder_folders["unigram_bert"])
     text = "enfant admis pour une insuffisance cardiaque"
     ids = open_tokenizer(encoder, LENGTH)(text).input_ids

@@ -1,4 +1,4 @@
-"""Pre-training: what is read, what is masked, that it learns, and that a killed one goes on."""
+"""Pre-training: texts, masks, learning, and the resumption of a killed training."""
 
 import json
 import shutil
@@ -41,59 +41,58 @@ def frame(*texts):
     return pl.DataFrame({"text": list(texts)})
 
 
-# ---------------------------------------------------------------- what is read
+# ---------------------------------------------------------------- texts
 
 
-def test_a_segment_is_read_once():
-    found = read_corpus(
+def test_a_segment_is_used_once():
+    corpus = read_corpus(
         frame(
             "Patient admis pour une douleur thoracique. Pas de fièvre ce jour.",
             "PATIENT admis  pour une douleur thoracique.\nSortie demain matin avec une ordonnance.",
             "Pas de fièvre. Pas de fièvre.",
         )
     )
-    told = sorted([*found.train, *found.held_out])
-    assert told == [
-        "Pas de fièvre. Pas de fièvre.",  # too short to be told again
+    assert sorted([*corpus.train, *corpus.held_out]) == [
+        "Pas de fièvre. Pas de fièvre.",  # too short to count as a repetition
         "Patient admis pour une douleur thoracique. Pas de fièvre ce jour.",
         "Sortie demain matin avec une ordonnance.",
     ]
-    assert found.repeated == 1
-    assert found.words == 11 + 6 + 6
+    assert corpus.repeated == 1
+    assert corpus.words == 11 + 6 + 6
 
 
-def test_notes_of_a_test_part_are_kept_out_and_named():
-    barred = Excluded.of(
+def test_notes_of_a_test_part_are_excluded_and_named():
+    excluded = Excluded.of(
         ["a", "b"],
         [
             "Le patient a reçu du furosémide hier. Son état reste stable depuis ce matin.",
             "Une tout autre note sans rien de commun. Avec encore deux phrases de plus.",
         ],
     )
-    found = read_corpus(
+    corpus = read_corpus(
         frame(
             "Avant tout le contexte est le suivant. Le patient a reçu du furosémide hier.",
             "Rien de tout cela ne se trouve ailleurs.",
         ),
-        excluded=barred,
+        excluded=excluded,
     )
-    assert "furosémide" not in " ".join([*found.train, *found.held_out])
-    assert (found.excluded, found.contained) == (1, ["a"])
+    assert "furosémide" not in " ".join([*corpus.train, *corpus.held_out])
+    assert (corpus.excluded, corpus.contained) == (1, ["a"])
 
 
-def test_notes_of_two_tables_are_kept_out():
+def test_notes_of_two_tables_are_excluded():
     one = Excluded.of(["a"], ["Le patient a reçu du furosémide hier."])
     other = Excluded.of(
         ["b", "c"], ["Son état reste stable ce matin.", "Jamais vue nulle part ici."]
     )
     both = one + other
-    found = read_corpus(
+    corpus = read_corpus(
         frame(
             "Le patient a reçu du furosémide hier. Son état reste stable ce matin. Encore du texte."
         ),
         excluded=both,
     )
-    assert found.contained == ["a", "b"]
+    assert corpus.contained == ["a", "b"]
     assert (one.sizes, other.sizes) == ([1], [1, 1])
 
 
@@ -112,11 +111,11 @@ def test_excluded_notes_are_those_not_for_training():
     assert read_excluded(notes).ids == ["row 1", "row 2", "row 3"]
     with pytest.raises(InputError, match="no column 'fold'"):
         read_excluded(notes, split="fold")
-    with pytest.raises(InputError, match="holds no text"):
+    with pytest.raises(InputError, match="has no text"):
         read_corpus(frame(" ", None))
 
 
-# ---------------------------------------------------------------- what it learns from
+# ---------------------------------------------------------------- sequences, masks and losses
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +133,7 @@ def tokenizer(corpus):
     return learn_vocabulary(corpus.train, 500, LENGTH)
 
 
-def test_packed_sequences_are_the_texts_end_to_end(corpus, tokenizer, tmp_path):
+def test_packed_sequences_are_the_concatenated_texts(corpus, tokenizer, tmp_path):
     texts = Texts.of(list(corpus.train)[:40])
     packed = pack(texts, tokenizer, LENGTH, tmp_path / "tokens")
     assert (packed[:, 0] == tokenizer.cls_token_id).all()
@@ -147,33 +146,33 @@ def test_packed_sequences_are_the_texts_end_to_end(corpus, tokenizer, tmp_path):
     assert len(pack(Texts.of(["a"]), tokenizer, LENGTH, tmp_path / "few")) == 0
 
 
-def test_masks_are_as_many_as_asked_and_never_special(tokenizer):
+def test_the_share_of_masks_is_as_documented_and_never_of_special_tokens(tokenizer):
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(10, len(tokenizer), (200, 100), generator=generator)
     ids[:, 0] = tokenizer.sep_token_id
     shown, labels = Masking(tokenizer)(ids, generator)
-    asked = labels != IGNORED
-    assert not asked[:, 0].any()
-    assert asked[:, 1:].float().mean() == pytest.approx(0.3, abs=0.01)
-    assert (labels[asked] == ids[asked]).all()
-    assert (shown[~asked] == ids[~asked]).all()
-    assert (shown[asked] == tokenizer.mask_token_id).float().mean() == pytest.approx(0.8, abs=0.02)
-    assert (shown[asked] == ids[asked]).float().mean() == pytest.approx(0.1, abs=0.02)
+    masked = labels != IGNORED
+    assert not masked[:, 0].any()
+    assert masked[:, 1:].float().mean() == pytest.approx(0.3, abs=0.01)
+    assert (labels[masked] == ids[masked]).all()
+    assert (shown[~masked] == ids[~masked]).all()
+    assert (shown[masked] == tokenizer.mask_token_id).float().mean() == pytest.approx(0.8, abs=0.02)
+    assert (shown[masked] == ids[masked]).float().mean() == pytest.approx(0.1, abs=0.02)
 
 
 def test_bags_are_tf_idf_that_adds_up_to_one():
     sequences = np.array([[1, 2, 2, 2], [1, 3, 3, 0], [1, 0, 0, 0]], dtype=np.uint16)
     rarity = inverse_frequency(sequences, 5)
-    # Of three sequences 2 hold the first id, 3 the second, 1 the next two, none the last.
+    # Of three sequences 2 contain the first id, 3 the second, 1 the next two, none the last.
     assert rarity == pytest.approx(np.log([4 / 3, 4 / 4, 4 / 2, 4 / 2, 4 / 1]))
     bags = bags_of(torch.from_numpy(sequences.astype(np.int64)), torch.tensor(rarity)).numpy()
-    assert bags[0] == pytest.approx([0, 0, 1, 0, 0])  # what all hold says nothing
+    assert bags[0] == pytest.approx([0, 0, 1, 0, 0])  # what all contain has no weight
     once, twice = np.log(4 / 3), (1 + np.log(2)) * np.log(2)
     assert bags[1] == pytest.approx(np.array([once, 0, 0, twice, 0]) / (once + twice))
     assert (bags_of(torch.ones(1, 4, dtype=torch.int64), torch.zeros(5)) == 0).all()
 
 
-def test_the_bag_is_guessed_from_the_mean_of_the_features(tokenizer):
+def test_the_bag_is_predicted_from_the_mean_of_the_features(tokenizer):
     from transformers import AutoModelForMaskedLM
 
     model = AutoModelForMaskedLM.from_config(new_config("mini", tokenizer, LENGTH))
@@ -198,13 +197,13 @@ def test_the_rate_rises_and_falls():
     assert rates[:6] == sorted(rates[:6])
     assert rates[5:] == sorted(rates[5:], reverse=True)
     assert rates[-1] < 0.001
-    # Half-way down, half of it: the cosine is symmetric.
+    # Half-way down it is half the maximum, since the cosine is symmetric.
     assert rates[6 + 47] == pytest.approx(0.5)
 
 
 @pytest.fixture(scope="module")
 def counting():
-    """Texts that count to twelve, from anywhere: what comes next is known."""
+    """Texts that count to twelve from any number, so that the next word is predictable."""
     cycle = NUMBERS.split()
     starts = np.random.default_rng(0).integers(12, size=1500)
     return read_corpus(
@@ -246,10 +245,10 @@ def test_the_folder_is_an_encoder_like_any_other(made, notes):
     assert sum(weight.numel() for weight in model.parameters()) == record["parameters"]
     assert {str(weight.dtype) for weight in model.parameters()} == {"torch.bfloat16"}
     assert AutoTokenizer.from_pretrained(out)("fièvre").input_ids[0] == model.config.cls_token_id
-    assert not (out / "training").exists()  # it holds tokens of the texts
+    assert not (out / "training").exists()  # it would contain tokens of the texts
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"{record['parameters']:,} weights (new, of size mini)" in card
-    assert f"| {STEPS * 8 * LENGTH:,} |" in card  # the last look
+    assert f"| {STEPS * 8 * LENGTH:,} |" in card  # the last evaluation
     texts, labels = notes["text"].to_list()[:60], notes["label"].to_list()[:60]
     classifier = NoteClassifier(PretrainedModel(str(out), max_tokens=LENGTH, epochs=1))
     assert classifier.fit(texts, labels).predict(texts[:3]).shape == (3,)
@@ -264,7 +263,7 @@ def test_no_text_is_left_in_the_folder(corpus, tmp_path):
         assert " ".join(words[:6]).encode() not in content
 
 
-def test_going_on_from_an_encoder(made, corpus, tmp_path):
+def test_continuing_from_an_encoder(made, corpus, tmp_path):
     out, _ = made
     record = make_encoder(
         corpus, tmp_path / "more", start=str(out), length=LENGTH, recipe=FAST, steps=3
@@ -273,11 +272,11 @@ def test_going_on_from_an_encoder(made, corpus, tmp_path):
     assert (tmp_path / "more" / "config.json").is_file()
 
 
-def test_mistakes_are_told(made, corpus, tmp_path):
+def test_mistakes_are_reported(made, corpus, tmp_path):
     out, _ = made
     with pytest.raises(InputError, match="expected an objective among") as caught:
         make_encoder(corpus, out, objective="replaced")
-    assert any("holds an encoder already" in problem for problem in caught.value.problems)
+    assert any("already contains an encoder" in problem for problem in caught.value.problems)
     with pytest.raises(InputError, match="expected a size among mini, small, medium"):
         make_encoder(corpus, tmp_path / "x", size="giant", vocabulary=500)
     few = read_corpus(frame("une seule phrase de six mots"))
@@ -304,10 +303,10 @@ make_encoder(corpus, Path(sys.argv[2]), start=sys.argv[3], length=32, recipe=rec
 """
 
 
-def test_killed_it_comes_to_the_same_losses(notes, tmp_path):
+def test_a_killed_training_reaches_the_same_losses(notes, tmp_path):
     notes.write_parquet(tmp_path / "notes.parquet")
     corpus = read_corpus(tmp_path / "notes.parquet")
-    # From one beginning: two learned vocabularies are not quite the same.
+    # Both start from one encoder, because two trained vocabularies may differ slightly.
     begun = str(tmp_path / "begun")
     make_encoder(corpus, Path(begun), vocabulary=500, length=32, recipe=FAST, steps=1)
     whole = make_encoder(corpus, tmp_path / "whole", start=begun, length=32, recipe=FAST, steps=40)
@@ -334,8 +333,8 @@ def test_killed_it_comes_to_the_same_losses(notes, tmp_path):
     assert kills == 2
 
 
-def test_what_came_before_does_not_change_dropout(corpus, encoder_folders, tmp_path):
-    """So a killed training of an encoder with dropout comes to the same losses, too."""
+def test_dropout_does_not_depend_on_earlier_random_numbers(corpus, encoder_folders, tmp_path):
+    """A killed training of an encoder with dropout therefore reaches the same losses, too."""
     from transformers import AutoModelForMaskedLM
 
     encoder = PretrainedEncoder(encoder_folders["bert"])
@@ -355,7 +354,7 @@ def test_what_came_before_does_not_change_dropout(corpus, encoder_folders, tmp_p
     assert len(set(losses[0])) == 3
 
 
-def test_another_corpus_does_not_go_on_with_a_training(corpus, tmp_path):
+def test_a_training_is_not_resumed_with_another_corpus(corpus, tmp_path):
     make_encoder(corpus, tmp_path / "a", vocabulary=500, length=LENGTH, recipe=FAST, steps=2)
     begun = tmp_path / "b" / "training"
     begun.mkdir(parents=True)
@@ -373,8 +372,8 @@ def test_the_command(notes, tmp_path):
     command += ["--exclude", str(tmp_path / "test.csv")]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
-    told = " ".join(done.output.split())
-    assert "at least half of each of 5 such notes was present" in told
+    expected = "at least half of each of 5 such notes was present"
+    assert expected in " ".join(done.output.split())
     record = json.loads((tmp_path / "encoder" / "pretraining.json").read_text())
     assert 3 < record["result"]["seconds"] < 20
     shutil.rmtree(tmp_path / "encoder")

@@ -1,4 +1,4 @@
-"""Sub-word vectors: counts, information, what comes close, and what starts from them."""
+"""Sub-word vectors: counts, information, similarity, and models that start from them."""
 
 import json
 from itertools import combinations
@@ -61,11 +61,11 @@ def tokenizer(made):
     return AutoTokenizer.from_pretrained(made[0])
 
 
-# ---------------------------------------------------------------- what is counted
+# ---------------------------------------------------------------- counts and factors
 
 
 @pytest.mark.parametrize("tokens_at_once", [1, 2**20])
-def test_counts_against_every_pair_by_itself(corpus, tokenizer, monkeypatch, tokens_at_once):
+def test_counts_equal_those_of_each_pair_by_itself(corpus, tokenizer, monkeypatch, tokens_at_once):
     monkeypatch.setattr(module, "TEXTS_AT_ONCE", 3)
     monkeypatch.setattr(module, "TOKENS_AT_ONCE", tokens_at_once)
     texts = Texts.of(["a", "", *list(corpus.train)[:6]])
@@ -85,7 +85,7 @@ def test_counts_against_every_pair_by_itself(corpus, tokenizer, monkeypatch, tok
 
 def test_information_by_hand():
     counts = sparse.csr_matrix(np.array([[0, 12, 4], [12, 0, 0], [4, 0, 0]]))
-    found = positive_information(counts).toarray()
+    information = positive_information(counts).toarray()
     # Counts of the three: 16, 12, 4; smoothed: 16^.75 = 8, 12^.75 = 6.4474, 4^.75 = 2.8284.
     whole = 8 + 6.4474 + 2.8284
     expected = [
@@ -93,24 +93,24 @@ def test_information_by_hand():
         [np.log(12 * whole / (12 * 8)), 0, 0],
         [np.log(4 * whole / (4 * 8)), 0, 0],
     ]
-    assert found == pytest.approx(np.array(expected), rel=1e-4)
-    # A pair that is met less often than by chance counts as one that is not met.
+    assert information == pytest.approx(np.array(expected), rel=1e-4)
+    # A pair that occurs less often than by chance counts as one that does not occur.
     counts = sparse.csr_matrix(np.array([[100, 1], [1, 100]]))
     assert (positive_information(counts).toarray() > 0).tolist() == [[True, False], [False, True]]
 
 
-def test_factors_are_those_of_the_whole_decomposition():
+def test_factors_are_those_of_the_full_decomposition():
     rng = np.random.default_rng(0)
     dense = np.triu(rng.random((30, 30)) * (rng.random((30, 30)) < 0.4)).astype(np.float32)
     dense += dense.T
-    dense[7] = 0  # never met
-    found = factor(sparse.csr_matrix(dense), 6, seed=0)
+    dense[7] = 0  # never occurred
+    vectors = factor(sparse.csr_matrix(dense), 6, seed=0)
     left, singular, _ = np.linalg.svd(dense.astype(np.float64))
     expected = left[:, :6] * np.sqrt(singular[:6])
-    # The sign of a dimension is free.
-    assert found @ found.T == pytest.approx(expected @ expected.T, abs=1e-4)
-    assert np.linalg.norm(found, axis=0) ** 2 == pytest.approx(singular[:6], rel=1e-4)
-    assert not found[7].any()
+    # The sign of a dimension is arbitrary.
+    assert vectors @ vectors.T == pytest.approx(expected @ expected.T, abs=1e-4)
+    assert np.linalg.norm(vectors, axis=0) ** 2 == pytest.approx(singular[:6], rel=1e-4)
+    assert not vectors[7].any()
 
 
 def words_tokenizer(*words):
@@ -122,7 +122,7 @@ def words_tokenizer(*words):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
 
 
-def test_words_of_like_contexts_come_close():
+def test_words_of_similar_contexts_have_similar_vectors():
     rng = np.random.default_rng(0)
     drugs, signs = ["aspirin", "heparin", "digoxin"], ["fever", "cough", "oedema"]
     frames = "we gave {} twice daily by mouth", "there was no {} seen on admission"
@@ -131,13 +131,13 @@ def test_words_of_like_contexts_come_close():
     ]
     tokenizer = words_tokenizer(*sorted(set(" ".join(texts).split())))
     counts, _ = count_pairs(Texts.of(texts), tokenizer)
-    found = factor(positive_information(counts), 6, seed=0)
-    found = found[tokenizer.convert_tokens_to_ids([*drugs, *signs])]
-    found /= np.linalg.norm(found, axis=1, keepdims=True)
-    close = found @ found.T
+    vectors = factor(positive_information(counts), 6, seed=0)
+    vectors = vectors[tokenizer.convert_tokens_to_ids([*drugs, *signs])]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = vectors @ vectors.T
     alike = np.kron(np.eye(2), np.ones((3, 3))) == 1
-    assert close[alike].min() > 0.9
-    assert close[~alike].max() < 0.1
+    assert cosine[alike].min() > 0.9
+    assert cosine[~alike].max() < 0.1
 
 
 # ---------------------------------------------------------------- the folder
@@ -160,15 +160,15 @@ def test_the_folder(made, corpus, tokenizer):
         assert " ".join(text.lower().split()[:6]).encode() not in content
 
 
-def test_what_does_not_do_is_told(made, corpus, tmp_path, monkeypatch):
+def test_mistakes_are_reported(made, corpus, tmp_path, monkeypatch):
     out, _ = made
-    with pytest.raises(InputError, match="holds something already"):
+    with pytest.raises(InputError, match="is not empty"):
         make_vectors(corpus, out)
     with pytest.raises(InputError, match="got 400 for"):
         make_vectors(corpus, tmp_path / "wide", vocabulary=200, width=400)
     few = read_corpus(pl.DataFrame({"text": ["fever"]}))
     monkeypatch.setattr(module, "learn_vocabulary", lambda *asked: words_tokenizer("fever"))
-    with pytest.raises(InputError, match="no text holds two sub-words"):
+    with pytest.raises(InputError, match="no text has two sub-words"):
         make_vectors(few, tmp_path / "few", vocabulary=100, width=2)
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match=r"tokenizer.json and vectors.safetensors missing"):
@@ -181,7 +181,7 @@ def test_what_does_not_do_is_told(made, corpus, tmp_path, monkeypatch):
             (other / VECTORS_FILE).write_bytes(broken)
         else:
             save_file({"vectors": np.zeros((3, 2), np.float16)}, other / VECTORS_FILE)
-        with pytest.raises(InputError, match="do not fit"):
+        with pytest.raises(InputError, match="do not match"):
             Vectors(other)
 
 
@@ -205,7 +205,7 @@ def test_the_command(notes, tmp_path):
     assert Vectors(tmp_path / "vectors").shape[1] == 8
 
 
-# ---------------------------------------------------------------- what starts from it
+# ---------------------------------------------------------------- models that start from them
 
 
 @pytest.mark.parametrize("encoder", ["transformer", "moe"])
@@ -215,18 +215,18 @@ def test_first_token_embeddings_are_the_vectors(made, corpus, tokenizer, encoder
     embedding = fitted(model, "binary").model_.network_.encoder.embedding.token.weight.detach()
     stored = torch.from_numpy(load_file(out / VECTORS_FILE)["vectors"].astype(np.float32))
     width = embedding.shape[1]
-    met = stored.any(dim=1)
-    # Special ones, and pieces that no text is cut into, stay random.
+    occurring = stored.any(dim=1)
+    # Special tokens and pieces that occur in no text stay random.
     read = {
         i for ids in tokenizer(list(corpus.train), add_special_tokens=False).input_ids for i in ids
     }
-    assert set(met.nonzero().ravel().tolist()) == read
-    assert (embedding[~met].any(dim=1)).all()
-    # One factor for all: directions and relative lengths are kept.
-    ratio = embedding[met] / stored[met][:, :width]
+    assert set(occurring.nonzero().ravel().tolist()) == read
+    assert (embedding[~occurring].any(dim=1)).all()
+    # One factor scales all vectors, so that directions and relative lengths are kept.
+    ratio = embedding[occurring] / stored[occurring][:, :width]
     assert ratio.std() < 1e-4 * ratio.mean()
-    # Uniform numbers between -.05 and .05 deviate by .05 / sqrt(3).
-    assert embedding[met].std() == pytest.approx(0.05 / 3**0.5, rel=0.02)
+    # Uniform numbers between -.05 and .05 have a standard deviation of .05 / sqrt(3).
+    assert embedding[occurring].std() == pytest.approx(0.05 / 3**0.5, rel=0.02)
 
 
 def test_the_bundle_needs_no_vectors(made, tmp_path):
@@ -247,12 +247,12 @@ def test_the_bundle_needs_no_vectors(made, tmp_path):
     assert str(tmp_path) not in (tmp_path / "bundle" / "bundle.json").read_text()
 
 
-def test_settings_that_do_not_do_are_told(made, tmp_path):
+def test_invalid_settings_are_reported(made, tmp_path):
     out, _ = made
     for values, message in (
         ({"vectors": str(tmp_path / "none")}, "no vectors in .*none"),
         ({"vectors": str(out), "vocabulary": 60}, "leave it out"),
-        ({"vectors": str(out), "encoder_options": {"width": 64}}, "vectors of 40 numbers are too"),
+        ({"vectors": str(out), "encoder_options": {"width": 64}}, "vectors of width 40 are too"),
     ):
         with pytest.raises(InputError, match=message):
             ScratchModel(**values).fit(TEXTS, LABELS["binary"])
@@ -261,10 +261,10 @@ def test_settings_that_do_not_do_are_told(made, tmp_path):
             expand(load_design(design))
 
 
-def test_a_study_knows_the_vectors_by_their_content(made, corpus, small_notes, tmp_path):
+def test_a_study_identifies_vectors_by_their_content(made, corpus, small_notes, tmp_path):
     folder = tmp_path / "mine"
-    rows = [{"model": "transformer", **SMALL, "vectors": str(folder)}]
-    design = {"name": "x", "resamples": 100, "configurations": rows}
+    configurations = [{"model": "transformer", **SMALL, "vectors": str(folder)}]
+    design = {"name": "x", "resamples": 100, "configurations": configurations}
     make_vectors(corpus, folder, vocabulary=300, width=32)
 
     def plan():
@@ -286,8 +286,8 @@ def test_a_study_knows_the_vectors_by_their_content(made, corpus, small_notes, t
 def test_its_memory_is_planned(made, small_notes, tmp_path):
     from clinadapt.study.planning.plan import make_plan
 
-    rows = [{"model": "transformer", **SMALL, "vectors": str(made[0])}]
-    design = {"name": "x", "resamples": 100, "configurations": rows}
+    configurations = [{"model": "transformer", **SMALL, "vectors": str(made[0])}]
+    design = {"name": "x", "resamples": 100, "configurations": configurations}
     study = Study(small_notes, design, tmp_path / "out", memory=2**31)
     (forecast,) = make_plan(study).forecasts.values()
     assert forecast.reason is None

@@ -1,4 +1,4 @@
-"""Whole words added to a tokenizer: which, how they begin, and that nothing else changes."""
+"""Words added to a tokenizer: their choice, their embeddings, and that nothing else changes."""
 
 import json
 
@@ -31,7 +31,7 @@ ODD = [
     "de",
     "gliflozinesque sorties",
     "",
-    " \n",  # new words are within
+    " \n",  # contains new words as parts
 ]
 
 
@@ -47,8 +47,8 @@ def ids(tokenizer, text):
     return tokenizer(text, add_special_tokens=False).input_ids
 
 
-def test_words_are_ranked_by_the_pieces_that_they_save(encoder_folders):
-    """The tokenizer knows letters and few words: a word has as many pieces as letters."""
+def test_words_are_ranked_by_the_tokens_that_they_save(encoder_folders):
+    """The tokenizer knows letters and few words, so other words have as many pieces as letters."""
     tokenizer = open_tokenizer(PretrainedEncoder(encoder_folders["bert"]), LENGTH)
     text = "abcd abce abc, abc. abcdef1 " + "ab " * 50 + "enfant admis "
     texts = Texts.of([text + "abcdefg " * 5 * (number < 9) for number in range(10)])
@@ -85,14 +85,14 @@ def untied(folder):
 
 
 @pytest.mark.parametrize("make", [bert, camembert, untied])
-def test_a_word_begins_as_the_mean_of_its_pieces(make, tmp_path):
+def test_a_words_embedding_starts_as_the_mean_of_its_pieces(make, tmp_path):
     tokenizer, model = opened(make(tmp_path / "encoder"))
     torch.nn.init.normal_(model.get_output_embeddings().bias)
     rows = model.config.vocab_size
     before = model.get_input_embeddings().weight.detach().clone()
     read = torch.tensor([ids(tokenizer, "enfant admis pour insuffisance")])
     with torch.no_grad():
-        said = model(input_ids=read).logits
+        logits = model(input_ids=read).logits
     extended = add_words(tokenizer, NEW)
     assert widen(model, tokenizer, extended) == 2
     # CamemBERT's test folder has more rows than tokens.
@@ -105,12 +105,12 @@ def test_a_word_begins_as_the_mean_of_its_pieces(make, tmp_path):
         assert len(pieces) >= 3
         assert torch.equal(model.get_input_embeddings().weight[row], before[pieces].mean(0))
         # The output is linear in its rows: a word's logit is the mean of its pieces'.
-        assert torch.allclose(after[..., row], said[..., pieces].mean(-1), atol=1e-5)
-    assert torch.allclose(after[..., : len(tokenizer)], said[..., : len(tokenizer)], atol=1e-6)
+        assert torch.allclose(after[..., row], logits[..., pieces].mean(-1), atol=1e-5)
+    assert torch.allclose(after[..., : len(tokenizer)], logits[..., : len(tokenizer)], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["bert", "camembert", "unigram_bert"])
-def test_texts_without_a_new_word_are_read_as_before(name, encoder_folders):
+def test_texts_without_a_new_word_are_encoded_as_before(name, encoder_folders):
     tokenizer, model = opened(encoder_folders[name])
     extended = add_words(tokenizer, NEW)
     tokens = [ids(tokenizer, text) for text in ODD]
@@ -124,11 +124,11 @@ def test_texts_without_a_new_word_are_read_as_before(name, encoder_folders):
 
 
 @pytest.mark.parametrize("name", ["bert", "camembert", "unigram_bert"])
-def test_a_new_word_is_one_token_and_its_neighbours_stay(name, encoder_folders):
+def test_a_new_word_is_one_token_and_its_neighbours_do_not_change(name, encoder_folders):
     tokenizer = open_tokenizer(PretrainedEncoder(encoder_folders[name]), LENGTH)
     extended = add_words(tokenizer, NEW)
     row = extended.convert_tokens_to_ids("sortie")
-    # A token stands for " sortie": where a bracket is before the word, the bracket's are as before.
+    # The token stands for " sortie", so the tokens before and after the word do not change.
     for text, left, right in (
         ("pas de sortie, transfert", "pas de", " pas, transfert"),
         ("sortie de fievre", "", "pas de fievre"),
@@ -147,7 +147,7 @@ def corpus(small_table):
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
-    """CamemBERT without dropout, which a resumed training draws anew."""
+    """CamemBERT without dropout."""
     folder = camembert(tmp_path_factory.mktemp("begun"))
     config = json.loads((folder / "config.json").read_text())
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -158,10 +158,10 @@ def begun(tmp_path_factory):
 @pytest.fixture(scope="module")
 def more(begun, corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("more") / "encoder"
-    return out, go_on(begun, corpus, out)
+    return out, extended_encoder(begun, corpus, out)
 
 
-def go_on(begun, corpus, out, **options):
+def extended_encoder(begun, corpus, out, **options):
     return make_encoder(
         corpus, out, start=str(begun), add_words=20, length=LENGTH, recipe=FAST, steps=6, **options
     )
@@ -171,9 +171,9 @@ def test_the_folder_is_an_encoder_like_any_other(more, corpus, small_table):
     from transformers import AutoModel, AutoTokenizer
 
     out, record = more
-    told = record["extension"]
-    assert told["words"] == record["add_words"] == 20
-    assert told["tokens_per_word_after"] < 0.95 * told["tokens_per_word_before"]
+    extension = record["extension"]
+    assert extension["words"] == record["add_words"] == 20
+    assert extension["tokens_per_word_after"] < 0.95 * extension["tokens_per_word_before"]
     model, tokenizer = AutoModel.from_pretrained(out), AutoTokenizer.from_pretrained(out)
     own = PretrainedEncoder(out)
     for text in list(corpus.train)[:20]:
@@ -188,7 +188,7 @@ class KilledError(Exception):
     pass
 
 
-def test_killed_it_goes_on_with_the_same_words(more, begun, corpus, tmp_path, monkeypatch):
+def test_a_killed_training_resumes_with_the_same_words(more, begun, corpus, tmp_path, monkeypatch):
     def kill_at(step):
         def progress(_, done, __):
             if done == step:
@@ -200,11 +200,11 @@ def test_killed_it_goes_on_with_the_same_words(more, begun, corpus, tmp_path, mo
     out = tmp_path / "killed"
     for step in (1, 4):  # before the first checkpoint, and after one
         with pytest.raises(KilledError):
-            go_on(begun, corpus, out, progress=kill_at(step))
-        # The tokenizer is there: words are not chosen again.
+            extended_encoder(begun, corpus, out, progress=kill_at(step))
+        # The tokenizer exists by now, so that words are not chosen again.
         monkeypatch.setattr(vocabulary_extension, "choose_words", None)
     assert (out / "training" / "checkpoint.pt").is_file()
-    killed = go_on(begun, corpus, out)
+    killed = extended_encoder(begun, corpus, out)
     _, whole = more
     assert killed["extension"] == whole["extension"]
     for one, other in zip(killed["log"], whole["log"], strict=True):

@@ -1,22 +1,23 @@
-"""An encoder, or sub-word vectors, made from a hospital's own unlabelled notes.
+"""Pre-training of encoders and sub-word vectors on a hospital's own unlabelled notes.
 
-    texts → corpus → vocabulary → packed → objective → trainer → a folder
+An encoder: texts → corpus → tokenizer → packed sequences → objective → trainer → a folder
 
-corpus      texts read, repeated segments dropped, notes of a test part kept out
-vocabulary  a tokenizer learned on them
-beginning   a new model, or one that is there
-opened      the tokenizer of an encoder that is there
-extension   more whole words for it
-packed      full sequences of token ids, on disk
-sizes       how wide and deep a new encoder is
-masked      objective: guess what was masked (Devlin et al. 2019)
-bag_of_words objective: and from the mean state, which words there are (Ma et al. 2024)
-distilled   objective: guess what was masked, in agreement with a teacher (Sanh et al. 2019)
-masters     weights in 16 bit, and their copy in 32
-card        what a reader of the folder must know
-trainer     steps for the minutes that there are; killed, it goes on where it was
+corpus                reads texts, removes repeated segments and notes of a test part
+tokenizer_training    trains a tokenizer on the texts
+initialisation        creates a new model, or opens an existing one
+special_tokens        opens the tokenizer of an existing encoder
+vocabulary_extension  adds whole words to an existing tokenizer
+packing               writes full sequences of token ids to disk
+model_sizes           widths and depths of new encoders
+masked_lm             objective: masked tokens (Devlin et al. 2019)
+bag_of_words          objective: masked tokens, and the sequence's words (Ma et al. 2024)
+distillation          objective: masked tokens, in agreement with a teacher (Sanh et al. 2019)
+mixed_precision       16-bit weights with 32-bit copies for the optimizer
+trainer               trains for the available minutes, and resumes if killed
+encoder_card          writes the model card of the encoder
+pretrain              runs all of this
 
-    texts → corpus → vocabulary → vectors → a folder
+Sub-word vectors: texts → corpus → tokenizer → vectors → a folder
 
-vectors     co-occurrence counts, factored: what minutes on a CPU can learn
+subword_vectors       factors co-occurrence counts, in minutes on a CPU
 """

@@ -1,10 +1,10 @@
-r"""Guess what was masked, and from the mean of the features which words the whole sequence holds.
+r"""Objective: predict masked tokens, and from the mean of the features the words of the sequence.
 
-Masked tokens alone teach features of single tokens; a note is classified by their mean. So that
-mean also predicts the sequence's bag of words (Ma et al. 2024, "Drop your decoder: pre-training
-with bag-of-word prediction for dense passage retrieval", arXiv 2401.11248), here with rare words
-counting more: the target is the TF-IDF of its sub-words, scaled to a distribution, and the loss the
-cross-entropy with the softmax over all sub-words.
+Masked tokens alone train features of single tokens, but a note is classified by their mean. Here
+the mean also predicts the sequence's bag of words (Ma et al. 2024, "Drop your decoder: pre-training
+with bag-of-word prediction for dense passage retrieval", arXiv 2401.11248), with a higher weight of
+rare words: the target is the TF-IDF of the sub-words, scaled to a distribution, and the loss is
+the cross-entropy with the softmax over all sub-words.
 """
 
 from typing import Any
@@ -21,14 +21,14 @@ SEQUENCES_AT_ONCE = 4096
 
 
 class BagOfWords(nn.Module):
-    """Masked language modelling, and the bag of words of the sequence.
+    """Masked language modelling, and prediction of the sequence's bag of words.
 
     Parameters
     ----------
     model : transformers masked language model
     tokenizer : transformers.PreTrainedTokenizerFast
     train : ndarray [sequence, token]
-        Sub-words that few of these sequences hold count more.
+        Sequences for the weights: sub-words that few of them contain count more.
     """
 
     def __init__(self, model: Any, tokenizer: Any, train: NDArray[Any]) -> None:
@@ -47,30 +47,31 @@ class BagOfWords(nn.Module):
         self.features = output[0]
 
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Loss of both; out of training of the masked tokens alone, and the share guessed right.
+        """Return the loss of both tasks in training, otherwise that of masked tokens and accuracy.
 
         Parameters
         ----------
         ids : int64 tensor [sequence, token]
         generator : torch.Generator
-            Decides what is masked.
+            Decides which tokens are masked.
         """
-        found: dict[str, Tensor] = self.masked(ids, generator)
+        masked: dict[str, Tensor] = self.masked(ids, generator)
         if not self.training:
-            return found
+            return masked
         output = self.masked.model.get_output_embeddings().weight
         scores = functional.linear(self.bag(self.features.mean(dim=1)), output).float()
         bags = bags_of(ids, self.rarity.float())
-        return {"loss": found["loss"] - (bags * scores.log_softmax(dim=1)).sum(dim=1).mean()}
+        return {"loss": masked["loss"] - (bags * scores.log_softmax(dim=1)).sum(dim=1).mean()}
 
 
 def bags_of(ids: Tensor, rarity: Tensor) -> Tensor:
-    """TF-IDF of each sequence, scaled to add up to one.
+    """Return the TF-IDF of each sequence, scaled to a sum of one.
 
     Parameters
     ----------
     ids : int64 tensor [sequence, token]
     rarity : float tensor [sub-word]
+        Inverse document frequency of each sub-word.
 
     Returns
     -------
@@ -83,7 +84,9 @@ def bags_of(ids: Tensor, rarity: Tensor) -> Tensor:
 
 
 def inverse_frequency(train: NDArray[Any], size: int) -> NDArray[np.float64]:
-    """Logarithm of the number of sequences over that of those that hold the sub-word.
+    """Return the inverse document frequency of each sub-word.
+
+    It is the logarithm of the number of sequences divided by that of sequences with the sub-word.
 
     Parameters
     ----------
@@ -95,11 +98,11 @@ def inverse_frequency(train: NDArray[Any], size: int) -> NDArray[np.float64]:
     -------
     ndarray [sub-word]
     """
-    holding = np.zeros(size)
+    containing = np.zeros(size)
     for start in range(0, len(train), SEQUENCES_AT_ONCE):
         ids = np.sort(train[start : start + SEQUENCES_AT_ONCE], axis=1)
         first = np.ones(ids.shape, dtype=bool)
         first[:, 1:] = ids[:, 1:] != ids[:, :-1]
-        holding += np.bincount(ids[first], minlength=size)
-    rarity: NDArray[np.float64] = np.log((1 + len(train)) / (1 + holding))
+        containing += np.bincount(ids[first], minlength=size)
+    rarity: NDArray[np.float64] = np.log((1 + len(train)) / (1 + containing))
     return rarity

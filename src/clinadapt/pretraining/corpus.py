@@ -1,8 +1,8 @@
-"""Unlabelled texts made ready: repeated segments dropped, notes of a test part kept out.
+"""Preparation of unlabelled texts: removal of repeated segments and of notes of a test part.
 
-Clinical text repeats itself: letters are copied forward, leaflets share whole paragraphs. A model
-that reads a sentence a hundred times learns that sentence, so each segment is read once (Lee et
-al. 2022, "Deduplicating training data makes language models better").
+Clinical text is repetitive: letters are copied forward, leaflets share paragraphs. A model that
+reads a sentence a hundred times memorises it, so each segment is used only once (Lee et al. 2022,
+"Deduplicating training data makes language models better").
 """
 
 import re
@@ -23,22 +23,22 @@ from clinadapt.data.text_store import Texts, TextWriter
 
 SEGMENT = re.compile(r"(?<=[.!?;:])\s+|\n+")
 LEAST_WORDS = 5  # shorter segments, such as headings, may repeat
-HELD_OUT = 100  # one text in so many
-CONTAINED = 0.5  # share of a note's segments from which on the texts are said to hold it
+HELD_OUT = 100  # one in so many texts is held out
+CONTAINED = 0.5  # a note counts as contained in the texts from this share of its segments
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Texts to learn from.
+    """Texts for pre-training.
 
     Attributes
     ----------
     train, held_out : Texts
-        Without repeated or excluded segments; no segment is in both.
+        Texts without repeated or excluded segments; no segment is in both.
     words, repeated, excluded : int
-        Words that are left; segments dropped for each reason.
+        Number of remaining words, of repeated segments and of excluded segments.
     contained : list of str
-        Ids of excluded notes that the texts held, all or half of them.
+        Ids of excluded notes of which the texts contained at least half the segments.
     """
 
     train: Texts
@@ -49,7 +49,7 @@ class Corpus:
     contained: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Counts; no text."""
+        """Return the counts, without any text."""
         return {
             "texts": len(self.train),
             "held_out_texts": len(self.held_out),
@@ -62,16 +62,16 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Excluded:
-    """Segments of notes that must not be learned from.
+    """Segments of notes that must not be used for training.
 
     Attributes
     ----------
     notes_of : dict of int to set of int
-        By a segment's hash, the numbers of the notes that have it.
+        Indices of the notes with a segment, by the segment's hash.
     sizes : list of int
-        Of each note, its segments.
+        Number of segments of each note.
     ids : sequence of str
-        Of each note.
+        Id of each note.
     """
 
     notes_of: dict[int, set[int]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Excluded:
 
     @classmethod
     def of(cls, ids: Sequence[str], texts: Sequence[str]) -> "Excluded":
-        """Segments of some notes."""
+        """Return the segments of some notes."""
         notes_of: dict[int, set[int]] = {}
         sizes = []
         for number, text in enumerate(texts):
@@ -91,15 +91,15 @@ class Excluded:
         return cls(notes_of, sizes, ids)
 
     def __add__(self, other: "Excluded") -> "Excluded":
-        """Segments of the notes of both."""
+        """Return the segments of the notes of both."""
         notes_of = {hashed: set(notes) for hashed, notes in self.notes_of.items()}
         for hashed, notes in other.notes_of.items():
             notes_of.setdefault(hashed, set()).update(len(self.sizes) + note for note in notes)
         return Excluded(notes_of, self.sizes + other.sizes, [*self.ids, *other.ids])
 
-    def contained(self, found: set[int]) -> list[str]:
-        """Ids of the notes of which half the segments or more were found."""
-        counted = Counter(note for hashed in found for note in self.notes_of[hashed])
+    def contained(self, hashes: set[int]) -> list[str]:
+        """Return the ids of the notes of which at least half the segments are among `hashes`."""
+        counted = Counter(note for hashed in hashes for note in self.notes_of[hashed])
         numbers = sorted(n for n, count in counted.items() if count >= CONTAINED * self.sizes[n])
         return [self.ids[number] for number in numbers]
 
@@ -107,21 +107,21 @@ class Excluded:
 def read_excluded(
     source: Any, text: str = "text", split: str | None = None, encoding: str = "utf-8"
 ) -> Excluded:
-    """Notes that must not be learned from, by file and row number.
+    """Read the notes that must not be used for training, with file and row number as ids.
 
     Parameters
     ----------
     source
         Anything that `clinadapt.data.table_readers.open_table` opens.
     text, split : str
-        Columns; with `split`, the training notes among them may be learned from.
+        Names of columns; with `split`, training notes are not excluded.
     encoding : str
         Text encoding of CSV, TSV and JSON lines.
 
     Raises
     ------
     InputError
-        No such column.
+        A column is missing.
     """
     table = open_table(source, encoding)
     named = f"{source}, " if isinstance(source, str | Path) else ""
@@ -144,14 +144,14 @@ def read_excluded(
 def read_corpus(
     source: Any, text: str = "text", excluded: Excluded | None = None, encoding: str = "utf-8"
 ) -> Corpus:
-    """Read texts, dropping what is repeated or excluded.
+    """Read texts without repeated and excluded segments.
 
     Parameters
     ----------
     source
         Anything that `clinadapt.data.table_readers.open_table` opens.
     text : str
-        Column.
+        Name of the column.
     excluded : Excluded, optional
     encoding : str
         Text encoding of CSV, TSV and JSON lines.
@@ -159,23 +159,23 @@ def read_corpus(
     Raises
     ------
     InputError
-        No such column, or nothing to read.
+        The column is missing or has no text.
     """
     table = open_table(source, encoding)
     if text not in table.schema:
         raise InputError(f"no column {text!r} in the table; it has: {', '.join(table.schema)}")
-    barred = excluded or Excluded()
+    excluded = excluded or Excluded()
     writers = TextWriter(), TextWriter()
     seen: set[int] = set()
-    found: set[int] = set()
+    excluded_hashes: set[int] = set()
     words = repeated = dropped = 0
     for batch in table.batches([text]):
-        for whole in as_text(batch[text]).drop_nulls().to_list():
+        for note in as_text(batch[text]).drop_nulls().to_list():
             kept, first = [], None
-            for segment, hashed, is_long in _segments(whole):
+            for segment, hashed, is_long in _segments(note):
                 first = hashed if first is None else first
-                if is_long and hashed in barred.notes_of:
-                    found.add(hashed)
+                if is_long and hashed in excluded.notes_of:
+                    excluded_hashes.add(hashed)
                     dropped += 1
                 elif is_long and hashed in seen:
                     repeated += 1
@@ -188,12 +188,13 @@ def read_corpus(
                 writers[first % HELD_OUT == 0].append([" ".join(kept)])
     train, held_out = (writer.finish() for writer in writers)
     if not len(train):
-        raise InputError(f"column {text!r} holds no text to learn from")
-    return Corpus(train, held_out, words, repeated, dropped, barred.contained(found))
+        raise InputError(f"column {text!r} has no text to learn from")
+    contained = excluded.contained(excluded_hashes)
+    return Corpus(train, held_out, words, repeated, dropped, contained)
 
 
 def _segments(text: str) -> list[tuple[str, int, bool]]:
-    """Segments of a text, their hashes, and whether each is long enough to be told again."""
+    """Return the segments of a text, their hashes, and whether each counts as a repetition."""
     parts = [part for piece in SEGMENT.split(text) if (part := piece.strip())]
     if not parts:
         return []

@@ -1,4 +1,4 @@
-"""The model card of an encoder (Mitchell et al. 2019, arXiv 1810.03993), as the run knows it."""
+"""Model card of an encoder (Mitchell et al. 2019, arXiv 1810.03993)."""
 
 from typing import Any
 
@@ -6,25 +6,25 @@ from clinadapt.core import formatting
 
 LOOKS_SHOWN = 6
 LEARNED = {
-    "bag": "guess masked tokens, and the words of a sequence from the mean of its states",
+    "bag": "guess masked tokens, and the words of a sequence from the mean of its features",
     "masked": "guess masked tokens",
     "distilled": "guess masked tokens, in agreement with a teacher",
 }
 
 
 def encoder_card(name: str, record: dict[str, Any]) -> str:
-    """Text of an encoder's ``README.md``.
+    """Return the text of an encoder's ``README.md``.
 
     Parameters
     ----------
     name : str
-        Of its folder.
+        Name of its folder.
     record : dict
         Content of ``pretraining.json``.
     """
-    found, corpus = record["result"], record["corpus"]
-    begun = (
-        f"went on from {record['start']}" if record["start"] else f"new, of size {record['size']}"
+    result, corpus = record["result"], record["corpus"]
+    origin = (
+        f"continued from {record['start']}" if record["start"] else f"new, of size {record['size']}"
     )
     lines = [
         "---",
@@ -36,7 +36,7 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
     ]
     lines += [
         "",
-        f"An encoder of {record['parameters']:,} weights ({begun}), made by `clinadapt pretrain` "
+        f"An encoder of {record['parameters']:,} weights ({origin}), made by `clinadapt pretrain` "
         "from unlabelled texts. `transformers.AutoModel` opens this folder; `--encoder` of a "
         "study takes it.",
         "",
@@ -48,17 +48,17 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
         lines.append(f"- Its teacher: {record['teacher']['name']}.")
     machine = record["environment"]["machine"]
     lines += [
-        f"- It read {found['tokens']:,} tokens in {found['steps']:,} steps, sequences of "
-        f"{record['length']}, in {formatting.seconds(found['seconds'])} on "
-        f"{machine['gpu'] or machine['cpu']}: {found['tokens_per_second']:,} tokens a second.",
+        f"- It read {result['tokens']:,} tokens in {result['steps']:,} steps, sequences of "
+        f"{record['length']}, in {formatting.seconds(result['seconds'])} on "
+        f"{machine['gpu'] or machine['cpu']}: {result['tokens_per_second']:,} tokens per second.",
         f"- The texts: {corpus['words']:,} words in {corpus['texts']:,} texts; "
         f"{corpus['repeated_segments']:,} repeated segments were left out, and "
-        f"{corpus['excluded_segments']:,} segments of notes that it must not know "
-        f"({corpus['excluded_notes_found']:,} such notes were there, half or more of each).",
+        f"{corpus['excluded_segments']:,} segments of excluded notes (of "
+        f"{corpus['excluded_notes_found']:,} of these notes, at least half was in the texts).",
         "",
-        f"Loss and accuracy on {corpus['held_out_texts']} texts that were held out:",
+        f"Loss and accuracy on {corpus['held_out_texts']} held-out texts:",
         "",
-        "| tokens read | time | loss | told right |",
+        "| tokens read | time | loss | accuracy |",
         "|---|---|---|---|",
     ]
     log = record["log"]
@@ -74,11 +74,11 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        "- It knows the texts' language, speciality and time, and their gaps; other notes may be "
-        "read less well.",
-        "- If the texts were of patients, treat this folder as you treat them: sub-words may be "
-        "names, and weights can remember.",
-        "- `pretraining.json` holds all settings and the whole log; no text.",
+        "- It learned the language, speciality and period of its texts, and shares their gaps; "
+        "other notes may be represented less well.",
+        "- If the texts are about patients, protect this folder as you protect them: sub-words may "
+        "be names, and weights can memorise text.",
+        "- `pretraining.json` contains all settings and the complete log, but no text.",
         "",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a training begins from: a tokenizer and a masked language model, new or opened."""
+"""Start of a training: a tokenizer and a masked language model, new or existing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +20,22 @@ from clinadapt.pretraining.vocabulary_extension import extend
 
 @dataclass(frozen=True)
 class Beginning:
-    """An encoder that is there, or the shape of a new one.
+    """An existing encoder, or the architecture of a new one.
 
     Attributes
     ----------
     start : str, optional
-        Known name, hub id or folder of an encoder to go on from.
+        Known name, hub id or folder of an encoder to continue from.
     size : str
-        Else, of a new one, see `clinadapt.pretraining.model_sizes.SIZES`.
+        Size of a new encoder, see `clinadapt.pretraining.model_sizes.SIZES`.
     vocabulary : int
-        Sub-words of a new tokenizer.
+        Number of sub-words of a new tokenizer.
     length : int
-        Tokens of a sequence.
+        Number of tokens of a sequence.
     teacher : str, optional
         Known name, hub id or folder; a new encoder takes its tokenizer.
     add_words : int
-        At most, to the tokenizer of `start`.
+        Maximum number of words to add to the tokenizer of `start`.
     """
 
     start: str | None
@@ -46,7 +46,7 @@ class Beginning:
     add_words: int
 
     def settings(self) -> dict[str, Any]:
-        """What decides the result, without paths of this machine."""
+        """Return the settings that determine the result, without paths of this machine."""
         new_words = self.start is None and self.teacher is None
         return {
             "start": None if self.start is None else Path(self.start).name,
@@ -58,12 +58,12 @@ class Beginning:
         }
 
     def problems(self) -> list[str]:
-        """Say what does not go together."""
+        """Return a message for each invalid combination of settings."""
         problems = []
         if self.add_words and self.start is None:
             problems.append(
-                "--add-words extends the tokenizer of an encoder that is there: give --from, or "
-                "for a new one a larger --vocabulary"
+                "--add-words extends the tokenizer of an existing encoder: give --from, or a "
+                "larger --vocabulary for a new one"
             )
         if self.add_words and self.teacher:
             problems.append(
@@ -73,29 +73,30 @@ class Beginning:
         return problems
 
     def begin(self, corpus: Corpus, work: Path, seed: int) -> tuple[Any, Any, Any]:
-        """Make or open tokenizer and model.
+        """Create or open the tokenizer and the model.
 
         Parameters
         ----------
         corpus : Corpus
         work : Path
-            Folder of the training; a tokenizer that was made is kept there.
+            Folder of the training; a new tokenizer is saved there.
         seed : int
 
         Returns
         -------
         (tokenizer, model, dict or None)
-            And how the tokenizer was extended.
+            The last describes how the tokenizer was extended, see
+            `clinadapt.pretraining.vocabulary_extension.extend`.
         """
         if self.start is not None:
-            return self._go_on(corpus, work / "tokenizer")
+            return self._existing(corpus, work / "tokenizer")
         if self.teacher is not None:
             tokenizer = open_tokenizer(open_encoder(self.teacher), self.length)
         else:
             tokenizer = self._own_tokenizer(corpus, work / "tokenizer")
         return tokenizer, self._new(tokenizer, corpus, work, seed), None
 
-    def _go_on(self, corpus: Corpus, kept: Path) -> tuple[Any, Any, Any]:
+    def _existing(self, corpus: Corpus, kept: Path) -> tuple[Any, Any, Any]:
         from transformers import AutoModelForMaskedLM
 
         encoder = open_encoder(str(self.start))
@@ -105,8 +106,9 @@ class Beginning:
             if not same_tokens(tokenizer, taught, corpus.train):
                 raise InputError(
                     f"expected an encoder with the tokenizer of its teacher {self.teacher}, got "
-                    f"{self.start}, which cuts texts otherwise: their features are of other "
-                    "tokens. Leave --from out, and a new encoder takes the teacher's tokenizer"
+                    f"{self.start}, which splits texts differently, so that their features belong "
+                    "to different tokens. Without --from, a new encoder takes the teacher's "
+                    "tokenizer"
                 )
         model = AutoModelForMaskedLM.from_pretrained(
             encoder.folder, local_files_only=True, dtype=torch.float32
@@ -127,13 +129,13 @@ class Beginning:
         return tokenizer
 
     def _new(self, tokenizer: Any, corpus: Corpus, work: Path, seed: int) -> Any:
-        """A new model; its token embeddings start as the vectors that minutes can learn."""
+        """Create a model whose token embeddings start from quickly trained sub-word vectors."""
         from transformers import AutoModelForMaskedLM
 
         config = new_config(self.size, tokenizer, self.length)
         model = AutoModelForMaskedLM.from_config(config)
         width = config.hidden_size
-        # A training that goes on has better ones; factoring needs more sub-words than numbers.
+        # A resumed training has better ones; factoring needs more sub-words than dimensions.
         if not (work / "checkpoint.pt").is_file() and width < len(tokenizer):
             vectors = learn_vectors(corpus.train, tokenizer, width, seed)
             put_into(model.get_input_embeddings().weight, torch.from_numpy(vectors))

@@ -1,13 +1,13 @@
-"""Guess what was masked (Devlin et al. 2019, arXiv 1810.04805), at a higher rate."""
+"""Objective: predict masked tokens (Devlin et al. 2019, arXiv 1810.04805), at a higher rate."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
-# Wettig et al. 2023 (arXiv 2202.08005): smaller models do best at 20 to 40 %.
+# Wettig et al. 2023 (arXiv 2202.08005): small models perform best at 20 to 40 %.
 SHARE = 0.3
-KEPT, RANDOM = 0.1, 0.1  # of the chosen tokens: shown as they are, and as any other
+KEPT, RANDOM = 0.1, 0.1  # shares of the chosen tokens: unchanged, and replaced at random
 IGNORED = -100
 
 
@@ -26,13 +26,13 @@ class MaskedTokens(nn.Module):
         self.masking = Masking(tokenizer)
 
     def forward(self, ids: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Loss and, out of training, the share of masked tokens guessed right.
+        """Return the loss and, outside training, the accuracy on masked tokens.
 
         Parameters
         ----------
         ids : int64 tensor [sequence, token]
         generator : torch.Generator
-            Decides what is masked.
+            Decides which tokens are masked.
         """
         shown, labels = self.masking(ids, generator)
         output = self.model(input_ids=shown, attention_mask=torch.ones_like(shown), labels=labels)
@@ -42,22 +42,22 @@ class MaskedTokens(nn.Module):
 
 
 def share_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Share of masked tokens guessed right.
+    """Return the share of masked tokens predicted right.
 
     Parameters
     ----------
     logits : float tensor [sequence, token, id], or [masked token, id]
     labels : int64 tensor [sequence, token]
-        -100 where nothing is asked.
+        -100 for tokens that are not to be predicted.
     """
-    asked = labels != IGNORED
+    masked = labels != IGNORED
     if logits.ndim == 3:  # a model that predicts every token
-        logits = logits[asked]
-    return (logits.argmax(-1) == labels[asked]).float().mean()
+        logits = logits[masked]
+    return (logits.argmax(-1) == labels[masked]).float().mean()
 
 
 class Masking(nn.Module):
-    """What the model is shown, and what it should say.
+    """Chooses tokens to mask, and returns the model's inputs and labels.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ class Masking(nn.Module):
         self.mask, self.vocabulary = tokenizer.mask_token_id, len(tokenizer)
         special = torch.tensor(tokenizer.all_special_ids)
         self.special: torch.Tensor
-        self.register_buffer("special", special, persistent=False)  # goes where the model goes
+        self.register_buffer("special", special, persistent=False)  # moves to the model's device
 
     def forward(
         self, ids: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shown ids and labels.
+        """Return the ids to show to the model, and the labels.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Masking(nn.Module):
         Returns
         -------
         (int64 tensor, int64 tensor), both [sequence, token]
-            Labels are -100 where nothing is asked.
+            Labels are -100 for tokens that are not to be predicted.
         """
         draw = torch.rand(ids.shape, generator=generator, device=ids.device)
         chosen = (draw < SHARE) & ~torch.isin(ids, self.special)

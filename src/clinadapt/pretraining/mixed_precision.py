@@ -1,8 +1,9 @@
-"""Weights in 16 bit for the products, and a copy in 32 bit for the optimizer.
+"""Weights in 16 bit for matrix products, with copies in 32 bit for the optimizer.
 
-Autocast keeps weights in 32 bit and casts them, and features, at every product: a fifth of a
-training step on a CPU. Here all runs in 16 bit; changes too small for 16 bit add up in the copy
-(Micikevicius et al. 2018, "Mixed precision training", arXiv 1710.03740; bf16 needs no loss scale).
+Autocast keeps weights in 32 bit and casts them and the features at every product, which takes a
+fifth of a training step on a CPU. Here everything runs in 16 bit, and changes too small for 16 bit
+accumulate in the copies (Micikevicius et al. 2018, "Mixed precision training", arXiv 1710.03740;
+bf16 needs no loss scaling).
 """
 
 import torch
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 
 
 class MasterWeights:
-    """Copies in fp32 of the weights of a module that train.
+    """Copies in fp32 of the trainable weights of a module.
 
     Parameters
     ----------
     module : nn.Module
-        In any floating type.
+        Module of any floating-point type.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -30,11 +31,11 @@ class MasterWeights:
 
     @torch.no_grad()
     def give(self) -> None:
-        """Set the weights to what the copies are."""
+        """Set the weights to the values of the copies."""
         torch._foreach_copy_([*self.weights], self.copies)
 
     @torch.no_grad()
     def load(self, copies: list[Tensor]) -> None:
-        """Set copies and weights to earlier copies."""
+        """Set copies and weights to saved copies."""
         torch._foreach_copy_(self.copies, copies)
         self.give()

@@ -1,7 +1,7 @@
-"""How wide and deep a new encoder is: ModernBERT's architecture (Warner et al. 2024), made small.
+"""Sizes of new encoders, which are small versions of ModernBERT (Warner et al. 2024).
 
-Rotary positions, norms before each part, gated feed-forward, attention to the whole text in every
-third layer and to near tokens in the others.
+They have rotary positions, pre-normalisation and gated feed-forward layers, with global attention
+in every third layer and local attention in the others.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from clinadapt.core.errors import InputError
 
 @dataclass(frozen=True)
 class Size:
-    """Widths and depth of an encoder."""
+    """Number of layers, widths and number of attention heads of an encoder."""
 
     layers: int
     width: int
@@ -28,7 +28,7 @@ SIZES = {
 
 
 def new_config(size: str, tokenizer: Any, length: int) -> Any:
-    """Configuration of an encoder that does not exist yet.
+    """Return the configuration of a new encoder.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def new_config(size: str, tokenizer: Any, length: int) -> Any:
         One of `SIZES`.
     tokenizer : transformers.PreTrainedTokenizerFast
     length : int
-        Tokens that it reads at once.
+        Maximum number of tokens of a sequence.
 
     Returns
     -------
@@ -45,19 +45,19 @@ def new_config(size: str, tokenizer: Any, length: int) -> Any:
     Raises
     ------
     InputError
-        Another size.
+        The size is unknown.
     """
     from transformers import ModernBertConfig
 
     if size not in SIZES:
         raise InputError(f"expected a size among {', '.join(SIZES)}, got {size!r}")
-    asked = SIZES[size]
+    chosen = SIZES[size]
     return ModernBertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=asked.width,
-        intermediate_size=asked.inner,
-        num_hidden_layers=asked.layers,
-        num_attention_heads=asked.heads,
+        hidden_size=chosen.width,
+        intermediate_size=chosen.inner,
+        num_hidden_layers=chosen.layers,
+        num_attention_heads=chosen.heads,
         max_position_embeddings=length,
         local_attention=64,
         pad_token_id=tokenizer.pad_token_id,
@@ -65,5 +65,5 @@ def new_config(size: str, tokenizer: Any, length: int) -> Any:
         sep_token_id=tokenizer.sep_token_id,
         bos_token_id=tokenizer.cls_token_id,
         eos_token_id=tokenizer.sep_token_id,
-        sparse_prediction=True,  # of masked tokens alone
+        sparse_prediction=True,  # only of masked tokens
     )

@@ -1,4 +1,4 @@
-"""Make an encoder: from nothing, or from one that is there."""
+"""Pre-training of an encoder, new or continued from an existing one."""
 
 import json
 import os
@@ -50,42 +50,42 @@ def make_encoder(
     ----------
     corpus : Corpus
     out : Path
-        The encoder's folder. A training that was killed goes on from what it left there.
+        Folder of the encoder. A training that was killed is resumed from its files there.
     minutes : float
-        Of training on this machine.
+        Training time on this machine.
     start : str, optional
-        Known name, hub id or folder of an encoder to go on from, with its tokenizer; default: a new
-        one of `size` with a tokenizer learned on the texts.
+        Known name, hub id or folder of an encoder to continue from, with its tokenizer; default: a
+        new one of `size` with a tokenizer trained on the texts.
     objective : {"bag", "masked"}, optional
-        Default "bag"; a teacher is one of its own.
+        Default "bag". Not allowed with a teacher, which is an objective of its own.
     size : str
-        See `clinadapt.pretraining.model_sizes.SIZES`.
+        Size of a new encoder, see `clinadapt.pretraining.model_sizes.SIZES`.
     vocabulary : int
-        Sub-words of a new tokenizer.
+        Number of sub-words of a new tokenizer.
     length : int
-        Tokens of a sequence.
+        Number of tokens of a sequence.
     recipe : Recipe, optional
     steps : int, optional
-        Instead of `minutes`.
+        Number of steps, instead of `minutes`.
     progress : callable
     teacher : str, optional
         Known name, hub id or folder of an encoder to agree with, see
-        `clinadapt.pretraining.distillation`. A new encoder takes its tokenizer; one that is gone on
-        from has it already.
+        `clinadapt.pretraining.distillation`. A new encoder takes its tokenizer; an existing one
+        must have the same.
     add_words : int
-        At most, as tokens of their own, to the tokenizer of the encoder that is gone on from, see
+        Maximum number of words to add to the tokenizer of `start` as tokens of their own, see
         `clinadapt.pretraining.vocabulary_extension`.
 
     Returns
     -------
     dict
-        What ``pretraining.json`` holds: settings, counts, pace, losses, and the peak of memory
-        since this call began.
+        Content of ``pretraining.json``: settings, counts, speed, losses, and the peak memory since
+        the start of this call.
 
     Raises
     ------
     InputError
-        Unknown settings, too little text, or a folder that holds something else.
+        Invalid settings, too little text, or a folder with other content.
     """
     recipe = recipe or Recipe()
     beginning = Beginning(start, size, vocabulary, length, teacher, add_words)
@@ -106,21 +106,21 @@ def make_encoder(
             tokenizer, model, extension = beginning.begin(corpus, work, recipe.seed)
         train, held_out = _pack(corpus, tokenizer, length, work)
     except InputError:
-        if fresh:  # or the right command would be taken for another training
+        if fresh:  # otherwise the corrected command would be refused as another training
             shutil.rmtree(work)
         raise
     if pick_device(recipe.device).type == "cpu":
-        # The fused kernel's backward pass took a third of a training step there.
+        # On a CPU the backward pass of the fused kernel takes a third of a training step.
         model.set_attn_implementation("eager")
     with local_randomness(recipe.seed, stream=2**32 + 1):
-        asked = _objective(settings["objective"], teacher, model, tokenizer, train, recipe.device)
-    trainer = Trainer(asked, train, held_out, recipe, work, progress)
-    found = trainer.run(minutes, steps)
+        module = _objective(settings["objective"], teacher, model, tokenizer, train, recipe.device)
+    trainer = Trainer(module, train, held_out, recipe, work, progress)
+    result = trainer.run(minutes, steps)
     record = {
         "strength": "full",
         **settings,
         "extension": extension,
-        "result": found,
+        "result": result,
         "log": trainer.log(),
         "parameters": sum(weight.numel() for weight in model.base_model.parameters()),
         "memory": resources.peak_memory(),
@@ -140,22 +140,22 @@ def _refuse(
         problems.append(f"expected an objective among {', '.join(OBJECTIVES)}, got {objective!r}")
     if beginning.teacher and objective is not None:
         problems.append(
-            f"a teacher is an objective of its own, got {objective} beside it: leave one out"
+            f"a teacher is an objective of its own, got {objective} as well: leave one out"
         )
     if (out / "config.json").is_file():
-        problems.append(f"{out} holds an encoder already: choose another --out, or delete it")
-    begun = out / "training" / "settings.json"
-    if begun.is_file() and json.loads(begun.read_text(encoding="utf-8")) != settings:
+        problems.append(f"{out} already contains an encoder: choose another --out, or delete it")
+    earlier = out / "training" / "settings.json"
+    if earlier.is_file() and json.loads(earlier.read_text(encoding="utf-8")) != settings:
         problems.append(
-            f"{out} holds a training of other texts or settings: finish it with the same command, "
-            "choose another --out, or delete it"
+            f"{out} contains a training with other texts or settings: finish it with its own "
+            "command, choose another --out, or delete it"
         )
     if problems:
         raise InputError(problems)
 
 
 def _pack(corpus: Corpus, tokenizer: Any, length: int, work: Path) -> tuple[Sequences, Sequences]:
-    """Training and held-out sequences."""
+    """Return the training and the held-out sequences."""
     train = pack(corpus.train, tokenizer, length, work / "train.tokens")
     if not len(train):
         raise InputError(
@@ -177,7 +177,7 @@ def _objective(
 
 
 def _write(model: Any, tokenizer: Any, record: dict[str, Any], out: Path) -> None:
-    """The encoder in 16 bit; ``config.json`` is written last, and makes it one."""
+    """Write the encoder in 16 bit; ``config.json`` comes last and marks it as complete."""
     partial = out / "encoder.tmp"
     shutil.rmtree(partial, ignore_errors=True)
     model.to("cpu", torch.bfloat16).save_pretrained(partial)

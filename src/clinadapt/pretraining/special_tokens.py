@@ -1,4 +1,4 @@
-"""An encoder that is there, opened to go on from or to learn from."""
+"""Tokenizers of existing encoders, with the special tokens that pre-training needs."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ NEEDED = ("mask_token", "cls_token", "sep_token", "pad_token")
 
 
 def open_tokenizer(encoder: PretrainedEncoder, length: int) -> Any:
-    """Tokenizer of an encoder, as studies read it.
+    """Return the tokenizer of an encoder, the same as studies use.
 
-    transformers' class of an architecture may build another than the folder's ``tokenizer.json``
-    describes (AliBERT: BERT's layers, Unigram sub-words), so that class is asked for the names of
-    the special tokens alone.
+    The tokenizer class that transformers chooses for an architecture may differ from the folder's
+    ``tokenizer.json`` (AliBERT has BERT's layers and Unigram sub-words). That class is therefore
+    used only for the names of the special tokens.
 
     Parameters
     ----------
     encoder : PretrainedEncoder
     length : int
-        Tokens of a sequence.
+        Number of tokens of a sequence.
 
     Returns
     -------
@@ -28,11 +28,10 @@ def open_tokenizer(encoder: PretrainedEncoder, length: int) -> Any:
     Raises
     ------
     InputError
-        The encoder reads fewer tokens at once, or lacks a special token that pre-training needs.
+        The encoder's maximum length is smaller, or it lacks a special token that is needed.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    # Named by its files' class; only its names of special tokens are used.
     named = AutoTokenizer.from_pretrained(encoder.folder, local_files_only=True)
     own = encoder.tokenizer
     names = {
@@ -44,7 +43,7 @@ def open_tokenizer(encoder: PretrainedEncoder, length: int) -> Any:
     if missing := [name.removesuffix("_token") for name in NEEDED if name not in names]:
         problems.append(
             f"{encoder.folder.name} has no {', '.join(missing)} token: expected an encoder that "
-            "was trained to guess masked tokens"
+            "was trained on masked tokens"
         )
     if length > encoder.max_tokens:
         problems.append(

@@ -1,7 +1,7 @@
-r"""Sub-word vectors from co-occurrence counts: what minutes on a CPU can learn from texts.
+r"""Sub-word vectors from co-occurrence counts, trained in minutes on a CPU.
 
-Sub-words that stand in like contexts come close. With $n_{wc}$ the weighted count of sub-word $w$
-within five tokens of $c$, positive pointwise mutual information
+Sub-words in similar contexts get similar vectors. With $n_{wc}$ the weighted count of sub-word $w$
+within five tokens of $c$, the positive pointwise mutual information
 
 $$ M_{wc} = \max\Big(0, \log \frac{n_{wc} \sum_{c'} n_{c'}^{.75}}{n_w \, n_c^{.75}}\Big) $$
 
@@ -43,7 +43,7 @@ SMOOTHING = 0.75
 EXPONENT = 0.5  # of the singular values
 TEXTS_AT_ONCE = 1024
 TOKENS_AT_ONCE = 2**20
-UNLIMITED = 10**30  # transformers' length of a tokenizer that cuts nothing
+UNLIMITED = 10**30  # transformers' maximum length of a tokenizer without truncation
 VECTORS_FILE = "vectors.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 RECORD = "pretraining.json"
@@ -57,36 +57,37 @@ def make_vectors(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Learn a vector of each sub-word, and write them as a folder that `Vectors` opens.
+    """Train a vector for each sub-word, and write them as a folder that `Vectors` opens.
 
-    Memory holds an entry of 12 bytes for each pair of sub-words that was met, some three times
-    over, and the pairs of one block of texts, however many texts there are.
+    The memory needed is about three times 12 bytes for each pair of sub-words that occurs, plus the
+    pairs of one block of texts, whatever the number of texts.
 
     Parameters
     ----------
     corpus : Corpus
     out : Path
-        New, or empty; it appears whole.
+        New or empty folder, written atomically.
     vocabulary : int
-        Sub-words of the tokenizer that is learned.
+        Number of sub-words of the tokenizer.
     width : int
-        Numbers of a vector.
+        Dimensions of a vector.
     seed : int
-        Of the vector that the factorisation begins with.
+        Seed of the start vector of the factorisation.
     progress : callable
 
     Returns
     -------
     dict
-        What ``pretraining.json`` holds: settings, counts, pace; no text.
+        Content of ``pretraining.json``: settings, counts and speed, but no text.
 
     Raises
     ------
     InputError
-        The folder holds something, or there is too little text for so many sub-words and numbers.
+        The folder is not empty, or there is too little text for the number of sub-words and
+        dimensions.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} holds something already: choose another --out, or delete it")
+        raise InputError(f"{out} is not empty: choose another --out, or delete it")
     started = time.perf_counter()
     tokenizer = learn_vocabulary(corpus.train, vocabulary, UNLIMITED)
     if width >= len(tokenizer):
@@ -119,7 +120,7 @@ def make_vectors(
         },
         "environment": environment(),
     }
-    # In C order: safetensors writes bytes as they lie, whatever the strides.
+    # In C order, because safetensors ignores strides when it writes an array.
     stored = np.ascontiguousarray(vectors, dtype=np.float16)
     text = json.dumps(record, ensure_ascii=False, indent=1)
     with atomic_folder(out) as partial:
@@ -130,14 +131,14 @@ def make_vectors(
 
 
 def learn_vectors(texts: Texts, tokenizer: Any, width: int, seed: int) -> NDArray[np.float32]:
-    """Vectors [sub-word, width] of a tokenizer's sub-words."""
+    """Return vectors [sub-word, width] of a tokenizer's sub-words."""
     return factor(positive_information(count_pairs(texts, tokenizer)[0]), width, seed)
 
 
 def count_pairs(
     texts: Texts, tokenizer: Any, progress: Progress = no_progress
 ) -> tuple[sparse.csr_matrix, int]:
-    """Count how often sub-words stand within `WINDOW` tokens of each other, in one text.
+    """Count how often sub-words occur within `WINDOW` tokens of each other in a text.
 
     Parameters
     ----------
@@ -148,14 +149,14 @@ def count_pairs(
     Returns
     -------
     csr_matrix of int64, shape [sub-word, sub-word]
-        Symmetric; neighbours count `WINDOW`, the farthest pair 1.
+        Symmetric counts; neighbours count `WINDOW`, the most distant pair 1.
     int
-        Tokens that were read.
+        Number of tokens read.
 
     Raises
     ------
     InputError
-        No two sub-words stand together.
+        No text has two sub-words.
     """
     size = len(tokenizer)
     # The stubs do not know that a shape alone makes an empty matrix.
@@ -169,40 +170,42 @@ def count_pairs(
             second.append(ids[together + distance])
             weight.append(np.full(len(together), WINDOW + 1 - distance, dtype=np.int64))
         places = np.concatenate(first), np.concatenate(second)
-        following += sparse.csr_matrix((np.concatenate(weight), places), shape=(size, size))
+        following = following + sparse.csr_matrix(
+            (np.concatenate(weight), places), shape=(size, size)
+        )
         read += len(ids)
         progress("counting", texts_read, len(texts))
     if not following.nnz:
-        raise InputError("no text holds two sub-words: give more text")
+        raise InputError("no text has two sub-words: give more text")
     return following + following.T.tocsr(), read
 
 
 def _blocks(
     texts: Texts, tokenizer: Any
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], int]]:
-    """Token ids of some texts, the text that each is of, and how many texts have been read."""
+    """Yield token ids of some texts, the text of each token, and the number of texts read."""
     ids: list[NDArray[np.int32]] = []
-    held = read = 0
+    pending = read = 0
     for block in texts.blocks(TEXTS_AT_ONCE):
         encoded = tokenizer(
             block, add_special_tokens=False, return_attention_mask=False, verbose=False
         )
         read += len(block)
         ids += [np.array(text, dtype=np.int32) for text in encoded["input_ids"]]
-        held += sum(map(len, encoded["input_ids"]))
-        if held >= TOKENS_AT_ONCE or read == len(texts):
+        pending += sum(map(len, encoded["input_ids"]))
+        if pending >= TOKENS_AT_ONCE or read == len(texts):
             owner = np.repeat(np.arange(len(ids), dtype=np.int32), [len(text) for text in ids])
             yield np.concatenate(ids), owner, read
-            ids, held = [], 0
+            ids, pending = [], 0
 
 
 def positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Positive pointwise mutual information of pairs, contexts smoothed by `SMOOTHING`.
+    """Return the positive pointwise mutual information of pairs, with smoothed contexts.
 
     Parameters
     ----------
     counts : csr_matrix, shape [sub-word, context]
-        Symmetric.
+        Symmetric counts of pairs.
 
     Returns
     -------
@@ -213,13 +216,13 @@ def positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     contexts = each**SMOOTHING
     expected = each[pairs.row] * contexts[pairs.col] / contexts.sum()
     information = np.log(pairs.data / expected).clip(min=0).astype(np.float32)
-    found = sparse.csr_matrix((information, (pairs.row, pairs.col)), shape=counts.shape)
-    found.eliminate_zeros()
-    return found
+    matrix = sparse.csr_matrix((information, (pairs.row, pairs.col)), shape=counts.shape)
+    matrix.eliminate_zeros()
+    return matrix
 
 
 def factor(information: sparse.csr_matrix, width: int, seed: int) -> NDArray[np.float32]:
-    """Vectors of which the first numbers matter most.
+    """Factor the information into vectors, with the most important dimensions first.
 
     Parameters
     ----------
@@ -229,7 +232,7 @@ def factor(information: sparse.csr_matrix, width: int, seed: int) -> NDArray[np.
     Returns
     -------
     ndarray of float32, shape [sub-word, width]
-        Zero for what was never met.
+        Zero for sub-words that never occurred.
     """
     start = np.random.default_rng(seed).normal(size=information.shape[0]).astype(np.float32)
     left, singular, _ = svds(information, k=width, v0=start)
@@ -247,19 +250,19 @@ class Vectors:
     Parameters
     ----------
     folder : Path
-        That `make_vectors` wrote.
+        Folder that `make_vectors` wrote.
 
     Raises
     ------
     InputError
-        It is not here, or no such folder.
+        The folder is missing or has no vectors.
     """
 
     folder: Path
 
     @classmethod
     def of(cls, folder: str) -> "Vectors":
-        """Those of a folder as a setting names it."""
+        """Open the folder that a setting names."""
         return cls(Path(folder).expanduser())
 
     def __post_init__(self) -> None:
@@ -275,19 +278,21 @@ class Vectors:
             raise self._damaged()
 
     def _damaged(self) -> InputError:
-        return InputError(f"{self.folder}: tokenizer and vectors do not fit: make the folder again")
+        return InputError(
+            f"{self.folder}: tokenizer and vectors do not match: make the folder again"
+        )
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Of the sub-words."""
+        """Tokenizer of the sub-words."""
         try:
             return Tokenizer.from_file(str(self.folder / TOKENIZER_FILE))
-        except Exception:  # the library raises nothing narrower
+        except Exception:  # the library raises no narrower class
             raise self._damaged() from None
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Sub-words and width."""
+        """Number of sub-words, and width."""
         try:
             with safe_open(self.folder / VECTORS_FILE, "pt") as file:
                 return tuple(file.get_slice("vectors").get_shape())
@@ -304,33 +309,34 @@ class Vectors:
         return digest.hexdigest()
 
     def problems(self, width: int) -> list[str]:
-        """Say whether they are too narrow for an encoder."""
+        """Return a message if the vectors are too narrow for an encoder of this width."""
         if width <= self.shape[1]:
             return []
         return [
-            f"{self.folder}: vectors of {self.shape[1]} numbers are too narrow for an encoder of "
+            f"{self.folder}: vectors of width {self.shape[1]} are too narrow for an encoder of "
             f"width {width}: make wider ones (--width), or set a smaller width"
         ]
 
     def put_into(self, embeddings: nn.Parameter) -> None:
-        """Replace the random vectors of the sub-words that were met, see `put_into`."""
+        """Set the embeddings of the sub-words that occurred, see the function `put_into`."""
         with safe_open(self.folder / VECTORS_FILE, "pt") as file:
             put_into(embeddings, file.get_slice("vectors")[:, : embeddings.shape[1]].float())
 
 
 def put_into(embeddings: nn.Parameter, vectors: Tensor) -> None:
-    """Replace the random vectors of the sub-words that were met.
+    """Replace the random embeddings of the sub-words that occurred by vectors.
 
-    They are scaled to the standard deviation of the random ones, which the rest of a network is
-    made for.
+    The vectors are scaled to the standard deviation of the random embeddings, for which the rest of
+    the network is initialised.
 
     Parameters
     ----------
     embeddings : nn.Parameter, shape [sub-word, width]
-        Random.
+        Random embeddings, modified in place.
     vectors : Tensor, shape [sub-word, width]
-        Zero for what was never met.
+        Zero for sub-words that never occurred.
     """
-    met = vectors.any(dim=1)
+    occurring = vectors.any(dim=1)
     with torch.no_grad():
-        embeddings[met] = vectors[met] * (embeddings.std() / vectors[met].std())
+        scale = embeddings.std() / vectors[occurring].std()
+        embeddings[occurring] = vectors[occurring] * scale

@@ -1,4 +1,4 @@
-"""A tokenizer learned on the corpus, as a folder that transformers opens."""
+"""Training of a tokenizer on the corpus, for use with transformers."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from tokenizers import (
 from clinadapt.data.text_store import Texts
 
 SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-LETTERS = 400  # different characters that are known, the most frequent ones
-# An elided article stays with its apostrophe ("l'", "d'"); other marks stand alone.
+LETTERS = 400  # number of known characters, the most frequent ones
+# An elided article keeps its apostrophe ("l'", "d'"); other punctuation is a token of its own.
 ELISION, MARK = Regex("['’]"), Regex(r"[^\w\s'’]")
 
 
 def learn_vocabulary(texts: Texts, size: int, length: int) -> Any:
-    """Learn sub-words (WordPiece, Schuster & Nakajima 2012; lower case, accents kept).
+    """Train a tokenizer (WordPiece, Schuster & Nakajima 2012; lower case, accents kept).
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def learn_vocabulary(texts: Texts, size: int, length: int) -> Any:
     size : int
         Number of sub-words, special ones included.
     length : int
-        Tokens that the encoder reads at once.
+        Maximum number of tokens of a sequence.
 
     Returns
     -------

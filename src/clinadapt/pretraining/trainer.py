@@ -1,8 +1,8 @@
-"""Steps for the minutes that there are; killed, the training goes on where it was.
+"""Training for a given number of minutes, with resumption if it is killed.
 
-A few steps are timed first, and the budget made into a number of steps: the schedule is then a
-function of the step alone. What a step reads and masks hangs on the seed and the step, so a
-training that was killed comes to the same losses as one that was not.
+A few steps are timed first, and the available time is converted into a number of steps, so that
+the schedule depends only on the step. What a step reads and masks depends on the seed and the
+step, so that a training that was killed and resumed reaches the same losses.
 """
 
 import json
@@ -27,7 +27,7 @@ from clinadapt.pretraining.mixed_precision import MasterWeights
 Sequences = NDArray[np.uint16 | np.uint32]
 WARM_UP = 0.06
 PROBED_STEPS = 4
-LOOKS = 20  # at the held-out loss, over a training
+LOOKS = 20  # evaluations on held-out sequences in a training
 HELD_OUT_SEQUENCES = 256
 CHECKPOINT_SECONDS = 60.0
 HELD_OUT_SEED = 2**40  # no step has this number
@@ -35,14 +35,14 @@ HELD_OUT_SEED = 2**40  # no step has this number
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an encoder is pre-trained.
+    """Hyperparameters of a pre-training.
 
     Attributes
     ----------
     batch_tokens : int
-        Tokens of a step.
+        Number of tokens of a step.
     learning_rate : float
-        At its highest: it rises over the first 6 % of the steps and falls to nothing at the end.
+        Maximum; the rate rises over the first 6 % of the steps and falls to zero at the end.
     weight_decay : float
     seed : int
     device : str
@@ -56,17 +56,17 @@ class Recipe:
 
 
 class Trainer:
-    """Trains an objective on packed sequences.
+    """Training of an objective on packed sequences.
 
     Parameters
     ----------
     objective : torch.nn.Module
-        From ids [sequence, token] and a generator to a dict with ``loss`` and, out of training,
+        From ids [sequence, token] and a generator to a dict with ``loss`` and, outside training,
         ``accuracy``.
     train, held_out : ndarray [sequence, token]
     recipe : Recipe
     folder : Path
-        Of the checkpoint, the plan and the log.
+        Folder of the checkpoint, the plan and the log.
     progress : callable
     """
 
@@ -100,21 +100,21 @@ class Trainer:
     # ------------------------------------------------------------------ the run
 
     def run(self, minutes: float, steps: int | None = None) -> dict[str, Any]:
-        """Train for about so many minutes, or for so many steps.
+        """Train for about a number of minutes, or for a number of steps.
 
         Parameters
         ----------
         minutes : float
-            Of this machine, those of an earlier, killed run included.
+            Training time on this machine, including that of an earlier run that was killed.
         steps : int, optional
-            Instead.
+            Number of steps, instead of `minutes`.
 
         Returns
         -------
         dict
             Steps, tokens, seconds, tokens per second, and the last held-out loss and accuracy.
         """
-        self.objective.train()  # an opened model is not
+        self.objective.train()  # a model from disk is in evaluation mode
         total = self._planned(minutes, steps)
         step, seconds = self._restore()
         every = max(1, total // LOOKS)
@@ -135,17 +135,17 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * share_of_rate(step, total)
         ids = self._batch(step)
-        with local_randomness(self.recipe.seed, step):  # of dropout
-            found = self.objective(ids, self._generator(step))
-            found["loss"].backward()
+        with local_randomness(self.recipe.seed, step):  # for dropout
+            measures = self.objective(ids, self._generator(step))
+            measures["loss"].backward()
         self.masters.take_gradients()
         nn.utils.clip_grad_norm_(self.masters.copies, 1.0)
         self.optimizer.step()
         self.masters.give()
-        return {name: float(value.detach()) for name, value in found.items()}
+        return {name: float(value.detach()) for name, value in measures.items()}
 
     def _batch(self, step: int) -> torch.Tensor:
-        """Token ids of a step: every sequence is read once before any is read again."""
+        """Return the token ids of a step; every sequence is read once before any is repeated."""
         start, count = step * self.sequences, len(self.train)
         rows = [
             self._order((start + at) // count)[(start + at) % count] for at in range(self.sequences)
@@ -166,24 +166,24 @@ class Trainer:
 
     @torch.no_grad()
     def look(self) -> dict[str, float]:
-        """Loss and accuracy on held-out sequences, masked the same each time."""
+        """Return loss and accuracy on held-out sequences, masked the same each time."""
         self.objective.eval()
-        found, weights = [], []
+        losses, weights = [], []
         for number, rows in enumerate(_chunks(len(self.held_out), self.sequences)):
             ids = torch.from_numpy(self.held_out[rows].astype(np.int64)).to(self.device)
-            some = self.objective(ids, self._generator(HELD_OUT_SEED + number))
-            found.append([float(some["loss"]), float(some["accuracy"])])
+            measures = self.objective(ids, self._generator(HELD_OUT_SEED + number))
+            losses.append([float(measures["loss"]), float(measures["accuracy"])])
             weights.append(len(ids))
         self.objective.train()
-        if not found:
+        if not losses:
             return {"held_out_loss": float("nan"), "held_out_accuracy": float("nan")}
-        loss, accuracy = np.average(found, axis=0, weights=weights).tolist()
+        loss, accuracy = np.average(losses, axis=0, weights=weights).tolist()
         return {"held_out_loss": loss, "held_out_accuracy": accuracy}
 
-    # ------------------------------------------------------------------ what is on disk
+    # ------------------------------------------------------------------ files
 
     def _planned(self, minutes: float, steps: int | None) -> int:
-        """Steps in all, decided once: a resumed training keeps its schedule."""
+        """Return the number of steps, decided once so that a resumed run keeps its schedule."""
         path = self.folder / "plan.json"
         if path.is_file():
             return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
@@ -193,7 +193,7 @@ class Trainer:
         return steps
 
     def _seconds_a_step(self) -> float:
-        """Time of a step, by running some that are then forgotten."""
+        """Measure the time of a step by running some and restoring the weights afterwards."""
         kept = [copy.clone() for copy in self.masters.copies]
         times = []
         for step in range(PROBED_STEPS):
@@ -242,7 +242,7 @@ class Trainer:
             file.write(json.dumps(entry) + "\n")
 
     def log(self) -> list[dict[str, Any]]:
-        """What was logged so far: losses and pace, each so many steps."""
+        """Return the log so far: losses and speed at regular steps."""
         path = self.folder / "log.jsonl"
         if not path.is_file():
             return []
@@ -250,7 +250,7 @@ class Trainer:
 
 
 def share_of_rate(step: int, total: int) -> float:
-    """Learning rate of a step, as a share of the highest: a rise, then half a cosine."""
+    """Return the learning rate of a step relative to the maximum: a rise, then half a cosine."""
     warm = max(1, round(WARM_UP * total))
     if step < warm:
         return (step + 1) / warm
@@ -258,7 +258,7 @@ def share_of_rate(step: int, total: int) -> float:
 
 
 def _groups(weights: list[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; norms and biases do not."""
+    """Return parameter groups: weight decay for matrices, none for norms and biases."""
     return [
         {"params": [w for w in weights if w.ndim > 1], "weight_decay": weight_decay},
         {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},

@@ -1,9 +1,9 @@
-"""A tokenizer with more whole words: those of the texts that it cuts into many pieces.
+"""Extension of a tokenizer by frequent words that it splits into many pieces.
 
-General encoders cut the words of a speciality into pieces ("fu", "ro", "sé", "mide"), which costs
-tokens, so time and what of a note is read. The words that save most become tokens of their own;
-each begins as the mean of its pieces, so that an encoder first reads it as about what it read
-before.
+General encoders split the words of a speciality into pieces ("fu", "ro", "sé", "mide"). This costs
+tokens, and therefore time, and more of a note is truncated. The words that save most tokens become
+tokens of their own. The embedding of each is initialised as the mean of its pieces, so that the
+encoder first represents it about as before.
 """
 
 import json
@@ -20,30 +20,30 @@ from clinadapt.data.text_store import Texts
 
 WORD = re.compile(r"\w+")
 LEAST_PIECES = 3
-# A word of few texts saves little, and may be a name: the folder will hold it.
+# A word in few texts saves little, and may be a name, which would be stored in the folder.
 LEAST_TEXTS = 10
 COMPARED_TEXTS = 1000
 
 
 def extend(tokenizer: Any, model: Any, texts: Texts, most: int, kept: Path) -> tuple[Any, Any]:
-    """Give an encoder whole words.
+    """Add words to the tokenizer and the embeddings of an encoder.
 
     Parameters
     ----------
     tokenizer : transformers.PreTrainedTokenizerFast
     model : transformers masked language model
-        Gets rows for the words.
+        Modified in place: it gets embeddings for the words.
     texts : Texts
     most : int
-        Words.
+        Maximum number of words.
     kept : Path
-        Folder of the extended tokenizer: opened if it is there, written otherwise.
+        Folder of the extended tokenizer, opened if it exists and written otherwise.
 
     Returns
     -------
     (transformers.PreTrainedTokenizerFast, dict)
-        The extended tokenizer; words added, and tokens per word before and after, on at most about
-        2,000 texts.
+        The extended tokenizer, and the number of words added with the tokens per word before and
+        after, measured on at most about 2,000 texts.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -62,28 +62,29 @@ def extend(tokenizer: Any, model: Any, texts: Texts, most: int, kept: Path) -> t
 
 
 def choose_words(tokenizer: Any, texts: Texts, most: int) -> list[str]:
-    """Words that save most: cut into three pieces or more, in ten texts or more.
+    """Return the words that save most tokens: of three or more pieces, in ten or more texts.
 
     Parameters
     ----------
     tokenizer : transformers.PreTrainedTokenizerFast
     texts : Texts
     most : int
+        Maximum number of words.
 
     Returns
     -------
     list of str
-        As the tokenizer normalises them, by (pieces - 1) * occurrences, the highest first.
+        Words as the tokenizer normalises them, by descending (pieces - 1) * occurrences.
     """
     normalizer = tokenizer.backend_tokenizer.normalizer
     counts: Counter[str] = Counter()
-    holding: Counter[str] = Counter()
+    text_counts: Counter[str] = Counter()
     for text in texts:
         normal = text if normalizer is None else normalizer.normalize_str(text)
-        found = Counter(word for word in WORD.findall(normal) if word.isalpha())
-        counts.update(found)
-        holding.update(found.keys())
-    common = [word for word, number in holding.items() if number >= LEAST_TEXTS]
+        words = Counter(word for word in WORD.findall(normal) if word.isalpha())
+        counts.update(words)
+        text_counts.update(words.keys())
+    common = [word for word, number in text_counts.items() if number >= LEAST_TEXTS]
     saved = {
         word: (len(ids) - 1) * counts[word]
         for word, ids in zip(common, _pieces(tokenizer, common), strict=True)
@@ -93,10 +94,10 @@ def choose_words(tokenizer: Any, texts: Texts, most: int) -> list[str]:
 
 
 def add_words(tokenizer: Any, words: list[str]) -> Any:
-    """Copy a tokenizer and let it know words; it cuts every text without one of them as before.
+    """Copy a tokenizer and add words; texts without these words are tokenized as before.
 
-    They are found as whole words, before the text is cut: "cardio" leaves "cardiologie" alone,
-    which a longer vocabulary of the same model would not.
+    Only complete words are matched, before the text is split: "cardio" does not affect
+    "cardiologie", as a larger vocabulary of the same tokenizer model would.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -106,7 +107,7 @@ def add_words(tokenizer: Any, words: list[str]) -> Any:
         model_input_names=tokenizer.model_input_names,
         **tokenizer.special_tokens_map,
     )
-    # The space before a word is part of it, as it is of a word's first piece.
+    # The space before a word belongs to it, as it does to the first piece of a word.
     extended.add_tokens(
         [AddedToken(word, single_word=True, lstrip=True, normalized=True) for word in words]
     )
@@ -114,20 +115,22 @@ def add_words(tokenizer: Any, words: list[str]) -> Any:
 
 
 def widen(model: Any, before: Any, after: Any) -> int:
-    """Give a model rows for the words of an extended tokenizer: the mean of their pieces' rows.
+    """Add embeddings for the words of an extended tokenizer, as the means of their pieces.
 
-    Rows of the input embeddings, of the output ones if they are not the same, and of their bias. A
-    model may have more rows than its tokenizer has tokens: words take these first.
+    This applies to the input embeddings, to the output embeddings if they are not tied, and to
+    their bias. If a model has more rows than its tokenizer has tokens, words use these first.
 
     Parameters
     ----------
     model : transformers masked language model
+        Modified in place.
     before, after : transformers.PreTrainedTokenizerFast
+        The original and the extended tokenizer.
 
     Returns
     -------
     int
-        Words.
+        Number of words added.
     """
     known = before.get_vocab()
     added = {word: row for word, row in after.get_vocab().items() if word not in known}
@@ -148,7 +151,7 @@ def widen(model: Any, before: Any, after: Any) -> int:
 
 
 def tokens_per_word(tokenizer: Any, texts: Texts) -> float:
-    """Tokens of texts by words between spaces, special tokens left out."""
+    """Return the tokens per word of texts; words are divided by spaces, special tokens excluded."""
     tokens = words = 0
     for block in texts.blocks():
         encoded = tokenizer(block, add_special_tokens=False, verbose=False)
@@ -158,7 +161,7 @@ def tokens_per_word(tokenizer: Any, texts: Texts) -> float:
 
 
 def _pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
-    """Ids of words as they stand in a text, after a space."""
+    """Return the ids of words as they occur within a text, after a space."""
     if not words:
         return []
     spaced = [f" {word}" for word in words]
@@ -166,17 +169,17 @@ def _pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
 
 
 def _beginning_spaces_only(tokenizer: Tokenizer) -> Tokenizer:
-    """Copy a tokenizer that puts a space only before the beginning of a text, if it puts any.
+    """Copy a tokenizer so that it adds a space at most at the beginning of a text.
 
-    Sentencepiece's sub-words carry the space before them, so a tokenizer of that kind puts one
-    before each stretch of text. Added words part the text into stretches: a comma after one of
-    them would get a space that is not there.
+    Sub-words of SentencePiece include the preceding space, so such a tokenizer adds one before each
+    section of text. Added words divide the text into sections, and a comma after an added word
+    would get a space that the text does not have.
     """
     content = json.loads(tokenizer.to_str())
-    cutting = content["pre_tokenizer"] or {}
-    parts = cutting.get("pretokenizers", [cutting])
+    splitter = content["pre_tokenizer"] or {}
+    parts = splitter.get("pretokenizers", [splitter])
     kinds = [part.get("type") for part in parts]
-    if kinds[:2] == ["WhitespaceSplit", "Metaspace"]:  # CamemBERT: parted at spaces, then put back
+    if kinds[:2] == ["WhitespaceSplit", "Metaspace"]:  # CamemBERT
         del parts[0]
         blanks = {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}
         end = {"type": "Strip", "strip_left": False, "strip_right": True}

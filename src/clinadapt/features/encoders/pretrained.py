@@ -146,7 +146,7 @@ class PretrainedEncoder:
         return digest.hexdigest()
 
     def load(self) -> nn.Module:
-        """Load the whole model, in fp32 and evaluation mode, fresh at every call.
+        """Load the complete model, in fp32 and evaluation mode, anew at every call.
 
         Raises
         ------
