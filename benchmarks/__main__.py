@@ -116,7 +116,7 @@ def _run_part(
         where = f" (see {log})" if log.is_file() else ""
         print(f"failed: {reason}{where}" if reason else f"{contest.row_seconds(row):,.1f} s")
         rows.append(row)
-        _keep(record | {"configurations": rows}, page.RAW / f"{file_name}.json")
+        _keep(record | {"rows": rows}, page.RAW / f"{file_name}.json")
 
 
 def _keep(record: dict[str, object], path: Path) -> None:

@@ -64,7 +64,7 @@ def run(options, folder):
 
     def finished(result):
         if result["status"] != "done":
-            print(f"{result['status']}: {result['row']}: {result['reason']}")
+            print(f"{result['status']}: {result['configuration']}: {result['reason']}")
             return
         spent, said = result["cost"], result["cost"]["predicted"]
         line = {
@@ -78,13 +78,14 @@ def run(options, folder):
         }
         lines.append(line)
         print(
-            f"{line['row'][:46]:46} {line['predicted_seconds']:7.1f} {line['seconds']:7.1f} s "
+            f"{line['configuration'][:46]:46} "
+            f"{line['predicted_seconds']:7.1f} {line['seconds']:7.1f} s "
             f"{off(line, 'seconds'):+6.0%}  {line['predicted_peak_memory_bytes'] / 1e6:6,.0f} "
             f"{line['peak_memory_bytes'] / 1e6:6,.0f} MB {off(line, 'peak_memory_bytes'):+6.0%}",
             flush=True,
         )
 
-    print(f"{'row':46} {'said':>7} {'was':>7}           {'said':>6} {'was':>6}")
+    print(f"{'configuration':46} {'said':>7} {'was':>7}           {'said':>6} {'was':>6}")
     open_study(options, folder).run(finished=finished)
     for name in ("seconds", "peak_memory_bytes"):
         print(f"worst {name}: {max(abs(off(line, name)) for line in lines):.0%}")

@@ -4,8 +4,8 @@
         --minutes 2 6 --size mini small --objective bag masked
 
 Each combination is trained from nothing. Downstream: the mean of the frozen features of the
-training notes and a logistic regression, average precision over folds that keep groups together; the test
-notes are not looked at. Beside it, TF-IDF and the same regression on the same folds.
+training notes and a logistic regression, average precision over folds that keep groups together;
+the test notes are not looked at. For comparison, TF-IDF and the same regression on the same folds.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 from typing import Any
 
 import torch
-from adapters import ADAPTERS
 from exchange import Clock, Task, main, softmax
+from plain_adapters import ADAPTERS
 from torch import Tensor, nn
 from trainer_parts import EpochClock, read_notes, training_arguments
 from transformers import AutoModel, AutoModelForSequenceClassification, Trainer, set_seed

@@ -10,9 +10,9 @@ TITLE = "Frozen encoder, four adapters, three seeds"
 INTRODUCTION = (
     "Twelve runs of 20 epochs: bottleneck, lightweight, tiny attention and gated residual network "
     "at about 100,000 weights each, on the token features of a frozen encoder, mean pooling, "
-    "linear head, learning rate 1e-3, batch 16 (Trainer's defaults: 8). The peer trains adapters of the "
-    "same formulas and sizes in plain PyTorch. Lean: the encoder's weights in bf16 and its dropout "
-    "off, which `Trainer` does not do by itself."
+    "linear head, learning rate 1e-3, batch 16 (Trainer's defaults: 8). The peer trains adapters "
+    "of the same formulas and sizes in plain PyTorch. Lean: the encoder's weights in bf16 and its "
+    "dropout off, which `Trainer` does not do by itself."
 )
 NOTES: int | None = 300
 UNIT = "tokens"
@@ -61,7 +61,7 @@ def entries(plan: Plan) -> list[Entry]:
         return Entry("HF Trainer", settings, "hf_trainer", "peers", runs, stands_for=stands)
 
     return [
-        ours("states computed once, then 12 runs", [encode, *twelve]),
+        ours("features computed once, then 12 runs", [encode, *twelve]),
         trainer("defaults: fp32, batch 8", slow),
         trainer("bf16, lengths grouped, batch 16", fast),
         trainer("bf16, lengths grouped, batch 16, lean", lean),
@@ -71,9 +71,7 @@ def entries(plan: Plan) -> list[Entry]:
 
 def remarks(record: dict[str, Any]) -> list[str]:
     """How near the whole is to one pass of the encoder, and the adapters one by one."""
-    rows = [
-        row for row in record["configurations"] if row["method"] == "clinadapt" and "runs" in row
-    ]
+    rows = [row for row in record["rows"] if row["method"] == "clinadapt" and "runs" in row]
     work, rate = record["workload"], record["machine"]["bf16_flops"]
     found = []
     for row in rows:

@@ -61,7 +61,7 @@ def _trainer(what: str, run: dict[str, Any], group: str) -> Entry:
 def remarks(record: dict[str, Any]) -> list[str]:
     """Encoding as a share of the matrix rate, and the peak of memory of each row."""
     found = []
-    for row in record["configurations"]:
+    for row in record["rows"]:
         for done in row.get("runs", []):
             if "failed" in done:
                 continue

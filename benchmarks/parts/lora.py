@@ -34,7 +34,7 @@ def entries(plan: Plan) -> list[Entry]:
         return Entry("HF Trainer + PEFT", settings, "hf_trainer", "peers", [run])
 
     return [
-        ours("states below the adapted layers computed once", [run]),
+        ours("features below the adapted layers computed once", [run]),
         peft("defaults: fp32, batch 8"),
         peft("bf16, lengths grouped, batch 16", **FAST),
         peft("bf16, lengths grouped, batch 16, eager", eager=True, **FAST),

@@ -7,10 +7,10 @@ from benchmarks.parts.pretrained import our_run, ours
 
 TITLE = "Sentence embeddings and SetFit"
 INTRODUCTION = (
-    "A frozen encoder, its mean state and a linear classifier: clinadapt (20 epochs of a linear "
-    "head) beside sentence-transformers with scikit-learn's logistic regression. SetFit tunes the "
-    "encoder on pairs first: on all training notes (20 iterations, batch 16, one epoch), and on 8 "
-    "notes a class as in its quick start, all others unread."
+    "A frozen encoder, its mean feature vector and a linear classifier: clinadapt (20 epochs of a "
+    "linear head) next to sentence-transformers with scikit-learn's logistic regression. SetFit "
+    "tunes the encoder on pairs first: on all training notes (20 iterations, batch 16, one epoch), "
+    "and on 8 notes a class as in its quick start, all others unread."
 )
 NOTES: int | None = 200
 UNIT = "tokens"
@@ -30,7 +30,7 @@ def entries(plan: Plan) -> list[Entry]:
     everything = {"notes_per_class": None, "num_iterations": 20, "timed": steps}
     few = {"notes_per_class": 8, "num_iterations": None, "timed": steps}
     return [
-        ours("linear head on cached features", [our_run(plan, EPOCHS, whole=True)]),
+        ours("linear head on frozen features", [our_run(plan, EPOCHS, whole=True)]),
         embeddings("defaults: fp32, batch 32", bf16=False, batch_size=32),
         embeddings("bf16, batch 32", bf16=True, batch_size=32),
         Entry("SetFit", "all training notes", "setfit_pairs", "peers", [everything]),
@@ -42,7 +42,7 @@ def remarks(record: dict[str, Any]) -> list[str]:
     """What SetFit was timed on."""
     return [
         f"SetFit, {row['settings']}: {len(done['marks'])} of {done['planned']} steps were run."
-        for row in record["configurations"]
+        for row in record["rows"]
         for done in row.get("runs", [])
         if row["method"] == "SetFit" and "marks" in done
     ]

@@ -1,4 +1,4 @@
-"""The command line, run in this process."""
+"""Run the command line in this process."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from clinadapt.cli.main import main
 
 
 def run(*arguments, capsys):
-    """Exit code, standard output and standard error of one command."""
+    """Return exit code, standard output and standard error of a command."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
-    shown = capsys.readouterr()
-    return stop.value.code or 0, " ".join(shown.out.split()), shown.err
+    output = capsys.readouterr()
+    return stop.value.code or 0, " ".join(output.out.split()), output.err

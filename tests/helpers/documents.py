@@ -1,4 +1,4 @@
-"""FHIR resources, as a hospital would export them."""
+"""FHIR resources in the form of a hospital export."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Notes in a database, as OMOP lays them out."""
+"""Notes in the database tables of OMOP."""
 
 import random
 
@@ -7,6 +7,7 @@ from scored import texts
 
 from clinadapt.deployment.scoring.database import connect
 
+# From the OHDSI DDL of CDM 5.4.
 OMOP = """
 CREATE TABLE note (note_id integer NOT NULL, person_id integer NOT NULL, note_date date NOT NULL,
  note_datetime timestamp NULL, note_type_concept_id integer NOT NULL, note_title varchar(250) NULL,
@@ -21,17 +22,17 @@ CREATE TABLE note_nlp (note_nlp_id integer NOT NULL, note_id integer NOT NULL,
 
 
 def execute(url, *statements, rows=None):
-    """Run statements, the last one with rows; rows of its answer."""
+    """Run statements, the last one with rows; return the rows of its result."""
     engine = connect(url)
     with engine.begin() as connection:
         for statement in statements[:-1]:
             connection.execute(sa.text(statement))
-        answer = connection.execute(sa.text(statements[-1]), rows)
-        return [tuple(row) for row in answer] if answer.returns_rows else []
+        result = connection.execute(sa.text(statements[-1]), rows)
+        return [tuple(row) for row in result] if result.returns_rows else []
 
 
 def add_notes(url, first, last, step=7):
-    """Notes with gaps between their keys, inserted in no order."""
+    """Insert notes in random order, with gaps between their keys; return them by key."""
     keys = list(range(first * step, last * step, step))
     rows = [
         {"id": key, "text": text, "time": f"2024-01-01 00:00:{at % 60:02}"}

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server on a socket in a folder of its own, from binaries that are here."""
+"""A real PostgreSQL server, on a socket in a temporary folder."""
 
 import os
 import pwd
@@ -11,12 +11,12 @@ from pathlib import Path
 
 BINARIES = ("initdb", "postgres", "pg_ctl")
 UNPRIVILEGED = "postgres"  # the server refuses to run as root
-# Debian's package puts them beside each other, by version, and not on the path.
+# Debian installs each version in its own folder, outside the path.
 PLACES = os.pathsep.join([os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
 
 
 def why_not() -> str | None:
-    """Why no server can be started here."""
+    """Return why no server can be started on this machine; None if one can."""
     if absent := [name for name in BINARIES if shutil.which(name, path=PLACES) is None]:
         return f"no PostgreSQL on this machine: no {', '.join(absent)}"
     if os.geteuid() == 0:
@@ -29,7 +29,7 @@ def why_not() -> str | None:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """URL of a server that ends with the block."""
+    """Yield the URL of a server, which stops with the block."""
     folder = Path(tempfile.mkdtemp(prefix="clinadapt-pg-"))  # short: sockets' paths are limited
     command = []
     if os.geteuid() == 0:

@@ -1,4 +1,4 @@
-"""What scoring left behind."""
+"""Notes to score, and checks of the output."""
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ def aside_of(path):
 
 
 def assert_probabilities(frame, classifier, by_id):
-    """Each note of `by_id` once, with the classifier's own probability."""
+    """Assert that each note of `by_id` occurs once, with the probability of the classifier."""
     assert sorted(frame["id"]) == sorted(by_id)
     expected = classifier.predict_proba([by_id[id] for id in frame["id"]])
     np.testing.assert_allclose(frame["prob_1"], expected[:, 1], atol=1e-12)

@@ -1,8 +1,9 @@
-"""Servers and models for tests of what is served."""
+"""Servers and models for tests of the HTTP server."""
 
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from fastapi import FastAPI
@@ -25,7 +26,7 @@ TASK = schemas.Task(
 
 
 class Echo:
-    """Models that say 1 / (1 + length) of a note, and fail on "poison"."""
+    """Models with a probability of 1 / (1 + length of the note), which fail on "poison"."""
 
     tasks = [TASK]  # noqa: RUF012
 
@@ -47,26 +48,26 @@ class Echo:
         ]
 
 
-class Held(Echo):
-    """The same, once they are let go."""
+class Blocked(Echo):
+    """The same, but each call blocks until `released` is set."""
 
     def __init__(self):
-        self.entered, self.let_go = threading.Semaphore(0), threading.Event()
+        self.entered, self.released = threading.Semaphore(0), threading.Event()
 
     def answer(self, asked, texts):
         self.entered.release()
-        assert self.let_go.wait(30)
+        assert self.released.wait(30)
         return super().answer(asked, texts)
 
 
 def client_of(app: FastAPI) -> TestClient:
-    """A client that calls the server by its address."""
+    """Return a client that addresses the server by IP address."""
     return TestClient(app, base_url="http://127.0.0.1")
 
 
 @contextmanager
 def running(app: FastAPI, **where) -> Iterator[str]:
-    """Address of a server in a thread. Its socket listens at once: nobody need wait for it."""
+    """Yield the URL of a server in a thread, whose socket already listens."""
     address = Address(port=0, **where)
     opened = address.open()
     server = make_server(app, address)
@@ -80,8 +81,8 @@ def running(app: FastAPI, **where) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-def said(response, status, error):
-    """The problem of a refusal, which must have the documented shape."""
+def assert_problem(response, status, error):
+    """Assert that a response is this error in the documented schema; return it."""
     assert response.status_code == status, response.text
     problem = Problem.model_validate_json(response.content)
     assert problem.error == error
@@ -89,7 +90,7 @@ def said(response, status, error):
 
 
 def call(app: FastAPI, receive, path="/predict", headers=()):
-    """What an application sends to a client that is played by hand."""
+    """Return the messages that an application sends to a client with this `receive`."""
     sent = []
 
     async def send(message):
@@ -98,5 +99,7 @@ def call(app: FastAPI, receive, path="/predict", headers=()):
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"}
     scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": ""}
     scope |= {"scheme": "http", "headers": list(headers), "client": None, "server": None}
-    asyncio.run(app(scope, receive, send))
+    # In a separate thread: the browser of an earlier test keeps an event loop running in this one.
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, app(scope, receive, send)).result()
     return sent

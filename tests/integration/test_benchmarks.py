@@ -59,7 +59,7 @@ def test_a_contestant_is_scored_and_its_row_is_on_the_page(
         },
         "machine": {"bf16_flops": 1e12, "fp32_flops": 5e11, "copy_bytes": 1e10, "load": 0.0},
         "workload": plan.workload.record(),
-        "configurations": rows,
+        "rows": rows,
     }
     monkeypatch.setattr(page, "RAW", tmp_path)
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")

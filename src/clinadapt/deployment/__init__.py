@@ -1,1 +1,1 @@
-"""A bundle at work: scoring, server, drift, ONNX export."""
+"""Use of bundles in production: scoring, HTTP server, drift and ONNX export."""

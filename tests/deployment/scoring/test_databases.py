@@ -1,4 +1,4 @@
-"""Real databases, SQLite and PostgreSQL: notes in key order, scores and progress as one."""
+"""Scoring notes in SQLite and PostgreSQL: order of keys, transactions, messages."""
 
 import copy
 import json
@@ -26,12 +26,11 @@ from clinadapt.models.bundle.record import fingerprint
 from clinadapt.models.load import load
 
 NOTES = 50
-# As OHDSI's DDL for CDM 5.4 has them.
 
 
 @pytest.fixture
 def omop(url):
-    """A database with OMOP's two tables and some notes: its URL and the notes by key."""
+    """URL of a database with the two OMOP tables, and its notes by key."""
     execute(url, *OMOP.strip().rstrip(";").split(";\n"))
     return url, add_notes(url, 0, NOTES)
 
@@ -59,17 +58,19 @@ def test_notes_of_omop_into_note_nlp(omop, tfidf_bundle, tmp_path):
     assert {row[3] for row in rows} == {f"clinadapt {fingerprint(tfidf_bundle.folder)}"}
     classifier = tfidf_bundle.classifier
     ordered = [notes[row[1]] for row in rows]
-    assert [row[2] for row in rows] == [str(said) for said in classifier.predict(ordered)]
-    found = [dict(item.split("=") for item in row[4].split(", ")) for row in rows]
+    assert [row[2] for row in rows] == [str(label) for label in classifier.predict(ordered)]
+    modifiers = [dict(item.split("=") for item in row[4].split(", ")) for row in rows]
     expected = classifier.predict_proba(ordered)
-    np.testing.assert_allclose([float(one["prob_1"]) for one in found], expected[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(
+        [float(each["prob_1"]) for each in modifiers], expected[:, 1], rtol=1e-5
+    )
     empty = 'snippet, "offset", term_exists, term_temporal, section_concept_id'
     assert set(execute(url, f"SELECT {empty} FROM note_nlp")) == {(None,) * 5}
     assert not (tmp_path / "aside.csv").exists()
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_a_table_of_ones_own_is_made_and_later_notes_are_added(omop, tfidf_bundle, tmp_path):
+def test_a_custom_table_is_created_and_later_notes_are_added(omop, tfidf_bundle, tmp_path):
     url, notes = omop
     asked = Prediction(tfidf_bundle.folder, database=url, into="scores", aside=tmp_path / "a.csv")
     asked.run()
@@ -93,8 +94,8 @@ def test_a_table_of_ones_own_is_made_and_later_notes_are_added(omop, tfidf_bundl
 def test_another_table_and_other_columns_into_a_file(url, tfidf_bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(database_source, "ROWS_AT_ONCE", 2)
     keys = ["b", "a", "b", "b", "b", "c", "d"]
-    cells = ["toux", "fievre", "toux", "toux 2", None, " ", "apyretique"]
-    rows = [{"key": key, "body": body} for key, body in zip(keys, cells, strict=True)]
+    bodies = ["toux", "fievre", "toux", "toux 2", None, " ", "apyretique"]
+    rows = [{"key": key, "body": body} for key, body in zip(keys, bodies, strict=True)]
     make = 'CREATE TABLE letters ("key" varchar(9), body text)'
     execute(url, make, 'INSERT INTO letters ("key", body) VALUES (:key, :body)', rows=rows)
     out = tmp_path / "p.parquet"
@@ -110,9 +111,9 @@ def test_another_table_and_other_columns_into_a_file(url, tfidf_bundle, tmp_path
     execute(url, "INSERT INTO letters (body) VALUES ('toux')")
     with pytest.raises(InputError, match=r"1 row\(s\) of letters have no key"):
         asked.run()
-    with pytest.raises(InputError, match="no column 'note', 'words' in the table letters; it has"):
+    with pytest.raises(InputError, match="no column 'note', 'words' in table letters; its columns"):
         replace(asked, text="words", id="note").run()
-    with pytest.raises(InputError, match=r"no table absent in .*; it has: letters"):
+    with pytest.raises(InputError, match=r"no table absent in .*; its tables: letters"):
         replace(asked, table="absent").run()
 
 
@@ -140,7 +141,7 @@ def test_files_into_databases(omop, tfidf_bundle, tmp_path):
     ids = [id for (id,) in execute(url, "SELECT note_id FROM own")]
     assert sorted(ids) == sorted([*map(str, range(20)), "x"])
     assert [row[::2] for row in aside_of(aside)] == [("3", REPEATED)]
-    # OMOP's ids are integers; and what a model scored in a table once is not scored again
+    # OMOP ids are integers; a model does not score a note twice into the same table
     state = replace(asked, into="note_nlp").run()
     assert (state.scored, state.aside) == (20, 2)
     assert [row[::2] for row in aside_of(aside)] == [("x", NOT_INTEGER), ("3", REPEATED)]
@@ -150,7 +151,7 @@ def test_files_into_databases(omop, tfidf_bundle, tmp_path):
 
 
 def another(tfidf_bundle, tmp_path):
-    """A bundle of another version: the metric is part of it."""
+    """Save a bundle with another fingerprint, which covers the metric."""
     classifier = copy.copy(tfidf_bundle.classifier)
     classifier.metric_ = "accuracy"
     return classifier.save(tmp_path / "other")
@@ -165,7 +166,7 @@ def test_several_bundles_at_once(omop, tfidf_bundle, tmp_path, into):
     documents = [document(f"{at}", attachment("toux")) for at in (0, 7)]
     (tmp_path / "d.ndjson").write_text("\n".join(map(json.dumps, documents)))
     files = {"notes": [str(tmp_path / "d.ndjson")], "fhir": True}
-    if into == "own":  # of integers, as from the notes' table
+    if into == "own":  # so that its ids are integers, as in the table of notes
         replace(asked, table="note", text="note_text").run()
         execute(url, "DELETE FROM own", "DELETE FROM clinadapt_runs")
     assert replace(asked, bundle=bundles["fever"], **files).run().scored == 2
@@ -178,12 +179,12 @@ def test_several_bundles_at_once(omop, tfidf_bundle, tmp_path, into):
     )
     named = "task" if into == "own" else "substr(term_modifiers, 6, 5)"
     query = f"SELECT {named}, count(*) FROM {into} GROUP BY 1 ORDER BY 1"
-    # the two that were scored before carry the name that the bundle had then
+    # the two notes that were scored before keep the task name of that run
     assert execute(url, query) == [("cough", NOTES), ("fever", NOTES - 2), ("other", 2)]
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_a_run_in_a_database_goes_on_only_as_it_was_begun(
+def test_a_run_in_a_database_resumes_only_with_the_same_settings(
     omop, tfidf_bundle, tmp_path, monkeypatch
 ):
     url, _ = omop
@@ -197,16 +198,16 @@ def test_a_run_in_a_database_goes_on_only_as_it_was_begun(
         asked.run(stop)
     with pytest.raises(
         InputError,
-        match=r"the table own has an unfinished run \(16 notes read\) that differs in: "
-        r"text \(note_text, now note_title\)\. .*--anew \(its scores stay\)",
+        match=r"table own has an unfinished run \(16 notes read\) that differs in: "
+        r"text \(note_text, now note_title\)\. .*--anew \(its scores are kept\)",
     ):
         replace(asked, text="note_title").run()
     assert execute(url, "SELECT count(*) FROM own") == [(16,)]
     other = replace(asked, bundle=another(tfidf_bundle, tmp_path)).run()
-    assert (other.read, other.scored) == (NOTES, NOTES)  # it is not in the way of another bundle
+    assert (other.read, other.scored) == (NOTES, NOTES)  # runs of other bundles do not conflict
     with pytest.raises(RuntimeError, match="stop"):
         asked.run(stop)
-    # given up: what was scored is found there, and set aside
+    # abandoned: notes that were scored before are set aside
     execute(url, "CREATE TABLE letters AS SELECT * FROM note")
     given_up = replace(asked, table="letters", anew=True).run()
     assert (given_up.scored, given_up.aside) == (NOTES - 32, 32)
@@ -216,7 +217,7 @@ def test_a_run_in_a_database_goes_on_only_as_it_was_begun(
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_a_run_that_begins_again_is_seen_by_others(omop, tfidf_bundle, tmp_path):
+def test_a_resumed_run_is_unfinished_for_others(omop, tfidf_bundle, tmp_path):
     url, _ = omop
     asked = Prediction(tfidf_bundle.folder, database=url, into="note_nlp", aside=tmp_path / "a.csv")
     asked.run()
@@ -233,7 +234,7 @@ def test_a_run_that_begins_again_is_seen_by_others(omop, tfidf_bundle, tmp_path)
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_all_is_read_again_once_the_line_of_a_run_is_deleted(omop, tfidf_bundle, tmp_path):
+def test_everything_is_read_again_after_the_row_of_a_run_is_deleted(omop, tfidf_bundle, tmp_path):
     url, _ = omop
     execute(url, "UPDATE note SET note_text = ' ' WHERE note_id IN (7, 14)")
     asked = Prediction(tfidf_bundle.folder, database=url, into="own", aside=tmp_path / "a.csv")
@@ -247,7 +248,7 @@ def test_all_is_read_again_once_the_line_of_a_run_is_deleted(omop, tfidf_bundle,
     assert execute(url, "SELECT count(*) FROM own") == [(NOTES - 1,)]
 
 
-def test_keys_that_a_database_takes_for_equal(tfidf_bundle, tmp_path, monkeypatch):
+def test_keys_that_compare_equal(tfidf_bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(database_source, "ROWS_AT_ONCE", 2)
     url = f"sqlite:///{tmp_path / 'notes.db'}"
     (tmp_path / "notes.db").touch()
@@ -264,15 +265,15 @@ def test_keys_that_a_database_takes_for_equal(tfidf_bundle, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # SQLite casts any text
-def test_what_a_database_quotes_is_not_told(omop, tfidf_bundle, tmp_path):
+def test_database_messages_that_quote_a_note_are_not_shown(omop, tfidf_bundle, tmp_path):
     url, _ = omop
     cast = "CAST(note_text AS integer) AS note_text"
     execute(url, f"CREATE VIEW odd AS SELECT note_id, {cast} FROM note")
     asked = Prediction(tfidf_bundle.folder, out=tmp_path / "p.csv", database=url, table="odd")
-    with pytest.raises(InputError, match=r"answered \w+\. What was committed stays") as told:
+    with pytest.raises(InputError, match=r"raised \w+\. Committed batches are kept") as failed:
         asked.run()
-    assert "fievre" not in str(told.value)
-    assert "toux" not in str(told.value)
+    assert "fievre" not in str(failed.value)
+    assert "toux" not in str(failed.value)
 
 
 def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path, monkeypatch):
@@ -286,7 +287,7 @@ def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path
         return right(*batch)
 
     monkeypatch.setattr(loop, "_scored", overtaken)
-    with pytest.raises(InputError, match="another process goes on with this run"):
+    with pytest.raises(InputError, match="another process has resumed this run"):
         replace(asked).run()
     assert execute(url, "SELECT count(*) FROM own") == [(NOTES,)]
 
@@ -297,22 +298,22 @@ def test_several_labels_and_long_ones(omop, tmp_path, monkeypatch):
     bundle = NoteClassifier().fit(texts(60), sets).save(tmp_path / "bundle")
     asked = Prediction(bundle, database=url, into="own", aside=tmp_path / "a.csv")
     asked.run()
-    said = {"|".join(labels) for labels in load(bundle).predict([*notes.values()])}
+    predicted = {"|".join(labels) for labels in load(bundle).predict([*notes.values()])}
     assert set(execute(url, "SELECT prediction, probability FROM own")) == {
-        (labels, None) for labels in said
+        (labels, None) for labels in predicted
     }
-    assert "a|b" in said
+    assert "a|b" in predicted
     monkeypatch.setattr(omop_rows, "LONGEST_MODIFIERS", 5)
     replace(asked, into="note_nlp").run()
     assert execute(url, "SELECT DISTINCT term_modifiers FROM note_nlp") == [("task=bundle",)]
     monkeypatch.setattr(omop_rows, "LONGEST_VARIANT", 2)
     execute(url, "DELETE FROM note_nlp", "DELETE FROM clinadapt_runs")
-    with pytest.raises(InputError, match="a prediction of 3 letters does not fit"):
+    with pytest.raises(InputError, match="a prediction of 3 characters does not fit"):
         replace(asked, into="note_nlp").run()
     assert execute(url, "SELECT count(*) FROM note_nlp") == [(0,)]
 
 
-def test_bytes_that_are_no_text_are_set_aside(tfidf_bundle, tmp_path):
+def test_bytes_that_are_not_utf8_are_set_aside(tfidf_bundle, tmp_path):
     url = f"sqlite:///{tmp_path / 'notes.db'}"
     (tmp_path / "notes.db").touch()
     make = "CREATE TABLE note (note_id integer PRIMARY KEY, note_text)"
@@ -326,13 +327,13 @@ def test_bytes_that_are_no_text_are_set_aside(tfidf_bundle, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_table_in_the_way_and_absent_ones(omop, tfidf_bundle, tmp_path):
+def test_unsuitable_and_missing_tables(omop, tfidf_bundle, tmp_path):
     url, _ = omop
     asked = Prediction(tfidf_bundle.folder, database=url, aside=tmp_path / "a.csv")
     with pytest.raises(InputError, match="no column 'model', 'task', 'prediction'"):
         replace(asked, into="note").run()
     execute(url, "DROP TABLE note_nlp")
-    with pytest.raises(InputError, match="OMOP's tables are not made here"):
+    with pytest.raises(InputError, match="OMOP tables are not created here"):
         replace(asked, into="note_nlp").run()
     with pytest.raises(InputError, match="expected integer or text"):
         replace(asked, id="note_date", into="own").run()
@@ -342,7 +343,7 @@ def test_a_table_in_the_way_and_absent_ones(omop, tfidf_bundle, tmp_path):
     ("url", "kind", "message"),
     [
         ("postgresql://me:secret-word@127.0.0.1:1/db?sslpassword=secret-word", InputError,
-         "postgresql://127.0.0.1:1/db answered OperationalError"),
+         "postgresql://127.0.0.1:1/db raised OperationalError"),
         ("secret-word", InputError, "not a database URL"),
         ("postgresql://me:secret-word@host:port/db", InputError, "not a database URL"),
         ("nosuch://me:secret-word@host/db", MissingExtraError, "no driver for nosuch://host/db"),
@@ -350,14 +351,14 @@ def test_a_table_in_the_way_and_absent_ones(omop, tfidf_bundle, tmp_path):
     ],
 )  # fmt: skip
 def test_no_password_is_shown(url, kind, message):
-    with pytest.raises(kind, match=message) as told:
+    with pytest.raises(kind, match=message) as failed:
         connect(url)
-    assert "secret-word" not in str(told.value)
-    assert told.value.__cause__ is None
-    assert told.value.__context__ is None or told.value.__suppress_context__
+    assert "secret-word" not in str(failed.value)
+    assert failed.value.__cause__ is None
+    assert failed.value.__context__ is None or failed.value.__suppress_context__
 
 
-def test_the_database_is_the_one_host_that_may_be_reached(monkeypatch):
+def test_only_the_database_host_may_be_reached(monkeypatch):
     reached = []
     answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.9", 5432))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_: answer)

@@ -67,7 +67,7 @@ def test_documents_of_fhir(tfidf_bundle, tmp_path):
     state = Prediction(tfidf_bundle.folder, [str(path)], out, fhir=True).run()
     scored = {resource["id"]: text for resource, text, _ in DOCUMENTS if text is not None}
     assert_probabilities(pl.read_parquet(out), tfidf_bundle.classifier, scored)
-    found = {row[1]: row[2] for row in aside_of(tmp_path / "p.aside.csv")}
+    reasons = {row[1]: row[2] for row in aside_of(tmp_path / "p.aside.csv")}
     expected = {
         f"{path.name}:{2 * at + 1}": reason
         for at, (_, _, reason) in enumerate(DOCUMENTS)
@@ -75,12 +75,12 @@ def test_documents_of_fhir(tfidf_bundle, tmp_path):
     }
     last = 2 * len(DOCUMENTS)
     expected |= {f"{path.name}:{line}": fhir_source.NOT_JSON for line in (last, last + 1)}
-    assert found == expected
+    assert reasons == expected
     assert state.read == len(DOCUMENTS) + 2 == state.scored + state.aside
     assert SECRET not in (tmp_path / "p.aside.csv").read_text()
 
 
-def test_fhir_goes_on_at_a_line(tmp_path):
+def test_reading_resumes_after_a_line(tmp_path):
     path = tmp_path / "d.ndjson"
     lines = [json.dumps(document(f"d{at}", attachment("toux"))) for at in range(5)]
     path.write_text("\n\n".join(lines))
@@ -132,8 +132,8 @@ def test_meds_predictions_of_fhir(tfidf_bundle, tmp_path):
     assert (row["subject_id"], row["prediction_time"]) == (12, datetime(2024, 5, 1, 12))
 
 
-def test_meds_is_for_binary_tasks(tmp_path):
+def test_meds_supports_binary_tasks_only(tmp_path):
     labels = [at % 3 for at in range(60)]
     bundle = NoteClassifier().fit(texts(60), labels).save(tmp_path / "bundle")
-    with pytest.raises(InputError, match="for binary tasks, this bundle's is multiclass"):
+    with pytest.raises(InputError, match="binary tasks only, this bundle's task is multiclass"):
         Prediction(bundle, ["x.csv"], meds=True, subject="a", time="b").run()

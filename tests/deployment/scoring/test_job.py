@@ -1,4 +1,4 @@
-"""Files of every kind, in any number: each note scored once or set aside with a reason."""
+"""Scoring files: each note is scored once or set aside with a reason."""
 
 import shutil
 import sqlite3
@@ -76,10 +76,10 @@ def test_an_output_among_the_notes_is_not_read(folder, tfidf_bundle):
         assert state.read == 40
 
 
-def test_what_stands_for_no_file_is_told_at_once(folder):
-    with pytest.raises(InputError) as told:
+def test_patterns_that_match_no_file_are_reported_together(folder):
+    with pytest.raises(InputError) as refused:
         find_files(["absent.csv", str(folder / "*.xml"), str(folder)], [".pdf"])
-    assert [problem.partition(":")[0] for problem in told.value.problems] == [
+    assert [problem.partition(":")[0] for problem in refused.value.problems] == [
         "no such file",
         "no such file",
         "no .pdf file in",
@@ -89,20 +89,20 @@ def test_what_stands_for_no_file_is_told_at_once(folder):
 def test_every_file_must_have_the_columns(folder, tfidf_bundle, tmp_path):
     (folder / "x.csv").write_text("key,body\nn1,b\n")
     (folder / "y.parquet").write_text("not Parquet")
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as refused:
         Prediction(tfidf_bundle.folder, [str(folder)], tmp_path / "p.csv", id="key").run()
-    first, second = told.value.problems
+    first, second = refused.value.problems
     assert "'text'" in first
     assert "x.csv" in first
     assert "y.parquet" in second
 
 
-def test_what_cannot_be_scored_is_set_aside_without_text(tfidf_bundle, tmp_path, capsys):
+def test_notes_that_cannot_be_scored_are_set_aside_without_text(tfidf_bundle, tmp_path, capsys):
     notes, out = tmp_path / "notes.csv", tmp_path / "p.csv"
     rows = [("a", SECRET), ("b", ""), ("a", f"{SECRET} 2"), ("", SECRET), ("c", " \t"), ("c", "x")]
     notes.write_text("id,text\n" + "".join(f"{id},{text}\n" for id, text in rows))
     state = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
-    assert pl.read_csv(out)["id"].to_list() == ["a", "c"]  # the first c had nothing to score
+    assert pl.read_csv(out)["id"].to_list() == ["a", "c"]  # the first c has no text
     path = tmp_path / "p.aside.csv"
     assert sorted(aside_of(path), key=lambda row: row[1]) == [
         ("b", "notes.csv:2", EMPTY),
@@ -140,7 +140,7 @@ def test_bytes_of_another_encoding_are_set_aside(tfidf_bundle, tmp_path, suffix)
         text = "id,text\n" + "".join(f"{id},{text}\n" for id, text in rows)
     else:
         text = "".join(f'{{"id": "{id}", "text": "{text}"}}\n' for id, text in rows)
-    notes.write_bytes(text.encode().replace(b"?", b"\xe9"))  # é in cp1252, no character in UTF-8
+    notes.write_bytes(text.encode().replace(b"?", b"\xe9"))  # é in cp1252, invalid in UTF-8
     state = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
     assert pl.read_csv(out)["id"].to_list() == ["a", "c", "e"]
     assert aside_of(tmp_path / "p.aside.csv") == [
@@ -148,14 +148,14 @@ def test_bytes_of_another_encoding_are_set_aside(tfidf_bundle, tmp_path, suffix)
         ("\ufffdd", f"{notes.name}:4", UNDECODABLE),
     ]
     assert (state.read, state.scored, state.aside) == (5, 3, 2)
-    notes.write_bytes(text.replace("?", "é").encode("cp1252"))  # no line but those in ASCII
+    notes.write_bytes(text.replace("?", "é").encode("cp1252"))  # only ASCII lines are valid UTF-8
     with pytest.raises(InputError, match=r"4 line\(s\) are not utf-8 .*--encoding cp1252"):
         Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
     asked = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id", encoding="cp1252")
     assert asked.run().scored == 5
 
 
-def test_what_cannot_be_parsed_is_told_before_the_first_note(tfidf_bundle, tmp_path):
+def test_parse_errors_are_reported_before_the_first_note(tfidf_bundle, tmp_path):
     notes = tmp_path / "notes.csv"
     notes.write_text("id,text\n" + "n,toux\n" * 20_000 + "n,toux,x,y\n" + "n,toux\n" * 9)
     with pytest.raises(InputError, match=r"notes\.csv could not be read as CSV"):
@@ -163,7 +163,7 @@ def test_what_cannot_be_parsed_is_told_before_the_first_note(tfidf_bundle, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["notes.csv"]
 
 
-def test_notes_in_which_a_model_finds_nothing_are_set_aside(tfidf_bundle, tmp_path, monkeypatch):
+def test_notes_that_a_model_cannot_read_are_set_aside(tfidf_bundle, tmp_path, monkeypatch):
     notes, out = tmp_path / "notes.csv", tmp_path / "p.csv"
     notes.write_text("id,text\na,toux\nb,???\nc,fievre\n")
     right = NoteClassifier.predict_proba
@@ -176,7 +176,7 @@ def test_notes_in_which_a_model_finds_nothing_are_set_aside(tfidf_bundle, tmp_pa
     assert pl.read_csv(out)["id"].to_list() == ["a", "c"]
     assert aside_of(tmp_path / "p.aside.csv") == [("b", "notes.csv:2", UNREADABLE)]
     assert (state.scored, state.aside) == (2, 1)
-    # Of several with one id the first that can be read.
+    # Of several notes with the same id, the first readable one is scored.
     notes.write_text("id,text\nb,???\nb,???\nb,toux\nb,fievre\nc,fievre\n")
     state = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id").run()
     frame = pl.read_csv(out).sort("id")
@@ -208,9 +208,9 @@ def test_several_bundles_at_once(folder, tfidf_bundle, tmp_path):
     assert frame["severity.prediction"].to_list() == other.predict(notes).tolist()
     probabilities = frame.select(r"^severity\.prob_.*$").to_numpy()
     np.testing.assert_allclose(probabilities, other.predict_proba(notes), atol=1e-12)
-    with pytest.raises(InputError, match="--meds is for one bundle a file, got 2"):
+    with pytest.raises(InputError, match="--meds supports one bundle per file, got 2"):
         replace(asked, meds=True, subject="key", time="key").run()
-    with pytest.raises(InputError, match="bundles a, b are the same"):
+    with pytest.raises(InputError, match="bundles a, b are identical"):
         replace(asked, bundle=dict.fromkeys("ab", tfidf_bundle.folder)).run()
 
 
@@ -295,7 +295,7 @@ def test_a_run_goes_on_only_as_it_was_begun(stopped, tfidf_bundle, tmp_path):
 def test_a_second_process_is_told_to_wait(stopped, tmp_path):
     other = sqlite3.connect(tmp_path / "p.parquet.partial")
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(InputError, match="another process writes this output"):
+    with pytest.raises(InputError, match="another process is writing this output"):
         stopped.run()
     other.close()
     (tmp_path / "p.parquet.partial").write_text("something else" * 100)
@@ -313,8 +313,8 @@ def test_the_fingerprint_is_of_the_model_not_of_the_folder(tfidf_bundle, tmp_pat
 
 
 def test_options_that_do_not_go_together_are_told_at_once(tfidf_bundle):
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as refused:
         Prediction(tfidf_bundle.folder, ["notes.csv"], into="results", meds=True).run()
-    assert len(told.value.problems) == 4
+    assert len(refused.value.problems) == 4
     with pytest.raises(InputError, match="no notes"):
         Prediction(tfidf_bundle.folder).run()

@@ -1,4 +1,4 @@
-"""A run that is killed at random and started again scores each note once."""
+"""A run that is killed at random times and restarted scores each note once."""
 
 import multiprocessing
 import random
@@ -13,7 +13,7 @@ from clinadapt.deployment.scoring.job import Prediction
 
 
 def score_in_a_process(asked, batches):
-    """Score in small transactions, telling of each: there are many moments to be killed at."""
+    """Score in small transactions, reporting each, so that a kill can come at many moments."""
     database_source.ROWS_AT_ONCE = loop.NOTES_AT_ONCE = 40
     asked.run(lambda stage, done, total: batches.send(done))
 
@@ -37,10 +37,10 @@ def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, 
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=score_in_a_process, args=(asked, theirs))
         process.start()
-        theirs.close()  # ours then ends with the process, if it fails
+        theirs.close()  # so that ours is closed if the process fails
         for _ in range(chance.randint(2, 6)):
             ours.recv()
-        process.join(chance.uniform(0, 0.03))  # anywhere in a batch
+        process.join(chance.uniform(0, 0.03))  # at any moment of a batch
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""Predictions are written block after block, appear whole, and are the classifier's own."""
+"""Predictions are written in blocks, atomically, and equal those of the classifier."""
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,7 @@ def bundle(tfidf_bundle):
 
 @pytest.fixture
 def predict(tmp_path_factory):
-    """Score a table that lies elsewhere than the predictions."""
+    """Score a table that is not in the folder of the predictions."""
     home = tmp_path_factory.mktemp("notes")
 
     def predict(bundle, table, out, **options):
@@ -38,14 +38,14 @@ def predict(tmp_path_factory):
 
 
 def at_once(monkeypatch, notes):
-    """Read and score so many notes at once."""
+    """Set the number of notes that are read and scored at a time."""
     monkeypatch.setattr(table_readers, "ROWS_AT_ONCE", notes)
     monkeypatch.setattr(loop, "NOTES_AT_ONCE", notes)
 
 
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
 @pytest.mark.parametrize("size", [7, 60, 1000])
-def test_blocks_make_the_predictions_of_the_whole(
+def test_predictions_do_not_depend_on_the_block_size(
     classifier, bundle, predict, tmp_path, monkeypatch, name, size
 ):
     at_once(monkeypatch, size)
@@ -60,9 +60,9 @@ def test_blocks_make_the_predictions_of_the_whole(
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).stat().st_mode & 0o077 == 0
     if name.endswith("parquet"):
-        found = pq.ParquetFile(tmp_path / name)
-        assert found.num_row_groups == -(-60 // size)
-        assert found.schema_arrow.metadata[b"model_fitted_on"] == b"notes"
+        file = pq.ParquetFile(tmp_path / name)
+        assert file.num_row_groups == -(-60 // size)
+        assert file.schema_arrow.metadata[b"model_fitted_on"] == b"notes"
 
 
 def test_labels_of_a_note_are_joined_in_csv(predict, tmp_path):
@@ -74,7 +74,7 @@ def test_labels_of_a_note_are_joined_in_csv(predict, tmp_path):
     assert frame["id"].to_list() == [str(n) for n in range(1, 61)]
 
 
-def test_a_failure_leaves_the_old_file_whole(bundle, predict, tmp_path, monkeypatch):
+def test_a_failure_leaves_the_old_file_unchanged(bundle, predict, tmp_path, monkeypatch):
     at_once(monkeypatch, 20)
     out = tmp_path / "p.parquet"
     predict(bundle, TABLE[:5], out)
@@ -92,7 +92,7 @@ def test_a_failure_leaves_the_old_file_whole(bundle, predict, tmp_path, monkeypa
     assert calls == [20, 20, 20]
     assert out.read_bytes() == before
     monkeypatch.undo()
-    with pytest.raises(InputError, match="unfinished run"):  # another table: nothing to go on with
+    with pytest.raises(InputError, match="unfinished run"):  # of another table
         predict(bundle, TABLE[:9], out)
     assert predict(bundle, TABLE[:9], out, anew=True).scored == 9
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]

@@ -1,10 +1,10 @@
-"""Who may ask a server: tokens that are missing, wrong, late or slow, and their file."""
+"""Tokens: missing, wrong and expired ones, the rate limit, and the token file."""
 
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from served import Echo, call, client_of, said
+from served import Echo, assert_problem, call, client_of
 
 from clinadapt.core.errors import InputError
 from clinadapt.deployment.server import api_tokens as tokens_module
@@ -15,7 +15,7 @@ from clinadapt.deployment.server.limits import Limits
 
 @pytest.fixture
 def guarded():
-    """A server with three tokens, one of them expired; their secrets."""
+    """Client of a server with three tokens, one of them expired, and the tokens."""
     tokens = Tokens([])
     secrets = {name: tokens.add(name, days) for name, days in (("a", 1), ("b", 1), ("old", 0))}
     with client_of(make_app(Echo(), Limits(per_minute=3), tokens)) as client:
@@ -26,7 +26,7 @@ def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_who_has_no_valid_token_is_refused(guarded):
+def test_requests_without_a_valid_token_are_refused(guarded):
     client, secrets = guarded
     body = {"notes": ["a"]}
     wrong = [
@@ -47,7 +47,7 @@ def test_who_has_no_valid_token_is_refused(guarded):
             client.get("/metrics", headers=headers),
             client.get("/no-such-path", headers=headers),
         ):
-            said(answer, 401, "unauthorized")
+            assert_problem(answer, 401, "unauthorized")
             assert answer.headers["www-authenticate"] == "Bearer"
     assert client.post("/predict", json=body, headers=bearer(secrets["a"])).status_code == 200
     for path in ("/health", "/ready", "/", "/page/page.js", "/openapi.json"):
@@ -57,7 +57,7 @@ def test_who_has_no_valid_token_is_refused(guarded):
     assert set(document["components"]["securitySchemes"]) == {"HTTPBearer"}
 
 
-def test_nothing_is_read_of_a_request_without_a_token():
+def test_the_body_of_a_request_without_a_token_is_not_read():
     async def unread():
         raise AssertionError("the body was read")
 
@@ -70,7 +70,7 @@ def test_requests_a_minute_are_counted_by_token(guarded):
     statuses = [client.get("/tasks", headers=bearer(secrets["a"])).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
     answer = client.get("/tasks", headers=bearer(secrets["a"]))
-    said(answer, 429, "too_many_requests")
+    assert_problem(answer, 429, "too_many_requests")
     assert 1 <= int(answer.headers["retry-after"]) <= 20
     assert client.get("/tasks", headers=bearer(secrets["b"])).status_code == 200
 
@@ -86,9 +86,9 @@ def test_every_token_is_compared_whichever_is_right(monkeypatch):
         return compare(one, other)
 
     monkeypatch.setattr(tokens_module.hmac, "compare_digest", counting)
-    found = [tokens.find(secret) for secret in (*secrets, "wrong", "")]
-    assert [entry.name if entry else None for entry in found] == [*"01234", None, None]
-    assert compared == [(64, 64)] * 5 * 7  # hashes of one length, all of them, each time
+    entries = [tokens.find(secret) for secret in (*secrets, "wrong", "")]
+    assert [entry.name if entry else None for entry in entries] == [*"01234", None, None]
+    assert compared == [(64, 64)] * 5 * 7  # all hashes, of equal length, each time
 
 
 def test_the_file_keeps_hashes_and_is_its_owners(tmp_path):
@@ -104,7 +104,7 @@ def test_the_file_keeps_hashes_and_is_its_owners(tmp_path):
     left = datetime.fromisoformat(entry["expires"]) - datetime.now(UTC)
     assert timedelta(days=29.9) < left <= timedelta(days=30)
     assert Tokens.read(file).find(secret).name == "ward"
-    with pytest.raises(InputError, match="there is a token called 'ward'"):
+    with pytest.raises(InputError, match="there is already a token called 'ward'"):
         tokens.add("ward", 1)
     again = tokens.add("other", 1)
     assert again != secret
@@ -112,7 +112,7 @@ def test_the_file_keeps_hashes_and_is_its_owners(tmp_path):
 
 
 def entry_with(**wrong):
-    """A file of one entry, with something wrong in it."""
+    """Return a token file of one entry with errors."""
     entry = {"name": "a", "salt": "00", "sha256": "00" * 32, "expires": "2030-01-01T00:00Z"}
     return json.dumps({"tokens": [entry | wrong]})
 
@@ -132,14 +132,14 @@ def entry_with(**wrong):
 )
 def test_files_that_hold_no_tokens(content, tmp_path):
     file = tmp_path / "tokens.json"
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no such file"):
         Tokens.read(file)
     file.write_text(content)
     file.chmod(0o640)
-    with pytest.raises(InputError, match="others can read"):
+    with pytest.raises(InputError, match="other users can read"):
         Tokens.read(file)
     file.chmod(0o600)
-    with pytest.raises(InputError, match="is not a file of tokens"):
+    with pytest.raises(InputError, match="is not a token file"):
         Tokens.read(file)
     file.write_text(entry_with())
     assert Tokens.read(file).find("a") is None

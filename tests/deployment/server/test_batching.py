@@ -1,4 +1,4 @@
-"""Requests gathered into passes: who shares one, what is bounded, what a failure costs."""
+"""Batches of requests: which ones share a batch, limits, failures."""
 
 import asyncio
 import threading
@@ -19,12 +19,12 @@ from clinadapt.deployment.server.prometheus import Metrics
 
 
 class Gate:
-    """A model that holds each pass until it is let go, and remembers them in order."""
+    """A model that blocks each batch until it is released, and records batches in order."""
 
     def __init__(self):
         self.changed = threading.Condition()
         self.passes, self.free = [], set()
-        self.running, self.beside = 0, {}  # the latter: how many others ran when a pass began
+        self.running, self.beside = 0, {}  # batches that ran when a batch began
 
     def __call__(self, key, texts):
         with self.changed:
@@ -39,13 +39,13 @@ class Gate:
         return [f"{key}:{text}" for text in texts]
 
     def let(self, *first_texts):
-        """Let passes end, by the text that they begin with; or all from now on."""
+        """Release the batches that begin with these texts; all from now on if there are none."""
         with self.changed:
             self.free |= set(first_texts or ["all"])
             self.changed.notify_all()
 
     async def has(self, first_text):
-        """Wait until a pass has begun."""
+        """Wait until a batch has begun."""
 
         def wait():
             with self.changed:
@@ -55,7 +55,7 @@ class Gate:
 
 
 def scene(act, **limits):
-    """Run ``act(batcher, gate, submit)`` while two passes of one note each have begun."""
+    """Run ``act(batcher, gate, submit)`` while two batches of one note each are running."""
     gate = Gate()
 
     async def play():
@@ -82,11 +82,11 @@ def scene(act, **limits):
     return gate
 
 
-def test_what_waits_is_shared_evenly_by_the_next_passes():
+def test_waiting_notes_are_shared_evenly_by_the_next_batches():
     async def act(batcher, gate, submit):
         tasks = [await submit(f"a{n}", f"b{n}") for n in range(5)]
         gate.let("first")
-        await gate.has("a0")  # ten wait and one is read: half of eleven may go
+        await gate.has("a0")  # ten wait and one is running: half of eleven
         gate.let("second")
         await gate.has("a3")
         gate.let()
@@ -96,7 +96,7 @@ def test_what_waits_is_shared_evenly_by_the_next_passes():
     assert [len(texts) for _, texts in gate.passes] == [1, 1, 6, 4]
 
 
-def test_a_pass_holds_no_more_notes_than_it_may_and_one_kind_of_question():
+def test_a_batch_is_limited_in_size_and_to_one_key():
     async def act(batcher, gate, submit):
         tasks = [
             await submit("a1", "a2", "a3", "a4"),
@@ -122,12 +122,12 @@ def test_a_pass_holds_no_more_notes_than_it_may_and_one_kind_of_question():
     ]
 
 
-def test_what_takes_long_has_the_models_to_itself_and_is_not_overtaken():
+def test_an_exclusive_request_runs_alone_and_is_not_overtaken():
     async def act(batcher, gate, submit):
         tasks = [await submit("a"), await submit("slow", alone=True), await submit("b")]
         gate.let("first")
         await gate.has("a")
-        gate.let("second")  # a place is free, but `slow` needs both
+        gate.let("second")  # one slot is free, but `slow` needs both
         await gate.begun[1]
         await turns()
         gate.let("a")
@@ -145,7 +145,7 @@ def test_what_takes_long_has_the_models_to_itself_and_is_not_overtaken():
     assert (gate.beside["a"], gate.beside["slow"], gate.beside["b"]) == (1, 0, 0)
 
 
-def test_of_those_that_take_long_one_waits_and_more_are_refused():
+def test_one_exclusive_request_waits_and_more_are_refused():
     async def act(batcher, gate, submit):
         tasks = [await submit("slow", alone=True), await submit("next", alone=True)]
         with pytest.raises(QueueFullError):
@@ -162,7 +162,7 @@ def test_of_those_that_take_long_one_waits_and_more_are_refused():
     assert [texts for _, texts in gate.passes[2:]] == [["slow"], ["next"], ["third"]]
 
 
-def test_each_pass_gets_its_share_of_the_cores(two_threads):
+def test_each_batch_gets_its_share_of_the_cores(two_threads):
     threads = []
 
     class Counting(Gate):
@@ -203,7 +203,7 @@ def test_a_full_queue_refuses_until_there_is_room():
     scene(act, notes=4, queue_notes=4)
 
 
-def test_what_comes_too_late_is_told_so_and_leaves_room_for_others():
+def test_a_late_request_fails_and_leaves_the_queue():
     async def act(batcher, gate, submit):
         batcher.limits = Limits(seconds=0.02)
         with pytest.raises(TimeLimitError):
@@ -221,17 +221,17 @@ def test_one_bad_note_does_not_spoil_the_others():
     async def act(batcher, gate, submit):
         tasks = [await submit(text) for text in ("good", "poison", "fine")]
         gate.let()
-        found = await asyncio.gather(*tasks, return_exceptions=True)
-        assert found[0] == ["k:good"]
-        assert isinstance(found[1], ValueError)
-        assert found[2] == ["k:fine"]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert results[0] == ["k:good"]
+        assert isinstance(results[1], ValueError)
+        assert results[2] == ["k:fine"]
         assert batcher.running
 
     gate = scene(act)
     assert ("k", ["poison"]) in gate.passes[2:]
 
 
-def test_a_stop_answers_what_was_taken_and_takes_no_more():
+def test_a_stop_completes_accepted_requests_and_accepts_no_more():
     async def act(batcher, gate, submit):
         taken = [await submit(text) for text in "abc"]
         stop = asyncio.create_task(batcher.stop())
@@ -246,16 +246,16 @@ def test_a_stop_answers_what_was_taken_and_takes_no_more():
     scene(act)
 
 
-def test_limits_are_told_all_at_once():
-    with pytest.raises(InputError) as told:
+def test_all_wrong_limits_are_reported():
+    with pytest.raises(InputError) as refused:
         Limits(notes=0, seconds=-1, queue_notes=0)
-    assert len(told.value.problems) == 3
-    with pytest.raises(InputError, match="would never find room"):
+    assert len(refused.value.problems) == 3
+    with pytest.raises(InputError, match="would never fit"):
         Limits(notes=10, queue_notes=9)
 
 
 def test_requests_a_minute_by_hand():
-    """Sixty at once, then one a second, by client."""
+    """Sixty at once, then one per second, for each client."""
     now = 0.0
     rate = Rate(60, lambda: now)
     assert [rate.take("a") for _ in range(60)] == [0.0] * 60

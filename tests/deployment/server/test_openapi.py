@@ -1,4 +1,4 @@
-"""A fuzzer over the OpenAPI document: what it promises holds, and nothing breaks."""
+"""Fuzzing by the OpenAPI document: every response is as documented."""
 
 import pytest
 import schemathesis
@@ -15,7 +15,7 @@ PATHS = [("/predict", "post"), *((f"/{name}", "get") for name in ("tasks", "metr
 
 @pytest.fixture(scope="module")
 def document(served_bundles):
-    """Of a server with a real model and small limits, which are soon exceeded."""
+    """Document of a server with a real model and small limits, which are soon exceeded."""
     limits = Limits(notes=4, explained_notes=2, characters=100)
     with running(make_app(Models({"failure": served_bundles["failure"]}), limits)) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
@@ -26,7 +26,7 @@ def document(served_bundles):
     [*((*where, "positive") for where in PATHS), ("/predict", "post", "negative")],
 )
 def test_every_answer_is_a_documented_one(document, path, method, mode):
-    """By all checks of schemathesis: status, shape and headers; good data taken, bad refused."""
+    """Status, schema and headers pass all schemathesis checks; only valid data is accepted."""
     statuses = set()
 
     @settings(

@@ -1,4 +1,4 @@
-"""The page of a real server in a real browser: predicts, marks, switches, asks nobody else."""
+"""The page of a real server in a real browser: prediction, highlights, languages, requests."""
 
 import pytest
 from browsers import LAPTOP, PHONE, serious
@@ -16,16 +16,16 @@ NOTE = TEXTS[1]
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a page, and remembers what it asked for and complained about."""
+    """Return a function that opens a page and records its requests and console messages."""
     opened = []
 
     def open_it(url, viewport=LAPTOP, locale="en-GB", scheme="light"):
         page = browser.new_page(viewport=viewport, locale=locale, color_scheme=scheme)
         opened.append(page)
-        page.asked, page.said = [], []
-        page.on("request", lambda sent: page.asked.append(sent.url))
-        page.on("console", lambda line: page.said.append(line.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.requests, page.messages = [], []
+        page.on("request", lambda sent: page.requests.append(sent.url))
+        page.on("console", lambda line: page.messages.append(line.text))
+        page.on("pageerror", lambda error: page.messages.append(str(error)))
         page.goto(url)
         return page
 
@@ -48,26 +48,26 @@ def test_predicts_and_marks_the_words(open_page, server_url, served_bundles):
     ask(page, note)
     alone = load(served_bundles["failure"])
     ((_, chance),) = alone.predict_proba([note])
-    said = page.locator("#result").inner_text()
-    assert f"The model says: {alone.predict([note])[0]}" in said
+    result = page.locator("#result").inner_text()
+    assert f"Predicted: {alone.predict([note])[0]}" in result
     assert page.locator("#bars .value").inner_text() == f"{chance:.3f}"
     assert page.locator("#bars .limit").inner_text() == f"threshold {alone.threshold_.value:.3f}"
-    assert "was not measured" in said  # this bundle has no test notes
-    (found,) = explain(alone, [note])
+    assert "Calibration was not measured" in result  # this bundle has no test notes
+    (explained,) = explain(alone, [note])
     assert not page.locator("#empty").is_visible()
     assert page.locator("#marked").inner_text() == note
-    words = {note[word.start : word.end] for word in found.words if word.contribution}
+    words = {note[word.start : word.end] for word in explained.words if word.contribution}
     marks = page.locator("#marked mark")
     assert marks.count() > 0
     for mark in marks.all():
         assert mark.inner_text() in words
-    strongest = found.strongest(1)[0]
+    strongest = explained.strongest(1)[0]
     heavy = page.locator("#marked mark.heavy").all_inner_texts()
     assert note[strongest.start : strongest.end] in heavy
     width = page.locator(".meter i").evaluate("e => e.offsetWidth / e.parentElement.clientWidth")
     assert width == pytest.approx(chance, abs=0.02)
-    assert all(url.startswith(server_url) or url == "data:," for url in page.asked)
-    assert page.said == []
+    assert all(url.startswith(server_url) or url == "data:," for url in page.requests)
+    assert page.messages == []
 
 
 def test_switches_task_and_language(open_page, server_url, served_bundles):
@@ -76,20 +76,20 @@ def test_switches_task_and_language(open_page, server_url, served_bundles):
     page.get_by_label("Tâche").select_option("failure")
     ask(page, button="Classer")
     before = page.locator("#version").inner_text()
-    assert "Le modèle dit" in page.locator("#said").inner_text()
+    assert "Prédiction\u00a0: " in page.locator("#prediction").inner_text()
     page.get_by_label("Tâche").select_option("findings")
     page.wait_for_function(
         "before => document.querySelector('#version').innerText !== before", arg=before
     )
     labels = [str(label) for label in load(served_bundles["findings"]).classes_]
     assert page.locator("#bars dt").all_inner_texts() == labels
-    asked = len(page.asked)
+    requests = len(page.requests)
     page.get_by_role("button", name="English").press("Enter")
     assert page.evaluate("document.documentElement.lang") == "en"
-    assert "A label is said from" in page.locator("#rule").inner_text()
+    assert "A label is predicted from" in page.locator("#rule").inner_text()
     assert page.get_by_role("button", name="English").get_attribute("aria-pressed") == "true"
-    assert len(page.asked) == asked  # the answer is at hand
-    assert page.said == []
+    assert len(page.requests) == requests  # the answer is not requested again
+    assert page.messages == []
 
 
 def test_a_note_is_text_and_never_markup(open_page, server_url):
@@ -140,13 +140,13 @@ def test_by_keyboard_alone_and_with_a_token(open_page):
         page.locator("#task option").first.wait_for(state="attached")
         page.get_by_label("Note", exact=True).focus()
         page.keyboard.type("abc")
-        page.keyboard.press("Tab")  # the task explains nothing: next is the button
+        page.keyboard.press("Tab")  # the task has no explanations, so the button is next
         page.keyboard.press("Enter")
         page.locator("#result").wait_for()
-        said = page.locator("#result").inner_text()
-        assert "“yes” has 0.250, below the threshold of 0.500" in said
-        assert "off by 3.1 points on average" in said
-        assert "not for patients" in said
+        result = page.locator("#result").inner_text()
+        assert "The probability of “yes” is 0.250, below the threshold of 0.500" in result
+        assert "off by 3.1 percentage points on average" in result
+        assert "not for patients" in result
         assert (
             page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])") == "[{},{}]"
         )

@@ -1,4 +1,4 @@
-"""A real server in a process of its own: its command, a stop under load, slow clients, TLS."""
+"""A real server in a separate process: command line, shutdown under load, slow clients, TLS."""
 
 import http.client
 import json
@@ -27,7 +27,7 @@ from clinadapt.deployment.server.app import make_app
 
 @contextmanager
 def served(*arguments):
-    """A process that serves on a free port, and that port."""
+    """Yield a process that serves on a free port, and the port."""
     call = [sys.executable, "-W", "error", "-c", "from clinadapt.cli.main import main; main()"]
     process = subprocess.Popen(
         [*call, "serve", *map(str, arguments), "--port", "0"],
@@ -38,9 +38,9 @@ def served(*arguments):
     )
     try:
         line = process.stdout.readline()
-        found = re.search(r"https?://127\.0\.0\.1:(\d+)", line)
-        assert found, line + process.stderr.read()
-        yield process, int(found[1])
+        port = re.search(r"https?://127\.0\.0\.1:(\d+)", line)
+        assert port, line + process.stderr.read()
+        yield process, int(port[1])
     finally:
         process.kill()
         process.wait()
@@ -71,7 +71,7 @@ def test_a_stop_under_load_loses_nothing_that_was_accepted(served_bundles):
                 try:
                     status, content = post(connection, [text])
                 except (OSError, http.client.HTTPException):
-                    return  # not accepted any more
+                    return  # no longer accepted
                 with lock:
                     statuses[status] += 1
                     if statuses[200] >= 60:
@@ -93,7 +93,7 @@ def test_a_stop_under_load_loses_nothing_that_was_accepted(served_bundles):
         assert process.returncode == 0
     assert err == ""
     assert not wrong
-    # A stopping server may tell a few that it stops; nothing is answered and not received.
+    # A stopping server may refuse a few requests; every response must be received.
     assert set(statuses) <= {200, 503}
     assert int(re.search(r"Stopped: (\d+) requests were answered", out)[1]) == statuses.total()
     for text in TEXTS:
@@ -102,21 +102,21 @@ def test_a_stop_under_load_loses_nothing_that_was_accepted(served_bundles):
 
 def test_tokens_by_command_and_hosts_that_need_them(served_bundles, tmp_path, capsys):
     file = tmp_path / "tokens.json"
-    code, secret, told = command("token", "new", file, "--name", "ward", capsys=capsys)
+    code, secret, err = command("token", "new", file, "--name", "ward", capsys=capsys)
     assert code == 0
-    assert "For ward, until" in told
+    assert "Token for ward, valid until" in err
     assert Tokens.read(file).find(secret).name == "ward"
     bundle = f"failure={served_bundles['failure']}"
-    code, _, told = command("serve", bundle, "--host", "0.0.0.0", capsys=capsys)
+    code, _, err = command("serve", bundle, "--host", "0.0.0.0", capsys=capsys)
     assert code == 2
-    assert "other machines can reach --host 0.0.0.0: give --tokens FILE" in told
-    code, _, told = command(
+    assert "other machines can reach --host 0.0.0.0: give --tokens FILE" in err
+    code, _, err = command(
         "serve", bundle, "--host", "hospital", "--certificate", tmp_path / "no.pem", capsys=capsys
     )
     assert code == 2
-    assert "expected an IP address" in told
-    assert "TLS needs both" in told
-    assert "no.pem" in told
+    assert "expected an IP address" in err
+    assert "TLS requires both" in err
+    assert "no.pem" in err
     with served(bundle, "--tokens", file) as (_, port):
         for token, status in ((secret, 200), ("wrong", 401)):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -129,23 +129,23 @@ def test_a_taken_port_is_an_error_in_words(served_bundles, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         bundle = f"failure={served_bundles['failure']}"
-        code, _, told = command("serve", bundle, "--port", port, capsys=capsys)
+        code, _, err = command("serve", bundle, "--port", port, capsys=capsys)
     assert code == 2
-    assert f"port {port} of 127.0.0.1 cannot be opened" in told
+    assert f"cannot listen on port {port} of 127.0.0.1" in err
 
 
 def test_without_the_extra(monkeypatch, capsys):
     for name in [name for name in sys.modules if name.startswith("clinadapt.deployment.server")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    code, _, told = command("serve", "anything", capsys=capsys)
+    code, _, err = command("serve", "anything", capsys=capsys)
     assert code == 2
-    assert "pip install 'clinadapt[serve]'" in told
+    assert "pip install 'clinadapt[serve]'" in err
 
 
-def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch):
-    """A client that sends its head drop by drop, its token last, would hold a connection."""
-    monkeypatch.setattr(uvicorn_server, "HEAD_SECONDS", 0.1)
+def test_incomplete_headers_time_out(monkeypatch):
+    """A client that sends its headers slowly, the token last, must not keep a connection."""
+    monkeypatch.setattr(uvicorn_server, "HEADER_SECONDS", 0.1)
     with running(make_app(Echo())) as url:
         where = ("127.0.0.1", int(url.rpartition(":")[2]))
         with socket.create_connection(where, timeout=30) as slow:
@@ -153,7 +153,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch):
             assert slow.recv(100) == b""
         connection = http.client.HTTPConnection(*where, timeout=30)
         assert post(connection, ["a"])[0] == 200
-        # The second head on a connection that is kept is waited for no longer than the first.
+        # The same limit applies to later requests on a kept connection.
         connection.sock.sendall(b"POST /pre")
         assert connection.sock.recv(100) == b""
         connection.close()

@@ -1,4 +1,4 @@
-"""The server's answers, refusals and counts, through its own ASGI application."""
+"""Responses, error responses and metrics of the ASGI application."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fitted_models import TEXTS
 from prometheus_client.parser import text_string_to_metric_families
-from served import Echo, Held, call, client_of, said
+from served import Blocked, Echo, assert_problem, call, client_of
 
 from clinadapt import load
 from clinadapt.deployment.server.app import make_app
@@ -73,7 +73,7 @@ def test_many_clients_at_once_get_their_own_answers(client, served_bundles):
         thread.join()
     assert len(found) == len(TEXTS)
     for text, probabilities in found:
-        # Who came along in the batch changes the padding, and so the last digits of a product.
+        # The rest of the batch changes the padding, and so the last digits.
         np.testing.assert_allclose(probabilities, expected[text], atol=5e-3)
 
 
@@ -102,7 +102,7 @@ def test_a_version_is_of_the_bundles_content(client, served_bundles, tmp_path):
     assert fingerprint(copy) != version
 
 
-def test_what_a_study_found_of_calibration_is_told(finished_study, served_bundles):
+def test_calibration_of_a_study_is_reported(finished_study, served_bundles):
     record = json.loads((finished_study / "best" / "bundle.json").read_text())
     expected = record["provenance"]["metrics"]["ece"]["value"]
     (task,) = Models({"best": finished_study / "best"}).tasks
@@ -123,8 +123,8 @@ def test_health_ready_and_the_openapi_document(client):
     for status, response in document["paths"]["/predict"]["post"]["responses"].items():
         shape = response["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         assert shape == ("PredictResponse" if status == "200" else "Problem")
-    for path in ("/docs", "/redoc"):  # they would be loaded from elsewhere
-        said(client.get(path), 404, "not_found")
+    for path in ("/docs", "/redoc"):  # they would load scripts from other servers
+        assert_problem(client.get(path), 404, "not_found")
 
 
 def test_the_page_may_load_from_this_server_only(client):
@@ -139,7 +139,7 @@ def test_the_page_may_load_from_this_server_only(client):
         assert answer.headers["content-security-policy"].startswith("default-src 'none';")
         assert answer.headers["cache-control"] == "no-store"
         assert "://" not in answer.text
-    said(client.get("/page/page.html"), 404, "not_found")
+    assert_problem(client.get("/page/page.html"), 404, "not_found")
 
 
 # ---------------------------------------------------------------- refusals
@@ -152,24 +152,24 @@ def test_the_page_may_load_from_this_server_only(client):
         ({"notes": []}, "notes", "at least 1 item"),
         ({"notes": CANARY}, "notes", "valid list"),
         ({"notes": [{CANARY: CANARY}]}, "notes.0", "valid string"),
-        ({"notes": ["a", " \n"]}, "notes.1", "a note without text"),
+        ({"notes": ["a", " \n"]}, "notes.1", "the note is empty"),
         ({"notes": [CANARY * 10]}, "notes.0", "at most 80 characters"),
         ({"notes": ["a"] * 5}, "notes", "at most 4 items"),
-        ({"notes": ["a"], "tasks": [CANARY]}, "tasks.0", "expected one of fake"),
+        ({"notes": ["a"], "tasks": [CANARY]}, "tasks.0", "expected one of: fake"),
         ({"notes": ["a"], "tasks": []}, "tasks", "at least 1 item"),
         ({"notes": ["a"], "explain": CANARY}, "explain", "valid boolean"),
-        ({"notes": ["a"], CANARY: 1}, "body", "a field that is not known"),
-        ({"notes": ["a"] * 3, "explain": True}, "notes", "at most 2 notes where words"),
+        ({"notes": ["a"], CANARY: 1}, "body", "unknown field"),
+        ({"notes": ["a"] * 3, "explain": True}, "notes", "at most 2 notes with explain"),
         ([CANARY], "body", "a JSON object with notes, sent as Content-Type"),
         (CANARY, "body", "a JSON object with notes, sent as Content-Type"),
     ],
 )
-def test_errors_say_what_was_expected_and_not_what_came(body, where, what, caplog):
+def test_errors_state_what_was_expected_and_never_repeat_input(body, where, what, caplog):
     caplog.set_level(logging.DEBUG)
     limits = Limits(notes=4, characters=80, explained_notes=2)
     with client_of(make_app(Echo(), limits)) as client:
         answer = client.post("/predict", json=body)
-        problem = said(answer, 422, "invalid")
+        problem = assert_problem(answer, 422, "invalid")
         assert problem.problems[0].where == where
         assert what in problem.problems[0].what
         assert CANARY not in answer.text + caplog.text + client.get("/metrics").text
@@ -185,31 +185,31 @@ def test_errors_say_what_was_expected_and_not_what_came(body, where, what, caplo
         (b"", 422, "invalid"),
     ],
 )
-def test_bodies_that_are_no_json(content, status, error, caplog):
+def test_bodies_that_are_not_json(content, status, error, caplog):
     caplog.set_level(logging.DEBUG)
     with client_of(make_app(Echo())) as client:
         headers = {"content-type": "application/json"}
         answer = client.post("/predict", content=content, headers=headers)
-        problem = said(answer, status, error)
+        problem = assert_problem(answer, status, error)
         assert status == 400 or problem.problems[0].where in ("body", "notes.0")
         assert CANARY not in answer.text + caplog.text
 
 
-def test_a_model_that_fails_is_told_without_the_note(caplog):
+def test_a_failing_model_is_reported_without_the_note(caplog):
     caplog.set_level(logging.DEBUG)
     with client_of(make_app(Echo())) as client:
         answer = client.post("/predict", json={"notes": [f"{CANARY} poison"]})
-        said(answer, 500, "failed")
+        assert_problem(answer, 500, "failed")
         assert CANARY not in answer.text + caplog.text + client.get("/metrics").text
         assert "/predict: RuntimeError at " in caplog.text
         assert "served.py:" in caplog.text
         assert client.post("/predict", json={"notes": ["fine"]}).status_code == 200
 
 
-def test_paths_and_methods_that_are_not_offered(client):
-    said(client.get(f"/{CANARY}?note={CANARY}"), 404, "not_found")
+def test_unknown_paths_and_methods(client):
+    assert_problem(client.get(f"/{CANARY}?note={CANARY}"), 404, "not_found")
     answer = client.get(f"/predict?note={CANARY}")
-    said(answer, 405, "method_not_allowed")
+    assert_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
     assert CANARY not in client.get("/metrics").text
 
@@ -231,19 +231,19 @@ def test_pages_of_other_names_cannot_read_from_a_server_without_tokens(host, sta
         answer = client.get("/tasks", headers={"Host": host})
         assert answer.status_code == status
         if status == 421:
-            said(answer, 421, "misdirected")
+            assert_problem(answer, 421, "misdirected")
 
 
 def test_bodies_that_are_too_large_are_not_read():
     with client_of(make_app(Echo(), Limits(body_bytes=100))) as client:
-        said(client.post("/predict", json={"notes": ["a" * 100]}), 413, "too_large")
-        # A body whose length is not told beforehand.
+        assert_problem(client.post("/predict", json={"notes": ["a" * 100]}), 413, "too_large")
+        # A body without a content length.
         body = (b"a" * 10 for _ in range(20))
-        said(client.post("/predict", content=body), 413, "too_large")
+        assert_problem(client.post("/predict", content=body), 413, "too_large")
 
 
 def test_busy_and_late():
-    models = Held()
+    models = Blocked()
     limits = Limits(notes=1, queue_notes=1, seconds=0.2)
     with client_of(make_app(models, limits)) as client:
         found = []
@@ -256,15 +256,15 @@ def test_busy_and_late():
         assert models.entered.acquire(timeout=30)
         second = threading.Thread(target=ask)
         second.start()
-        second.join()  # it was held in vain, like the first
-        said(found[-1], 504, "time_limit")
+        second.join()  # it exceeds the time limit, like the first
+        assert_problem(found[-1], 504, "time_limit")
         first.join()
-        models.let_go.set()
+        models.released.set()
         assert client.post("/predict", json={"notes": ["a"]}).status_code == 200
 
 
-def test_a_full_queue_is_told_with_when_to_come_again():
-    models = Held()
+def test_a_full_queue_is_refused_with_a_time_to_retry():
+    models = Blocked()
     with client_of(make_app(models, Limits(notes=1, queue_notes=1))) as client:
         body = {"notes": ["a"]}
         found = []
@@ -273,25 +273,25 @@ def test_a_full_queue_is_told_with_when_to_come_again():
             found.append(client.post("/predict", json=body))
 
         threads = [threading.Thread(target=ask) for _ in range(6)]
-        for thread in threads[:2]:  # each has a pass of its own
+        for thread in threads[:2]:  # each runs in its own batch
             thread.start()
             assert models.entered.acquire(timeout=30)
         for thread in threads[2:]:
             thread.start()
         while len(found) < 3:  # one waits, three are refused at once
             threads[0].join(0.01)
-        models.let_go.set()
+        models.released.set()
         for thread in threads:
             thread.join()
         statuses = sorted(answer.status_code for answer in found)
         assert statuses == [200, 200, 200, 503, 503, 503]
         for answer in found:
             if answer.status_code == 503:
-                said(answer, 503, "busy")
+                assert_problem(answer, 503, "busy")
                 assert answer.headers["retry-after"] == "1"
 
 
-def test_a_client_that_does_not_send_is_not_waited_for():
+def test_a_client_that_sends_nothing_times_out():
     async def never():
         await asyncio.get_running_loop().create_future()
 
@@ -300,7 +300,7 @@ def test_a_client_that_does_not_send_is_not_waited_for():
     assert json.loads(sent[1]["body"])["error"] == "too_slow"
 
 
-def test_a_client_that_leaves_is_answered_nothing():
+def test_a_client_that_disconnects_gets_no_response():
     async def gone():
         return {"type": "http.disconnect"}
 

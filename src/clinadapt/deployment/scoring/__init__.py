@@ -1,12 +1,13 @@
-"""Stored notes scored with a bundle, wherever they live, each exactly once.
+"""Scores stored notes with one or more bundles, each note exactly once.
 
 ::
 
-    tables.py      CSV, TSV, JSONL, Parquet ─┐                      ┌─► ledger.py: Parquet, CSV
-    fhir.py        DocumentReference         ├─► run.py: gather, ───┤   (layouts.py, meds.py)
-    note_table.py  a table of a database    ─┘   set aside, score   └─► results_table.py
-                                                                        (note_nlp.py)
+    file_source.py      CSV, TSV, JSONL, Parquet ─┐             ┌─► file_sink.py: Parquet, CSV
+    fhir_source.py      DocumentReference         ├─► loop.py ──┤   (output_layouts.py, meds.py)
+    database_source.py  a database table         ─┘             └─► database_sink.py: a table
+                                                                    (omop_rows.py)
 
-A source yields notes and the position after them. A destination takes scores, notes set aside and
-that position in one transaction: a run that is killed at any moment goes on after the last one.
+A source yields notes and the position after them. A destination stores scores, notes set aside and
+that position in one transaction, so a run that is killed at any moment resumes after the last
+committed batch. `job.Prediction` reads the options and connects the two.
 """

@@ -1,7 +1,8 @@
-"""Scores into a table of a database; how far a run is stands beside it.
+"""Writes scores and the progress of the run to a database.
 
-A batch's rows, the notes set aside and the state of the run are one transaction. Two tables are
-made in the schema of the results: ``clinadapt_runs`` and ``clinadapt_set_aside``.
+The scores of a batch, its notes set aside and the state of the run are committed in one
+transaction. Two more tables are created in the schema of the results: ``clinadapt_runs`` and
+``clinadapt_set_aside``.
 """
 
 import json
@@ -16,27 +17,27 @@ import polars as pl
 import sqlalchemy as sa
 
 from clinadapt.core.errors import InputError
-from clinadapt.deployment.scoring.database import told
+from clinadapt.deployment.scoring.database import plain_errors
 from clinadapt.deployment.scoring.interfaces import Scores, Source, State
 from clinadapt.deployment.scoring.loop import refuse
 from clinadapt.deployment.scoring.omop_rows import NoteNlp, OwnTable, is_omop
 from clinadapt.deployment.scoring.output_layouts import write_aside
 
-IDS_AT_ONCE = 1000  # of a condition; some databases take no more
+IDS_AT_ONCE = 1000  # some databases accept no more in one condition
 FETCHED_AT_ONCE = 4096
 
 
 class DatabaseScores:
-    """A table of results.
+    """Destination: a database table.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
     table : str
-        ``note_nlp``, or the name of a table that is made if it is absent; both also in a schema,
-        ``schema.name``.
+        ``note_nlp``, or the name of another table, which is created if it does not exist. Either
+        may include a schema: ``schema.name``.
     aside : Path
-        CSV of the notes that were not scored; absent if all were.
+        CSV file for the notes that were not scored; not written if all were.
     """
 
     def __init__(self, engine: sa.Engine, table: str, aside: Path) -> None:
@@ -66,7 +67,7 @@ class DatabaseScores:
     def begin(
         self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
     ) -> State:
-        """Make the tables, and find the run; see `Destination`."""
+        """Create the tables and return the state of the run; see `Destination`."""
         self._layout: NoteNlp | OwnTable
         if is_omop(self.name):
             self._layout = NoteNlp(self.engine, self.name)
@@ -78,10 +79,10 @@ class DatabaseScores:
         content = json.dumps([self.name, identity], sort_keys=True)
         self._run = sha256(content.encode()).hexdigest()
         runs = self._runs
-        with told(self.engine), self.engine.begin() as connection:
+        with plain_errors(self.engine), self.engine.begin() as connection:
             self._layout.table.metadata.create_all(connection, [self._layout.table])
             runs.metadata.create_all(connection)
-            # Locked: a server may still be committing the last batch of a process that was killed.
+            # Locked because the server may still be committing the last batch of a killed process.
             query = sa.select(runs.c.state).where(self._is_own).with_for_update()
             own = connection.execute(query).scalar()
             others = self._unfinished(connection, set(versions.values()))
@@ -91,11 +92,11 @@ class DatabaseScores:
                 connection.execute(sa.delete(runs).where(runs.c.run.in_(gone)))
             elif others:
                 _, known, state = others[0]
-                refuse(known, identity, f"the table {self.name}", state, "its scores stay")
-            if own is not None:  # it may find new notes: another run of these bundles must see it
+                refuse(known, identity, f"table {self.name}", state, "its scores are kept")
+            if own is not None:  # new notes may follow, and other runs must see it as unfinished
                 connection.execute(sa.update(runs).where(self._is_own).values(finished=False))
                 return State(**json.loads(own))
-            # Its line may have been deleted so that all is read again.
+            # Users delete the row of a run to read everything again; delete the rest of it, too.
             connection.execute(sa.delete(self._aside).where(self._aside.c.run == self._run))
             connection.execute(
                 sa.insert(runs).values(
@@ -110,19 +111,19 @@ class DatabaseScores:
     def _unfinished(
         self, connection: sa.Connection, versions: set[str]
     ) -> list[tuple[str, dict[str, Any], State]]:
-        """Other runs of some of these bundles into this table that have not ended.
+        """Return unfinished other runs that use some of these bundles and write to this table.
 
-        Runs of other bundles are in nobody's way: each has rows of its own.
+        Runs of other bundles do not conflict: their rows carry another model.
         """
         runs = self._runs
         query = sa.select(runs.c.run, runs.c.identity, runs.c.state).where(
             runs.c.results == self.name, ~runs.c.finished, ~self._is_own
         )
-        found = [
+        unfinished = [
             (run, json.loads(identity), State(**json.loads(state)))
             for run, identity, state in connection.execute(query)
         ]
-        return [one for one in found if versions & set(one[1]["bundle"].split())]
+        return [run for run in unfinished if versions & set(run[1]["bundle"].split())]
 
     @property
     def _is_own(self) -> sa.ColumnElement[bool]:
@@ -137,51 +138,52 @@ class DatabaseScores:
         }
 
     def scored_among(self, ids: pl.Series) -> dict[str, pl.Series]:
-        """Of each task, those of some ids that the table has a row of its model for."""
+        """Return, for each task, the ids for which the table already holds a row of its model."""
         layout, models = self._layout, self._models
         wanted = ids.to_list()
-        found: dict[str, list[Any]] = {model: [] for model in models.values()}
-        with told(self.engine), self.engine.connect() as connection:
+        scored: dict[str, list[Any]] = {model: [] for model in models.values()}
+        with plain_errors(self.engine), self.engine.connect() as connection:
             for start in range(0, len(wanted), IDS_AT_ONCE):
                 query = sa.select(layout.model, layout.note_id).where(
-                    layout.model.in_(found),
+                    layout.model.in_(scored),
                     layout.note_id.in_(wanted[start : start + IDS_AT_ONCE]),
                 )
                 for model, id in connection.execute(query):
-                    found[model].append(id)
-        return {task: pl.Series(found[model], dtype=ids.dtype) for task, model in models.items()}
+                    scored[model].append(id)
+        return {task: pl.Series(scored[model], dtype=ids.dtype) for task, model in models.items()}
 
     def write(
         self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
     ) -> None:
-        """Take a batch; see `Destination`."""
+        """Store a batch; see `Destination`."""
         runs, expected = self._runs, self._runs.c.part == before.part
-        beside = [
+        aside_rows = [
             {"run": self._run, "number": number, "id": id, "place": place, "reason": reason}
             for number, (id, place, reason) in enumerate(aside.rows(), before.aside)
         ]
-        with told(self.engine), self.engine.begin() as connection:
-            moved = connection.execute(
+        with plain_errors(self.engine), self.engine.begin() as connection:
+            update = connection.execute(
                 sa.update(runs).where(self._is_own, expected).values(**self._progress(after))
             )
-            if moved.rowcount != 1:
+            if update.rowcount != 1:
                 raise InputError(
-                    f"another process goes on with this run into {self.name}: wait until it ends"
+                    f"another process has resumed this run into {self.name}: wait until it ends"
                 )
-            for task, one in scores.items():
-                if rows := self._layout.rows(connection, task, one, self._models[task]):
+            for task, task_scores in scores.items():
+                model = self._models[task]
+                if rows := self._layout.rows(connection, task, task_scores, model):
                     connection.execute(sa.insert(self._layout.table), rows)
-            if beside:
-                connection.execute(sa.insert(self._aside), beside)
+            if aside_rows:
+                connection.execute(sa.insert(self._aside), aside_rows)
 
     def finish(self) -> None:
-        """Write the side file, and mark the run as finished."""
+        """Write the file of notes set aside and mark the run as finished."""
         write_aside(self._set_aside(), self.aside)
-        with told(self.engine), self.engine.begin() as connection:
+        with plain_errors(self.engine), self.engine.begin() as connection:
             connection.execute(sa.update(self._runs).where(self._is_own).values(finished=True))
 
     def close(self) -> None:
-        """Nothing is open between batches."""
+        """Do nothing: no connection stays open between batches."""
 
     def _set_aside(self) -> Iterator[tuple[str | None, ...]]:
         columns = self._aside.c
@@ -191,6 +193,6 @@ class DatabaseScores:
             .order_by(columns.number)
             .execution_options(yield_per=FETCHED_AT_ONCE)
         )
-        with told(self.engine), self.engine.connect() as connection:
+        with plain_errors(self.engine), self.engine.connect() as connection:
             for row in connection.execute(query):
                 yield tuple(row)

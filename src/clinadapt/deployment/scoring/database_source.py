@@ -1,7 +1,7 @@
-"""Notes in a table of a database, such as ``note`` of the OMOP CDM, in the order of their key.
+"""Reads notes from a database table, such as ``note`` of the OMOP CDM, in the order of their key.
 
-Pages follow the key (``key > last ORDER BY key LIMIT n``): no offset that grows, and no
-transaction that stays open while notes are scored.
+Pages are selected by key (``key > last ORDER BY key LIMIT n``), so no offset grows and no
+transaction stays open while notes are scored.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from clinadapt.core.errors import InputError
-from clinadapt.deployment.scoring.database import reflect, shown, tables_of, told
+from clinadapt.deployment.scoring.database import plain_errors, reflect, shown, tables_of
 from clinadapt.deployment.scoring.interfaces import EMPTY, Batch, Position
 
 ROWS_AT_ONCE = 4096
@@ -20,7 +20,7 @@ NOT_UTF8 = "the text is not UTF-8"
 
 
 class DatabaseNotes:
-    """Notes in a table.
+    """Source: a database table.
 
     Parameters
     ----------
@@ -28,18 +28,19 @@ class DatabaseNotes:
     table : str
         ``name`` or ``schema.name``.
     text, id : str
-        Columns. The id is the key: integer or text, best with an index; rows that share one come
-        together.
+        Columns. The id is the key: integer or text, preferably indexed. Rows with the same key
+        are in the same batch.
     subject, time : str, optional
-        Columns, for MEDS.
+        Columns for the MEDS output.
 
     Raises
     ------
     InputError
-        No such table or column; a key of another type; rows without key.
+        If the table or a column does not exist, the key is neither integer nor text, or rows have
+        no key.
     """
 
-    ids_repeat = False  # of all rows with one key, which are in one batch, one is scored
+    ids_repeat = False  # rows with the same key are always in the same batch
 
     def __init__(
         self,
@@ -51,24 +52,25 @@ class DatabaseNotes:
         time: str | None = None,
     ) -> None:
         further = {"subject": subject, "time": time} if subject and time else {}
-        found = reflect(engine, table, [id, text, *further.values()])
-        if found is None:
+        reflected = reflect(engine, table, [id, text, *further.values()])
+        if reflected is None:
             raise InputError(
-                f"no table {table} in {shown(engine.url)}; it has: {tables_of(engine, table)}"
+                f"no table {table} in {shown(engine.url)}; its tables: {tables_of(engine, table)}"
             )
-        self.engine, self.table, self.name = engine, found, table
-        self.key = found.c[id]
-        self.columns = [self.key, found.c[text], *(found.c[name] for name in further.values())]
+        self.engine, self.table, self.name = engine, reflected, table
+        self.key = reflected.c[id]
+        others = [reflected.c[name] for name in (text, *further.values())]
+        self.columns = [self.key, *others]
         self.roles = list(further)
         self.integer_ids = isinstance(self.key.type, sa.Integer)
         if not self.integer_ids and not isinstance(self.key.type, sa.String):
             raise InputError(
-                f"column {id!r} of {table} has the type {self.key.type}; expected integer or text"
+                f"column {id!r} of {table} has type {self.key.type}; expected integer or text"
             )
         if nulls := self._count(self.key.is_(None)):
             raise InputError(
-                f"{nulls} row(s) of {table} have no {id}: name a column that each row has, or "
-                "correct them"
+                f"{nulls} row(s) of {table} have no {id}: choose a column without nulls, or "
+                "correct the rows"
             )
         self.identity: dict[str, Any] = {
             "database": shown(engine.url),
@@ -79,12 +81,12 @@ class DatabaseNotes:
         }
 
     def count(self) -> int:
-        """Rows of the table."""
+        """Return the number of rows in the table."""
         return self._count(sa.true())
 
     def _count(self, where: sa.ColumnElement[bool]) -> int:
         query = sa.select(sa.func.count()).select_from(self.table).where(where)
-        with told(self.engine), self.engine.connect() as connection:
+        with plain_errors(self.engine), self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
     def read(self, after: Position | None) -> Iterator[Batch]:
@@ -95,11 +97,11 @@ class DatabaseNotes:
             yield Batch(self._notes(rows), {"key": last})
 
     def _page(self, after: Any) -> Sequence[Sequence[Any]]:
-        """Rows after a key; all rows of keys that the database takes for equal."""
+        """Return the rows after a key, all rows included whose key compares equal to the last."""
         rest = sa.true() if after is None else self.key > after
         ends = sa.select(self.key).where(rest).order_by(self.key).offset(ROWS_AT_ONCE - 1).limit(1)
         rows = sa.select(*self.columns).where(rest).order_by(self.key)
-        with told(self.engine), self.engine.connect() as connection:
+        with plain_errors(self.engine), self.engine.connect() as connection:
             end = connection.execute(ends).scalar()
             if end is not None:
                 self._check_utf8([end])
@@ -110,13 +112,13 @@ class DatabaseNotes:
         bad = 0 if self.integer_ids else sum(not _is_utf8(key) for key in keys)
         if bad:
             raise InputError(
-                f"{bad} key(s) of {self.name} are not UTF-8: correct them, or name another column"
+                f"{bad} key(s) of {self.name} are not UTF-8: correct them, or choose another column"
             )
 
     def _notes(self, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
         keys = [row[0] for row in rows]
         self._check_utf8(keys)
-        found = [_read(row[1]) for row in rows]
+        texts = [_read(row[1]) for row in rows]
         further = {
             role: pl.Series([_shown(row[at]) for row in rows], dtype=TEXT)
             for at, role in enumerate(self.roles, 2)
@@ -125,15 +127,15 @@ class DatabaseNotes:
             {
                 "id": pl.Series(keys, dtype=pl.Int64 if self.integer_ids else TEXT),
                 "place": pl.Series([self.name] * len(rows), dtype=TEXT),
-                "text": pl.Series([text for text, _ in found], dtype=TEXT),
-                "reason": pl.Series([reason for _, reason in found], dtype=TEXT),
+                "text": pl.Series([text for text, _ in texts], dtype=TEXT),
+                "reason": pl.Series([reason for _, reason in texts], dtype=TEXT),
                 **further,
             }
         )
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether no byte had to be kept as half of a character."""
+    """Return whether the text can be encoded, that is, holds no bytes kept as surrogates."""
     try:
         text.encode()
     except UnicodeError:
@@ -142,11 +144,12 @@ def _is_utf8(text: str) -> bool:
 
 
 def _shown(cell: Any) -> str | None:
+    """Return a value as valid UTF-8 text."""
     return None if cell is None else str(cell).encode("utf-8", "replace").decode()
 
 
 def _read(cell: Any) -> tuple[str | None, str | None]:
-    """A cell's text, or why it has none."""
+    """Return the text of a value and None, or None and the reason why it cannot be scored."""
     try:
         text = cell.decode() if isinstance(cell, bytes) else "" if cell is None else str(cell)
     except UnicodeError:

@@ -1,8 +1,8 @@
-"""Notes in FHIR: text attachments of ``DocumentReference`` resources in NDJSON (bulk export).
+"""Reads notes from FHIR ``DocumentReference`` resources in NDJSON files (bulk export).
 
-https://hl7.org/fhir/R4/documentreference.html. A resource's ``content`` repeats one document in
-several formats: its ``text/plain`` attachments are read, equal ones once, others joined by an
-empty line. A document of which one such attachment cannot be decoded is set aside as a whole.
+See https://hl7.org/fhir/R4/documentreference.html. The ``content`` of a resource repeats one
+document in several formats. Its ``text/plain`` attachments are read: identical ones once, different
+ones joined by an empty line. If one of them cannot be decoded, the document is not scored.
 """
 
 import base64
@@ -20,27 +20,27 @@ from clinadapt.deployment.scoring.file_source import contents_of, names_of
 from clinadapt.deployment.scoring.interfaces import EMPTY, NAMELESS, Batch, Position
 
 SUFFIXES = (".ndjson", ".jsonl")
-NOT_JSON = "the line is not JSON"
+NOT_JSON = "the line is not valid JSON"
 NOT_DOCUMENT = "not a DocumentReference"
 NO_PLAIN_TEXT = "no text/plain attachment"
-NOT_INCLUDED = "the attachment is elsewhere (a url, no data)"
-NOT_BASE64 = "the attachment is not base64"
-UNKNOWN_CHARSET = "the attachment names an unknown charset"
-OTHER_CHARSET = "the attachment is not in the charset that it names"
+NOT_INCLUDED = "the attachment is not included (url without data)"
+NOT_BASE64 = "the attachment is not valid base64"
+UNKNOWN_CHARSET = "the charset of the attachment is unknown"
+OTHER_CHARSET = "the attachment cannot be decoded with its charset"
 SCHEMA = dict.fromkeys(("id", "place", "text", "reason", "subject", "time"), pl.String)
 
 
 class _NotScorableError(Exception):
-    """Why a document cannot be scored."""
+    """A document cannot be scored; the message is the reason."""
 
 
 class FhirNotes:
-    """Documents of FHIR resources; the resource's id is the note's.
+    """Source: FHIR resources; the id of a note is that of its resource.
 
     Parameters
     ----------
     files : sequence of Path
-        NDJSON, a resource a line.
+        NDJSON files, one resource per line.
     """
 
     integer_ids = False
@@ -51,16 +51,16 @@ class FhirNotes:
         self.identity: dict[str, Any] = {"files": contents_of(files), "format": "fhir"}
 
     def count(self) -> int:
-        """Lines that are not blank."""
+        """Return the number of lines that are not blank."""
         return sum(1 for path in self.files for _ in _lines(path))
 
     def read(self, after: Position | None) -> Iterator[Batch]:
-        """Yield the documents after a position: a file and a line of it."""
+        """Yield the documents after a position, which is a file number and a line number."""
         first, skipped = (after["file"], after["line"]) if after else (0, 0)
         for number in range(first, len(self.files)):
             lines = ((at, line) for at, line in _lines(self.files[number]) if at > skipped)
             name = self.names[number]
-            # A line may hold megabytes of PDF beside the text: one of them at a time.
+            # Decoded one by one: a line may also hold megabytes of PDF.
             while some := [
                 (at, _note(line, f"{name}:{at}")) for at, line in islice(lines, ROWS_AT_ONCE)
             ]:
@@ -77,7 +77,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _note(line: bytes, place: str) -> tuple[str | None, ...]:
-    """Id, place, text, reason, subject and time of a resource."""
+    """Return id, place, text, reason, subject and time of a resource."""
     try:
         resource = json.loads(line)
     except (ValueError, RecursionError):
@@ -98,11 +98,12 @@ def _note(line: bytes, place: str) -> tuple[str | None, ...]:
 
 
 def _clean(cell: Any) -> str | None:
-    """A string without halves of characters, which JSON can spell and no table holds."""
+    """Return a string without lone surrogates, which are valid in JSON but not in a table."""
     return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else None
 
 
 def _text(resource: dict[str, Any]) -> str:
+    """Return the plain text of a resource."""
     content = resource.get("content")
     parts = [
         attachment
@@ -121,15 +122,16 @@ def _text(resource: dict[str, Any]) -> str:
 
 
 def _content_type(attachment: dict[str, Any]) -> Message:
-    """The MIME type, with its parameters."""
+    """Return the MIME type of an attachment with its parameters."""
     message = Message()
     kind = attachment.get("contentType")
-    # An absent type would read as text/plain.
+    # Without this, a missing type would be parsed as text/plain.
     message["content-type"] = kind if isinstance(kind, str) else "application/octet-stream"
     return message
 
 
 def _decoded(attachment: dict[str, Any], kind: Message) -> str:
+    """Return the decoded text of an attachment."""
     data = attachment.get("data")
     if data is None:
         raise _NotScorableError(NOT_INCLUDED if attachment.get("url") else EMPTY)
@@ -141,5 +143,5 @@ def _decoded(attachment: dict[str, Any], kind: Message) -> str:
         return content.decode(kind.get_content_charset("utf-8")).removeprefix("\ufeff")
     except LookupError:
         raise _NotScorableError(UNKNOWN_CHARSET) from None
-    except ValueError:  # some codecs raise no narrower one
+    except ValueError:  # some codecs raise nothing more specific
         raise _NotScorableError(OTHER_CHARSET) from None

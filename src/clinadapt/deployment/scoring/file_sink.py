@@ -1,8 +1,9 @@
-"""Scores into a file, through a ledger beside it that lives as long as the run is unfinished.
+"""Writes scores to a file, through a ledger that exists until the run is finished.
 
-The ledger is an SQLite file, ``OUT.partial``: a batch's scores, its notes set aside, its ids and
-the state of the run are one transaction, so a kill loses at most the batch at hand. Finished, it is
-written out and deleted. It holds ids and predictions, no texts, and only its owner reads it.
+The ledger is an SQLite file, ``OUT.partial``. The scores of a batch, its notes set aside, its ids
+and the state of the run are committed in one transaction, so a kill loses at most the current
+batch. When the run is finished, the output is written from the ledger and the ledger is deleted. It
+holds ids and predictions but no texts, and only its owner can read it.
 """
 
 import json
@@ -31,19 +32,19 @@ CREATE TABLE scored (id TEXT PRIMARY KEY) WITHOUT ROWID;
 
 
 class FileScores:
-    """A Parquet or CSV file.
+    """Destination: a Parquet or CSV file.
 
     Parameters
     ----------
     out : Path
-        ``.parquet`` or ``.csv``; appears at once, whole, in the order of reading. In CSV several
-        labels are joined by ``|``.
+        ``.parquet`` or ``.csv``, written atomically, in reading order. In CSV, several labels are
+        joined by ``|``.
     aside : Path
-        CSV of the notes that were not scored; absent if all were.
+        CSV file for the notes that were not scored; not written if all were.
     about : mapping of str to str
-        Becomes Parquet's key-value metadata.
+        Key-value metadata of the Parquet file.
     layout : callable
-        Makes the rows of the file of the `Scores` of each task.
+        Returns the rows of the file, given the `Scores` of each task.
     """
 
     id_type: pl.DataType = pl.String()
@@ -64,7 +65,7 @@ class FileScores:
     def begin(
         self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
     ) -> State:
-        """Open the ledger; see `Destination`."""
+        """Open the ledger and return the state of the run; see `Destination`."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self._tasks = list(versions)
         self._remembers_ids = source.ids_repeat
@@ -83,7 +84,7 @@ class FileScores:
         return state
 
     def _open(self) -> tuple[dict[str, Any], State] | None:
-        """Open the file, and tell identity and state of the run in it, if there is one."""
+        """Open the ledger; return the identity and state of the run in it, if there is one."""
         self.path.touch(OWNER_ONLY)  # ids and predictions are patient data
         self._file = sqlite3.connect(self.path, timeout=0)
         try:
@@ -92,57 +93,57 @@ class FileScores:
             if not self._file.execute("SELECT * FROM sqlite_master").fetchall():
                 for statement in SCHEMA.strip().split("\n"):
                     self._file.execute(statement)
-            found = self._file.execute("SELECT identity, state FROM run").fetchone()
+            run = self._file.execute("SELECT identity, state FROM run").fetchone()
             self._file.commit()
         except sqlite3.OperationalError:
             raise InputError(
-                f"{self.path} is in use: another process writes this output. Wait until it ends"
+                f"{self.path} is in use: another process is writing this output. Wait until it ends"
             ) from None
         except sqlite3.DatabaseError:
             raise InputError(
-                f"{self.path} is not the ledger of an unfinished run: remove it, or choose "
+                f"{self.path} is not the ledger of an unfinished run: delete it, or choose "
                 "another --out"
             ) from None
-        return None if found is None else (json.loads(found[0]), State(**json.loads(found[1])))
+        return None if run is None else (json.loads(run[0]), State(**json.loads(run[1])))
 
     def _remove(self) -> None:
         self._file.close()
         self.path.unlink()
 
     def scored_among(self, ids: pl.Series) -> dict[str, pl.Series]:
-        """Those of some ids that are in the ledger, where each note has all its scores."""
-        found = ids.clear()
+        """Return the ids that are in the ledger, for each task: all tasks have scored them."""
+        scored = ids.clear()
         if self._remembers_ids:
             query = "SELECT value FROM json_each(?) WHERE value IN (SELECT id FROM scored)"
             rows = self._file.execute(query, (json.dumps(ids.to_list()),))
-            found = pl.Series([id for (id,) in rows], dtype=pl.String)
-        return dict.fromkeys(self._tasks, found)
+            scored = pl.Series([id for (id,) in rows], dtype=pl.String)
+        return dict.fromkeys(self._tasks, scored)
 
     def write(
         self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
     ) -> None:
-        """Take a batch; see `Destination`."""
+        """Store a batch; see `Destination`."""
         blobs = _packed(self.layout(scores)), _packed(aside)
         with self._file:
-            moved = self._file.execute(
+            update = self._file.execute(
                 "UPDATE run SET part = ?, state = ? WHERE part = ?",
                 (after.part, json.dumps(asdict(after)), before.part),
             )
-            if moved.rowcount != 1:
-                raise InputError(f"{self.path}: another process goes on with this run")
+            if update.rowcount != 1:
+                raise InputError(f"{self.path}: another process has resumed this run")
             self._file.execute("INSERT INTO part VALUES (?, ?, ?)", (after.part, *blobs))
             if self._remembers_ids:
                 ids = ((id,) for id in scores[self._tasks[0]].notes["id"])
                 self._file.executemany("INSERT INTO scored VALUES (?)", ids)
 
     def finish(self) -> None:
-        """Write the output and the side file, and delete the ledger."""
+        """Write the output and the file of notes set aside, and delete the ledger."""
         write_aside((row for frame in self._frames("aside") for row in frame.rows()), self.aside)
         prediction_tables.write_predictions(self._frames("scores"), self.out, self.about)
         self._remove()
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Close the ledger."""
         self._file.close()
 
     def _frames(self, column: str) -> Iterator[pl.DataFrame]:

@@ -1,4 +1,4 @@
-"""Notes in tables: files of one or several kinds, in folders or by pattern."""
+"""Reads notes from table files, given by path, folder or pattern."""
 
 import glob
 import hashlib
@@ -21,28 +21,28 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 def find_files(
     patterns: Iterable[str | Path], suffixes: Sequence[str] = SUFFIXES, but: Iterable[Path] = ()
 ) -> list[Path]:
-    """Files that paths, folders and patterns stand for, each once, in a fixed order.
+    """Return the files matched by paths, folders and patterns, each once, in a fixed order.
 
     Parameters
     ----------
     patterns : iterable of path
-        A file; a folder, for all files with these suffixes in it and below; or a pattern such as
-        ``notes/*.csv``, in which ``**`` stands for any folders.
+        A file; a folder, for all files in it and below that have one of the suffixes; or a
+        pattern such as ``notes/*.csv``, in which ``**`` matches any folders.
     suffixes : sequence of str
     but : iterable of Path
-        Left out of folders and patterns: what the run itself writes.
+        Files to leave out of folders and patterns, such as those that the run itself writes.
 
     Raises
     ------
     InputError
-        What stands for no file.
+        If an entry matches no file; names all such entries.
     """
-    found: list[Path] = []
+    matched: list[Path] = []
     problems, own = [], {path.resolve() for path in but}
     for pattern in map(str, patterns):
         path = Path(pattern)
         if path.is_file():
-            found.append(path)
+            matched.append(path)
             continue
         many = path.rglob("*") if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
         files = sorted(
@@ -56,21 +56,21 @@ def find_files(
         if not files:
             kind = "no such file" if not path.is_dir() else f"no {', '.join(suffixes)} file in"
             problems.append(f"{kind}: {pattern}")
-        found += files
+        matched += files
     if problems:
         raise InputError(problems)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(matched))
 
 
 def names_of(files: Sequence[Path]) -> list[str]:
-    """Names that tell files apart: below the folder that they have in common."""
+    """Return the paths of files relative to their common folder."""
     absolute = [os.path.abspath(path) for path in files]
     root = os.path.commonpath([os.path.dirname(path) for path in absolute])
     return [os.path.relpath(path, root) for path in absolute]
 
 
 def contents_of(files: Sequence[Path]) -> str:
-    """Hash of names, sizes and times of change: positions count on files that stay the same."""
+    """Return a hash of names, sizes and modification times: a change invalidates positions."""
     stats = [path.stat() for path in files]
     known = [
         (name, stat.st_size, stat.st_mtime_ns)
@@ -80,25 +80,25 @@ def contents_of(files: Sequence[Path]) -> str:
 
 
 class TableNotes:
-    """Notes in tables.
+    """Source: table files.
 
     Parameters
     ----------
     files : sequence of Path
-        What `clinadapt.data.table_readers.open_table` opens, each.
+        Tables that `clinadapt.data.table_readers.open_table` can open.
     text : str
-        Column.
+        Text column.
     id : str, optional
-        Column; else the row number is the id, after the file's name if there are several.
+        Id column. Default: the row number, preceded by the file name if there are several files.
     encoding : str
-        Text encoding of CSV, TSV and JSON lines.
+        Text encoding of CSV, TSV and JSON Lines files.
     subject, time : str, optional
-        Columns, for MEDS.
+        Columns for the MEDS output.
 
     Raises
     ------
     InputError
-        Files that cannot be read, or lack a column; all of them.
+        If files cannot be read or lack a column; names all of them.
     """
 
     integer_ids = False
@@ -127,7 +127,7 @@ class TableNotes:
         self._rows = self._checked()
 
     def _checked(self) -> int:
-        """Rows of all tables, once each has been opened."""
+        """Return the number of rows in all tables, after opening and checking each."""
         problems, rows = [], 0
         for name, source in zip(self.names, self.files, strict=True):
             try:
@@ -137,7 +137,7 @@ class TableNotes:
                 problems += error.problems
                 continue
             problems += [
-                f"no column {column!r} in the table {name}; it has: {', '.join(table.schema)}"
+                f"no column {column!r} in table {name}; its columns: {', '.join(table.schema)}"
                 for column in self.columns
                 if column not in table.schema
             ]
@@ -146,11 +146,11 @@ class TableNotes:
         return rows
 
     def count(self) -> int:
-        """Rows of all tables."""
+        """Return the number of rows in all tables."""
         return self._rows
 
     def read(self, after: Position | None) -> Iterator[Batch]:
-        """Yield the notes after a position: a table and a row of it."""
+        """Yield the notes after a position, which is a table number and a row number."""
         first, skipped = (after["table"], after["row"]) if after else (0, 0)
         for number in range(first, len(self.files)):
             table = open_table(self.files[number], self.encoding, mark=True)

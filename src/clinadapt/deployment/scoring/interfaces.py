@@ -1,4 +1,4 @@
-"""What a source of notes and a destination of scores promise."""
+"""Interfaces of sources of notes and destinations of scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,24 +16,24 @@ Position = dict[str, Any]
 
 EMPTY = "no text"
 NAMELESS = "no id"
-UNDECODABLE = "the text or the id is not in the file's encoding"
-REPEATED = "the id was scored already"
-UNREADABLE = "a model finds nothing in the text that it can read"
-NOT_INTEGER = "the id is not an integer, as the table of results wants it"
+UNDECODABLE = "the text or id cannot be decoded with the file's encoding"
+REPEATED = "the id has already been scored"
+UNREADABLE = "the text contains nothing that a model can read"
+NOT_INTEGER = "the id is not an integer, as the results table requires"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some notes of a source.
+    """Notes from a source, in order.
 
     Attributes
     ----------
     notes : polars.DataFrame
-        ``id`` (text or Int64); ``place``, which finds the note in its source; ``text``; ``reason``,
-        null for notes that can be scored. If the source was asked for them: ``subject`` and
-        ``time``, as text.
+        ``id`` (String or Int64); ``place``, the location of the note in its source; ``text``;
+        ``reason`` why the note cannot be scored, null if it can. On request also ``subject`` and
+        ``time``, as String.
     position : dict
-        Where the source goes on after these notes; JSON.
+        Position in the source after these notes; JSON values.
     """
 
     notes: pl.DataFrame
@@ -41,15 +41,16 @@ class Batch:
 
 
 class Source(Protocol):
-    """Notes in an order that does not change.
+    """Notes in a fixed order.
 
     Attributes
     ----------
     identity : dict
-        What must be the same for a run to go on; JSON, without passwords.
+        Values that must not change for a run to resume; JSON values, without passwords.
     integer_ids : bool
+        True if ids are integers.
     ids_repeat : bool
-        Whether an id may come again in a later batch.
+        True if an id may occur again in a later batch.
     """
 
     identity: dict[str, Any]
@@ -57,24 +58,24 @@ class Source(Protocol):
     ids_repeat: bool
 
     def count(self) -> int:
-        """Notes in all."""
+        """Return the number of all notes."""
 
     def read(self, after: Position | None) -> Iterator[Batch]:
-        """Yield the notes after a position, or all."""
+        """Yield the notes after a position; all notes if it is None."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes
     ----------
     part : int
-        Batches written.
+        Number of batches written.
     position : dict, optional
-        Of the source, after these batches.
+        Position in the source after these batches.
     read, scored, aside : int
-        Notes; the first is the sum of the others.
+        Numbers of notes; `read` is the sum of the other two.
     """
 
     part: int = 0
@@ -85,28 +86,28 @@ class State:
 
 
 class Classifiers(Protocol):
-    """Classifiers by the name of their task; all read a batch of notes in one call."""
+    """Classifiers that read a batch of notes together."""
 
     @property
     def classifiers(self) -> Mapping[str, NoteClassifier]:
-        """Fitted."""
+        """Fitted classifiers by task name."""
 
     def predict_proba(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
-        """Probabilities [note, class] of every task."""
+        """Return probabilities, shape [note, class], by task name."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of some notes for one task.
+    """Scores of notes for one task.
 
     Attributes
     ----------
     notes : polars.DataFrame
         As in `Batch`.
     task : {"binary", "multiclass", "multilabel"}
-    classes : ndarray, [class]
-    probabilities : ndarray of float64, [note, class]
-    predicted : ndarray of bool, [note, class]
+    classes : ndarray, shape [class]
+    probabilities : ndarray of float64, shape [note, class]
+    predicted : ndarray of bool, shape [note, class]
     """
 
     notes: pl.DataFrame
@@ -116,7 +117,7 @@ class Scores:
     predicted: NDArray[np.bool_]
 
     def and_those(self, others: "Scores") -> "Scores":
-        """Scores of these notes and of others, by one task."""
+        """Return the scores of these notes followed by those of others, for the same task."""
         return replace(
             self,
             notes=pl.concat([self.notes, others.notes]),
@@ -126,14 +127,14 @@ class Scores:
 
 
 class Destination(Protocol):
-    """Where scores go.
+    """A store for scores and for the progress of the run.
 
     Attributes
     ----------
     aside : Path
-        Side file of the notes that were not scored.
+        CSV file for the notes that were not scored.
     id_type : polars.DataType
-        String or Int64; known when the run has begun.
+        String or Int64; set by `begin`.
     """
 
     aside: Path
@@ -142,39 +143,48 @@ class Destination(Protocol):
     def begin(
         self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
     ) -> State:
-        """Begin a run or go on with the one of the same identity.
+        """Start a run, or resume the one with the same identity; return its state.
 
         Parameters
         ----------
         identity : dict
-            Of bundles, source and settings; JSON.
+            Identity of bundles, source and settings; JSON values.
         versions : mapping of str to str
-            Fingerprint of each task's bundle.
+            Fingerprint of the bundle of each task.
         source : Source
         anew : bool
+            Abandon an unfinished run with another identity.
 
         Raises
         ------
         InputError
-            An unfinished run of another identity is there, unless `anew` gives it up.
+            If there is an unfinished run with another identity and `anew` is False.
         """
 
     def scored_among(self, ids: pl.Series) -> dict[str, pl.Series]:
-        """Of each task, those of some ids that its bundle has scored here."""
+        """Return, for each task, those of the ids that its bundle has already scored here."""
 
     def write(
         self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
     ) -> None:
-        """Take scores of each task, notes set aside and the new state, all or nothing.
+        """Store the scores of each task, the notes set aside and the new state, in one transaction.
+
+        Parameters
+        ----------
+        scores : mapping of str to Scores
+        aside : polars.DataFrame
+            ``id``, ``place`` and ``reason`` of notes set aside.
+        before, after : State
+            State of the run before and after this batch.
 
         Raises
         ------
         InputError
-            The run is no longer where `before` says: another process goes on with it.
+            If the stored state is not `before`: another process has resumed the run.
         """
 
     def finish(self) -> None:
-        """Complete what people see: the output and the side file."""
+        """Write the output and the file of notes set aside."""
 
     def close(self) -> None:
-        """Let go of what is open, whether the run has finished or not."""
+        """Release open resources, whether or not the run has finished."""

@@ -1,4 +1,4 @@
-"""Score stored notes with a bundle: from files or a database, into a file or a database."""
+"""Scores stored notes with bundles: from files or a database, to a file or a database."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,39 +27,42 @@ OMOP = {"text": "note_text", "id": "note_id", "subject": "person_id", "time": "n
 
 @dataclass(frozen=True)
 class Prediction:
-    """Where notes are and where scores go.
+    """A scoring job: its bundles, its notes and the destination of its scores.
 
     Attributes
     ----------
     bundle : Path, or mapping of str to Path
-        Folder such as ``OUT/best``; or several by the name of their task.
+        Bundle folder, such as ``OUT/best``; or several folders by task name.
     notes : sequence of str
-        Files, folders and patterns; without any, the database's table is read.
+        Files, folders and patterns. If empty, notes are read from the database.
     out : Path
-        ``.parquet`` or ``.csv``, unless scores go `into` the database.
+        Output file, ``.parquet`` or ``.csv``; not used with `into`.
     text, id : str, optional
-        Columns; default ``text`` and the row number, in a database ``note_text`` and ``note_id``.
+        Columns. Default: ``text`` and the row number; in a database, ``note_text`` and
+        ``note_id``.
     encoding : str
-        Text encoding of CSV, TSV and JSON lines.
+        Text encoding of CSV, TSV and JSON Lines files.
     fhir : bool
-        The files hold FHIR resources as NDJSON.
+        True if the files are FHIR resources in NDJSON.
     database : str, optional
         URL, such as ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
     database_file : Path, optional
-        A file that holds the URL, instead.
+        File that contains the URL, instead of `database`.
     table : str
-        Of the database, holding notes.
+        Database table with the notes.
     into : str, optional
-        Table of the database for the scores; ``note_nlp``, or one that is made if it is absent.
+        Database table for the scores: ``note_nlp``, or another one, which is created if it does
+        not exist.
     meds : bool
-        Write the prediction schema of MEDS.
+        True to write the prediction schema of MEDS.
     subject, time : str, optional
-        Columns for it; default in a database ``person_id`` and ``note_datetime``; in FHIR they are
-        known.
+        Columns for MEDS. Default in a database: ``person_id`` and ``note_datetime``. FHIR
+        resources need none.
     aside : Path, optional
-        CSV of the notes that were not scored; default ``OUT.aside.csv``, or ``INTO.aside.csv``.
+        CSV file for the notes that were not scored. Default: ``OUT.aside.csv`` or
+        ``INTO.aside.csv``.
     anew : bool
-        Give up an unfinished run that differs.
+        True to abandon an unfinished run with other settings.
     """
 
     bundle: Path | Mapping[str, Path]
@@ -80,20 +83,24 @@ class Prediction:
     anew: bool = False
 
     def run(self, progress: Progress = no_progress) -> State:
-        """Score every note once; a run that was stopped goes on where it was.
+        """Score every note once, or resume a run that was stopped.
+
+        Parameters
+        ----------
+        progress : callable, optional
 
         Returns
         -------
         State
-            Notes read, scored and set aside, earlier stretches included.
+            Numbers of notes read, scored and set aside, those before a stop included.
 
         Raises
         ------
         InputError
-            Options that do not go together, not a bundle, unreadable notes, or an unfinished run
-            that differs.
+            If options conflict, a folder is not a bundle, notes cannot be read or there is an
+            unfinished run with other settings.
         MissingExtraError
-            The database's libraries are not installed.
+            If the database libraries are not installed.
         """
         records = {task: read_record(folder) for task, folder in self.bundles.items()}
         self._check()
@@ -102,11 +109,11 @@ class Prediction:
         versions = {task: fingerprint(folder) for task, folder in self.bundles.items()}
         if len(set(versions.values())) < len(versions):
             raise InputError(
-                f"some of the bundles {', '.join(versions)} are the same: name each once"
+                f"some of the bundles {', '.join(versions)} are identical: give each only once"
             )
         source, destination = self._source(), self._destination(records)
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
-        if len(records) > 1:  # their columns are named so
+        if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
         return score(
             Together.load(self.bundles),
@@ -121,14 +128,14 @@ class Prediction:
 
     @property
     def bundles(self) -> dict[str, Path]:
-        """Bundles by the name of their task."""
+        """Bundle folders by task name."""
         if isinstance(self.bundle, Mapping):
             return dict(self.bundle)
         return {name_of(self.bundle): Path(self.bundle)}
 
     @property
     def aside_path(self) -> Path:
-        """Where notes that were not scored are listed."""
+        """CSV file for the notes that were not scored."""
         if self.aside is not None:
             return self.aside
         if self.into is not None:
@@ -138,23 +145,21 @@ class Prediction:
     def _check(self) -> None:
         problems = []
         if not self.notes and not self._has_database:
-            problems.append("no notes: name files, or a database that holds them (--database)")
+            problems.append("no notes: give files, or a database that contains them (--database)")
         if self.into is not None and not self._has_database:
-            problems.append("--into names a table: say of which database (--database)")
+            problems.append("--into requires a database (--database)")
         if self.meds and self.into is not None:
-            problems.append("--meds is a file's schema: leave out --into")
+            problems.append("--meds applies to output files only: remove --into")
         if self.into is not None and self.notes and self.id is None and not self.fhir:
-            problems.append(
-                "in a database a row's number says nothing: name the ids' column (--id)"
-            )
+            problems.append("--into requires an id column (--id): row numbers are not stable ids")
         if self.meds and self.notes and not self.fhir and not (self.subject and self.time):
-            problems.append("--meds needs columns of subject and time: --subject and --time")
+            problems.append("--meds requires the subject and time columns: --subject and --time")
         if problems:
             raise InputError(problems)
 
     @property
     def hosts(self) -> list[str]:
-        """Machines that a run has to reach: the database's, if it is on another one."""
+        """Host names that the run must be able to reach: those of the database, if it is remote."""
         if (self.notes and self.into is None) or not self._has_database:
             return []
         from clinadapt.deployment.scoring.database import hosts_of
@@ -177,7 +182,7 @@ class Prediction:
         if file is None:
             return self.database or ""
         if not file.is_file():
-            raise InputError(f"no such file: {file}; expected one that holds a database's URL")
+            raise InputError(f"no such file: {file}; expected a file that contains a database URL")
         return file.read_text(encoding="utf-8").strip()
 
     def _source(self) -> Source:
@@ -204,26 +209,27 @@ class Prediction:
 
 
 def bundles_first(arguments: Sequence[str]) -> tuple[Path | dict[str, Path], list[str]]:
-    """Tell bundles from notes, in a list that begins with bundles.
+    """Separate bundles from notes in a list that starts with bundles.
 
     Parameters
     ----------
     arguments : sequence of str
-        A bundle, further ones as ``FOLDER`` or ``NAME=FOLDER``, then files, folders and patterns.
+        A bundle, more bundles as ``FOLDER`` or ``NAME=FOLDER``, then files, folders and patterns.
 
     Returns
     -------
     (Path or dict of str to Path, list of str)
-        The bundle, or several by the name of their task; the notes.
+        The bundle, or several by task name; and the notes.
 
     Raises
     ------
     InputError
-        Two bundles of one name, or a name that does not do.
+        If two bundles have the same name, or a name is not valid.
     """
-    end = next((at for at, one in enumerate(arguments) if not _is_bundle(one)), len(arguments))
+    not_bundles = (at for at, argument in enumerate(arguments) if not _is_bundle(argument))
+    end = next(not_bundles, len(arguments))
     if end == 0 or (end == 1 and (Path(arguments[0]) / RECORD).is_file()):
-        # What is not a bundle is told where it is opened.
+        # If it is not a bundle, opening it reports why.
         return Path(arguments[0]), list(arguments[1:])
     return named_bundles(arguments[:end]), list(arguments[end:])
 

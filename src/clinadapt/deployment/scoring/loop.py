@@ -1,4 +1,4 @@
-"""The loop: read notes, set aside what cannot be scored, score the rest, write both at once."""
+"""Scoring loop: reads notes, sets aside those it cannot score, scores the rest, stores both."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -22,7 +22,7 @@ from clinadapt.deployment.scoring.interfaces import (
     State,
 )
 
-NOTES_AT_ONCE = 4096  # a transaction; as much is done again after a kill
+NOTES_AT_ONCE = 4096  # per transaction; at most as many are scored again after a kill
 Masks = dict[str, pl.Series]
 
 
@@ -36,35 +36,36 @@ def score(
     anew: bool = False,
     progress: Progress = no_progress,
 ) -> State:
-    """Score every note of a source that a run of the same identity has not scored before.
+    """Score every note of a source that a run with the same identity has not scored before.
 
-    Of several notes with one id the first that can be scored is; the others are set aside.
+    Of several notes with the same id, the first that can be scored is scored; the others are
+    set aside.
 
     Parameters
     ----------
     classifiers : Classifiers
-        One, or several that read each batch together.
+        One or more classifiers, which read each batch together.
     versions : mapping of str to str
-        Fingerprint of each task's bundle.
+        Fingerprint of the bundle of each task.
     source : Source
     destination : Destination
     settings : dict, optional
-        Further settings that must be the same for a run to go on; JSON.
+        More settings that must not change for a run to resume; JSON values.
     checked : callable, optional
-        Returns the notes of a `Batch`, some of them with a ``reason`` more.
+        Returns the notes of a `Batch` after further checks, which may set their ``reason``.
     anew : bool
-        Give up an unfinished run of another identity.
+        Abandon an unfinished run with another identity.
     progress : callable
 
     Returns
     -------
     State
-        Of the whole run, earlier stretches included.
+        State of the run, the part before a stop included.
 
     Raises
     ------
     InputError
-        An unreadable source, or an unfinished run that differs.
+        If the source cannot be read, or there is an unfinished run with another identity.
     """
     identity = {
         "bundle": " ".join(sorted(versions.values())),
@@ -98,7 +99,7 @@ def score(
 
 
 def _gathered(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Small batches together, as of many small files, so that a transaction is worth it."""
+    """Merge small batches, such as those of many small files, to save transactions."""
     waiting: list[pl.DataFrame] = []
     for batch in batches:
         waiting.append(batch.notes)
@@ -112,10 +113,10 @@ def _gathered(batches: Iterator[Batch]) -> Iterator[Batch]:
 def _sorted_out(
     notes: pl.DataFrame, destination: Destination
 ) -> tuple[pl.DataFrame, Masks, pl.DataFrame]:
-    """Notes to score, with ids of the destination's type; those that each task has to; the others.
+    """Return the notes to score, a mask of them for each task, and the notes set aside.
 
-    Of the others id, place and reason. A note that some task has scored and another has not is
-    to be scored by that one. Ids may repeat.
+    Notes to score have ids of the destination's type, which may repeat. A note that only some
+    tasks have scored is still scored by the others. Notes set aside have id, place and reason.
     """
     id_type = destination.id_type
     ids = notes["id"].cast(id_type, strict=False)
@@ -125,54 +126,55 @@ def _sorted_out(
     )
     ready = notes.filter(pl.col("reason").is_null()).with_columns(pl.col("id").cast(id_type))
     known = {
-        task: ready["id"].is_in(found.implode())
-        for task, found in destination.scored_among(ready["id"]).items()
+        task: ready["id"].is_in(scored.implode())
+        for task, scored in destination.scored_among(ready["id"]).items()
     }
     fresh = ~pl.DataFrame(known).select(pl.all_horizontal(pl.all())).to_series()
     aside = [
-        _named(notes.filter(pl.col("reason").is_not_null())),
-        _named(ready.filter(~fresh), REPEATED),
+        _set_aside(notes.filter(pl.col("reason").is_not_null())),
+        _set_aside(ready.filter(~fresh), REPEATED),
     ]
     to_do = {task: ~mask.filter(fresh) for task, mask in known.items()}
     return ready.filter(fresh), to_do, pl.concat(aside)
 
 
-def _named(notes: pl.DataFrame, reason: str | None = None) -> pl.DataFrame:
-    """Id, place and reason of notes that are set aside."""
-    told = pl.col("reason") if reason is None else pl.lit(reason).alias("reason")
-    return notes.select(pl.col("id").cast(pl.String), "place", told)
+def _set_aside(notes: pl.DataFrame, reason: str | None = None) -> pl.DataFrame:
+    """Return id, place and reason of notes set aside."""
+    reasons = pl.col("reason") if reason is None else pl.lit(reason).alias("reason")
+    return notes.select(pl.col("id").cast(pl.String), "place", reasons)
 
 
 def _scored(
     classifiers: Classifiers, notes: pl.DataFrame, to_do: Masks
 ) -> tuple[dict[str, Scores], pl.DataFrame]:
-    """Scores of the first note of each id that can be scored; the others, set aside."""
+    """Return the scores of the first readable note of each id, and the notes set aside."""
     first = notes["id"].is_first_distinct()
     scores, unread = _read(classifiers, notes.filter(first), _of(to_do, first))
     again = ~first & notes["id"].is_in(unread["id"].implode())
     aside = [
-        _named(unread, UNREADABLE),
-        _named(notes.filter(~first & ~again), REPEATED),
+        _set_aside(unread, UNREADABLE),
+        _set_aside(notes.filter(~first & ~again), REPEATED),
     ]
     if again.any():
         more, unscored = _scored(classifiers, notes.filter(again), _of(to_do, again))
-        scores = {task: one.and_those(more[task]) for task, one in scores.items()}
+        scores = {task: first_ones.and_those(more[task]) for task, first_ones in scores.items()}
         aside.append(unscored)
     return scores, pl.concat(aside)
 
 
 def _of(to_do: Masks, which: pl.Series) -> Masks:
+    """Return the masks of a subset of notes."""
     return {task: mask.filter(which) for task, mask in to_do.items()}
 
 
 def _read(
     classifiers: Classifiers, notes: pl.DataFrame, to_do: Masks
 ) -> tuple[dict[str, Scores], pl.DataFrame]:
-    """Scores of each task, and the notes in which a model found nothing to read."""
-    found = classifiers.predict_proba(notes["text"].to_list())
-    readable = np.all([np.isfinite(each).all(axis=1) for each in found.values()], axis=0)
+    """Return the scores of each task, and the notes in which some model can read nothing."""
+    by_task = classifiers.predict_proba(notes["text"].to_list())
+    readable = np.all([np.isfinite(each).all(axis=1) for each in by_task.values()], axis=0)
     scores = {}
-    for task, probabilities in found.items():
+    for task, probabilities in by_task.items():
         classifier = classifiers.classifiers[task]
         rows = to_do[task].to_numpy() & readable
         probabilities = probabilities[rows]
@@ -187,7 +189,7 @@ def _read(
 
 
 def _write_nothing(classifiers: Classifiers, destination: Destination, state: State) -> State:
-    """An output without notes still has its columns."""
+    """Store a batch without notes, so that an empty output still has its columns."""
     columns = ("id", "place", "text", "reason", "subject", "time")
     notes = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     none = dict.fromkeys(classifiers.classifiers, pl.Series(dtype=pl.Boolean))
@@ -200,22 +202,23 @@ def _write_nothing(classifiers: Classifiers, destination: Destination, state: St
 def refuse(
     known: dict[str, Any], asked: dict[str, Any], where: str, state: State, given_up: str
 ) -> NoReturn:
-    """Refuse to begin where an unfinished run is that was begun otherwise.
+    """Refuse to start because of an unfinished run with another identity.
 
     Parameters
     ----------
     known, asked : dict
-        Identities of the unfinished run and of the one that was to begin.
+        Identities of the unfinished run and of the new one.
     where : str
+        Destination, for the message.
     state : State
-        Of the unfinished one.
+        State of the unfinished run.
     given_up : str
-        What becomes of its scores then.
+        Consequence of abandoning it, for the message.
 
     Raises
     ------
     InputError
-        Telling what differs.
+        Always; names the differences.
     """
     names = sorted(
         name for name in known.keys() | asked.keys() if known.get(name) != asked.get(name)
@@ -225,6 +228,6 @@ def refuse(
     )
     raise InputError(
         f"{where} has an unfinished run ({state.read:,} notes read) that differs in: "
-        f"{differences}. The command that began it goes on with it; or choose another "
-        f"destination; or give it up with --anew ({given_up})"
+        f"{differences}. Resume it with the command that started it, choose another destination, "
+        f"or abandon it with --anew ({given_up})"
     )

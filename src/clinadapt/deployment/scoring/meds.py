@@ -1,8 +1,8 @@
-"""Predictions in the schema of the Medical Event Data Standard, as ``meds-evaluation`` reads it.
+"""Predictions in the schema of the Medical Event Data Standard (MEDS), for binary tasks.
 
-``subject_id`` Int64, ``prediction_time`` in microseconds (UTC), ``boolean_value`` (the truth, null
-here), ``predicted_boolean_value``, ``predicted_boolean_probability`` Float64; see
-https://pypi.org/project/meds-evaluation. For binary tasks.
+``meds-evaluation`` (https://pypi.org/project/meds-evaluation) reads it: ``subject_id`` (Int64),
+``prediction_time`` (microseconds, UTC), ``boolean_value`` (the true value, null here),
+``predicted_boolean_value`` and ``predicted_boolean_probability`` (Float64).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ from clinadapt.data.labels import Task
 from clinadapt.deployment.scoring.interfaces import Scores
 
 NO_SUBJECT = "the subject is not a 64-bit integer"
-NO_TIME = "the time is not ISO 8601"
+NO_TIME = "the time is not in ISO 8601 format"
 
 
 def check_tasks(tasks: Sequence[Task]) -> None:
-    """Refuse tasks that the schema has no columns for."""
+    """Raise an error unless there is exactly one task and it is binary."""
     if len(tasks) > 1:
-        raise InputError(f"--meds is for one bundle a file, got {len(tasks)}: name one")
+        raise InputError(f"--meds supports one bundle per file, got {len(tasks)}: give one bundle")
     if tasks[0] != "binary":
         raise InputError(
-            f"--meds is for binary tasks, this bundle's is {tasks[0]}: leave --meds out"
+            f"--meds supports binary tasks only, this bundle's task is {tasks[0]}: remove --meds"
         )
 
 
 def with_reasons(notes: pl.DataFrame) -> pl.DataFrame:
-    """Notes of a `Batch`, with those set aside whose subject or time MEDS cannot hold."""
+    """Return the notes of a `Batch`, with a reason if MEDS cannot store their subject or time."""
     subjects = notes["subject"].cast(pl.Int64, strict=False)
-    times = pl.Series([_utc(cell) for cell in notes["time"]], dtype=pl.Datetime("us"))
+    times = pl.Series([_utc(text) for text in notes["time"]], dtype=pl.Datetime("us"))
     reason = (
         pl.when(pl.col("reason").is_not_null())
         .then("reason")
@@ -44,9 +44,9 @@ def with_reasons(notes: pl.DataFrame) -> pl.DataFrame:
 
 
 def predictions(scores: Mapping[str, Scores]) -> pl.DataFrame:
-    """One row a note, in the schema's columns, which have no place for a second task."""
+    """Return one row per note in the columns of the schema, which has no room for a second task."""
     (only,) = scores.values()
-    times = [_utc(cell) for cell in only.notes["time"]]
+    times = [_utc(text) for text in only.notes["time"]]
     return pl.DataFrame(
         {
             "subject_id": only.notes["subject"].cast(pl.Int64),
@@ -58,10 +58,10 @@ def predictions(scores: Mapping[str, Scores]) -> pl.DataFrame:
     )
 
 
-def _utc(cell: str | None) -> datetime | None:
-    """A time without its zone, which is UTC; one that names no zone is taken as it is."""
+def _utc(text: str | None) -> datetime | None:
+    """Return a time in UTC, without its zone; a time without a zone is taken to be UTC."""
     try:
-        time = datetime.fromisoformat(cell or "")
+        time = datetime.fromisoformat(text or "")
     except ValueError:
         return None
     return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)

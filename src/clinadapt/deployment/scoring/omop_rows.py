@@ -1,10 +1,10 @@
-"""Rows of scores in a database: ``note_nlp`` of the OMOP CDM (5.3, 5.4), or a table of one's own.
+"""Rows of scores in a database: ``note_nlp`` of the OMOP CDM (5.3, 5.4), or a custom table.
 
-https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp. A row says a class of a whole note, not
-a term in it: ``lexical_variant`` is the prediction, ``nlp_system`` the model, ``term_modifiers``
-the task and the probabilities, ``note_nlp_concept_id`` 0 (no concept). ``snippet``, ``offset``,
-``term_exists`` and the rest stay empty: no text is copied, and that a finding exists is not what
-was said.
+See https://ohdsi.github.io/CommonDataModel/cdm54.html#note_nlp. A row describes a note, not a term
+in it: ``lexical_variant`` is the prediction, ``nlp_system`` the model, ``term_modifiers`` the task
+and the probabilities, ``note_nlp_concept_id`` 0 (no concept). ``snippet``, ``offset``,
+``term_exists`` and the rest stay empty: no text is copied, and a predicted class does not mean that
+a finding exists.
 """
 
 import json
@@ -37,63 +37,63 @@ OWN_COLUMNS = (
     "probabilities",
     "scored_at",
 )
-AS_JSON = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would make one a row
+AS_JSON = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would create one per row
 LONGEST_VARIANT, LONGEST_MODIFIERS = 250, 2000
 
 
 def is_omop(name: str) -> bool:
-    """Whether a table's name is OMOP's."""
+    """Return whether a table name is that of the OMOP table."""
     return name.rpartition(".")[2].lower() == "note_nlp"
 
 
 class NoteNlp:
-    """Rows of OMOP's ``note_nlp``.
+    """Rows of the OMOP table ``note_nlp``.
 
     Raises
     ------
     InputError
-        There is no such table, or it lacks a column.
+        If the table does not exist or lacks a column.
     """
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
         table = reflect(engine, name, OMOP_COLUMNS)
         if table is None:
             raise InputError(
-                f"no table {name} in {shown(engine.url)}: OMOP's tables are not made here; any "
-                "other name makes a table of your own"
+                f"no table {name} in {shown(engine.url)}: OMOP tables are not created here; choose "
+                "any other name to have a table created"
             )
         self.table, self.note_id, self.model = table, table.c.note_id, table.c.nlp_system
 
     def rows(
         self, connection: sa.Connection, task: str, scores: Scores, model: str
     ) -> list[dict[str, Any]]:
-        """Rows of some scores; their keys go on after the largest, within the transaction."""
+        """Return rows of scores; their keys continue after the largest one in the table."""
         last = connection.execute(sa.select(sa.func.max(self.table.c.note_nlp_id))).scalar() or 0
         now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
-        found = []
-        for number, (id, said, probability, each) in enumerate(_each(scores), last + 1):
+        rows = []
+        for number, (id, label, probability, each) in enumerate(_each(scores), last + 1):
             values = [f"prob_{name}={value:.6g}" for name, value in each.items()]
             modifiers = ", ".join([f"task={task}", *values])
             if len(modifiers) > LONGEST_MODIFIERS:
                 short = [] if probability is None else [f"probability={probability:.6g}"]
                 modifiers = ", ".join([f"task={task}", *short])
-            if len(said) > LONGEST_VARIANT:
+            if len(label) > LONGEST_VARIANT:
                 raise InputError(
-                    f"a prediction of {len(said)} letters does not fit into lexical_variant "
-                    f"({LONGEST_VARIANT}): write into a table of your own"
+                    f"a prediction of {len(label)} characters does not fit into lexical_variant "
+                    f"({LONGEST_VARIANT}): use a custom table (--into with another name)"
                 )
-            row = (number, id, said, 0, model, now.date(), now, modifiers)
-            found.append(dict(zip(OMOP_COLUMNS, row, strict=True)))
-        return found
+            row = (number, id, label, 0, model, now.date(), now, modifiers)
+            rows.append(dict(zip(OMOP_COLUMNS, row, strict=True)))
+        return rows
 
 
 class OwnTable:
-    """Rows of a table of one's own, which is made if it is absent: one for each note and model.
+    """Rows of a custom table, one per note and model; the table is created if it does not exist.
 
     Raises
     ------
     InputError
-        The table is there and lacks a column.
+        If the table exists but lacks a column.
     """
 
     def __init__(self, engine: sa.Engine, name: str, integer_ids: bool) -> None:
@@ -117,24 +117,27 @@ class OwnTable:
     def rows(
         self, connection: sa.Connection, task: str, scores: Scores, model: str
     ) -> list[dict[str, Any]]:
-        """Rows of some scores."""
+        """Return rows of scores."""
         now = datetime.now(UTC).replace(microsecond=0)
         return [
             dict(
                 zip(
                     OWN_COLUMNS,
-                    (id, model, task, said, probability, AS_JSON.encode(each), now),
+                    (id, model, task, label, probability, AS_JSON.encode(each), now),
                     strict=True,
                 )
             )
-            for id, said, probability, each in _each(scores)
+            for id, label, probability, each in _each(scores)
         ]
 
 
 def _each(scores: Scores) -> list[tuple[Any, str, float | None, dict[str, float]]]:
-    """Of each note: id, prediction, its probability (not of several labels), all probabilities."""
+    """Return, for each note, its id, prediction, probability of it and all probabilities.
+
+    The probability of the prediction is None in a multi-label task.
+    """
     names = [str(name) for name in scores.classes]
-    said = prediction_tables.decode_text(scores.task, scores.classes, scores.predicted).to_list()
+    labels = prediction_tables.decode_text(scores.task, scores.classes, scores.predicted).to_list()
     several = scores.task == "multilabel"
     chosen = scores.predicted.argmax(axis=1).tolist()
     return [
@@ -145,6 +148,6 @@ def _each(scores: Scores) -> list[tuple[Any, str, float | None, dict[str, float]
             dict(zip(names, row, strict=True)),
         )
         for id, prediction, at, row in zip(
-            scores.notes["id"], said, chosen, scores.probabilities.tolist(), strict=True
+            scores.notes["id"], labels, chosen, scores.probabilities.tolist(), strict=True
         )
     ]

@@ -1,4 +1,4 @@
-"""How scores look in a file, and notes that were set aside."""
+"""Layouts of output files: scores, and notes that were not scored."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -16,30 +16,32 @@ ASIDE_COLUMNS = ("id", "place", "reason")
 
 
 def predictions(scores: Mapping[str, Scores]) -> pl.DataFrame:
-    """One row a note: ``id``, ``prediction``, ``prob_<class>``.
+    """Return one row per note: ``id``, ``prediction``, ``prob_<class>``.
 
-    Of several tasks each has columns of its own, ``<task>.prediction``, ``<task>.prob_<class>``.
+    With several tasks, columns are named ``<task>.prediction`` and ``<task>.prob_<class>``.
     """
     columns: dict[str, Any] = {}
-    for name, one in scores.items():
-        before = f"{name}." if len(scores) > 1 else ""
-        columns["id"] = one.notes["id"].cast(pl.String)  # every task's are the same
-        said = prediction_tables.decode_text(one.task, one.classes, one.predicted)
-        found = prediction_tables.probability_columns(one.classes, one.probabilities)
-        named = {"prediction": said, **found}
-        columns |= {f"{before}{column}": cells for column, cells in named.items()}
+    for name, task in scores.items():
+        prefix = f"{name}." if len(scores) > 1 else ""
+        columns["id"] = task.notes["id"].cast(pl.String)  # the same for all tasks
+        labels = prediction_tables.decode_text(task.task, task.classes, task.predicted)
+        probabilities = prediction_tables.probability_columns(task.classes, task.probabilities)
+        columns[f"{prefix}prediction"] = labels
+        columns |= {f"{prefix}{column}": values for column, values in probabilities.items()}
     return pl.DataFrame(columns)
 
 
 def write_aside(rows: Iterable[tuple[str | None, ...]], path: Path) -> None:
-    """Write the side file at once, whole, for its owner only; none, and no old one, without rows.
+    """Write the notes that were not scored, atomically and readable by the owner only.
+
+    Without rows there is no file; one from an earlier run is deleted.
 
     Parameters
     ----------
     rows : iterable of tuple
         Id, place and reason of each note.
     path : Path
-        CSV.
+        CSV file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     number = 0
@@ -49,7 +51,7 @@ def write_aside(rows: Iterable[tuple[str | None, ...]], path: Path) -> None:
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(ASIDE_COLUMNS)
-        for number, row in enumerate(rows, 1):  # noqa: B007 (their number, after the loop)
+        for number, row in enumerate(rows, 1):  # noqa: B007 (the count is used after the loop)
             writer.writerow(row)
     if not number:
         path.unlink()

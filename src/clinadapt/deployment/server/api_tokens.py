@@ -1,7 +1,7 @@
-"""Bearer tokens: 256 random bits each, of which the file keeps a salted hash.
+"""Bearer tokens of 256 random bits, stored as salted hashes.
 
-A slow hash such as scrypt is for secrets that can be guessed. Nobody guesses 256 random bits, and
-a slow hash at every request would let anyone keep the server busy with wrong tokens.
+A slow hash such as scrypt protects secrets that can be guessed. 256 random bits cannot be, and a
+slow hash at every request would let anyone overload the server with wrong tokens.
 """
 
 import hashlib
@@ -17,21 +17,21 @@ from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError
 from clinadapt.core.permissions import OWNER_ONLY
 
-PREFIX = "clinadapt_"  # lets a scanner for secrets find one that was left in a file
+PREFIX = "clinadapt_"  # lets secret scanners find a leaked token
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A token as the file keeps it.
+    """A stored token.
 
     Attributes
     ----------
     name : str
-        Whose it is.
+        Name of its holder.
     salt, sha256 : str
-        In hexadecimal; the hash is of salt and token.
+        Salt, and hash of salt and token; hexadecimal.
     expires : str
-        Time in ISO 8601, with its zone.
+        Time of expiry, ISO 8601 with time zone.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Entry:
     def __post_init__(self) -> None:
         bytes.fromhex(self.salt)
         if len(bytes.fromhex(self.sha256)) != hashlib.sha256().digest_size:
-            raise ValueError("sha256 is no such hash")
+            raise ValueError("sha256 does not have the length of a SHA-256 hash")
         if datetime.fromisoformat(self.expires).tzinfo is None:
             raise ValueError("expires has no time zone")
 
 
 class Tokens:
-    """Those who may ask.
+    """The tokens that a server accepts.
 
     Parameters
     ----------
@@ -65,59 +65,67 @@ class Tokens:
         Raises
         ------
         InputError
-            There is none, it is not one, or others than its owner can read it.
+            If the file does not exist, is not a token file, or is readable by other users.
         """
         if not file.is_file():
             raise InputError(
-                f"no file {file}: `clinadapt token new {file} --name NAME` makes a token"
+                f"no such file: {file}; `clinadapt token new {file} --name NAME` creates a token"
             )
         if os.name == "posix" and file.stat().st_mode & 0o077:
-            raise InputError(f"others can read {file}: chmod 600 {file}")
+            raise InputError(f"other users can read {file}: run chmod 600 {file}")
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             return cls([Entry(**entry) for entry in content["tokens"]])
         except (ValueError, KeyError, TypeError):
             raise InputError(
-                f'{file} is not a file of tokens; expected {{"tokens": [{{"name": …, "salt": …, '
+                f'{file} is not a token file; expected {{"tokens": [{{"name": …, "salt": …, '
                 '"sha256": …, "expires": …}]}'
             ) from None
 
     def write(self, file: Path) -> None:
-        """Write the file, for its owner only; it is there whole or not at all."""
+        """Write the file atomically, readable by its owner only."""
         content = {"tokens": [asdict(entry) for entry in self.entries]}
         with atomic_path(file, OWNER_ONLY) as partial:
             partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
     def add(self, name: str, days: float) -> str:
-        """Make a token; it is told this once and kept nowhere.
+        """Add a new token and return it; only its hash is stored.
+
+        Parameters
+        ----------
+        name : str
+        days : float
+            Days until it expires.
 
         Raises
         ------
         InputError
-            The name is taken.
+            If there is a token with this name.
         """
         if any(entry.name == name for entry in self.entries):
-            raise InputError(f"there is a token called {name!r}: choose another name, or delete it")
+            raise InputError(
+                f"there is already a token called {name!r}: choose another name, or delete it"
+            )
         token, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_bytes(16)
         expires = datetime.now(UTC) + timedelta(days=days)
-        told = expires.isoformat(timespec="seconds")
-        self.entries.append(Entry(name, salt.hex(), _hash(salt, token), told))
+        entry = Entry(name, salt.hex(), _hash(salt, token), expires.isoformat(timespec="seconds"))
+        self.entries.append(entry)
         return token
 
     def find(self, token: str) -> Entry | None:
-        """The entry of a token, expired or not.
+        """Return the entry of a token, expired or not; None if there is none.
 
-        Every entry is compared, and each in constant time: how long it takes tells nothing.
+        Every entry is compared, and in constant time, so the duration reveals nothing.
         """
-        found = None
+        match = None
         for entry in self.entries:
             if hmac.compare_digest(_hash(bytes.fromhex(entry.salt), token), entry.sha256):
-                found = entry
-        return found
+                match = entry
+        return match
 
 
 def expired(entry: Entry) -> bool:
-    """Whether a token's time is over."""
+    """Return whether a token has expired."""
     return datetime.now(UTC) >= datetime.fromisoformat(entry.expires)
 
 

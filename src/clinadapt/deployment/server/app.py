@@ -1,4 +1,4 @@
-"""The parts of a server, put together."""
+"""Assembles the server application."""
 
 import importlib.metadata
 from collections.abc import AsyncIterator, Sequence
@@ -18,33 +18,33 @@ from clinadapt.deployment.server.routes import make_routes
 from clinadapt.deployment.server.schemas import NoteAnswers, Task
 
 ABOUT = (
-    "Classifiers of clinical notes, on this machine. Nothing that is sent is kept, logged or "
-    "passed on. For research: not a medical device."
+    "Classifiers for clinical notes, running on this machine. Requests are not stored, logged or "
+    "passed on. For research only: not a medical device."
 )
 
 
 class Answering(Protocol):
-    """What a server needs of its models; `Models` is one."""
+    """Interface of the models of a server, such as `Models`."""
 
     tasks: list[Task]
 
     def answer(self, asked: Asked, texts: Sequence[str]) -> list[NoteAnswers]:
-        """What tasks say of notes."""
+        """Return the predictions for notes, in order."""
         ...
 
 
 def make_app(
     models: Answering, limits: Limits | None = None, tokens: Tokens | None = None
 ) -> FastAPI:
-    """An ASGI application that answers for models.
+    """Return an ASGI application that serves models.
 
     Parameters
     ----------
     models : Answering
-        Such as `Models`.
+        Models, such as `Models`.
     limits : Limits, optional
     tokens : Tokens, optional
-        Without them everyone who reaches the server may ask.
+        If omitted, everyone who can reach the server may use it.
     """
     limits = limits or Limits()
     metrics = Metrics(models.tasks)
@@ -61,7 +61,7 @@ def make_app(
         description=ABOUT,
         version=importlib.metadata.version("clinadapt"),
         lifespan=lifespan,
-        docs_url=None,  # these pages would be loaded from elsewhere
+        docs_url=None,  # these pages load scripts from other servers
         redoc_url=None,
     )
     app.state.metrics = metrics

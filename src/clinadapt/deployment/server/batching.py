@@ -1,9 +1,9 @@
-"""Dynamic batching: requests that come within milliseconds share one pass of the models.
+"""Dynamic batching: requests that arrive within milliseconds of each other share a batch.
 
-The models run in threads of their own, so that requests are taken while they work; two passes at
-once share the cores, so that none is idle while the clients of one pass read their answers and ask
-again. What waits is bounded; so is how long. A request whose pass fails is tried once more by
-itself: one note that a model cannot take does not spoil the answers of those that came with it.
+Batches run in separate threads, so requests are accepted meanwhile. Two batches run at once and
+share the cores, so no core is idle while the clients of one batch read their responses and send the
+next request. The queue and the waiting time are bounded. If a batch fails, each of its requests is
+retried alone: a note that a model cannot process does not affect the others.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from clinadapt.deployment.server.prometheus import Metrics
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
-PASSES = 2  # of the models at once
-MOST_ALONE = 2  # requests that need all of them: one at work, one waiting
+PASSES = 2  # concurrent batches
+MOST_ALONE = 2  # exclusive requests: one running, one waiting
 
 
 class QueueFullError(Exception):
-    """More notes wait than may, or more requests that want the models to themselves."""
+    """Too many notes, or too many exclusive requests, are waiting."""
 
 
 class StoppingError(Exception):
-    """The server takes no more requests."""
+    """The server no longer accepts requests."""
 
 
 class TimeLimitError(Exception):
-    """The answer was not ready in time."""
+    """The time limit of a request was exceeded."""
 
 
 @dataclass(eq=False)
@@ -46,17 +46,17 @@ class _Job(Generic[Key, Result]):
 
     @property
     def needs(self) -> int:
-        """How many passes' room."""
+        """Number of batch slots that the request occupies."""
         return PASSES if self.alone else 1
 
 
 class Batcher(Generic[Key, Result]):
-    """Gathers notes into passes.
+    """Collects requests into batches and runs them.
 
     Parameters
     ----------
     work : callable
-        From a key and texts to one result a text; runs in threads of its own, `PASSES` at once.
+        Returns one result per text, given a key and texts; called in `PASSES` threads.
     limits : Limits
     metrics : Metrics
     """
@@ -79,52 +79,58 @@ class Batcher(Generic[Key, Result]):
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in a running event loop."""
-        self._came = asyncio.Event()
+        """Start, in a running event loop."""
+        self._wake_up = asyncio.Event()
         self._task = asyncio.create_task(self._loop())
 
     @property
     def running(self) -> bool:
-        """Whether notes are taken and answered."""
+        """Whether requests are accepted."""
         return self._task is not None and not self._task.done() and not self.stopping
 
     async def stop(self) -> None:
-        """Take no more, answer all that was taken, and end."""
+        """Accept no more requests, complete those that were accepted, and stop."""
         self.stopping = True
-        self._came.set()
+        self._wake_up.set()
         if self._task is not None:
             await self._task
         self._threads.shutdown()
 
     async def submit(self, key: Key, texts: Sequence[str], alone: bool = False) -> Sequence[Result]:
-        """Results of texts, in order.
+        """Return the results of texts, in order.
 
         Parameters
         ----------
         key : hashable
-            Texts of one key may share a pass.
+            Only texts with the same key can share a batch.
         texts : sequence of str
         alone : bool
-            Run beside no other pass: it takes long, and may change the models while it runs.
+            True to run without any other batch: for work that takes long and may change the
+            models while it runs.
 
         Raises
         ------
-        QueueFullError, StoppingError, TimeLimitError
+        QueueFullError
+            If too many notes or exclusive requests are waiting.
+        StoppingError
+            If the server is stopping.
+        TimeLimitError
+            If there is no result in time.
         """
         if not self.running:
             raise StoppingError
         if self._waiting + len(texts) > self.limits.queue_notes:
             raise QueueFullError
         others_alone = sum(job.alone for job in [*self._at_work, *self._queue])
-        if alone and others_alone >= MOST_ALONE:  # everybody else would wait for all of them
+        if alone and others_alone >= MOST_ALONE:  # all others would have to wait for them
             raise QueueFullError
         job = _Job(key, texts, alone, asyncio.get_running_loop().create_future())
         self._queue.append(job)
         self._count(len(texts))
-        self._came.set()
+        self._wake_up.set()
         try:
             return await asyncio.wait_for(job.answer, self.limits.seconds)
-        except TimeoutError:  # the future is cancelled by now, and its pass leaves it out
+        except TimeoutError:  # the future is cancelled by now, so its batch ignores it
             raise TimeLimitError from None
         finally:
             if job in self._queue:
@@ -133,16 +139,17 @@ class Batcher(Generic[Key, Result]):
 
     @property
     def _at_work(self) -> list[_Job[Key, Result]]:
+        """Requests in running batches."""
         return [job for jobs in self._passes.values() for job in jobs]
 
     @property
     def _free(self) -> int:
-        """How many passes may begin."""
+        """Number of free batch slots."""
         return PASSES - sum(jobs[0].needs for jobs in self._passes.values())
 
     @property
     def _reading(self) -> int:
-        """Notes in passes."""
+        """Number of notes in running batches."""
         return sum(len(job.texts) for job in self._at_work)
 
     def _count(self, notes: int) -> None:
@@ -151,8 +158,8 @@ class Batcher(Generic[Key, Result]):
 
     async def _loop(self) -> None:
         while True:
-            await self._came.wait()
-            self._came.clear()
+            await self._wake_up.wait()
+            self._wake_up.clear()
             while self._queue:
                 first = self._queue[0]
                 if first.needs > self._free:
@@ -168,25 +175,26 @@ class Batcher(Generic[Key, Result]):
                 return
 
     async def _gather(self, first: _Job[Key, Result]) -> None:
-        """Wait for company of the first request, if there is time and room for it."""
-        # From now on: clients whose answers have just gone out are about to ask again.
+        """Wait for more requests to join the first, within the limits of time and size."""
+        # Counted from now, not from its arrival: clients that were just answered send the next
+        # request soon.
         until = time.monotonic() + self.limits.batch_milliseconds / 1000
         enough = self._reading or self.limits.batch_notes
         while not (first.alone or self.stopping or self._waiting >= enough):
             left = until - time.monotonic()
             if left <= 0:
                 return
-            self._came.clear()
+            self._wake_up.clear()
             try:
-                await asyncio.wait_for(self._came.wait(), left)
+                await asyncio.wait_for(self._wake_up.wait(), left)
             except TimeoutError:
                 return
 
     def _take(self) -> list[_Job[Key, Result]]:
-        """The oldest request, and those behind it that may share its pass.
+        """Remove from the queue the oldest request and those that can share its batch; return them.
 
-        Together they are no more than a pass's equal share of all that is asked at present: of two
-        passes, a large one would keep its clients waiting, and a small one wastes a core.
+        A batch takes at most an equal share of all current notes. If one batch were larger than
+        the other, its clients would wait longer and a core would be idle.
         """
         share = -(-(self._waiting + self._reading) // PASSES)
         most = min(self.limits.batch_notes, share)
@@ -215,7 +223,7 @@ class Batcher(Generic[Key, Result]):
                     jobs[0].answer.set_exception(error)
                 return
             for job in jobs:
-                if not job.answer.done():  # else its client was told that it took too long
+                if not job.answer.done():  # otherwise its time limit was exceeded
                     await self._run([job])
             return
         start = 0

@@ -1,4 +1,4 @@
-"""How much of everything the server takes; beyond that it says so."""
+"""Limits of the server, and the rate limit of each client."""
 
 import time
 from collections.abc import Callable
@@ -9,30 +9,30 @@ from clinadapt.core.errors import InputError
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask for, and what may wait.
+    """Limits of requests, batches and the queue.
 
     Attributes
     ----------
     body_bytes : int
-        Of one request.
+        Size of a request body.
     notes : int
-        In one request.
+        Notes per request.
     explained_notes : int
-        In one request that wants the contributions of words, which take a hundred times as long.
+        Notes per request with explanations, which take about a hundred times as long.
     characters : int
-        Of one note.
+        Characters per note.
     per_minute : int
-        Requests with one token; 0 for no limit.
+        Requests per minute and token; 0 for no limit.
     batch_notes : int
-        In one pass of the models.
+        Notes per batch.
     batch_milliseconds : int
-        That a request may wait for others to share its pass.
+        Time that a request waits for others to join its batch.
     queue_notes : int
-        That may wait. Beyond, the answer is 503.
+        Waiting notes; if exceeded, the status is 503.
     seconds : float
-        From a request to its answer. Beyond, the answer is 504.
+        Time from request to response; if exceeded, the status is 504.
     read_seconds : float
-        For a client to send a request. Beyond, the answer is 408.
+        Time for a client to send its request; if exceeded, the status is 408.
     """
 
     body_bytes: int = 2_000_000
@@ -47,19 +47,19 @@ class Limits:
     read_seconds: float = 10
 
     def __post_init__(self) -> None:
-        found = []
+        problems = []
         for field in fields(self):
             value = getattr(self, field.name)
-            zero_is_a_choice = field.name in ("per_minute", "batch_milliseconds")
-            if value < 0 or (value == 0 and not zero_is_a_choice):
-                found.append(f"{field.name}: expected more than 0, got {value}")
+            zero_is_allowed = field.name in ("per_minute", "batch_milliseconds")
+            if value < 0 or (value == 0 and not zero_is_allowed):
+                problems.append(f"{field.name}: expected more than 0, got {value}")
         if self.queue_notes < self.notes:
-            found.append(
+            problems.append(
                 f"queue_notes={self.queue_notes} is less than notes={self.notes}: a full request "
-                "would never find room"
+                "would never fit"
             )
-        if found:
-            raise InputError(found)
+        if problems:
+            raise InputError(problems)
 
 
 class Rate:
@@ -68,18 +68,18 @@ class Rate:
     Parameters
     ----------
     per_minute : int
-        0 for no limit.
+        Requests per minute; 0 for no limit.
     clock : callable
-        Seconds.
+        Returns the time in seconds.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute = per_minute
         self.clock = clock
-        self._left: dict[str, tuple[float, float]] = {}  # requests left, and when that was so
+        self._left: dict[str, tuple[float, float]] = {}  # requests left, at this time
 
     def take(self, client: str) -> float:
-        """Count a request; 0 if it may go on, else the seconds until one may."""
+        """Count a request; return 0 if it is allowed, else the seconds until the next one is."""
         if not self.per_minute:
             return 0.0
         now = self.clock()

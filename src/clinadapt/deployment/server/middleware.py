@@ -1,7 +1,7 @@
-"""Before and around every request: tokens, limits, headers, counts, and errors without text.
+"""Middleware: tokens, limits, security headers, metrics, and errors without note text.
 
-It stands outside the framework, so that a request without a token is refused before its body is
-read, and so that no error of the framework reaches a log with a note in it.
+It wraps the framework, so a request without a token is refused before its body is read and no error
+of the framework can log a note.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from clinadapt.deployment.server.problem_details import problem
 from clinadapt.deployment.server.prometheus import NO_ANSWER, Metrics
 
 LOG = logging.getLogger("clinadapt.deployment.server")
-# What needs no token: it tells nothing of notes and costs nothing.
+# Paths that need no token: they reveal nothing about notes and are cheap.
 OPEN = ("/", "/health", "/ready", "/openapi.json", "/page/page.css", "/page/page.js")
 KNOWN = (*OPEN, "/predict", "/tasks", "/metrics")
 SAFE = {
@@ -39,14 +39,14 @@ SAFE_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SAFE.
 
 
 class Guard:
-    """ASGI middleware.
+    """ASGI middleware that checks, limits and counts requests.
 
     Parameters
     ----------
     app : ASGI application
     limits : Limits
     tokens : Tokens, optional
-        Without them everyone who reaches the server may ask.
+        If omitted, everyone who can reach the server may use it.
     metrics : Metrics
     """
 
@@ -60,7 +60,7 @@ class Guard:
         self.rate = Rate(limits.per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
+        """Forward a request to the application, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -81,34 +81,35 @@ class Guard:
             if refusal is None:
                 try:
                     async with asyncio.timeout(self.limits.read_seconds):
-                        whole = await self._body(receive)
+                        complete = await self._body(receive)
                 except TimeoutError:
                     refusal = problem(408, {"Connection": "close"})
                 else:
-                    if whole is None:
-                        return  # the client left
-                    body = whole
+                    if complete is None:
+                        return  # the client disconnected
+                    body = complete
                     if len(body) > self.limits.body_bytes:
                         refusal = problem(413, {"Connection": "close"})
             answer = self.app if refusal is None else refusal
             await answer(scope, _replayed(body, receive), send_safely)
         except Exception as error:
-            # Its message may hold a note: only its kind and place are told.
+            # The message may contain a note, so only the type and location are logged.
             LOG.error("%s: %s at %s", path, type(error).__name__, _place(error))
             if status is None:
                 await problem(500)(scope, receive, send_safely)
         finally:
             seconds = time.perf_counter() - started
             self.metrics.seconds.labels(path).observe(seconds)
-            told = str(status or NO_ANSWER)
-            self.metrics.requests.labels(path, told).inc()
-            LOG.info("%s %s %.0f ms", path, told, 1000 * seconds)
+            code = str(status or NO_ANSWER)
+            self.metrics.requests.labels(path, code).inc()
+            LOG.info("%s %s %.0f ms", path, code, 1000 * seconds)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
-        """Why a request is not read any further, judged by its head."""
+        """Return a refusal if the headers of a request are enough to refuse it, else None."""
         headers = dict(scope["headers"])
         if self.tokens is None:
-            # A page from elsewhere, whose name was made to mean this machine, would read answers.
+            # DNS rebinding: a foreign page whose host name resolves to this machine could read
+            # responses.
             if _is_name(headers.get(b"host", b"").decode("latin-1")):
                 return problem(421)
         elif scope["path"] not in OPEN:
@@ -123,7 +124,7 @@ class Guard:
         return None
 
     def _client(self, tokens: Tokens, headers: Mapping[bytes, bytes]) -> str | None:
-        """Name of the token that came along, if it is one and still valid."""
+        """Return the name of the token; None if it is missing, unknown or expired."""
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -131,19 +132,19 @@ class Guard:
         return None if entry is None or expired(entry) else entry.name
 
     async def _body(self, receive: Receive) -> bytes | None:
-        """All of a body, or its first bytes if it is too large; None if the client left."""
-        found = bytearray()
+        """Return the body, only its start if it is too large; None if the client disconnected."""
+        body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
-            found += message.get("body", b"")
-            if not message.get("more_body") or len(found) > self.limits.body_bytes:
-                return bytes(found)
+            body += message.get("body", b"")
+            if not message.get("more_body") or len(body) > self.limits.body_bytes:
+                return bytes(body)
 
 
 def _is_name(host: str) -> bool:
-    """Whether a Host header has a name that somebody else's name server could give meaning to."""
+    """Return whether a Host header is a name that DNS resolves: not an IP address or localhost."""
     try:
         name = urlsplit(f"//{host}").hostname or "localhost"
         if name != "localhost":
@@ -154,7 +155,7 @@ def _is_name(host: str) -> bool:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body that was read before."""
+    """Return a `receive` that first returns a body that has already been read."""
     given = False
 
     async def again() -> MutableMapping[str, Any]:
@@ -168,5 +169,6 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _place(error: Exception) -> str:
+    """Return file and line of an error."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown location"

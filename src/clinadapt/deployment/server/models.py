@@ -1,4 +1,4 @@
-"""The models of a server: what is said of them, and what they say of notes."""
+"""The models of a server: their descriptions and predictions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from clinadapt.explain.explain import can_explain, explain
 from clinadapt.models.bundle.record import fingerprint, read_record
 from clinadapt.models.shared_encoder import Together
 
-# What a pass is of: names of tasks, and whether words are explained.
+# Key of a batch: task names, and whether to explain.
 Asked = tuple[tuple[str, ...], bool]
 
 
 class Models:
-    """Bundles, opened and ready.
+    """Bundles, loaded and ready.
 
     Parameters
     ----------
     bundles : mapping of str to Path
-        By the name of the task.
+        Bundle folders by task name.
 
     Attributes
     ----------
@@ -32,16 +32,17 @@ class Models:
     Raises
     ------
     InputError
-        Not a bundle.
+        If a folder is not a bundle.
     """
 
     def __init__(self, bundles: Mapping[str, Path]) -> None:
         records = {name: read_record(folder) for name, folder in bundles.items()}
         self.together = Together.load(bundles)
         self.tasks = [self._task(name, folder, records[name]) for name, folder in bundles.items()]
-        self.together.predict_proba(["note"])  # loads the encoders: no client should wait for that
+        self.together.predict_proba(["note"])  # loads the encoders before the first request
 
     def _task(self, name: str, folder: Path, record: dict[str, Any]) -> schemas.Task:
+        """Return the description of a task."""
         classifier = self.together.classifiers[name]
         threshold = classifier.threshold_.value
         provenance = record["provenance"]
@@ -57,27 +58,33 @@ class Models:
         )
 
     def answer(self, asked: Asked, texts: Sequence[str]) -> list[schemas.NoteAnswers]:
-        """What tasks say of notes, one answer a note.
+        """Return the predictions for notes, in order.
+
+        Parameters
+        ----------
+        asked : tuple
+            Task names, and whether to explain.
+        texts : sequence of str
 
         Raises
         ------
         InputError
-            A note in which a model finds nothing to read.
+            If a note contains nothing that a model can read.
         """
         names, explained = asked
         answers: list[list[schemas.Answer]] = [[] for _ in texts]
         by_name = {task.name: task for task in self.tasks}
         for name, probabilities in self.together.predict_proba(texts, names).items():
             if not np.isfinite(probabilities).all():
-                raise InputError(f"{name}: a note has nothing that the model can read")
+                raise InputError(f"{name}: a note contains nothing that the model can read")
             classifier, task = self.together.classifiers[name], by_name[name]
-            found: Sequence[schemas.Explanation | None] = [None] * len(texts)
+            explanations: Sequence[schemas.Explanation | None] = [None] * len(texts)
             if explained and task.explains:
-                found = [_explanation(one) for one in explain(classifier, texts)]
-            said = classifier.predict_matrix(probabilities)
-            rows = zip(answers, probabilities.tolist(), said.tolist(), found, strict=True)
-            for note, row, carried, explanation in rows:
-                pairs = zip(task.classes, carried, strict=True)
+                explanations = [_explanation(each) for each in explain(classifier, texts)]
+            predicted = classifier.predict_matrix(probabilities).tolist()
+            rows = zip(answers, probabilities.tolist(), predicted, explanations, strict=True)
+            for note, row, flags, explanation in rows:
+                pairs = zip(task.classes, flags, strict=True)
                 note.append(
                     schemas.Answer(
                         task=name,
@@ -89,15 +96,15 @@ class Models:
         return [schemas.NoteAnswers(answers=note) for note in answers]
 
 
-def _explanation(found: Any) -> schemas.Explanation:
+def _explanation(explained: Any) -> schemas.Explanation:
     return schemas.Explanation(
-        target=found.target,
-        baseline=found.baseline,
-        logit=found.logit,
-        rest=found.rest,
-        gap=found.gap,
+        target=explained.target,
+        baseline=explained.baseline,
+        logit=explained.logit,
+        rest=explained.rest,
+        gap=explained.gap,
         words=[
             schemas.Word(start=word.start, end=word.end, contribution=word.contribution)
-            for word in found.words
+            for word in explained.words
         ],
     )

@@ -1,4 +1,4 @@
-"""What is said when there is no answer: never a word of the request."""
+"""Error responses, which never repeat content of the request."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -28,37 +28,40 @@ Code = Literal[
     "time_limit",
 ]
 CODES: Mapping[int, tuple[Code, str]] = {
-    400: ("bad_request", "the body could not be read as JSON"),
-    401: ("unauthorized", "a valid token is needed: Authorization: Bearer TOKEN"),
-    404: ("not_found", "there is nothing here"),
-    405: ("method_not_allowed", "this method is not offered here"),
+    400: ("bad_request", "the body is not valid JSON"),
+    401: ("unauthorized", "a valid token is required: Authorization: Bearer TOKEN"),
+    404: ("not_found", "no such path"),
+    405: ("method_not_allowed", "this path does not support the method"),
     408: ("too_slow", "the request did not arrive in time"),
-    413: ("too_large", "the body is larger than this server takes"),
-    421: ("misdirected", "without tokens, this server answers to addresses and localhost only"),
-    422: ("invalid", "the request is not as expected"),
-    429: ("too_many_requests", "more requests a minute than this token may make"),
-    500: ("failed", "the model failed on this request; the server's log says where"),
-    503: ("busy", "too many notes are waiting: try again soon"),
-    504: ("time_limit", "no answer within the time limit"),
+    413: ("too_large", "the body exceeds the size limit of this server"),
+    421: (
+        "misdirected",
+        "without tokens, only an IP address or localhost is accepted as host",
+    ),
+    422: ("invalid", "the request is not valid"),
+    429: ("too_many_requests", "the rate limit of this token is exceeded"),
+    500: ("failed", "the model failed on this request; see the server log"),
+    503: ("busy", "too many notes are waiting: retry soon"),
+    504: ("time_limit", "the time limit was exceeded"),
 }
 STOPPING = "the server is stopping"
-WHOLE = "a JSON object with notes, sent as Content-Type: application/json"
-# Messages of these kinds of errors are fixed, or name a limit; none repeats what came.
-SAID = {
+EXPECTED_BODY = "expected a JSON object with notes, sent as Content-Type: application/json"
+# Messages of these types are fixed or name a limit; none repeats input.
+SAFE_TYPES = {
     *("missing", "list_type", "string_type", "bool_type", "too_short", "too_long"),
     *("string_too_short", "string_too_long", "string_unicode", "value_error"),
 }
 
 
 class Place(BaseModel):
-    """Something that is wrong with a request."""
+    """An error in a request."""
 
-    where: str = Field(description="Field and number, such as notes.3.")
-    what: str = Field(description="What was expected. Never what came.")
+    where: str = Field(description="Field and index, such as notes.3.")
+    what: str = Field(description="What was expected; never repeats input.")
 
 
 class Problem(BaseModel):
-    """Why there is no answer."""
+    """Reason why a request failed."""
 
     error: Code
     detail: str
@@ -72,23 +75,25 @@ def problem(
     code: Code | None = None,
     detail: str | None = None,
 ) -> JSONResponse:
-    """A refusal with a status code, as JSON."""
-    usual, words = CODES[status]
-    said = Problem(error=code or usual, detail=detail or words, problems=list(problems))
-    return JSONResponse(said.model_dump(), status, dict(headers or {}))
+    """Return an error response as JSON; code and detail default to those of the status."""
+    usual_code, usual_detail = CODES[status]
+    content = Problem(
+        error=code or usual_code, detail=detail or usual_detail, problems=list(problems)
+    )
+    return JSONResponse(content.model_dump(), status, dict(headers or {}))
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Refusals of a path, for the OpenAPI document."""
+    """Return the error responses of a path for the OpenAPI document."""
     return {status: {"model": Problem, "description": CODES[status][1]} for status in statuses}
 
 
 def handle(app: FastAPI) -> None:
-    """Turn errors of an app into problems."""
+    """Convert the exceptions of an app to error responses."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(422, problems=[_place(found) for found in error.errors()])
+        return problem(422, problems=[_place(detail) for detail in error.errors()])
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -111,12 +116,13 @@ def handle(app: FastAPI) -> None:
         return problem(504)
 
 
-def _place(found: Mapping[str, Any]) -> Place:
-    if found["type"] == "extra_forbidden":  # its name is the client's
-        return Place(where="body", what="a field that is not known here")
-    if found["loc"] == ("body",) or found["type"] == "json_invalid":
-        return Place(where="body", what=WHOLE)
-    # The first part is "body". What follows are our own names, and numbers in lists.
-    where = ".".join(map(str, found["loc"][1:]))
-    what = found["msg"] if found["type"] in SAID else "not what is expected here"
+def _place(detail: Mapping[str, Any]) -> Place:
+    """Return a validation error without input."""
+    if detail["type"] == "extra_forbidden":  # the name of the field is input
+        return Place(where="body", what="unknown field")
+    if detail["loc"] == ("body",) or detail["type"] == "json_invalid":
+        return Place(where="body", what=EXPECTED_BODY)
+    # Starts with "body", followed by field names of the schema and list indices: no input.
+    where = ".".join(map(str, detail["loc"][1:]))
+    what = detail["msg"] if detail["type"] in SAFE_TYPES else "the value is not valid"
     return Place(where=where, what=what.removeprefix("Value error, "))

@@ -1,16 +1,16 @@
-"""Counts for Prometheus. Labels are paths, codes and names of tasks: nothing that came in."""
+"""Prometheus metrics. Labels are paths, status codes and task names, never content of requests."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from clinadapt.deployment.server.schemas import Task
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-NO_ANSWER = "none"  # the client left
+NO_ANSWER = "none"  # the client disconnected
 NOTES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """What is counted.
+    """Metrics of a server.
 
     Parameters
     ----------
@@ -24,19 +24,21 @@ class Metrics:
         )
         self.seconds = Histogram(
             "clinadapt_request_seconds",
-            "From the head of a request to its answer.",
+            "Seconds from the headers of a request to its response.",
             ["path"],
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.notes = Counter("clinadapt_notes", "Notes answered.", ["task"], registry=self.registry)
+        self.notes = Counter(
+            "clinadapt_notes", "Notes classified.", ["task"], registry=self.registry
+        )
         self.batches = Histogram(
             "clinadapt_batch_notes",
-            "Notes of one pass of the models.",
+            "Notes per batch.",
             buckets=NOTES,
             registry=self.registry,
         )
-        self.queue = Gauge("clinadapt_queue_notes", "Notes that wait.", registry=self.registry)
+        self.queue = Gauge("clinadapt_queue_notes", "Notes in the queue.", registry=self.registry)
         versions = Gauge(
             "clinadapt_task", "Tasks served.", ["task", "version"], registry=self.registry
         )
@@ -46,7 +48,7 @@ class Metrics:
 
     @property
     def answered(self) -> int:
-        """Requests that got an answer of any kind."""
+        """Number of requests that got a response of any kind."""
         samples = next(iter(self.requests.collect())).samples
         return int(
             sum(
@@ -57,5 +59,5 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """All of it, in Prometheus's text format."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

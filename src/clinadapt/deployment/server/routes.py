@@ -1,4 +1,4 @@
-"""What is asked and answered at each path."""
+"""Paths of the server and their handlers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def make_routes(
     metrics: Metrics,
     needs_token: bool,
 ) -> APIRouter:
-    """Paths of a server.
+    """Return the router of a server.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def make_routes(
     limits : Limits
     metrics : Metrics
     needs_token : bool
-        Told in the OpenAPI document; the guard sees to it.
+        True if the OpenAPI document should require a token; `Guard` checks it.
     """
     routes = APIRouter()
     by_name = {task.name: task for task in tasks}
     names = tuple(by_name)
-    bearer = HTTPBearer(auto_error=False, description="Made by `clinadapt token new`.")
+    bearer = HTTPBearer(auto_error=False, description="Created by `clinadapt token new`.")
     token = [Depends(bearer)] if needs_token else []
     refusals = (401, 429) if needs_token else (421,)
     common = (408, 413, 500)
@@ -60,7 +60,7 @@ def make_routes(
         asked = cast(schemas.Request, body)
         if asked.explain and len(asked.notes) > limits.explained_notes:
             raise InputError(
-                f"expected at most {limits.explained_notes} notes where words are explained, got "
+                f"expected at most {limits.explained_notes} notes with explain, got "
                 f"{len(asked.notes)}"
             )
         wanted = names if asked.tasks is None else tuple(dict.fromkeys(asked.tasks))
@@ -71,7 +71,7 @@ def make_routes(
 
     @routes.get(
         "/tasks",
-        summary="What is served",
+        summary="List the tasks and limits",
         dependencies=token,
         responses=documented(*refusals, *common),
     )
@@ -85,7 +85,7 @@ def make_routes(
 
     @routes.get(
         "/metrics",
-        summary="Counts for Prometheus",
+        summary="Metrics for Prometheus",
         dependencies=token,
         response_class=PlainTextResponse,
         responses=documented(*refusals, *common),
@@ -93,15 +93,13 @@ def make_routes(
     async def counts() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @routes.get(
-        "/health", summary="Whether the process is alive", responses=documented(*open_to_all)
-    )
+    @routes.get("/health", summary="Liveness check", responses=documented(*open_to_all))
     async def health() -> schemas.Status:
         return schemas.Status(status="alive")
 
     @routes.get(
         "/ready",
-        summary="Whether notes are taken",
+        summary="Readiness check",
         responses=documented(*open_to_all, 503),
     )
     async def ready() -> schemas.Status:

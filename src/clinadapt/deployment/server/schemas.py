@@ -1,4 +1,4 @@
-"""What is asked and what is answered, as the OpenAPI document tells it."""
+"""Requests and responses, as documented by the OpenAPI document."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -14,25 +14,25 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     notes: list[str]
-    tasks: list[str] | None = Field(None, description="Default: all.")
-    explain: bool = Field(False, description="Tell what each word adds; slow.")
+    tasks: list[str] | None = Field(None, description="Task names. Default: all.")
+    explain: bool = Field(False, description="Return the contribution of each word; slow.")
 
 
 def request_model(limits: Limits, names: Sequence[str]) -> type[Request]:
-    """`Request` with the limits and the tasks of a server."""
+    """Return a `Request` model with the limits and the tasks of a server."""
 
     def not_blank(text: str) -> str:
         if not text.strip():
-            raise ValueError("a note without text")
+            raise ValueError("the note is empty")
         return text
 
     def known(name: str) -> str:
         if name not in names:
-            raise ValueError(f"not a task of this server; expected one of {', '.join(names)}")
+            raise ValueError(f"not a task of this server; expected one of: {', '.join(names)}")
         return name
 
     text = Field(max_length=limits.characters, json_schema_extra={"pattern": r"\S"})
-    some = Field(min_length=1, max_length=limits.notes, description="Texts.")
+    some = Field(min_length=1, max_length=limits.notes, description="Texts of the notes.")
     listed = Field(json_schema_extra={"enum": [*names]})
 
     fewer: dict[str, Any] = {
@@ -52,82 +52,83 @@ def request_model(limits: Limits, names: Sequence[str]) -> type[Request]:
                 Field(min_length=1),
             ]
             | None
-        ) = Field(None, description="Default: all.")
+        ) = Field(None, description="Task names. Default: all.")
 
     return PredictRequest
 
 
 class Task(BaseModel):
-    """A question that a bundle answers of notes."""
+    """A task and the bundle that serves it."""
 
     name: str
-    version: str = Field(description="Hash of the bundle: another model has another one.")
+    version: str = Field(description="Hash of the bundle; changes with the model.")
     kind: Literal["binary", "multiclass", "multilabel"]
-    classes: list[str] = Field(description="In a binary task the positive one is the second.")
+    classes: list[str] = Field(
+        description="Class names; in a binary task the positive class is the second."
+    )
     threshold: float | None = Field(
-        description="Probability from which a class is said; null where the most probable is."
+        description="Probability from which a class is predicted; null if the most probable one is."
     )
-    explains: bool = Field(description="Whether contributions of words can be had.")
+    explains: bool = Field(description="True if `explain` is supported.")
     calibration_error: float | None = Field(
-        description="Mean distance of probabilities from what came true on the test notes (ECE); "
-        "null where it was not measured."
+        description="Expected calibration error (ECE) on the test notes; null if not measured."
     )
-    synthetic: bool = Field(description="Fitted on synthetic notes: not for patients.")
+    synthetic: bool = Field(description="True if trained on synthetic notes: not for patients.")
 
 
 class Tasks(BaseModel):
-    """What this server does."""
+    """The tasks and limits of this server."""
 
     tasks: list[Task]
-    notes: int = Field(description="Most notes of one request.")
-    explained_notes: int = Field(description="Most notes of one request with `explain`.")
-    characters: int = Field(description="Most characters of one note.")
+    notes: int = Field(description="Maximum number of notes per request.")
+    explained_notes: int = Field(description="Maximum number of notes per request with `explain`.")
+    characters: int = Field(description="Maximum number of characters per note.")
 
 
 class Word(BaseModel):
-    """What a word adds to the logit."""
+    """Contribution of a word to the logit."""
 
-    start: int = Field(description="First character of the word in the note, from 0.")
-    end: int = Field(description="The character after its last.")
-    contribution: float | None = Field(description="Null where the model did not read it.")
+    start: int = Field(description="Index of the first character of the word in the note, from 0.")
+    end: int = Field(description="Index after its last character.")
+    contribution: float | None = Field(description="Null if the model did not read the word.")
 
 
 class Explanation(BaseModel):
-    """What the words of a note add to the logit of a class."""
+    """Contributions of the words of a note to the logit of a class."""
 
-    target: str = Field(description="The class.")
-    baseline: float = Field(description="Logit without the words.")
+    target: str = Field(description="Name of the explained class.")
+    baseline: float = Field(description="Logit without any words.")
     logit: float
-    rest: float = Field(description="What is not in words.")
-    gap: float = Field(description="Error of the numerical integral.")
+    rest: float = Field(description="Contribution of everything that is not a word.")
+    gap: float = Field(description="Error of the numerical integration.")
     words: list[Word]
 
 
 class Answer(BaseModel):
-    """What one task says of a note."""
+    """Prediction of one task for a note."""
 
     task: str
-    probabilities: dict[str, float] = Field(description="Of every class.")
-    predicted: list[str] = Field(description="Classes said, at the threshold.")
+    probabilities: dict[str, float] = Field(description="Probability of each class.")
+    predicted: list[str] = Field(description="Predicted classes.")
     explanation: Explanation | None = Field(
-        description="Null if not asked for, or not offered by the task."
+        description="Null if not requested, or not supported by the task."
     )
 
 
 class NoteAnswers(BaseModel):
-    """What the tasks say of a note."""
+    """Predictions of all requested tasks for a note."""
 
     answers: list[Answer]
 
 
 class PredictResponse(BaseModel):
-    """Answers, in the order of the notes, and which models gave them."""
+    """Predictions in the order of the notes, and the tasks that made them."""
 
     tasks: list[Task]
     notes: list[NoteAnswers]
 
 
 class Status(BaseModel):
-    """How the server is."""
+    """State of the server."""
 
     status: Literal["alive", "ready"]

@@ -1,4 +1,4 @@
-"""uvicorn with a socket, TLS, slow clients and a stop that are told what to do."""
+"""Runs uvicorn: addresses, TLS, time limits for slow clients, graceful shutdown."""
 
 import asyncio
 import ipaddress
@@ -16,24 +16,24 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clinadapt.core.errors import InputError
 
-HEAD_SECONDS = 10
+HEADER_SECONDS = 10
 IDLE_SECONDS = 5
-# The models' threads need Python between two operations: no request should hold it for long.
+# The inference threads need the GIL between two operations: other threads must release it soon.
 SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen, and with which certificate.
+    """Address to listen on, with an optional TLS certificate.
 
     Attributes
     ----------
     host : str
-        An address of this machine.
+        IP address of this machine, or ``localhost``.
     port : int
-        0 for any that is free.
+        Port; 0 for any free one.
     certificate, key : Path, optional
-        PEM files. With them the server speaks HTTPS only.
+        PEM files. If given, the server accepts HTTPS only.
     """
 
     host: str = "127.0.0.1"
@@ -42,104 +42,104 @@ class Address:
     key: Path | None = None
 
     def __post_init__(self) -> None:
-        found = []
+        problems = []
         try:
             _ = self.ip
         except ValueError:
-            found.append(f"host: expected an IP address of this machine, got {self.host!r}")
+            problems.append(f"host: expected an IP address of this machine, got {self.host!r}")
         if not 0 <= self.port <= 65535:
-            found.append(f"port: expected 0 to 65535, got {self.port}")
+            problems.append(f"port: expected 0 to 65535, got {self.port}")
         if (self.certificate is None) != (self.key is None):
-            found.append("TLS needs both a certificate and its key")
-        found += [
-            f"no file {path}"
+            problems.append("TLS requires both a certificate and its key")
+        problems += [
+            f"no such file: {path}"
             for path in (self.certificate, self.key)
             if path and not path.is_file()
         ]
-        if found:
-            raise InputError(found)
+        if problems:
+            raise InputError(problems)
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-        """The address as one; names are not looked up."""
+        """IP address; host names other than ``localhost`` are not resolved."""
         return ipaddress.ip_address("127.0.0.1" if self.host == "localhost" else self.host)
 
     def open(self) -> socket.socket:
-        """Listen.
+        """Return a listening socket.
 
         Raises
         ------
         InputError
-            The port is taken or not ours.
+            If the port is in use or not permitted.
         """
         family = socket.AF_INET6 if self.ip.version == 6 else socket.AF_INET
         try:
             return socket.create_server((str(self.ip), self.port), family=family)
         except OSError as error:
             raise InputError(
-                f"port {self.port} of {self.host} cannot be opened: {error.strerror}"
+                f"cannot listen on port {self.port} of {self.host}: {error.strerror}"
             ) from None
 
     def url(self, opened: socket.socket) -> str:
-        """What to type into a browser."""
+        """Return the URL of the server."""
         host = f"[{self.ip}]" if self.ip.version == 6 else str(self.ip)
         scheme = "https" if self.certificate else "http"
         return f"{scheme}://{host}:{opened.getsockname()[1]}"
 
 
-class PatientOnlySoLong(H11Protocol):
-    """HTTP/1.1, with a time limit for the head of a request; its body has the guard's."""
+class TimeLimitedProtocol(H11Protocol):
+    """HTTP/1.1 with a time limit for the headers of a request; `Guard` limits the body."""
 
     _limit: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head."""
+        """Start the time limit."""
         super().connection_made(transport)
-        self._limit = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        self._limit = self.loop.call_later(HEADER_SECONDS, self._time_out)
 
     def data_received(self, data: bytes) -> None:
-        """Wait on while a head is incomplete, from its first byte on."""
+        """Start the time limit at the first byte of the headers, end it when they are complete."""
         super().data_received(data)
-        if self._waits_for_head:
+        if self._waits_for_headers:
             if self._limit is None:
-                self._limit = self.loop.call_later(HEAD_SECONDS, self._give_up)
+                self._limit = self.loop.call_later(HEADER_SECONDS, self._time_out)
         else:
-            self._forget()
+            self._cancel_limit()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._forget()
+        """Cancel the time limit."""
+        self._cancel_limit()
         super().connection_lost(exc)
 
     @property
-    def _waits_for_head(self) -> bool:
+    def _waits_for_headers(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _give_up(self) -> None:
+    def _time_out(self) -> None:
         self._limit = None
-        if self._waits_for_head:
+        if self._waits_for_headers:
             self.transport.close()
 
-    def _forget(self) -> None:
+    def _cancel_limit(self) -> None:
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
 
 
 def make_server(app: FastAPI, address: Address) -> uvicorn.Server:
-    """A server, to be run with the socket that `Address.open` gives."""
+    """Return a server, to be run with a socket from `Address.open`."""
     tls: dict[str, Any] = {}
     if address.certificate and address.key:
         tls = {"ssl_certfile": str(address.certificate), "ssl_keyfile": str(address.key)}
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=PatientOnlySoLong,
+            http=TimeLimitedProtocol,
             ws="none",
             loop="asyncio",
             lifespan="on",
             log_level="warning",
-            access_log=False,  # the paths of requests are the clients' words
+            access_log=False,  # request paths are content from clients
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=IDLE_SECONDS,
@@ -149,13 +149,13 @@ def make_server(app: FastAPI, address: Address) -> uvicorn.Server:
 
 
 def run_server(server: uvicorn.Server, opened: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl+C; what was accepted until then is answered first."""
+    """Serve until SIGTERM or Ctrl+C, then complete all accepted requests."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(0)
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    # uvicorn raises the signal again when all is done: then it means leaving, with all clean-up.
+    # uvicorn raises the signal again after shutdown: exit then, but with all clean-up.
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.run(sockets=[opened])

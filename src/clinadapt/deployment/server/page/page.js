@@ -1,70 +1,70 @@
-// Asks this server, and nobody else. A note is only ever written as text, never as markup.
-const SAY = {
+// Sends requests to this server only. A note is always inserted as text, never as markup.
+const TEXTS = {
   en: {
     title: "Classify a note",
-    local: "The note is read on this server and kept nowhere. For research: not a medical device.",
-    token: "Token", tokenWhy: "Made by your administrator; kept until this page is closed.",
-    task: "Task", note: "Note", explain: "Mark the words that count", ask: "Classify",
+    local: "The note is processed on this server and not stored. For research only: not a medical device.",
+    token: "Token", tokenWhy: "Issued by your administrator; kept until this page is closed.",
+    task: "Task", note: "Note", explain: "Highlight relevant words", ask: "Classify",
     raises: "raises", lowers: "lowers", unread: "not read", version: "Model",
-    caution: "What the model did with a word is not what the word means for the patient.",
-    synthetic: "Fitted on synthetic notes: for trying the program, not for patients.",
-    working: "Reading…", done: "Done.", threshold: "threshold",
-    empty: "The answer will appear here: the probability, what it may be taken for, and the words that moved it.",
-    says: (classes) => classes.length ? `The model says: ${classes.join(", ")}` : "The model says none of the labels",
+    caution: "A word’s influence on the model is not its meaning for the patient.",
+    synthetic: "Trained on synthetic notes: for trying out the program, not for patients.",
+    working: "Classifying…", done: "Done.", threshold: "threshold",
+    empty: "The result will appear here: the probability, how to interpret it, and the words that influenced it.",
+    predicted: (classes) => classes.length ? `Predicted: ${classes.join(", ")}` : "No label predicted",
     meter: (p, t) => t === null ? `probability ${p}` : `probability ${p}, threshold ${t}`,
-    binary: (name, p, t, over) => `“${name}” has ${p}, ${over ? "at or above" : "below"} the threshold of ${t}, which was chosen on validation notes.`,
-    multilabel: (t) => `A label is said from ${t} on, a threshold that was chosen on validation notes.`,
-    multiclass: "The most probable class is said; there is no threshold.",
-    close: "It is close to the threshold: little would turn it.",
-    calibrated: (e) => `On the test notes such numbers were off by ${e} points on average: among notes like those, they can be read as frequencies, roughly.`,
-    uncalibrated: (e) => `On the test notes such numbers were off by ${e} points on average: they rank notes, and are no frequencies.`,
-    unmeasured: "Whether this number is a frequency was not measured: read it as a score that ranks notes.",
-    why: (name) => `Words that moved “${name}”`,
-    unauthorized: "This server needs a token, and this one is missing, wrong or expired.",
-    too_large: "The note is too long for this server.", too_slow: "The note did not arrive in time.",
-    invalid: "The note is empty or too long, or holds nothing that the model can read.",
-    too_many_requests: "Too many requests: wait a minute.", busy: "The server is busy: try again soon.",
-    stopping: "The server is stopping.", time_limit: "The model took too long.",
-    failed: "The model failed on this note.", unreachable: "The server does not answer.",
+    binary: (name, p, t, over) => `The probability of “${name}” is ${p}, ${over ? "at or above" : "below"} the threshold of ${t}, which was chosen on validation notes.`,
+    multilabel: (t) => `A label is predicted from a probability of ${t}, a threshold that was chosen on validation notes.`,
+    multiclass: "The most probable class is predicted; there is no threshold.",
+    close: "This is close to the threshold: a small change would reverse the prediction.",
+    calibrated: (e) => `On the test notes, probabilities were off by ${e} percentage points on average: for similar notes, they can be read as approximate frequencies.`,
+    uncalibrated: (e) => `On the test notes, probabilities were off by ${e} percentage points on average: use them to rank notes, not as frequencies.`,
+    unmeasured: "Calibration was not measured: use this number to rank notes, not as a frequency.",
+    why: (name) => `Words that influenced “${name}”`,
+    unauthorized: "This server requires a token: it is missing, wrong or expired.",
+    too_large: "The note exceeds the size limit of this server.", too_slow: "The note did not arrive in time.",
+    invalid: "The note is empty, too long, or contains nothing that the model can read.",
+    too_many_requests: "Too many requests: wait a minute.", busy: "The server is busy: try again later.",
+    stopping: "The server is shutting down.", time_limit: "The time limit was exceeded.",
+    failed: "The model failed on this note.", unreachable: "The server cannot be reached.",
   },
   fr: {
     title: "Classer une note",
-    local: "La note est lue sur ce serveur et n’est conservée nulle part. Pour la recherche : ceci n’est pas un dispositif médical.",
-    token: "Jeton", tokenWhy: "Remis par votre administrateur ; gardé jusqu’à la fermeture de cette page.",
-    task: "Tâche", note: "Note", explain: "Marquer les mots qui comptent", ask: "Classer",
+    local: "La note est traitée sur ce serveur et n’est pas conservée. Pour la recherche uniquement : ceci n’est pas un dispositif médical.",
+    token: "Jeton", tokenWhy: "Fourni par votre administrateur ; conservé jusqu’à la fermeture de cette page.",
+    task: "Tâche", note: "Note", explain: "Surligner les mots déterminants", ask: "Classer",
     raises: "augmente", lowers: "diminue", unread: "non lu", version: "Modèle",
-    caution: "Ce que le modèle fait d’un mot n’est pas ce que ce mot signifie pour le patient.",
-    synthetic: "Appris sur des notes synthétiques : pour essayer le programme, pas pour des patients.",
-    working: "Lecture…", done: "Terminé.", threshold: "seuil",
-    empty: "La réponse s’affichera ici : la probabilité, la façon de la lire, et les mots qui ont compté.",
-    says: (classes) => classes.length ? `Le modèle dit : ${classes.join(", ")}` : "Le modèle ne dit aucune étiquette",
+    caution: "L’influence d’un mot sur le modèle n’est pas sa signification pour le patient.",
+    synthetic: "Entraîné sur des notes synthétiques : pour essayer le programme, pas pour des patients.",
+    working: "Classement…", done: "Terminé.", threshold: "seuil",
+    empty: "Le résultat s’affichera ici : la probabilité, son interprétation et les mots qui l’ont influencée.",
+    predicted: (classes) => classes.length ? `Prédiction : ${classes.join(", ")}` : "Aucune étiquette prédite",
     meter: (p, t) => t === null ? `probabilité ${p}` : `probabilité ${p}, seuil ${t}`,
-    binary: (name, p, t, over) => `« ${name} » obtient ${p}, ${over ? "soit au moins" : "moins que"} le seuil de ${t}, choisi sur des notes de validation.`,
-    multilabel: (t) => `Une étiquette est dite à partir de ${t}, seuil choisi sur des notes de validation.`,
-    multiclass: "La classe la plus probable est dite ; il n’y a pas de seuil.",
-    close: "C’est proche du seuil : peu de chose l’aurait fait basculer.",
-    calibrated: (e) => `Sur les notes de test, ces nombres s’écartaient de ${e} points en moyenne : pour des notes semblables, on peut les lire comme des fréquences, à peu près.`,
-    uncalibrated: (e) => `Sur les notes de test, ces nombres s’écartaient de ${e} points en moyenne : ils ordonnent les notes, ce ne sont pas des fréquences.`,
-    unmeasured: "On n’a pas mesuré si ce nombre est une fréquence : lisez-le comme un score qui ordonne les notes.",
-    why: (name) => `Mots qui ont compté pour « ${name} »`,
-    unauthorized: "Ce serveur demande un jeton ; il manque, est faux ou a expiré.",
-    too_large: "La note est trop longue pour ce serveur.", too_slow: "La note n’est pas arrivée à temps.",
-    invalid: "La note est vide ou trop longue, ou le modèle n’y trouve rien à lire.",
-    too_many_requests: "Trop de demandes : attendez une minute.", busy: "Le serveur est occupé : réessayez bientôt.",
-    stopping: "Le serveur s’arrête.", time_limit: "Le modèle a mis trop de temps.",
-    failed: "Le modèle a échoué sur cette note.", unreachable: "Le serveur ne répond pas.",
+    binary: (name, p, t, over) => `La probabilité de « ${name} » est de ${p}, ${over ? "supérieure ou égale au" : "inférieure au"} seuil de ${t}, choisi sur des notes de validation.`,
+    multilabel: (t) => `Une étiquette est prédite à partir d’une probabilité de ${t}, seuil choisi sur des notes de validation.`,
+    multiclass: "La classe la plus probable est prédite ; il n’y a pas de seuil.",
+    close: "C’est proche du seuil : un petit changement inverserait la prédiction.",
+    calibrated: (e) => `Sur les notes de test, les probabilités s’écartaient de ${e} points de pourcentage en moyenne : pour des notes semblables, elles peuvent être lues comme des fréquences approximatives.`,
+    uncalibrated: (e) => `Sur les notes de test, les probabilités s’écartaient de ${e} points de pourcentage en moyenne : elles servent à ordonner les notes, pas à estimer des fréquences.`,
+    unmeasured: "La calibration n’a pas été mesurée : ce nombre sert à ordonner les notes, ce n’est pas une fréquence.",
+    why: (name) => `Mots qui ont influencé « ${name} »`,
+    unauthorized: "Ce serveur exige un jeton : il est absent, incorrect ou expiré.",
+    too_large: "La note dépasse la taille maximale de ce serveur.", too_slow: "La note n’est pas arrivée à temps.",
+    invalid: "La note est vide, trop longue, ou ne contient rien que le modèle puisse lire.",
+    too_many_requests: "Trop de requêtes : attendez une minute.", busy: "Le serveur est occupé : réessayez plus tard.",
+    stopping: "Le serveur est en cours d’arrêt.", time_limit: "Le délai est dépassé.",
+    failed: "Le modèle a échoué sur cette note.", unreachable: "Le serveur est injoignable.",
   },
 };
-const LEAST_MARKED = 0.2, HEAVY = 0.5; // of the strongest word, as on the pages of explanations
+const LEAST_MARKED = 0.2, HEAVY = 0.5; // shares of the strongest contribution, as on the explanation page
 const CALIBRATED = 0.05, CLOSE = 0.05;
 const at = (id) => document.getElementById(id);
 let language = navigator.language.startsWith("fr") ? "fr" : "en";
 let served = [];
-let shown = null; // the last answer, its task and its note, for another language
-let said = null; // code of the last message
-let asked = 0; // number of the last question: answers to earlier ones are not shown
+let shown = null; // the last answer with its task and note, to show it in another language
+let message = null; // code of the last message
+let latest = 0; // number of the last request: responses to earlier ones are not shown
 
-const say = () => SAY[language];
+const texts = () => TEXTS[language];
 const number = (value, digits = 3) =>
   new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 
@@ -74,20 +74,20 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
-function tell(code) {
-  said = code;
+function report(code) {
+  message = code;
   const problem = !["working", "done", null].includes(code);
-  at("status").textContent = code === null ? "" : say()[code] ?? say().failed;
-  at("status").className = problem ? "problem" : code === "done" ? "unseen" : ""; // the answer shows it
+  at("status").textContent = code === null ? "" : texts()[code] ?? texts().failed;
+  at("status").className = problem ? "problem" : code === "done" ? "unseen" : ""; // the answer itself is visible
 }
 
 function speak(chosen) {
   language = chosen;
   document.documentElement.lang = language;
-  for (const name of Object.keys(SAY)) at(name).setAttribute("aria-pressed", String(name === language));
-  for (const found of document.querySelectorAll("[data-say]")) found.textContent = say()[found.dataset.say];
-  document.title = `clinadapt – ${say().title}`;
-  tell(said);
+  for (const name of Object.keys(TEXTS)) at(name).setAttribute("aria-pressed", String(name === language));
+  for (const node of document.querySelectorAll("[data-text]")) node.textContent = texts()[node.dataset.text];
+  document.title = `clinadapt – ${texts().title}`;
+  report(message);
   if (shown) show();
 }
 
@@ -111,13 +111,13 @@ async function open() {
     served = (await ask("/tasks")).tasks;
   } catch (problem) {
     if (problem.message === "unauthorized") at("token-field").hidden = false;
-    // Before anything was typed, an empty field says enough.
-    tell(problem.message === "unauthorized" && !at("token").value ? null : problem.message);
+    // As long as the token field is empty, the field itself is enough.
+    report(problem.message === "unauthorized" && !at("token").value ? null : problem.message);
     return false;
   }
   at("task").replaceChildren(...served.map((task) => element("option", { value: task.name, textContent: task.name })));
   offer();
-  if (said === "unauthorized") tell(null);
+  if (message === "unauthorized") report(null);
   return true;
 }
 
@@ -128,24 +128,24 @@ function offer() {
 }
 
 async function classify() {
-  const mine = ++asked;
-  tell("working");
-  at("empty").hidden = at("result").hidden = true; // nobody should take the last answer for this one
+  const mine = ++latest;
+  report("working");
+  at("empty").hidden = at("result").hidden = true; // the last answer must not be mistaken for this one
   try {
-    if (!served.length && !(await open())) return tell("unauthorized");
+    if (!served.length && !(await open())) return report("unauthorized");
     const task = chosen(), note = at("note").value;
     const explain = task.explains && at("explain").checked;
     const answer = await ask("/predict", { notes: [note], tasks: [task.name], explain });
-    if (mine !== asked) return;
+    if (mine !== latest) return;
     shown = { note, task: answer.tasks[0], answer: answer.notes[0].answers[0] };
     show();
-    tell("done");
-    at("said").scrollIntoView({ block: "nearest" }); // on a phone it is below the form
+    report("done");
+    at("prediction").scrollIntoView({ block: "nearest" }); // on a phone it is below the form
   } catch (problem) {
-    if (mine !== asked) return;
+    if (mine !== latest) return;
     if (problem.message === "unauthorized") at("token-field").hidden = false;
     shown = null;
-    tell(problem.message);
+    report(problem.message);
   }
 }
 
@@ -154,14 +154,14 @@ function show() {
   const limit = task.threshold, chances = answer.probabilities;
   const names = task.kind === "binary" ? task.classes.slice(1) : task.classes;
   const spelled = limit === null ? null : number(limit);
-  at("said").textContent = say().says(answer.predicted);
+  at("prediction").textContent = texts().predicted(answer.predicted);
   at("synthetic").hidden = !task.synthetic;
   at("bars").replaceChildren(...names.map((name) => bar(name, chances[name], limit, answer.predicted.includes(name))));
   const lines = [];
-  if (task.kind === "multiclass") lines.push(say().multiclass);
-  else if (task.kind === "multilabel") lines.push(say().multilabel(spelled));
-  else lines.push(say().binary(names[0], number(chances[names[0]]), spelled, chances[names[0]] >= limit));
-  if (limit !== null && names.some((name) => Math.abs(chances[name] - limit) < CLOSE)) lines.push(say().close);
+  if (task.kind === "multiclass") lines.push(texts().multiclass);
+  else if (task.kind === "multilabel") lines.push(texts().multilabel(spelled));
+  else lines.push(texts().binary(names[0], number(chances[names[0]]), spelled, chances[names[0]] >= limit));
+  if (limit !== null && names.some((name) => Math.abs(chances[name] - limit) < CLOSE)) lines.push(texts().close);
   at("rule").textContent = lines.join(" ");
   at("meaning").textContent = meaning(task.calibration_error);
   at("words").hidden = !answer.explanation;
@@ -171,19 +171,19 @@ function show() {
 }
 
 function meaning(error) {
-  if (error === null) return say().unmeasured;
+  if (error === null) return texts().unmeasured;
   const points = number(100 * error, 1);
-  return error <= CALIBRATED ? say().calibrated(points) : say().uncalibrated(points);
+  return error <= CALIBRATED ? texts().calibrated(points) : texts().uncalibrated(points);
 }
 
-function bar(name, chance, limit, carried) {
+function bar(name, chance, limit, predicted) {
   const fill = element("i"), meter = element("div", { className: "meter" }, fill);
   const spelled = limit === null ? null : number(limit);
   fill.style.setProperty("--at", chance);
   meter.setAttribute("role", "img");
-  meter.setAttribute("aria-label", say().meter(number(chance), spelled));
+  meter.setAttribute("aria-label", texts().meter(number(chance), spelled));
   const row = element(
-    "div", { className: carried ? "bar said" : "bar" },
+    "div", { className: predicted ? "bar predicted" : "bar" },
     element("dt", { textContent: name }),
     element("dd", { className: "value", textContent: number(chance), ariaHidden: "true" }),
     element("dd", {}, meter),
@@ -191,14 +191,14 @@ function bar(name, chance, limit, carried) {
   if (limit !== null) {
     row.style.setProperty("--limit", Math.min(1, limit));
     meter.append(element("b"));
-    const told = element("span", { textContent: `${say().threshold} ${spelled}` });
-    row.append(element("dd", { className: "limit", ariaHidden: "true" }, told));
+    const caption = element("span", { textContent: `${texts().threshold} ${spelled}` });
+    row.append(element("dd", { className: "limit", ariaHidden: "true" }, caption));
   }
   return row;
 }
 
 function mark(note, explanation) {
-  const characters = Array.from(note); // places are counted in characters, not in UTF-16 units
+  const characters = Array.from(note); // positions count characters, not UTF-16 units
   const part = (start, end) => characters.slice(start, end).join("");
   const largest = Math.max(...explanation.words.map((word) => Math.abs(word.contribution ?? 0)), 0) || 1;
   const pieces = [];
@@ -209,18 +209,18 @@ function mark(note, explanation) {
     if (!unread && strength < LEAST_MARKED) continue;
     pieces.push(part(end, word.start));
     const text = part(word.start, word.end);
-    if (unread) pieces.push(element("span", { className: "unread", textContent: text, title: say().unread }));
+    if (unread) pieces.push(element("span", { className: "unread", textContent: text, title: texts().unread }));
     else {
       const way = word.contribution > 0 ? "raises" : "lowers";
       const made = element("mark", { className: strength >= HEAVY ? `${way} heavy` : way, textContent: text });
-      made.title = `${say()[way]} (${word.contribution > 0 ? "+" : ""}${number(word.contribution)})`;
+      made.title = `${texts()[way]} (${word.contribution > 0 ? "+" : ""}${number(word.contribution)})`;
       made.style.setProperty("--strength", strength);
       pieces.push(made);
     }
     end = word.end;
   }
   pieces.push(part(end));
-  at("why").textContent = say().why(explanation.target);
+  at("why").textContent = texts().why(explanation.target);
   at("marked").replaceChildren(...pieces);
 }
 
@@ -233,6 +233,6 @@ at("task").addEventListener("change", () => {
   if (shown) classify();
 });
 at("token").addEventListener("change", () => served.length || open());
-for (const name of Object.keys(SAY)) at(name).addEventListener("click", () => speak(name));
+for (const name of Object.keys(TEXTS)) at(name).addEventListener("click", () => speak(name));
 speak(language);
 open();

@@ -1,5 +1,8 @@
 """The four adapters as a user would write them in plain PyTorch, for the peers.
 
+Not named ``adapters``: scripts in this folder would then import it in place of the library of that
+name.
+
 The formulas and the number of weights are those of clinadapt's adapters; see there for the
 sources. All take token features [note, token, width] and a mask [note, token].
 """
