@@ -59,7 +59,7 @@ def test_seeds_multiply_what_has_randomness_only():
     assert [run.build().seed for run in runs[1:]] == [3, 1, 2]
 
 
-def test_a_row_that_stands_twice_is_one_row():
+def test_a_configuration_given_twice_is_one_configuration():
     twice = design({"model": "tfidf-mlp"}, {"model": ["tfidf-mlp", "moe"]}, {"model": "moe"})
     assert [run.configuration.model for run in expand(twice)] == ["tfidf-mlp", "moe"]
     default = TfidfLogistic().C
@@ -67,7 +67,7 @@ def test_a_row_that_stands_twice_is_one_row():
     assert len(expand(spelled)) == 1
 
 
-def test_shared_lengths_go_to_rows_that_know_them_and_set_none():
+def test_shared_lengths_are_defaults_of_models_that_have_them():
     runs = expand(
         design(
             {"model": ["tfidf-logistic", "transformer"]},
@@ -82,7 +82,7 @@ def test_shared_lengths_go_to_rows_that_know_them_and_set_none():
     assert (moe["max_tokens"], moe["truncation"]) == (32, "tail")
 
 
-def test_a_cell_builds_what_its_row_says():
+def test_a_run_builds_its_configuration():
     configuration = {
         "model": "pretrained",
         "encoder": "drbert",
@@ -104,7 +104,7 @@ def test_a_cell_builds_what_its_row_says():
 # ---------------------------------------------------------------- problems
 
 
-def test_everything_wrong_with_the_rows_is_told_at_once():
+def test_all_problems_of_configurations_are_reported_at_once():
     found = problems_of(
         {"model": "tfidf-forest"},
         {"model": "pretrained", "adaptr": "bottleneck"},
@@ -144,7 +144,7 @@ def test_everything_wrong_with_the_rows_is_told_at_once():
         ),
     ],
 )
-def test_everything_wrong_with_the_study_is_told_at_once(settings, parts):
+def test_all_problems_of_a_study_are_reported_at_once(settings, parts):
     with pytest.raises(InputError) as caught:
         load_design({"name": "test", "configurations": [{"model": "moe"}], **settings})
     assert len(caught.value.problems) == len(parts)
@@ -152,7 +152,7 @@ def test_everything_wrong_with_the_study_is_told_at_once(settings, parts):
         assert any(f"the study: {part}: " in problem for problem in caught.value.problems), part
 
 
-def test_a_study_without_name_or_rows():
+def test_a_study_without_name_or_configurations():
     with pytest.raises(InputError) as caught:
         load_design({})
     assert len(caught.value.problems) == 2
@@ -201,7 +201,7 @@ def test_encoders_replace_those_of_the_design():
     ],
 )
 @pytest.mark.parametrize("shared", [{}, {"max_tokens": 32, "truncation": "head"}])
-def test_rows_that_differ_are_labelled_differently(configuration, shared):
+def test_different_configurations_have_different_labels(configuration, shared):
     configurations = configurations_of(expand(design(configuration, **shared)))
     assert len(configurations) > 1
     assert len({configuration.label for configuration in configurations}) == len(configurations)
@@ -244,7 +244,7 @@ def test_labels_in_words(configuration, label):
     assert run.configuration.label == label
 
 
-def test_place_of_a_row_in_the_comparison():
+def test_axes_of_a_configuration():
     first = {"model": "pretrained", "encoder": "minilm", "adapter": ["none", "bottleneck"]}
     configurations = configurations_of(expand(design(first, {"model": "tfidf-logistic"})))
     none, bottleneck, logistic = (configuration.axes for configuration in configurations)
@@ -259,7 +259,7 @@ def test_place_of_a_row_in_the_comparison():
     assert logistic == {**dict.fromkeys(bottleneck), "model": "tfidf-logistic"}
 
 
-def test_a_stacked_row_is_placed_by_its_encoder():
+def test_a_stacked_configuration_has_the_axes_of_its_encoder():
     configuration = {
         "model": "stacked",
         "encoder_options": {"adapter": "bottleneck", "tuned_layers": 1},
@@ -282,7 +282,7 @@ def run_ids(runs):
     return [identity(run.configuration.model, run.resolved) for run in runs]
 
 
-def test_a_design_gives_the_same_ids_every_time_and_each_cell_its_own():
+def test_a_design_gives_the_same_ids_every_time_and_each_run_its_own():
     first = {"model": "pretrained", "adapter": ["none", "bottleneck"], "tuned_layers": [0, 1]}
     turned = dict(reversed(first.items()))
     ids = run_ids(expand(design(first, seeds=[0, 1])))

@@ -127,8 +127,8 @@ def test_numbers_are_those_of_the_results(study, logged):
                     assert found.get(f"{part}/{name}{suffix}") == score[end]
         small = not (study / "cells" / key).is_dir()
         about = json.loads((study / "study.json").read_text())["data"]["parts"]
-        whole = about["train"]["notes"] + about["validation"]["notes"]
-        assert found["data/labelled"] == pytest.approx(whole / 2 if small else whole, rel=0.1)
+        labelled = about["train"]["notes"] + about["validation"]["notes"]
+        assert found["data/labelled"] == pytest.approx(labelled / 2 if small else labelled, rel=0.1)
         cost = result["cost"]
         for name in ("fit_seconds", "peak_memory_bytes", "trainable_parameters", "seconds"):
             assert found[f"cost/{name}"] == cost[name]
@@ -158,8 +158,8 @@ def test_epochs_are_steps(study, logged):
     history = result["training"]
     assert len(history) == 2
     for name in ("loss", "validation_loss"):
-        told = client.get_metric_history(runs[key].info.run_id, f"training/{name}")
-        assert [(point.step, point.value) for point in told] == [
+        points = client.get_metric_history(runs[key].info.run_id, f"training/{name}")
+        assert [(point.step, point.value) for point in points] == [
             (epoch["epoch"], epoch[name]) for epoch in history
         ]
     expert = client.get_metric_history(runs[key].info.run_id, "training/router_load/1")
@@ -208,7 +208,7 @@ def test_an_interrupted_log_is_completed_once(study, store, at, holding, monkeyp
     monkeypatch.undo()
     track(study, database(store))
 
-    def told(path):
+    def logged_in(path):
         client, runs = runs_of(path)
         return {
             key: (
@@ -224,7 +224,7 @@ def test_an_interrupted_log_is_completed_once(study, store, at, holding, monkeyp
             for key, run in runs.items()
         }
 
-    assert told(store) == told(study / "mlflow.db")
+    assert logged_in(store) == logged_in(study / "mlflow.db")
 
     def points(path):
         with sqlite3.connect(path) as connection:
@@ -257,8 +257,8 @@ def test_a_long_history_is_logged_completely(study, store):
     Experiment(database(store), "x").log({**done, "training": epochs})
     client, runs = runs_of(store)
     (run,) = runs.values()
-    told = client.get_metric_history(run.info.run_id, "training/validation_loss")
-    assert [point.value for point in told] == [epoch["validation_loss"] for epoch in epochs]
+    points = client.get_metric_history(run.info.run_id, "training/validation_loss")
+    assert [point.value for point in points] == [epoch["validation_loss"] for epoch in epochs]
 
 
 def test_a_store_that_fails_is_reported(study, store, monkeypatch):
@@ -359,9 +359,9 @@ def test_a_study_is_tracked_on_the_command_line(small_table, tmp_path, capsys, s
 
 
 def test_a_server_is_refused_offline_on_the_command_line(study, capsys):
-    code, _, told = command("track", study, "--offline", "--store", "http://x", capsys=capsys)
+    code, _, errors = command("track", study, "--offline", "--store", "http://x", capsys=capsys)
     assert code == 2
-    assert "offline mode" in told
+    assert "offline mode" in errors
 
 
 SILENT = """

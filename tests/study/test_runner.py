@@ -306,8 +306,9 @@ def test_other_tasks_run_through(tmp_path, task):
     )
     columns = Columns(separator="|" if task == "multilabel" else None)
     notes = read_notes(frame, columns)
-    rows = [{"model": "tfidf-logistic"}, {"model": "transformer", "epochs": 2}]
-    board = Study(notes, {"name": "x", "configurations": rows, "resamples": 100}, tmp_path).run()
+    configurations = [{"model": "tfidf-logistic"}, {"model": "transformer", "epochs": 2}]
+    study = {"name": "x", "configurations": configurations, "resamples": 100}
+    board = Study(notes, study, tmp_path).run()
     assert board["status"].to_list() == ["done", "done"]
     assert board["test"].max() > 0.9
     frame = pl.read_parquet(next(tmp_path.glob("cells/*/predictions.parquet")))

@@ -55,15 +55,15 @@ def _data(study: StudyResults) -> str:
 def _prepared(study: StudyResults) -> str:
     left_out = len(study.about["data"]["left_out"])
     rows = "1 row of the table was" if left_out == 1 else f"{left_out:,} rows of the table were"
-    return (
-        f"{rows} left out; the report gives the reasons. Notes longer than a model can read were "
-        "truncated; the report counts them."
+    excluded = (
+        f"{rows} left out; the report gives the reasons" if left_out else "All rows were used"
     )
+    return f"{excluded}. Notes longer than a model can read were truncated; the report counts them."
 
 
 def _outcome(study: StudyResults) -> str:
     about = study.about
-    positive = f"; {about['positive']} is positive" if about["positive"] else ""
+    positive = f"; the positive class is {about['positive']}" if about["positive"] else ""
     classes = ", ".join(about["classes"])
     return f"Classes: {classes}{positive}. {OPEN} How and by whom the labels were assigned."
 
@@ -194,7 +194,8 @@ def _interpretation(study: StudyResults) -> str:
     compared = findings.pairs(study).get("tfidf", [])
     different = sum(pair.different for pair in compared)
     more = (
-        f" {different} of {len(compared)} comparisons with word counts are significantly different."
+        f" In {different} of {len(compared)} comparisons with word counts the difference is "
+        "significant."
     )
     return study.evidence["sentence"] + (more if compared else "")
 

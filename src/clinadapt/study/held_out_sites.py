@@ -50,7 +50,7 @@ class Sites:
     ----------
     column : str
         Column of the sites, such as "site", "department" or "year".
-    whole : Evidence
+    full : Evidence
         Comparison in the study in which no site is held out.
     boards : mapping of str to Leaderboard
         Leaderboard of each site; one without a complete configuration is listed as refused.
@@ -61,11 +61,11 @@ class Sites:
     def __init__(
         self,
         column: str,
-        whole: Evidence,
+        full: Evidence,
         boards: Mapping[str, Leaderboard],
         refused: Mapping[str, str],
     ) -> None:
-        self.column, self.whole = column, whole
+        self.column, self.full = column, full
         self.sites = [
             Site(name, board, board.evidence)
             for name, board in boards.items()
@@ -76,10 +76,10 @@ class Sites:
         self.refused = {name: why for name, why in unfinished.items() if name not in known}
         self.configurations = {
             configuration: entrant.label
-            for configuration, entrant in whole.by_id.items()
+            for configuration, entrant in full.by_id.items()
             if self.sites and all(configuration in site.evidence.by_id for site in self.sites)
         }
-        self.sign = metrics.sign(whole.metric)
+        self.sign = metrics.sign(full.metric)
 
     @cached_property
     def pooled(self) -> dict[str, Pooled]:
@@ -104,7 +104,7 @@ class Sites:
     @cached_property
     def chosen(self) -> str | None:
         """Id of the configuration that the full study recommends, or else of its leader."""
-        first = self.whole.recommended or self.whole.leader
+        first = self.full.recommended or self.full.leader
         return (
             first.configuration_id
             if first.configuration_id in self.configurations
@@ -149,7 +149,7 @@ class Sites:
         scored = {site.name: site.evidence.scores.value[configuration] for site in self.sites}
         ends = {name: value for name, value in scored.items() if not np.isnan(value)}
         worst, best = (pick(ends, key=lambda n: self.sign * ends[n]) for pick in (min, max))
-        seen = self.whole.scores.value[configuration]
+        seen = self.full.scores.value[configuration]
         scores = (
             f"On a {self.column} not seen in training, {self.configurations[configuration]} scores "
             f"{pooled.value:.3f} [{pooled.low:.3f}, {pooled.high:.3f}], pooled over {len(ends)} "
@@ -157,7 +157,9 @@ class Sites:
             f"({best}). When every {self.column} is represented in training, it scores {seen:.3f}."
         )
         if np.isnan(pooled.new_low):
-            return f"{scores} They are too few for a prediction interval for a new {self.column}."
+            return (
+                f"{scores} A prediction interval for a new {self.column} would need more of them."
+            )
         return (
             f"{scores} The 95 % prediction interval for a new {self.column} is "
             f"{max(0.0, pooled.new_low):.3f} to {min(1.0, pooled.new_high):.3f}."
@@ -177,7 +179,7 @@ class Sites:
             ]
             if named:
                 yield (
-                    f"On average over held-out values of {self.column}, {label} is significantly "
+                    f"Averaged over every held-out {self.column}, {label} is significantly "
                     f"{verdict} than {', '.join(named)}."
                 )
         alike = len(self.differences) - len(significant)

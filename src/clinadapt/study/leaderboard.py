@@ -225,9 +225,9 @@ def learning_curves(sizes: Sequence[Sequence[Leaderboard]]) -> Curves:
     sizes : sequence of (sequence of Leaderboard)
         Leaderboards of the draws of each size; all have the same configurations and test notes.
     """
-    whole = sizes[-1][0]
+    full = sizes[-1][0]
     growers = []
-    for configuration_id, runs in whole.folders.configurations.items():
+    for configuration_id, runs in full.folders.configurations.items():
         points = []
         for boards in sizes:
             done = [
@@ -251,8 +251,8 @@ def learning_curves(sizes: Sequence[Sequence[Leaderboard]]) -> Curves:
             )
         if points:
             growers.append(_grower(configuration_id, runs[0].configuration, points))
-    test = whole.test
-    return Curves(growers, test.labels, test.clusters, whole.folders.metric)
+    test = full.test
+    return Curves(growers, test.labels, test.clusters, full.folders.metric)
 
 
 def _grower(configuration_id: str, configuration: Configuration, sizes: Sequence[Size]) -> Grower:

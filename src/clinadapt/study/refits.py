@@ -20,7 +20,7 @@ SIZES, SITES = SUBSTUDIES = "sizes", "sites"  # names of folders and of progress
 
 
 def write_curves(
-    study: StudySetup, whole: Leaderboard, fit_runs: FitRuns, progress: Progress
+    study: StudySetup, full: Leaderboard, fit_runs: FitRuns, progress: Progress
 ) -> None:
     """Fit the configurations on fewer labelled notes, and write ``curves.json``."""
     path = study.out / result_files.CURVES
@@ -36,15 +36,15 @@ def write_curves(
             boards.append([])
         boards[-1].append(_without_bundles(fit_runs(split, f"{SIZES}/{share:g}-{draw}")))
     progress(SIZES, len(shares) * draws, len(shares) * draws)
-    atomic_files.write_json(path, learning_curves([*boards, [whole]]).to_json())
+    atomic_files.write_json(path, learning_curves([*boards, [full]]).to_json())
 
 
 def write_sites(
-    study: StudySetup, whole: Leaderboard, fit_runs: FitRuns, progress: Progress
+    study: StudySetup, full: Leaderboard, fit_runs: FitRuns, progress: Progress
 ) -> None:
     """Fit the configurations with each site held out in turn, and write ``sites.json``."""
     path = study.out / result_files.SITES
-    if study.sites is None or whole.evidence is None:
+    if study.sites is None or full.evidence is None:
         path.unlink(missing_ok=True)  # left by an earlier run
         return
     boards, refused = {}, {}
@@ -64,7 +64,7 @@ def write_sites(
         # Folders are numbered: a site's name may not be a valid path.
         boards[site] = _without_bundles(fit_runs(split, f"{SITES}/{number + 1}"))
     progress(SITES, len(study.site_names), len(study.site_names))
-    atomic_files.write_json(path, Sites(study.sites, whole.evidence, boards, refused).to_json())
+    atomic_files.write_json(path, Sites(study.sites, full.evidence, boards, refused).to_json())
 
 
 def _without_bundles(board: Leaderboard) -> Leaderboard:

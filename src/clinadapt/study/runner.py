@@ -75,17 +75,17 @@ class Study(StudySetup):
         save_split(self.split, self.notes.ids, self.out / "split.json")
         self._started = time.perf_counter()
         self._budget = self._make_budget(progress)
-        whole = self.fit_runs(progress, finished, retry)
-        self._hand_over(whole, progress)
-        self._refit(whole, progress, finished, retry)
-        whole.write_evidence()
-        whole.write_subgroups()
-        board = whole.write_leaderboard()
-        whole.write_ledger()
+        full = self.fit_runs(progress, finished, retry)
+        self._hand_over(full, progress)
+        self._refit(full, progress, finished, retry)
+        full.write_evidence()
+        full.write_subgroups()
+        board = full.write_leaderboard()
+        full.write_ledger()
         return board
 
     def _refit(
-        self, whole: Leaderboard, progress: Progress, finished: Finished, retry: bool
+        self, full: Leaderboard, progress: Progress, finished: Finished, retry: bool
     ) -> None:
         """Refit on smaller amounts of notes and with each site held out, if the study asks."""
 
@@ -98,8 +98,8 @@ class Study(StudySetup):
             other._budget = None  # the plan is for the full study
             return other.fit_runs(stages, finished, retry)
 
-        write_curves(self, whole, fit_runs, progress)
-        write_sites(self, whole, fit_runs, progress)
+        write_curves(self, full, fit_runs, progress)
+        write_sites(self, full, fit_runs, progress)
 
     def fit_runs(self, progress: Progress, finished: Finished, retry: bool) -> Leaderboard:
         """Fit every run that has no result yet; see `run`."""

@@ -246,9 +246,9 @@ class Prober:
         key = "|".join(map(str, (model.encoder_.fingerprint, model.split_layer_, *settings)))
         if key not in self._readings:
             rate = self._tokens(model, first) / max(warm.encode_seconds, 1e-3)
-            whole = self.tokens(model.encoder_.tokenizer, model)
+            total = self.tokens(model.encoder_.tokenizer, model)
             wanted = min(SHARD_TOKENS, AIM_SECONDS * rate)
-            train = round(self.train * min(1.0, wanted / whole))
+            train = round(self.train * min(1.0, wanted / total))
             rows = self.sample(max(len(first["train"]), train))
             resources.reset_peak_memory()
             started = time.perf_counter()
