@@ -1,13 +1,13 @@
-"""Shared parts: a network that is shut, few threads, small real encoders, one finished study."""
+"""Shared fixtures: no network, few threads, small real encoders, one finished study."""
 
 import os
 
-# Two test processes share two cores; and tokenizers must not warn about forks.
+# Two test processes share two cores, and tokenizers must not warn about forks.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Tests that import MLflow do so before the network is shut.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-# Speed decides nothing in tests: each backend is tested by name.
+# A fixed backend: the default is chosen by speed, and each backend is tested by name.
 os.environ["CLINADAPT_BACKEND"] = "torch"
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ import postgres
 import pytest
 import sqlalchemy as sa
 import torch
+from studies import SMALL
 from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
@@ -38,7 +39,6 @@ model = "tfidf-logistic"
 model = "tfidf-mlp"
 epochs = 2
 """
-SMALL = {"n_notes": 240, "n_patients": 80, "n_positive": 96}
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def finished_study(
     small_notes_synthetic: Notes,
     study_design: dict[str, object],
 ) -> Path:
-    """Folder of a finished study: sparse, from-scratch, frozen, tuned and skipped rows."""
+    """Folder of a finished study of sparse, from-scratch, frozen, tuned and skipped models."""
     from clinadapt import Study, write_report
 
     out = tmp_path_factory.mktemp("study") / "out"
@@ -204,7 +204,7 @@ def study_of_tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]
 def served_bundles(
     encoder_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """A task of each kind; the last two stand on one frozen encoder."""
+    """A bundle for each kind of task; the last two share one frozen encoder."""
     from fitted_models import build, fitted
 
     root = tmp_path_factory.mktemp("served")
@@ -214,8 +214,8 @@ def served_bundles(
         "findings": ("stacked", "multilabel"),
     }
     return {
-        name: fitted(build(family, encoder_folders), task).save(root / name)
-        for name, (family, task) in asked.items()
+        name: fitted(build(model, encoder_folders), task).save(root / name)
+        for name, (model, task) in asked.items()
     }
 
 

@@ -9,8 +9,8 @@ TITLE = "Sentence embeddings and SetFit"
 INTRODUCTION = (
     "A frozen encoder, its mean feature vector and a linear classifier: clinadapt (20 epochs of a "
     "linear head) and sentence-transformers with scikit-learn's logistic regression. SetFit tunes "
-    "the encoder on pairs first: on all training notes (20 iterations, batch 16, one epoch), and on "
-    "8 notes per class as in its quick start, without all others."
+    "the encoder on pairs first: on all training notes (20 iterations, batch 16, one epoch), and "
+    "on 8 notes per class as in its quick start, without all others."
 )
 NOTES: int | None = 200
 UNIT = "tokens"

@@ -1,25 +1,25 @@
-"""Which classifier for these clinical notes, within this memory and time, and how sure are we?
+"""Compare classifiers for clinical notes under a limit of memory and time, with intervals.
 
-The way of the data::
+Data flow::
 
     notes table ─► Notes ─► patient-disjoint Split ─► tokens
                                                         │
             ┌───────────────────────────────────────────┤
             ▼                                           ▼
-      frozen prefix of an encoder                 from-scratch encoder        TF-IDF
-      (computed once, cached by content)          (transformer, moe)            │
+      frozen prefix of an encoder                 from-scratch encoder         TF-IDF
+      (computed once, cached by content)          (transformer, moe)             │
             ▼                                           │                        │
       tuned suffix (0, k or all layers)                 │                        │
             ▼                                           │                        │
-      adapter                                 │                        │
+      adapter                                           │                        │
             ▼                                           ▼                        ▼
       pooling + head ────────────────────────────► class probabilities ◄── sparse classifier
                                                         │
                           threshold chosen on validation only ─► metrics with intervals, costs
                                                         │
-                           result.json + predictions.parquet per cell ─► leaderboard, report, best
+                           result.json + predictions.parquet per run ─► leaderboard, report, best
 
-Names are imported when they are first used, so that ``import clinadapt`` is instant.
+Public names are imported on first use, so that ``import clinadapt`` is instant.
 """
 
 from importlib import import_module

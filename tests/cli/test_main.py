@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real files, exit codes, no tracebacks, no note text."""
+"""The command line on real files: output, exit codes, no tracebacks and no note text."""
 
 import json
 import subprocess
@@ -58,19 +58,19 @@ def test_check_finds_nothing_wrong_with_good_notes(notes_file, capsys):
     code, shown, _ = run("check", notes_file, "--id", "id", "--group", "patient", capsys=capsys)
     assert code == 0
     assert "240 notes, binary" in shown
-    assert "nothing stops a study" in shown
+    assert "no problem prevents a study" in shown
 
 
 def test_every_problem_at_once_without_note_text(tmp_path, capsys):
     path = tmp_path / "bad.csv"
     path.write_text("id,text,label\n1,SECRETWORD a,x\n1,,x\n3,SECRETWORD b,\n4,SECRETWORD c,x\n")
-    code, shown, told = run("check", path, "--id", "id", capsys=capsys)
+    code, shown, error = run("check", path, "--id", "id", capsys=capsys)
     assert code == 2
     for part in ("empty text in 1 row(s): 2", "missing label in 1 row(s): 3", "duplicate ids",
-                 "one class only"):  # fmt: skip
-        assert part in told
-    assert "SECRETWORD" not in shown + told
-    assert "Traceback" not in told
+                 "expected at least two classes"):  # fmt: skip
+        assert part in error
+    assert "SECRETWORD" not in shown + error
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize(
@@ -78,45 +78,45 @@ def test_every_problem_at_once_without_note_text(tmp_path, capsys):
     [
         (["check", "absent.csv"], "no such file"),
         (["study", "absent.csv"], "no such file"),
-        (["report", "absent"], "holds no finished study"),
+        (["report", "absent"], "is not a finished study"),
         (["predict", "absent", "notes.csv"], "is not a bundle"),
         (["encoders", "--convert", "absent"], "nothing to convert"),
     ],
 )
-def test_mistakes_are_told_without_traceback(arguments, message, capsys):
-    code, _, told = run(*arguments, capsys=capsys)
+def test_mistakes_are_reported_without_traceback(arguments, message, capsys):
+    code, _, error = run(*arguments, capsys=capsys)
     assert code == 2
-    assert told.startswith("error: ")
-    assert message in told
+    assert error.startswith("error: ")
+    assert message in error
 
 
-def test_a_fault_of_ours_shows_its_place_and_no_message(tmp_path, monkeypatch, capsys):
+def test_a_bug_shows_its_location_and_no_message(tmp_path, monkeypatch, capsys):
     def broken(_):
         raise RuntimeError("Madame Quillévéré, 39 ans")
 
     monkeypatch.setattr("clinadapt.features.cache_admin.entries", broken)
-    code, shown, told = run("cache", tmp_path, capsys=capsys)
+    code, shown, error = run("cache", tmp_path, capsys=capsys)
     assert code == 1
-    assert "RuntimeError at " in told
-    assert "Quillévéré" not in shown + told
+    assert "RuntimeError at " in error
+    assert "Quillévéré" not in shown + error
     monkeypatch.setenv("CLINADAPT_DEBUG", "1")
     with pytest.raises(RuntimeError, match="Quillévéré"):
         main(["cache", str(tmp_path)])
 
 
-def test_wrong_study_files_are_told_at_once(notes_file, tmp_path, capsys):
+def test_wrong_study_files_are_reported_at_once(notes_file, tmp_path, capsys):
     design = tmp_path / "bad.toml"
     design.write_text(
         'name = "bad"\n[[configurations]]\nmodel = "tfidf-logistik"\n'
         '[[configurations]]\nmodel = "moe"\nepoch = 3\n[[configurations]]\n'
         'model = "pretrained"\nadapter = "grn"\n'
     )
-    code, _, told = run("study", notes_file, "--study", design, capsys=capsys)
+    code, _, error = run("study", notes_file, "--study", design, capsys=capsys)
     assert code == 2
-    assert "3 problems" in told
-    assert "did you mean 'epochs'" in told
-    code, _, told = run("study", notes_file, "--study", "quik", capsys=capsys)
-    assert "expected one of crossover, paper, quick" in told
+    assert "3 problems" in error
+    assert "did you mean 'epochs'" in error
+    code, _, error = run("study", notes_file, "--study", "quik", capsys=capsys)
+    assert "expected one of crossover, paper, quick" in error
 
 
 def test_encoders_lists_what_is_known_and_how_to_get_it(capsys):
@@ -126,7 +126,7 @@ def test_encoders_lists_what_is_known_and_how_to_get_it(capsys):
         assert part in shown
 
 
-def test_missing_encoder_offline_is_skipped_named_and_said_how_to_get(
+def test_a_missing_encoder_is_skipped_with_advice_how_to_get_it(
     notes_file, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setenv("CLINADAPT_ENCODERS", str(tmp_path / "encoders"))
@@ -149,7 +149,7 @@ def test_help_imports_nothing_heavy():
         "import sys; from clinadapt.cli.main import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'sklearn', 'polars', 'transformers', 'plotly', 'numpy'}\n"
-        "found = heavy & set(sys.modules)\nprint(*found, file=sys.stderr)\nsys.exit(bool(found))"
+        "loaded = heavy & set(sys.modules)\nprint(*loaded, file=sys.stderr)\nsys.exit(bool(loaded))"
     )
     started = time.monotonic()
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -163,10 +163,11 @@ def test_a_study_without_the_options_imports_neither_library(tmp_path):
         "from clinadapt.study import mlflow_tracking\n"
         "from clinadapt.data.notes import read_notes\n"
         "from clinadapt.data.synthetic.generator import generate\n"
-        "design = {'name': 'x', 'resamples': 100, 'rows': [{'family': 'tfidf-logistic'}]}\n"
+        "design = {'name': 'x', 'resamples': 100}\n"
+        "design['configurations'] = [{'model': 'tfidf-logistic'}]\n"
         f"Study(read_notes(generate(60, 20, 24)), design, {str(tmp_path / 'out')!r}).run()\n"
-        "found = {'codecarbon', 'mlflow'} & set(sys.modules)\n"
-        "print(*found, file=sys.stderr); sys.exit(bool(found))"
+        "loaded = {'codecarbon', 'mlflow'} & set(sys.modules)\n"
+        "print(*loaded, file=sys.stderr); sys.exit(bool(loaded))"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr

@@ -1,4 +1,4 @@
-"""Options that several commands share: spelled once as a dataclass, asked for one by one."""
+"""Shared options are declared once, in a dataclass, and become separate options of a command."""
 
 import inspect
 from pathlib import Path
@@ -53,14 +53,14 @@ def test_nothing_given_is_the_defaults(ask):
 
 
 def test_each_field_is_an_option_or_an_argument(ask):
-    found = ask(
+    received = ask(
         "folder", "notes.csv", "--text", "t", "--label", "a", "--label", "b", "--separator", "|",
         "--id", "i", "--group", "g", "--split", "s", "--positive", "p", "--encoding", "cp1252",
         "--leave-out-bad", "--between", "4", "--study", "paper", "--encoder", "x", "--encoder",
         "y", "--out", "there", "--max-tokens", "64", "--cut", "tail", "--seed", "1", "--seed", "2",
         "--metric", "f1", "--cache", "kept", "--memory", "2GB", "--hours", "1.5", "--after",
     )  # fmt: skip
-    assert found == (
+    assert received == (
         Path("folder"),
         TableOptions(
             Path("notes.csv"),

@@ -1,4 +1,4 @@
-"""Offline means offline: other machines are refused by name, this one is not."""
+"""Offline mode refuses connections to other machines, and allows those to this one."""
 
 import os
 import socket
@@ -52,7 +52,7 @@ def test_other_machines_are_refused_by_name_with_what_to_do(reach, host):
     with no_network(), pytest.raises(NetworkForbiddenError) as caught:
         reach(host)
     message = str(caught.value)
-    assert f"tried to reach {host}" in message
+    assert f"blocked an attempt to reach {host}" in message
     assert "clinadapt encoders" in message
     assert isinstance(caught.value, OSError)
 
@@ -100,8 +100,8 @@ def test_unix_sockets_stay_open(tmp_path, monkeypatch):
 
 
 def functions():
-    held = (socket.socket.connect, socket.socket.connect_ex)
-    return (*held, socket.getaddrinfo, socket.gethostbyname, socket.gethostbyname_ex)
+    connects = (socket.socket.connect, socket.socket.connect_ex)
+    return (*connects, socket.getaddrinfo, socket.gethostbyname, socket.gethostbyname_ex)
 
 
 def variables():
@@ -110,7 +110,7 @@ def variables():
 
 @pytest.mark.parametrize("earlier", [None, "0", "1"])
 @pytest.mark.parametrize("failing", [False, True])
-def test_all_is_restored_afterwards(earlier, failing, monkeypatch):
+def test_everything_is_restored_afterwards(earlier, failing, monkeypatch):
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     if earlier is not None:
@@ -191,7 +191,7 @@ def test_a_filled_folder_is_found(place, no_encoders):
 @pytest.mark.parametrize(
     ("value", "offline"), [("1", True), ("true", True), ("0", False), ("no", False), ("", False)]
 )
-def test_offline_is_said_by_a_variable(value, offline, monkeypatch):
+def test_a_variable_switches_offline_mode_on(value, offline, monkeypatch):
     monkeypatch.delenv("CLINADAPT_OFFLINE", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     assert catalog.is_offline() is offline

@@ -1,4 +1,4 @@
-"""Settings are checked against the constructor's annotations: nothing is ignored in silence."""
+"""Settings are checked against the constructor's annotations, and none is ignored."""
 
 from typing import Annotated, Literal
 
@@ -67,20 +67,20 @@ def test_good_settings_have_no_problems(values):
     ],
 )
 def test_a_problem_says_what_was_expected_and_what_came(values, parts):
-    found = param_validation.problems(Kettle, {"litres": 1.0, **values})
+    problems = param_validation.problems(Kettle, {"litres": 1.0, **values})
     for part in ["Kettle", *parts]:
-        assert any(part in problem for problem in found), (part, found)
+        assert any(part in problem for problem in problems), (part, problems)
 
 
 def test_a_setting_without_default_is_needed():
     assert param_validation.problems(Kettle, {}) == ["Kettle needs a value for 'litres'"]
 
 
-def test_all_problems_are_told_at_once():
-    found = param_validation.problems(Kettle, {"cups": 0, "mode": 3, "moode": 1})
-    assert len(found) == 4
+def test_all_problems_are_reported_at_once():
+    problems = param_validation.problems(Kettle, {"cups": 0, "mode": 3, "moode": 1})
+    assert len(problems) == 4
     for name in ("'litres'", "cups", "mode", "'moode'"):
-        assert any(name in problem for problem in found)
+        assert any(name in problem for problem in problems)
 
 
 def test_an_instance_is_checked_by_what_it_holds_now():

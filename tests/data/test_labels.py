@@ -1,4 +1,4 @@
-"""Labels in every form that users have become one matrix, and come back as they were."""
+"""Labels in every supported form become one matrix, and are decoded to the same labels."""
 
 import numpy as np
 import pandas as pd
@@ -116,7 +116,7 @@ def test_positive_class_is_second(classes, positive, ordered):
     [
         ([], None, "at least one label, got none"),
         (["a", "a"], None, r"at least two classes, got 1 \(\['a'\]\)"),
-        (["a", "b"], "c", "positive class 'c' is not among the labels"),
+        (["a", "b"], "c", "positive class 'c' is not one of the labels"),
         ([("a",), ("a",), ()], None, r"at least two labels.*\['a'\]"),
         (np.array([[1, 2], [0, 1]]), None, "matrix of zeros and ones"),
         ([[0, 1], [2, 3]], None, "matrix of zeros and ones"),

@@ -1,4 +1,4 @@
-"""Repeated text across parts is found: as brute force over shingles finds it."""
+"""Duplicates across parts are those that a brute-force search over shingles finds."""
 
 import re
 
@@ -22,7 +22,7 @@ def split_of(train, validation, test):
 
 
 def pair_of(first, second, **settings):
-    """What is found between a training note and a test note."""
+    """Return the duplicates among a training note and a test note."""
     notes = notes_of([first, second, "quite another note of no interest"])
     return across_parts(notes, split_of([0], [2], [1]), **settings)
 
@@ -60,25 +60,25 @@ def test_pairs_are_those_of_brute_force(seed, near):
         if values and max(values) >= near:
             nearest[f"n{row}"] = max(values)
 
-    found = across_parts(notes, split, near)
+    pairs = across_parts(notes, split, near)
     assert len(nearest) > 5
-    assert {pair.id_b: pair.similarity for pair in found} == pytest.approx(nearest, abs=1e-12)
-    assert len(found) == len(nearest)
-    for pair in found:
+    assert {pair.id_b: pair.similarity for pair in pairs} == pytest.approx(nearest, abs=1e-12)
+    assert len(pairs) == len(nearest)
+    for pair in pairs:
         first, second = int(pair.id_a[1:]), int(pair.id_b[1:])
         assert jaccard(texts[first], texts[second]) == pytest.approx(pair.similarity, abs=1e-12)
         assert (part_of[first], part_of[second]) == (pair.part_a, pair.part_b)
         assert PARTS.index(pair.part_a) < PARTS.index(pair.part_b)
         assert (pair.kind == "exact") == (texts[first] == texts[second])
-    similarities = [pair.similarity for pair in found]
+    similarities = [pair.similarity for pair in pairs]
     assert similarities == sorted(similarities, reverse=True)
 
 
 def test_a_copy_is_exact_whatever_its_spaces():
-    found = pair_of(
+    pairs = pair_of(
         "pas de signe d'insuffisance cardiaque", "pas de  signe\nd'insuffisance cardiaque"
     )
-    assert found == [Duplicate("exact", "n0", "train", "n1", "test", 1.0)]
+    assert pairs == [Duplicate("exact", "n0", "train", "n1", "test", 1.0)]
 
 
 def test_same_words_in_other_case_or_punctuation_are_near():
@@ -120,13 +120,13 @@ def test_short_notes_are_compared_as_a_whole(first, second, kinds):
 def test_each_later_note_is_listed_once_with_its_nearest():
     base = "a1 a2 a3 a4 a5 a6 a7 a8 a9 a10"
     texts = [f"{base} x", f"{base} x y z", f"{base} x y", f"{base} x y"]
-    found = across_parts(notes_of(texts), split_of([0, 1], [2], [3]))
+    pairs = across_parts(notes_of(texts), split_of([0, 1], [2], [3]))
     # Of n3 the copy in validation, not the training notes; of n2: 7/8 with n0, 8/9 with n1.
-    assert [(pair.id_b, pair.id_a, pair.part_a) for pair in found] == [
+    assert [(pair.id_b, pair.id_a, pair.part_a) for pair in pairs] == [
         ("n3", "n2", "validation"),
         ("n2", "n1", "train"),
     ]
-    assert [pair.similarity for pair in found] == pytest.approx([1, 8 / 9])
+    assert [pair.similarity for pair in pairs] == pytest.approx([1, 8 / 9])
 
 
 def test_copies_within_a_part_are_not_leaks():
@@ -149,31 +149,31 @@ def many_pairs(n=60):
 
 
 def test_everything_is_searched_where_it_can_be():
-    found = across_parts(many_pairs(), split_of(range(60), [120], range(60, 120)))
-    assert len(found) == found.later - 1 == found.searched - 1 == 60
+    pairs = across_parts(many_pairs(), split_of(range(60), [120], range(60, 120)))
+    assert len(pairs) == pairs.later - 1 == pairs.searched - 1 == 60
 
 
-def test_of_very_many_later_notes_a_sample_is_searched_and_that_is_told(monkeypatch):
+def test_of_very_many_later_notes_a_sample_is_searched_and_that_is_reported(monkeypatch):
     monkeypatch.setattr(near_duplicates, "MOST_SEARCHED", 20)
     notes, split = many_pairs(), split_of(range(60), [120], range(60, 120))
-    found = across_parts(notes, split)
-    assert (found.later, found.searched) == (61, 20)
-    assert len(found) in (19, 20)
+    pairs = across_parts(notes, split)
+    assert (pairs.later, pairs.searched) == (61, 20)
+    assert len(pairs) in (19, 20)
     copies = notes_of([*notes.texts[:60], *notes.texts[:60], "none of these"])
     assert len(across_parts(copies, split)) == 60  # copies are always found
 
 
-def test_where_notes_share_too_much_fewer_are_searched_and_that_is_told(monkeypatch):
+def test_where_notes_share_too_much_fewer_are_searched_and_that_is_reported(monkeypatch):
     header = "service de reanimation pediatrique compte rendu du jour "
     notes = notes_of([header + f"numero {n} suite numero {n}" for n in range(200)])
     split = split_of(range(100), [100], range(101, 200))
-    whole = across_parts(notes, split, near=0.3)
-    assert whole.searched == whole.later == 100
-    assert len(whole) == 100
+    complete = across_parts(notes, split, near=0.3)
+    assert complete.searched == complete.later == 100
+    assert len(complete) == 100
     monkeypatch.setattr(near_duplicates, "MOST_COMPARISONS", 2000)
-    found = across_parts(notes, split, near=0.3)
-    assert found.later == 100
-    assert 1 <= found.searched < 100
-    # What was searched was searched in full: its nearest notes are those of the whole search.
-    assert set(found) <= set(whole)
-    assert len(found) == found.searched
+    pairs = across_parts(notes, split, near=0.3)
+    assert pairs.later == 100
+    assert 1 <= pairs.searched < 100
+    # Notes that were searched have the same nearest notes as in the complete search.
+    assert set(pairs) <= set(complete)
+    assert len(pairs) == pairs.searched

@@ -1,4 +1,4 @@
-"""Notes are checked whole: all problems at once, with rows, and nothing dropped silently."""
+"""Notes are checked: all problems are reported with row numbers, nothing is dropped silently."""
 
 import numpy as np
 import polars as pl
@@ -105,9 +105,13 @@ def test_a_note_may_carry_no_label_in_columns_and_lists():
 
 def test_a_label_column_that_is_no_indicator():
     source = pl.DataFrame({"text": list("uvw"), "a": ["1", "2", "0"], "b": ["1", "0", "maybe"]})
-    found = problems_of(source, Columns(label=("a", "b")))
-    assert any("'a' must hold 0/1" in problem and "1 row(s): 2" in problem for problem in found)
-    assert any("'b' must hold 0/1" in problem and "1 row(s): 3" in problem for problem in found)
+    problems = problems_of(source, Columns(label=("a", "b")))
+    assert any(
+        "'a' must contain 0/1" in problem and "1 row(s): 2" in problem for problem in problems
+    )
+    assert any(
+        "'b' must contain 0/1" in problem and "1 row(s): 3" in problem for problem in problems
+    )
 
 
 def test_whole_floats_are_written_as_integers():
@@ -132,7 +136,7 @@ def test_labels_are_stripped():
 
 
 @pytest.mark.parametrize("empty", ["", "  \n", None])
-def test_everything_is_told_at_once(empty):
+def test_all_problems_are_reported_at_once(empty):
     source = pl.DataFrame(
         {
             "id": ["1", "2", "2", None, "5", "6", "7", "8"],
@@ -142,7 +146,7 @@ def test_everything_is_told_at_once(empty):
             "label": ["x", "x", "x", "y", None, "x", "x", "x"],
         }
     )
-    found = problems_of(source, Columns(id="id", group="patient", split="part"))
+    problems = problems_of(source, Columns(id="id", group="patient", split="part"))
     expected = [
         "empty text in 2 row(s): 2, 8",
         "missing label in 1 row(s): 5",
@@ -152,25 +156,28 @@ def test_everything_is_told_at_once(empty):
         "duplicate ids (column 'id') in 2 row(s): 2, 3",
         "with fewer than 3 patients (groups), too few for training, validation and test: 'y' (1)",
     ]
-    assert len(found) == len(expected)
+    assert len(problems) == len(expected)
     for sentence in expected:
-        assert any(sentence in problem for problem in found), sentence
-    assert "secret" not in "\n".join(found)
+        assert any(sentence in problem for problem in problems), sentence
+    assert "secret" not in "\n".join(problems)
 
 
 def test_all_missing_columns_are_named_with_those_that_are_there():
     columns = Columns(text="body", label=("target",), id="key", group="who", split="fold")
-    found = problems_of(table(["a", "b"]), columns)
-    assert len(found) == 5
-    for name, problem in zip(("body", "target", "key", "who", "fold"), found, strict=True):
+    problems = problems_of(table(["a", "b"]), columns)
+    assert len(problems) == 5
+    for name, problem in zip(("body", "target", "key", "who", "fold"), problems, strict=True):
         assert f"no column {name!r}" in problem
         assert "it has: text, label" in problem
 
 
-@pytest.mark.parametrize(("cells", "found"), [(["a"] * 5, "'a'"), ([None] * 5, "none")])
-def test_one_class_only(cells, found):
+@pytest.mark.parametrize(
+    ("cells", "count"), [(["a"] * 5, "1 (labels: 'a')"), ([None] * 5, "0 (labels: none)")]
+)
+def test_one_class_only(cells, count):
     assert any(
-        f"one class only (found: {found})" in problem for problem in problems_of(table(cells))
+        f"expected at least two classes, got {count}" in problem
+        for problem in problems_of(table(cells))
     )
 
 
@@ -205,8 +212,8 @@ def test_a_separator_is_suggested_for_labels_that_hold_one(mark):
 def test_no_separator_is_suggested_where_classes_are_not_rare_or_it_is_known():
     cells = ["heart, left", "heart, right"] * 3
     assert read_notes(table(cells)).labels.classes.tolist() == ["heart, left", "heart, right"]
-    found = problems_of(table(["a|b", "b|c", "a|c"]), Columns(separator="|"))
-    assert "--separator" not in "\n".join(found)
+    problems = problems_of(table(["a|b", "b|c", "a|c"]), Columns(separator="|"))
+    assert "--separator" not in "\n".join(problems)
 
 
 def test_a_null_within_a_list_is_a_missing_label():
@@ -225,7 +232,7 @@ def test_a_text_with_two_labels_is_a_warning_with_rows():
         }
     )
     two_labels, repeated = read_notes(source).warnings
-    assert two_labels == "the same text with two labels: 1 text(s), in 2 row(s): 1, 3"
+    assert two_labels == "the same text with different labels: 1 text(s), in 2 row(s): 1, 3"
     assert repeated == "the same text more than once: 2 text(s), in 4 row(s): 1, 3, 5, 7"
     assert read_notes(table(["x", "y"] * 3)).warnings == []
 
@@ -269,13 +276,13 @@ def test_row_numbers_are_those_of_the_table_after_leaving_out():
 
 def test_leaving_out_does_not_forgive_the_other_problems():
     source = table(["a", "b", None, "a"], id=["1", "1", "2", "3"])
-    found = problems_of(source, Columns(id="id"), leave_out_bad=True)
-    assert any("duplicate ids" in problem for problem in found)
-    assert any("'b' (1)" in problem for problem in found)
-    assert not any("missing label" in problem for problem in found)
+    problems = problems_of(source, Columns(id="id"), leave_out_bad=True)
+    assert any("duplicate ids" in problem for problem in problems)
+    assert any("'b' (1)" in problem for problem in problems)
+    assert not any("missing label" in problem for problem in problems)
 
 
-# ---------------------------------------------------------------- what is read beside the labels
+# ---------------------------------------------------------------- groups, sources, unlabelled texts
 
 
 def test_clusters_are_patients_or_else_notes():
@@ -298,7 +305,7 @@ def test_read_texts():
     assert read_texts(source, "body") == (["1", "2"], ["a", "b"])
 
 
-def test_read_texts_tells_every_problem():
+def test_read_texts_reports_every_problem():
     source = pl.DataFrame({"key": [None, "8", "9"], "body": ["secret", " ", None]})
     with pytest.raises(InputError) as caught:
         read_texts(source, "body", "key")
@@ -320,7 +327,7 @@ def test_note_text_never_reaches_a_message_or_a_result():
     assert read_notes(frame.to_pandas()).source == "memory"
 
 
-def test_label_columns_that_nobody_carries_are_told():
+def test_label_columns_without_notes_are_reported():
     frame = pl.DataFrame({"text": list("abcdefgh"), "x": [0, 1] * 4, "y": [1, 0] * 4, "z": [0] * 8})
     with pytest.raises(InputError, match=r"'z' \(0\)"):
         read_notes(frame, Columns(label=("x", "y", "z")))
@@ -335,7 +342,7 @@ def test_a_row_without_text_and_label_is_left_out_once():
     ]
 
 
-def test_columns_without_a_text_form_are_told():
+def test_columns_without_a_text_form_are_reported():
     frame = pl.DataFrame({"text": [b"\xe9t\xe9", b"a"] * 3, "label": ["x", "y"] * 3})
     with pytest.raises(InputError, match="cannot be read as text"):
         read_notes(frame)
@@ -363,15 +370,15 @@ def test_findings_cross_the_borders_of_batches(in_small_batches):
             "label": ["p", "q", "p", "q", "p", None, "q", "p"],
         }
     )
-    found = "\n".join(problems_of(source, Columns(id="id")))
+    report = "\n".join(problems_of(source, Columns(id="id")))
     for sentence in (
         "empty text in 1 row(s): 5",
         "missing label in 1 row(s): 6",
         "missing id (column 'id') in 1 row(s): 7",
         "duplicate ids (column 'id') in 2 row(s): 1, 5",
-        "the same text with two labels: 1 text(s), in 2 row(s): 1, 7",
+        "the same text with different labels: 1 text(s), in 2 row(s): 1, 7",
     ):
-        assert sentence in found
+        assert sentence in report
 
 
 def test_whole_floats_are_those_of_the_whole_column(in_small_batches):
@@ -389,10 +396,10 @@ def test_batches_of_a_file_make_the_notes_of_the_whole(
 ):
     path = tmp_path / name
     getattr(small_table, write)(path)
-    whole = read_notes(small_table, Columns(id="id", group="patient"))
+    at_once = read_notes(small_table, Columns(id="id", group="patient"))
     monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 7)
     parts = read_notes(path, Columns(id="id", group="patient"))
-    assert parts.fingerprint == whole.fingerprint
+    assert parts.fingerprint == at_once.fingerprint
     assert parts.texts == small_table["text"].to_list()
 
 
@@ -409,9 +416,9 @@ def test_a_fingerprint_is_of_content_labels_and_patients():
     assert len({first.fingerprint, *(notes.fingerprint for notes in others)}) == 5
 
 
-def test_where_no_row_can_be_used_it_is_told():
+def test_a_table_without_usable_rows_is_an_error():
     source = table([None] * 3, who=[*"abc"])
-    with pytest.raises(InputError, match="one class only"):
+    with pytest.raises(InputError, match=r"at least two classes, got 0 \(labels: none\)"):
         read_notes(source, Columns(group="who"), leave_out_bad=True)
 
 

@@ -1,4 +1,4 @@
-"""Parts share no patient, have their sizes, and every class has its share of each."""
+"""Parts share no patient and have the requested sizes and shares of every class."""
 
 import json
 
@@ -77,7 +77,7 @@ def test_no_patient_is_in_two_parts_and_no_note_is_lost(sizes, n_classes, seed):
     fractions=st.lists(st.floats(0.05, 1), min_size=2, max_size=5),
     seed=st.integers(0, 1000),
 )
-def test_any_partition_keeps_clusters_whole(clusters, fractions, seed):
+def test_any_partition_keeps_clusters_together(clusters, fractions, seed):
     clusters = np.array(clusters)
     fractions = np.array(fractions) / sum(fractions)
     matrix = np.random.default_rng(seed).random((len(clusters), 3)) < 0.4
@@ -93,11 +93,11 @@ def test_sizes_and_class_shares_are_near_those_wanted(task, seed):
     notes = drawn_notes(task, seed)
     split = make_split(notes, seed=seed)
     wanted = {"train": 0.7 * 0.85, "validation": 0.7 * 0.15, "test": 0.3}
-    whole = notes.labels.matrix.mean(axis=0)
+    overall = notes.labels.matrix.mean(axis=0)
     for name, rows in split.parts().items():
         assert abs(len(rows) / len(notes) - wanted[name]) < 0.015
         shares = notes.labels.matrix[rows].mean(axis=0)
-        np.testing.assert_allclose(shares, whole, atol=0.035)
+        np.testing.assert_allclose(shares, overall, atol=0.035)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -135,9 +135,9 @@ def test_a_seed_gives_one_split_and_another_seed_another():
 
 def test_carved_validation_is_of_other_patients():
     notes = drawn_notes("binary")
-    held = carve_validation(notes.labels.matrix, notes.clusters, 0.2, seed=0)
-    assert abs(held.mean() - 0.2) < 0.01
-    assert not set(notes.clusters[held]) & set(notes.clusters[~held])
+    validation = carve_validation(notes.labels.matrix, notes.clusters, 0.2, seed=0)
+    assert abs(validation.mean() - 0.2) < 0.01
+    assert not set(notes.clusters[validation]) & set(notes.clusters[~validation])
 
 
 # ---------------------------------------------------------------- official parts
@@ -186,7 +186,7 @@ def test_parts_that_are_no_split(parts):
 def test_a_class_that_cannot_be_learned_is_a_problem():
     classes = ["a", "b", "a", "b", "a", "b", "c"]
     parts = ["train"] * 2 + ["dev"] * 2 + ["test"] * 3
-    with pytest.raises(InputError, match=r"no note in the train part: c$"):
+    with pytest.raises(InputError, match=r"without notes in the train part: c$"):
         make_split(notes_of(classes, parts=parts))
     absent_from_test = [*classes[:6], "c", "c"]
     split = make_split(notes_of(absent_from_test, parts=[*parts[:6], "train", "dev"]))
@@ -198,8 +198,8 @@ def test_a_binary_class_must_be_in_every_part():
     with pytest.raises(InputError) as caught:
         make_split(notes_of(["a", "b", "a", "a", "b", "b"], parts=parts))
     assert caught.value.problems == [
-        "class(es) with no note in the validation part: b",
-        "class(es) with no note in the test part: a",
+        "class(es) without notes in the validation part: b",
+        "class(es) without notes in the test part: a",
     ]
 
 
@@ -220,12 +220,12 @@ def test_saved_ids_lead_back_to_the_rows(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
 
 
-# ---------------------------------------------------------------- what the grouping is for
+# ---------------------------------------------------------------- leaks without grouping
 
 
 @pytest.fixture(scope="module")
 def leaky():
-    """60 patients of 6 notes: a long sentence of the patient's own, and words that say nothing."""
+    """60 patients with 6 notes each: a long sentence specific to the patient, and random words."""
     random = np.random.default_rng(0)
     common = [f"word{number}" for number in range(200)]
     outcome = random.permutation(["yes", "no"] * 30)
@@ -259,7 +259,7 @@ def test_a_split_by_note_leaks_and_a_split_by_patient_does_not(leaky):
     assert accuracy(by_note, leaking) > 0.9
     assert accuracy(by_patient, sound) < 0.7
 
-    found = across_parts(by_note, leaking)
-    assert len(found) > 0.9 * (len(leaking.validation) + len(leaking.test))
-    assert {pair.kind for pair in found} == {"near"}
+    pairs = across_parts(by_note, leaking)
+    assert len(pairs) > 0.9 * (len(leaking.validation) + len(leaking.test))
+    assert {pair.kind for pair in pairs} == {"near"}
     assert across_parts(by_patient, sound) == []

@@ -1,4 +1,4 @@
-"""Whatever holds the notes, the same notes come out of it."""
+"""Every kind of table gives the same notes."""
 
 import json
 from pathlib import Path

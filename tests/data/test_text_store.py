@@ -16,9 +16,9 @@ STRINGS = [f"note {n} " + "é€😀 "[: n % 5] * (n % 7) for n in range(3000)] 
 def column(request, monkeypatch):
     if request.param == "on disk":
         monkeypatch.setattr(module, "IN_MEMORY", 1000)
-    found = Texts.of(iter(STRINGS))
-    assert (found._store.file is not None) == (request.param == "on disk")
-    return found
+    column = Texts.of(iter(STRINGS))
+    assert (column._store.file is not None) == (request.param == "on disk")
+    return column
 
 
 def test_a_column_is_its_strings(column):
@@ -96,7 +96,7 @@ def test_what_is_many_is_on_disk_unseen_by_others_and_not_in_memory(monkeypatch)
         writer.append(["x" * 100])
     column = writer.finish()
     store = column._store
-    found = os.fstat(store.file.fileno())
-    assert (found.st_nlink, found.st_mode & 0o077, found.st_size) == (0, 0, 5000)
+    status = os.fstat(store.file.fileno())
+    assert (status.st_nlink, status.st_mode & 0o077, status.st_size) == (0, 0, 5000)
     assert not store.memory
     assert column == ["x" * 100] * 50

@@ -1,4 +1,4 @@
-"""Learning curves: planted laws and crossings are found, forecasts are checked, studies grow."""
+"""Learning curves: planted laws and crossings are recovered, and forecasts are checked."""
 
 import json
 
@@ -20,16 +20,16 @@ TEST_NOTES, DRAWS = 3_000, 3
 
 
 def grower(name, law, generator, positive, model="tfidf-logistic", sizes=NOTES, price=1.0):
-    """A row whose accuracy follows a law, with a little luck of each draw."""
+    """Build a configuration whose accuracy follows a law, with some noise in each draw."""
     a, b, c = law
-    found = []
+    results = []
     for notes in sizes:
         accuracy = a - b * notes**-c + generator.normal(0, 0.003, DRAWS)
-        said = [
+        predicted = [
             np.where(generator.random(len(positive)) < one, positive, ~positive) for one in accuracy
         ]
-        found.append(Size(notes, [predictions(one) for one in said], price, price * 1e9))
-    return Grower(name, name.upper(), model, registry.models()[model].cls.kind, found)
+        results.append(Size(notes, [predictions(one) for one in predicted], price, price * 1e9))
+    return Grower(name, name.upper(), model, registry.models()[model].cls.kind, results)
 
 
 def curves(**laws):
@@ -52,23 +52,23 @@ def two():
     return curves(steep=(STEEP, "pretrained"), flat=(FLAT, "transformer"))
 
 
-def test_more_time_is_worth_it_where_a_dearer_row_is_told_to_be_better(two):
-    """The steep row is the cheap one: overtaken at 50 notes, and ahead at 1,600."""
+def test_more_time_pays_off_where_a_slower_configuration_is_significantly_better(two):
+    """The steep curve is the cheap one: behind at 50 notes, and ahead at 1,600."""
 
     def steps(number):
         return [(step.label, step.price) for step in two.ladder(number, lambda s: s.seconds)]
 
     assert steps(0) == [("STEEP", 1.0), ("FLAT", 2.0)]
     assert steps(len(NOTES) - 1) == [("STEEP", 1.0)]
-    told = two.sentences()
+    sentences = two.sentences()
     assert (
-        "With 50 labelled notes: STEEP for the least time, from 2 s on FLAT; "
-        "STEEP for the least memory, from 2 GB on FLAT."
-    ) in told
+        "With 50 labelled notes: STEEP needs the least time, and more time pays off with FLAT "
+        "(from 2 s); STEEP needs the least memory, and more memory pays off with FLAT (from 2 GB)."
+    ) in sentences
     assert (
-        "With 1,600 labelled notes: no more time than STEEP takes buys a better score; "
-        "no more memory than STEEP takes buys a better score."
-    ) in told
+        "With 1,600 labelled notes: nothing that needs more time than STEEP scores significantly "
+        "better; nothing that needs more memory than STEEP scores significantly better."
+    ) in sentences
 
 
 def test_a_planted_law_is_found(two):
@@ -76,11 +76,11 @@ def test_a_planted_law_is_found(two):
         law = two.laws[name]
         for notes in NOTES:
             assert law.at(notes).value == pytest.approx(a - b * notes**-c, abs=0.02)
-            found = law.at(notes)
-            assert found.low <= found.value <= found.high
+            forecast = law.at(notes)
+            assert forecast.low <= forecast.value <= forecast.high
 
 
-def test_a_forecast_holds_the_truth(two):
+def test_a_forecasts_interval_covers_the_truth(two):
     a, b, c = STEEP
     truth = b * (1600**-c - 3200**-c)
     gain = two.laws["steep"].gain(1600, 1600)
@@ -94,60 +94,60 @@ def test_a_forecast_holds_the_truth(two):
 
 def test_a_planted_crossing_is_found(two):
     steep, flat = two.growers
-    found = two.crossing(flat, steep)
-    assert found.low <= CROSSING <= found.high
-    assert found.value == pytest.approx(CROSSING, rel=0.35)
-    assert two.crossing(steep, flat) is None  # the other way round it is no overtaking
+    crossing = two.crossing(flat, steep)
+    assert crossing.low <= CROSSING <= crossing.high
+    assert crossing.value == pytest.approx(CROSSING, rel=0.35)
+    assert two.crossing(steep, flat) is None  # the other way round nothing is overtaken
     (sentence, *_) = two.sentences()
     assert sentence.startswith("Below about ")
     assert "FLAT does better; above, STEEP." in sentence
 
 
-def test_one_that_leads_everywhere_is_said_to():
+def test_a_lead_at_every_size_is_reported():
     high, low = (0.9, 0.5, 0.5), (0.7, 0.5, 0.5)
-    found = curves(high=(high, "pretrained"), low=(low, "tfidf-logistic"))
-    sentence = found.sentences()[0]
+    sentence = curves(high=(high, "pretrained"), low=(low, "tfidf-logistic")).sentences()[0]
     assert "HIGH does better than LOW at every size tried (50 to 1,600" in sentence
-    assert "at 6 of 6 sizes" in sentence
+    assert "significant at 6 of 6 sizes" in sentence
 
 
-def test_equals_are_not_said_to_cross():
+def test_equal_curves_are_not_reported_to_cross():
     same = (0.8, 0.5, 0.5)
     sentence = curves(one=(same, "pretrained"), other=(same, "transformer")).sentences()[0]
     assert "does better" not in sentence
-    assert "change places for certain" in sentence
+    assert "change places with certainty" in sentence
 
 
-def test_a_crossing_that_one_side_does_not_bear_out_is_not_told():
+def test_a_crossing_without_significant_differences_on_both_sides_is_not_reported():
     # √n = 0.4 / 0.05: they cross at 64, where only the smallest size lies below, by a hair.
     slow, quick = (0.85, 0.9, 0.5), (0.80, 0.5, 0.5)
-    found = curves(slow=(slow, "pretrained"), quick=(quick, "transformer"))
-    sentence = found.sentences()[0]
+    sentence = curves(slow=(slow, "pretrained"), quick=(quick, "transformer")).sentences()[0]
     assert not sentence.startswith("Below about")
-    assert sentence.endswith("better is SLOW at 400, 800, 1,600.")
+    assert "At 3 of the 6 sizes tried (50 to 1,600 labelled notes) the difference" in sentence
+    assert sentence.endswith("is significant: SLOW does better at 400, 800, 1,600.")
 
 
-def test_too_few_sizes_have_points_and_no_law():
+def test_too_few_sizes_give_points_and_no_law():
     generator = np.random.default_rng(1)
     positive = generator.random(500) < 0.5
-    row = grower("few", STEEP, generator, positive, sizes=NOTES[:3])
-    found = Curves([row], labels_of(positive), np.arange(500), "accuracy")
-    assert found.laws == found.held_out == {}
-    (line,) = found.to_json()["configurations"]
-    assert [point["notes"] for point in line["points"]] == [50, 100, 200]
-    assert line["fitted"] == []
-    assert line["held_out"] is None
+    configuration = grower("few", STEEP, generator, positive, sizes=NOTES[:3])
+    few = Curves([configuration], labels_of(positive), np.arange(500), "accuracy")
+    assert few.laws == few.held_out == {}
+    (entry,) = few.to_json()["configurations"]
+    assert [point["notes"] for point in entry["points"]] == [50, 100, 200]
+    assert entry["fitted"] == []
+    assert entry["held_out"] is None
 
 
 def test_less_loss_is_growth():
     generator = np.random.default_rng(2)
     positive = generator.random(TEST_NOTES) < 0.5
-    row = grower("configuration", STEEP, generator, positive)
-    found = Curves([row], labels_of(positive), np.arange(TEST_NOTES), "brier")
-    scores = [point["score"] for point in found.to_json()["configurations"][0]["points"]]
+    configuration = grower("configuration", STEEP, generator, positive)
+    brier = Curves([configuration], labels_of(positive), np.arange(TEST_NOTES), "brier")
+    (entry,) = brier.to_json()["configurations"]
+    scores = [point["score"] for point in entry["points"]]
     assert scores == sorted(scores, reverse=True)
-    assert found.laws["configuration"].gain(1600, 1600).value > 0
-    fitted = found.to_json()["configurations"][0]["fitted"]
+    assert brier.laws["configuration"].gain(1600, 1600).value > 0
+    fitted = entry["fitted"]
     assert fitted[0][1] > fitted[-1][1] > 0
 
 
@@ -186,22 +186,22 @@ def test_a_study_with_a_curve(notes, tmp_path):
     lines = []
     Study(notes, design, tmp_path).run(finished=lines.append)
     assert [line["status"] for line in lines] == ["done"] * 2 * (1 + 3 * 2)
-    found = json.loads((tmp_path / "curves.json").read_text())
+    curves = json.loads((tmp_path / "curves.json").read_text())
     split = make_split(notes)
     labelled = len(split.train) + len(split.validation)
-    for row in found["configurations"]:
-        assert [point["runs"] for point in row["points"]] == [2, 2, 2, 1]
-        sizes = [point["notes"] for point in row["points"]]
+    for entry in curves["configurations"]:
+        assert [point["runs"] for point in entry["points"]] == [2, 2, 2, 1]
+        sizes = [point["notes"] for point in entry["points"]]
         assert sizes == pytest.approx(
             [0.2 * labelled, 0.4 * labelled, 0.7 * labelled, labelled], abs=6
         )
         board = pl.read_csv(tmp_path / "leaderboard.csv").filter(
-            pl.col("configuration_id") == row["configuration_id"]
+            pl.col("configuration_id") == entry["configuration_id"]
         )
-        assert row["points"][-1]["score"] == pytest.approx(board["test"].item())
+        assert entry["points"][-1]["score"] == pytest.approx(board["test"].item())
     assert "How scores grow" in write_report(tmp_path).read_text()
     assert list(tmp_path.glob("sizes/*/cells/*/bundle")) == []
-    # Nothing is fitted a second time.
+    # Nothing is trained a second time.
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("**/result.json")}
     Study(notes, design, tmp_path).run()
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -1,4 +1,4 @@
-"""Every score is scikit-learn's, undefined ones say so, and intervals cover what they should."""
+"""Scores equal scikit-learn's, undefined ones state a reason, intervals cover the truth."""
 
 import inspect
 import json
@@ -15,7 +15,7 @@ TOLERANCE = {"rtol": 0, "atol": 1e-12}
 
 
 def case(task, seed=0, n=90):
-    """Labels, probabilities with many ties, and predicted classes of drawn notes."""
+    """Draw labels, probabilities with many ties, and predicted classes."""
     random = np.random.default_rng(seed)
     if task == "binary":
         positive = random.random(n) < 0.4
@@ -40,7 +40,7 @@ def codes(task, matrix):
 
 
 def by_sklearn(name, task, matrix, probabilities, predicted):
-    """Value of a metric, by scikit-learn alone."""
+    """Return a metric computed by scikit-learn alone."""
     truth, guess = codes(task, matrix), codes(task, predicted)
     columns = range(matrix.shape[1])
     kind, _, average = name.partition("_")
@@ -76,9 +76,9 @@ def test_values_are_those_of_scikit_learn(task, name):
     for seed in range(5):
         labels, probabilities, predicted = case(task, seed)
         ones = np.ones((1, len(labels)))
-        found = metrics.values(labels, probabilities, predicted, ones, [name])
+        scores = metrics.values(labels, probabilities, predicted, ones, [name])
         expected = by_sklearn(name, task, labels.matrix, probabilities, predicted)
-        np.testing.assert_allclose(found[name], expected, **TOLERANCE)
+        np.testing.assert_allclose(scores[name], expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -86,15 +86,15 @@ def test_values_under_weights_are_those_of_the_resampled_notes(task):
     labels, probabilities, predicted = case(task, seed=7, n=120)
     clusters = np.random.default_rng(0).integers(40, size=120)
     (weights,) = metrics.resample_weights(clusters, 6, seed=3)
-    found = metrics.values(labels, probabilities, predicted, weights)
-    assert set(found) == set(metrics.metric_names(task))
+    scores = metrics.values(labels, probabilities, predicted, weights)
+    assert set(scores) == set(metrics.metric_names(task))
     for number, weight in enumerate(weights):
         rows = np.repeat(np.arange(120), weight.astype(int))
-        for name in found.keys() - {"ece"}:
+        for name in scores.keys() - {"ece"}:
             expected = by_sklearn(
                 name, task, labels.matrix[rows], probabilities[rows], predicted[rows]
             )
-            np.testing.assert_allclose(found[name][number], expected, **TOLERANCE, err_msg=name)
+            np.testing.assert_allclose(scores[name][number], expected, **TOLERANCE, err_msg=name)
 
 
 def test_brier_of_many_classes_is_not_halved():
@@ -102,8 +102,8 @@ def test_brier_of_many_classes_is_not_halved():
         pytest.skip("this scikit-learn has no Brier score of many classes")
     labels, probabilities, _ = case("multiclass")
     expected = sk.brier_score_loss(labels.target, probabilities, scale_by_half=False)
-    found = metrics.brier("multiclass", labels.matrix, probabilities, np.ones((1, len(labels))))
-    np.testing.assert_allclose(found, expected, **TOLERANCE)
+    scores = metrics.brier("multiclass", labels.matrix, probabilities, np.ones((1, len(labels))))
+    np.testing.assert_allclose(scores, expected, **TOLERANCE)
 
 
 # ---------------------------------------------------------------- calibration, by hand
@@ -113,8 +113,8 @@ def test_ece_of_the_positive_class():
     # Bins: .05 | .15 .15 | .95 1.0; gaps: .05 | 1 - .30 | 2 - 1.95; sum .80 of 5 notes.
     score = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
     labels = np.array([0, 1, 0, 1, 1], dtype=bool)
-    found = metrics.ece("binary", np.c_[~labels, labels], np.c_[1 - score, score], np.ones((1, 5)))
-    np.testing.assert_allclose(found, [0.8 / 5], **TOLERANCE)
+    scores = metrics.ece("binary", np.c_[~labels, labels], np.c_[1 - score, score], np.ones((1, 5)))
+    np.testing.assert_allclose(scores, [0.8 / 5], **TOLERANCE)
 
 
 def test_ece_under_weights():
@@ -122,24 +122,24 @@ def test_ece_under_weights():
     score = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
     labels = np.array([0, 1, 0, 1, 1], dtype=bool)
     weights = np.array([[2.0, 0, 1, 1, 1]])
-    found = metrics.ece("binary", np.c_[~labels, labels], np.c_[1 - score, score], weights)
-    np.testing.assert_allclose(found, [0.3 / 5], **TOLERANCE)
+    scores = metrics.ece("binary", np.c_[~labels, labels], np.c_[1 - score, score], weights)
+    np.testing.assert_allclose(scores, [0.3 / 5], **TOLERANCE)
 
 
 def test_ece_of_many_classes_is_that_of_the_top_class():
     # Top .55 right, .52 wrong, .75 right: gaps |1 - 1.07| and .25, of 3 notes.
     probabilities = np.array([[0.55, 0.25, 0.2], [0.2, 0.52, 0.28], [0.05, 0.2, 0.75]])
     matrix = np.eye(3, dtype=bool)[[0, 0, 2]]
-    found = metrics.ece("multiclass", matrix, probabilities, np.ones((1, 3)))
-    np.testing.assert_allclose(found, [(0.07 + 0.25) / 3], **TOLERANCE)
+    scores = metrics.ece("multiclass", matrix, probabilities, np.ones((1, 3)))
+    np.testing.assert_allclose(scores, [(0.07 + 0.25) / 3], **TOLERANCE)
 
 
 def test_ece_of_labels_is_their_mean():
-    # First label: .25 for a carried one, 0 for the other: .75 / 2. Second: .35 twice, half carried.
+    # First label: .25 where positive, 0 for the other: .75 / 2. Second: .35 twice, one positive.
     probabilities = np.array([[0.25, 0.35], [0.0, 0.35]])
     matrix = np.array([[True, True], [False, False]])
-    found = metrics.ece("multilabel", matrix, probabilities, np.ones((1, 2)))
-    np.testing.assert_allclose(found, [(0.75 / 2 + 0.3 / 2) / 2], **TOLERANCE)
+    scores = metrics.ece("multilabel", matrix, probabilities, np.ones((1, 2)))
+    np.testing.assert_allclose(scores, [(0.75 / 2 + 0.3 / 2) / 2], **TOLERANCE)
 
 
 def test_ece_of_calibrated_scores_is_small_and_of_inverted_ones_is_not():
@@ -157,7 +157,11 @@ def test_ece_of_calibrated_scores_is_small_and_of_inverted_ones_is_not():
 
 BINARY_EDGES = [
     ([0, 1, 1], [0, 0, 0], {"precision": "no note was predicted positive", "mcc": "one class"}),
-    ([0, 0, 0], [0, 1, 0], {"recall": "no note is positive", "mcc": "one class", "auroc": "lacks"}),
+    (
+        [0, 0, 0],
+        [0, 1, 0],
+        {"recall": "no note is positive", "mcc": "one class", "auroc": "some class"},
+    ),
     (
         [0, 0, 0],
         [0, 0, 0],
@@ -166,11 +170,11 @@ BINARY_EDGES = [
             "recall": "no note is positive",
             "f1": "no note is positive and none was predicted",
             "mcc": "one class",
-            "auroc": "lacks",
+            "auroc": "some class",
             "auprc": "no note is positive",
         },
     ),
-    ([1, 1, 1], [1, 1, 1], {"auroc": "lacks notes with or without", "mcc": "one class only"}),
+    ([1, 1, 1], [1, 1, 1], {"auroc": "no note or every note is", "mcc": "only one class"}),
 ]
 
 
@@ -179,11 +183,11 @@ def test_undefined_binary_scores_are_nan_with_a_reason(truth, guess, undefined):
     truth, guess = np.array(truth, dtype=bool), np.array(guess, dtype=bool)
     labels = Labels("binary", np.array(["no", "yes"]), np.c_[~truth, truth])
     probabilities = np.c_[1 - guess * 0.8, guess * 0.8]
-    found = metrics.scores(labels, probabilities, np.c_[~guess, guess], np.arange(3), 100)
+    scores = metrics.scores(labels, probabilities, np.c_[~guess, guess], np.arange(3), 100)
     undefined = dict(undefined)
     if not truth.any():
         undefined.setdefault("auprc", "no note is positive")
-    for name, score in found.items():
+    for name, score in scores.items():
         if name in undefined:
             assert np.isnan([score.value, score.low, score.high]).all(), name
             assert undefined[name] in score.reason
@@ -196,32 +200,32 @@ def test_undefined_binary_scores_are_nan_with_a_reason(truth, guess, undefined):
             assert "reason" not in score.to_json()
 
 
-def test_a_label_that_nobody_carries_scores_zero_in_a_mean_and_leaves_no_area():
+def test_a_label_without_positives_scores_zero_in_a_mean_and_has_no_area():
     matrix = np.array([[1, 0], [0, 0], [1, 0]], dtype=bool)
     probabilities = np.array([[0.9, 0.1], [0.2, 0.3], [0.8, 0.2]])
     labels = Labels("multilabel", np.array(["a", "b"]), matrix)
-    found = metrics.values(labels, probabilities, probabilities >= 0.5, np.ones((1, 3)))
+    scores = metrics.values(labels, probabilities, probabilities >= 0.5, np.ones((1, 3)))
     expected = sk.f1_score(matrix, probabilities >= 0.5, average="macro", zero_division=0)
-    assert found["f1_macro"] == expected == 0.5
-    assert found["mcc"] == 1  # of the label for which it is defined
-    assert np.isnan(found["auroc"]).all()
-    assert np.isnan(found["auprc"]).all()
+    assert scores["f1_macro"] == expected == 0.5
+    assert scores["mcc"] == 1  # of the label for which it is defined
+    assert np.isnan(scores["auroc"]).all()
+    assert np.isnan(scores["auprc"]).all()
     nobody = Labels("multilabel", np.array(["a", "b"]), np.zeros((3, 2), dtype=bool))
-    found = metrics.scores(nobody, probabilities, probabilities > 1, np.arange(3), 100)
-    assert {name for name, score in found.items() if np.isnan(score.value)} == {
+    scores = metrics.scores(nobody, probabilities, probabilities > 1, np.arange(3), 100)
+    assert {name for name, score in scores.items() if np.isnan(score.value)} == {
         *("auroc", "auprc", "mcc", "f1_micro", "f1_weighted"),
         *("precision_weighted", "recall_weighted"),
     }
-    assert all(score.reason for score in found.values() if np.isnan(score.value))
+    assert all(score.reason for score in scores.values() if np.isnan(score.value))
 
 
 def test_a_class_that_is_never_predicted_counts_as_zero_in_a_mean():
     truth, guess = np.array([0, 1, 2, 2]), np.array([0, 0, 2, 2])
     labels = Labels("multiclass", np.arange(3), np.eye(3, dtype=bool)[truth])
     predicted = np.eye(3, dtype=bool)[guess]
-    found = metrics.values(labels, predicted * 1.0, predicted, np.ones((1, 4)))
-    np.testing.assert_allclose(found["precision_macro"], (1 / 2 + 0 + 1) / 3, **TOLERANCE)
-    np.testing.assert_allclose(found["f1_macro"], (2 / 3 + 0 + 1) / 3, **TOLERANCE)
+    scores = metrics.values(labels, predicted * 1.0, predicted, np.ones((1, 4)))
+    np.testing.assert_allclose(scores["precision_macro"], (1 / 2 + 0 + 1) / 3, **TOLERANCE)
+    np.testing.assert_allclose(scores["f1_macro"], (2 / 3 + 0 + 1) / 3, **TOLERANCE)
 
 
 def test_interval_is_of_the_defined_resamples():
@@ -251,20 +255,22 @@ def test_resamples_draw_as_many_patients_as_there_are():
 def test_interval_is_that_of_resampling_by_hand():
     labels, probabilities, predicted = case("binary", seed=2, n=60)
     clusters = np.arange(60) // 3
-    found = metrics.scores(labels, probabilities, predicted, clusters, 300, seed=5)
+    scores = metrics.scores(labels, probabilities, predicted, clusters, 300, seed=5)
     right = labels.target == predicted.argmax(axis=1)
     accuracies = []
     for chunk in metrics.resample_weights(clusters, 300, seed=5):
         for weight in chunk:
-            drawn = np.repeat(right, weight.astype(int))
-            accuracies.append(drawn.mean())
-    assert found["accuracy"].value == right.mean()
+            repeated = np.repeat(right, weight.astype(int))
+            accuracies.append(repeated.mean())
+    assert scores["accuracy"].value == right.mean()
     bounds = np.percentile(accuracies, [2.5, 97.5])
-    np.testing.assert_allclose([found["accuracy"].low, found["accuracy"].high], bounds, **TOLERANCE)
+    np.testing.assert_allclose(
+        [scores["accuracy"].low, scores["accuracy"].high], bounds, **TOLERANCE
+    )
 
 
 def accuracy_score(right, clusters, resamples=200, seed=0):
-    """Interval of the share of notes that are right."""
+    """Return the share of notes that are right, with its interval."""
     return metrics.bootstrap(
         clusters,
         lambda weights: {"accuracy": weights @ right / weights.sum(axis=1)},
@@ -278,7 +284,7 @@ def test_intervals_cover_the_truth_and_would_not_if_patients_were_ignored():
     patient = np.repeat(np.arange(60), 6)
     covered = {"by patient": 0, "by note": 0}
     for seed in range(200):
-        # Accuracy 0.7 in the mean, and other from patient to patient.
+        # Mean accuracy 0.7, different from patient to patient.
         right = (random.random(360) < random.beta(1.4, 0.6, size=60)[patient]).astype(float)
         for kind, clusters in {"by patient": patient, "by note": np.arange(360)}.items():
             score = accuracy_score(right, clusters, seed=seed)
@@ -305,7 +311,7 @@ def test_a_seed_draws_the_same_patients_for_every_classifier(task):
     other = metrics.scores(labels, probabilities, predicted, clusters, 100, seed=5)
     assert first["accuracy"].value == other["accuracy"].value
     assert (first["brier"].low, first["brier"].high) != (other["brier"].low, other["brier"].high)
-    # One that errs on exactly the same notes has exactly the same interval.
+    # A classifier that errs on exactly the same notes has exactly the same interval.
     blunt = np.where(predicted, 0.8, 0.2)
     alike = metrics.scores(labels, blunt, predicted, clusters, 100, seed=4)
     assert all(alike[name] == first[name] for name in metrics.THRESHOLDED[task])

@@ -1,4 +1,4 @@
-"""Paired differences: against hand arithmetic, statsmodels, and simulated truth."""
+"""Paired differences, compared with hand arithmetic, statsmodels and simulated truth."""
 
 import numpy as np
 import pytest
@@ -17,77 +17,83 @@ STUDIES = 300
 
 @pytest.fixture(scope="module")
 def notes():
-    clusters, positive, said = draw(PATIENTS, (0.8, 0.9, 0.8), np.random.default_rng(1))
-    rows = {name: [predictions(one)] for name, one in zip("abc", said, strict=True)}
-    return clusters, positive, said, rows
+    clusters, positive, predicted = draw(PATIENTS, (0.8, 0.9, 0.8), np.random.default_rng(1))
+    configurations = {name: [predictions(one)] for name, one in zip("abc", predicted, strict=True)}
+    return clusters, positive, predicted, configurations
 
 
 def test_value_and_standard_error_are_those_of_resampled_patients(notes):
-    clusters, positive, said, rows = notes
-    scores = Scores(labels_of(positive), clusters, "f1", rows, resamples=200, seed=3)
-    found = scores.differences([("b", "a")])["b", "a"]
-    assert found.value == pytest.approx(f1(positive, said[1]) - f1(positive, said[0]))
-    # The same patients drawn, but each note repeated as often as its patient was.
-    drawn = []
+    clusters, positive, predicted, configurations = notes
+    scores = Scores(labels_of(positive), clusters, "f1", configurations, resamples=200, seed=3)
+    difference = scores.differences([("b", "a")])["b", "a"]
+    assert difference.value == pytest.approx(
+        f1(positive, predicted[1]) - f1(positive, predicted[0])
+    )
+    # The same resamples, with each note repeated as often as its patient was drawn.
+    resampled = []
     for weights in resample_weights(clusters, 200, seed=3):
         for weight in weights.astype(int):
-            truth, one, other = (np.repeat(v, weight) for v in (positive, said[1], said[0]))
-            drawn.append(f1_score(truth, one) - f1_score(truth, other))
-    assert found.error == pytest.approx(np.std(drawn, ddof=1))
-    half = stats.t.ppf(0.975, PATIENTS - 1) * np.std(drawn, ddof=1)
-    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+            truth, one, other = (
+                np.repeat(v, weight) for v in (positive, predicted[1], predicted[0])
+            )
+            resampled.append(f1_score(truth, one) - f1_score(truth, other))
+    assert difference.error == pytest.approx(np.std(resampled, ddof=1))
+    half = stats.t.ppf(0.975, PATIENTS - 1) * np.std(resampled, ddof=1)
+    assert (difference.low, difference.high) == pytest.approx(
+        (difference.value - half, difference.value + half)
+    )
 
 
-def test_p_values_of_a_family_are_corrected_together(notes):
-    clusters, positive, _, rows = notes
-    scores = Scores(labels_of(positive), clusters, "f1", rows, resamples=200)
-    found = scores.differences([("b", "a"), ("b", "c"), ("a", "c")]).values()
-    expected = multipletests([item.p for item in found], method="holm")[1]
-    assert [item.corrected_p for item in found] == pytest.approx(expected)
+def test_p_values_of_one_call_are_corrected_together(notes):
+    clusters, positive, _, configurations = notes
+    scores = Scores(labels_of(positive), clusters, "f1", configurations, resamples=200)
+    differences = scores.differences([("b", "a"), ("b", "c"), ("a", "c")]).values()
+    expected = multipletests([item.p for item in differences], method="holm")[1]
+    assert [item.corrected_p for item in differences] == pytest.approx(expected)
     alone = scores.differences([("b", "a")])["b", "a"]
     assert alone.corrected_p == alone.p
 
 
 def test_an_interval_leaves_out_zero_where_p_is_small(notes):
-    clusters, positive, _, rows = notes
-    scores = Scores(labels_of(positive), clusters, "f1", rows, resamples=200)
+    clusters, positive, _, configurations = notes
+    scores = Scores(labels_of(positive), clusters, "f1", configurations, resamples=200)
     for item in scores.differences([("b", "a"), ("a", "c")]).values():
         assert (item.p < 0.05) == (item.low > 0 or item.high < 0)
 
 
-def test_the_same_row_twice_is_no_difference(notes):
-    clusters, positive, _, rows = notes
-    twice = {"a": rows["a"], "again": rows["a"]}
+def test_identical_configurations_have_no_difference(notes):
+    clusters, positive, _, configurations = notes
+    twice = {"a": configurations["a"], "again": configurations["a"]}
     scores = Scores(labels_of(positive), clusters, "f1", twice, resamples=100)
-    found = scores.differences([("a", "again")])["a", "again"]
-    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
-    assert not found.different
-    assert found.certainty(-0.01) == 1.0
+    difference = scores.differences([("a", "again")])["a", "again"]
+    assert (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
+    assert not difference.different
+    assert difference.certainty(-0.01) == 1.0
 
 
 def test_one_patient_proves_nothing(notes):
-    _, positive, _, rows = notes
+    _, positive, _, configurations = notes
     alone = np.zeros(len(positive), dtype=np.int64)
-    scores = Scores(labels_of(positive), alone, "f1", rows, resamples=100)
-    found = scores.differences([("b", "a")])["b", "a"]
-    assert found.value > 0
-    assert np.isnan([found.low, found.high]).all()
-    assert not found.different
+    scores = Scores(labels_of(positive), alone, "f1", configurations, resamples=100)
+    difference = scores.differences([("b", "a")])["b", "a"]
+    assert difference.value > 0
+    assert np.isnan([difference.low, difference.high]).all()
+    assert not difference.different
 
 
 def test_less_loss_is_better(notes):
-    clusters, positive, _, rows = notes
-    scores = Scores(labels_of(positive), clusters, "brier", rows, resamples=100)
+    clusters, positive, _, configurations = notes
+    scores = Scores(labels_of(positive), clusters, "brier", configurations, resamples=100)
     assert scores.value["b"] < scores.value["a"]
     assert scores.differences([("b", "a")])["b", "a"].value > 0
 
 
 def test_seeds_that_differ_widen_the_interval(notes):
-    clusters, positive, said, rows = notes
-    flipped = said[0].copy()
+    clusters, positive, predicted, configurations = notes
+    flipped = predicted[0].copy()
     flipped[::4] = ~flipped[::4]
-    wide = {"a": [*rows["a"], predictions(flipped)], "b": rows["b"]}
-    narrow = {"a": rows["a"] * 2, "b": rows["b"]}
+    wide = {"a": [*configurations["a"], predictions(flipped)], "b": configurations["b"]}
+    narrow = {"a": configurations["a"] * 2, "b": configurations["b"]}
     errors = [
         Scores(labels_of(positive), clusters, "f1", each, resamples=300)
         .differences([("b", "a")])["b", "a"]
@@ -96,46 +102,50 @@ def test_seeds_that_differ_widen_the_interval(notes):
     ]
     assert errors[0] > 1.2 * errors[1]
     both = Scores(labels_of(positive), clusters, "f1", wide, resamples=100).value["a"]
-    assert both == pytest.approx((f1(positive, said[0]) + f1(positive, flipped)) / 2)
+    assert both == pytest.approx((f1(positive, predicted[0]) + f1(positive, flipped)) / 2)
 
 
-def test_certainty_is_the_share_of_the_distribution_above(notes):
-    clusters, positive, _, rows = notes
-    scores = Scores(labels_of(positive), clusters, "f1", rows, resamples=200)
-    found = scores.differences([("b", "a")])["b", "a"]
-    assert found.certainty(found.value) == pytest.approx(0.5)
-    assert found.certainty(found.low) == pytest.approx(0.975)
-    assert found.certainty(found.high) == pytest.approx(0.025)
+def test_certainty_is_the_share_of_the_distribution_above_a_value(notes):
+    clusters, positive, _, configurations = notes
+    scores = Scores(labels_of(positive), clusters, "f1", configurations, resamples=200)
+    difference = scores.differences([("b", "a")])["b", "a"]
+    assert difference.certainty(difference.value) == pytest.approx(0.5)
+    assert difference.certainty(difference.low) == pytest.approx(0.975)
+    assert difference.certainty(difference.high) == pytest.approx(0.025)
 
 
-def test_guesses_know_nothing(notes):
-    clusters, positive, _, rows = notes
+def test_guesses_are_not_better_than_chance(notes):
+    clusters, positive, _, configurations = notes
     guess = np.random.default_rng(5).random(len(positive)) < 0.5
-    with_guess = {**rows, "guess": [predictions(guess)]}
+    with_guess = {**configurations, "guess": [predictions(guess)]}
     scores = Scores(labels_of(positive), clusters, "f1", with_guess, resamples=200)
-    knowing = scores.knowing()
-    assert knowing["a"].different
-    assert not knowing["guess"].different
+    over_chance = scores.knowing()
+    assert over_chance["a"].different
+    assert not over_chance["guess"].different
 
 
-# Every simulated study counts: the share is a binomial one, and its own error decides the bounds.
+# The counts over simulated studies are binomial, which gives the bounds of the tests below.
 
 
 @pytest.fixture(scope="module")
 def simulated():
-    """Whether the interval holds the true difference, and whether equal rows are told apart."""
+    """Count intervals that cover the truth, and significant differences of equal classifiers."""
     accuracies = (0.86, 0.89)
-    _, positive, said = draw(300_000, accuracies, np.random.default_rng(9))
-    truth = f1(positive, said[1]) - f1(positive, said[0])
-    generator, covered, alarmed = np.random.default_rng(2), 0, 0
+    _, positive, predicted = draw(300_000, accuracies, np.random.default_rng(9))
+    truth = f1(positive, predicted[1]) - f1(positive, predicted[0])
+    generator, covered, false_alarms = np.random.default_rng(2), 0, 0
     for study in range(STUDIES):
-        clusters, positive, said = draw(100, (*accuracies, 0.86), generator)
-        rows = {name: [predictions(one)] for name, one in zip("abc", said, strict=True)}
-        scores = Scores(labels_of(positive), clusters, "f1", rows, resamples=200, seed=study)
-        found = scores.differences([("b", "a"), ("c", "a")])
-        covered += found["b", "a"].low <= truth <= found["b", "a"].high
-        alarmed += found["c", "a"].p < 0.05
-    return covered, alarmed
+        clusters, positive, predicted = draw(100, (*accuracies, 0.86), generator)
+        configurations = {
+            name: [predictions(one)] for name, one in zip("abc", predicted, strict=True)
+        }
+        scores = Scores(
+            labels_of(positive), clusters, "f1", configurations, resamples=200, seed=study
+        )
+        differences = scores.differences([("b", "a"), ("c", "a")])
+        covered += differences["b", "a"].low <= truth <= differences["b", "a"].high
+        false_alarms += differences["c", "a"].p < 0.05
+    return covered, false_alarms
 
 
 def test_intervals_cover_the_truth(simulated):
@@ -143,7 +153,7 @@ def test_intervals_cover_the_truth(simulated):
     assert low <= simulated[0] <= high
 
 
-def test_equal_rows_are_rarely_told_apart(simulated):
+def test_equal_classifiers_are_rarely_significantly_different(simulated):
     assert simulated[1] <= stats.binom.ppf(0.999, STUDIES, 0.05)
 
 
@@ -160,13 +170,13 @@ def table(only_first, only_second, both=5, neither=3):
 
 @pytest.mark.parametrize(("b", "c"), [(12, 3), (3, 12), (1, 0), (20, 20), (0, 9)])
 def test_mcnemar_is_the_exact_test_less_half_of_the_observed_table(b, c):
-    found = mcnemar(*table(b, c))
-    assert (found.first, found.second) == (b, c)
+    result = mcnemar(*table(b, c))
+    assert (result.first, result.second) == (b, c)
     exact = exact_mcnemar([[5, b], [c, 3]], exact=True).pvalue
-    if b == c:  # the exact test's p is cut at 1
-        assert found.p == pytest.approx(1.0, abs=0.07)
+    if b == c:  # the exact test's p is limited to 1
+        assert result.p == pytest.approx(1.0, abs=0.07)
     else:
-        assert found.p == pytest.approx(exact - stats.binom.pmf(min(b, c), b + c, 0.5))
+        assert result.p == pytest.approx(exact - stats.binom.pmf(min(b, c), b + c, 0.5))
 
 
 def test_mcnemar_without_any_disagreement():

@@ -1,4 +1,4 @@
-"""What may be concluded from a study: pairs, groups, and when nothing is recommended."""
+"""Conclusions from a study: relevant pairs, groups, and when nothing is recommended."""
 
 from dataclasses import replace
 
@@ -7,11 +7,12 @@ import pytest
 from simulated import draw, f1, labels_of, predictions
 
 from clinadapt.data.labels import from_sets, from_single
-from clinadapt.evaluation.recommendation import CONSTANT, Entrant, Evidence, constant_answer
+from clinadapt.evaluation.constant_answer import CONSTANT, constant_answer
+from clinadapt.evaluation.recommendation import Entrant, Evidence
 from clinadapt.models import registry
 
 PLAIN = {"encoder": "e", "adapter": "none", "tuned_layers": 0, "epochs": None}
-ROWS = {
+SETTINGS = {
     "tfidf": ("tfidf-logistic", {"characters": False}),
     "words": ("tfidf-logistic", {"characters": True}),
     "frozen": ("pretrained", PLAIN),
@@ -21,25 +22,25 @@ ROWS = {
 }
 
 
-def evidence(accuracies, patients=150, seed=0, validation=None, margin=0.01, unconfirmed=()):
-    """Rows of given accuracy, each a second dearer than the one before."""
+def evidence_of(accuracies, patients=150, seed=0, validation=None, margin=0.01, unconfirmed=()):
+    """Build evidence of configurations of given accuracy, each a second slower than the last."""
     generator = np.random.default_rng(seed)
-    clusters, positive, said = draw(patients, list(accuracies.values()), generator)
+    clusters, positive, predicted = draw(patients, list(accuracies.values()), generator)
     entrants = [
         Entrant(
             configuration_id=name,
             label=name.upper(),
-            model=ROWS[name][0],
-            kind=registry.models()[ROWS[name][0]].cls.kind,
-            is_baseline=registry.models()[ROWS[name][0]].cls.is_baseline,
-            settings=ROWS[name][1],
+            model=SETTINGS[name][0],
+            kind=registry.models()[SETTINGS[name][0]].cls.kind,
+            is_baseline=registry.models()[SETTINGS[name][0]].cls.is_baseline,
+            settings=SETTINGS[name][1],
             validation=(validation or accuracies)[name],
             seconds=float(number),
             predictions=[predictions(one)],
             validated=[predictions(one if name not in unconfirmed else ~positive)],
             chosen=0,
         )
-        for number, (name, one) in enumerate(zip(accuracies, said, strict=True))
+        for number, (name, one) in enumerate(zip(accuracies, predicted, strict=True))
     ]
     labels = labels_of(positive)
     return Evidence(
@@ -50,21 +51,21 @@ def evidence(accuracies, patients=150, seed=0, validation=None, margin=0.01, unc
 EVERY = {"tfidf": 0.8, "words": 0.82, "frozen": 0.8, "adapter": 0.9, "tuned": 0.85, "other": 0.8}
 
 
-def test_validation_notes_must_agree_that_a_row_knows_something():
+def test_validation_notes_must_confirm_that_a_configuration_is_useful():
     both = {"tfidf": 0.8, "adapter": 0.9}
-    assert evidence(both).useful == {"tfidf": True, "adapter": True}
-    one = evidence(both, unconfirmed=("adapter",))
+    assert evidence_of(both).useful == {"tfidf": True, "adapter": True}
+    one = evidence_of(both, unconfirmed=("adapter",))
     assert one.useful == {"tfidf": True, "adapter": False}
     assert one.recommended.configuration_id == "tfidf"
-    assert evidence(both, unconfirmed=("tfidf", "adapter")).recommended is None
+    assert evidence_of(both, unconfirmed=("tfidf", "adapter")).recommended is None
 
 
-def test_the_pairs_that_matter():
-    questions = evidence(EVERY).questions
+def test_the_relevant_pairs():
+    questions = evidence_of(EVERY).questions
     assert {pair: sorted(asked) for pair, asked in questions.items()} == {
         ("adapter", "tfidf"): ["best"],
         ("adapter", "words"): ["best", "tfidf"],
-        ("adapter", "frozen"): ["best", "adapter"],
+        ("adapter", "frozen"): ["adapter", "best"],
         ("adapter", "tuned"): ["best"],
         ("adapter", "other"): ["best"],
         ("tuned", "frozen"): ["tuning"],
@@ -76,93 +77,94 @@ def test_the_pairs_that_matter():
 
 
 def test_each_pair_is_measured_once_and_all_are_corrected_together():
-    found = evidence(EVERY)
-    report = found.to_json()
-    assert len(report["pairs"]) == len(found.questions)
+    evidence = evidence_of(EVERY)
+    report = evidence.to_json()
+    assert len(report["pairs"]) == len(evidence.questions)
     by_p = sorted(report["pairs"], key=lambda pair: pair["p"])
     assert by_p[0]["corrected_p"] == pytest.approx(min(1, by_p[0]["p"] * len(by_p)))
 
 
-def test_groups_are_of_rows_that_cannot_be_told_from_their_best():
-    found = evidence({"tfidf": 0.6, "words": 0.61, "frozen": 0.92, "adapter": 0.925}, 400)
-    assert found.groups["frozen"] == found.groups["adapter"] == 1
-    assert found.groups["tfidf"] == found.groups["words"] == 2
+def test_a_group_is_not_significantly_different_from_its_best():
+    evidence = evidence_of({"tfidf": 0.6, "words": 0.61, "frozen": 0.92, "adapter": 0.925}, 400)
+    assert evidence.groups["frozen"] == evidence.groups["adapter"] == 1
+    assert evidence.groups["tfidf"] == evidence.groups["words"] == 2
 
 
 def test_the_cheapest_of_equals_is_recommended():
     accuracies = {"tfidf": 0.9, "frozen": 0.9}
-    found = evidence(accuracies, validation={"tfidf": 0.7, "frozen": 0.8}, margin=0.05)
-    assert found.leader.configuration_id == "frozen"
-    assert found.recommended.configuration_id == "tfidf"
-    assert 0.5 < found.certainty <= 1
-    assert f"{found.certainty:.0%} sure" in found.sentence()
-    assert "FROZEN" in found.sentence()
+    evidence = evidence_of(accuracies, validation={"tfidf": 0.7, "frozen": 0.8}, margin=0.05)
+    assert evidence.leader.configuration_id == "frozen"
+    assert evidence.recommended.configuration_id == "tfidf"
+    assert 0.5 < evidence.certainty <= 1
+    assert f"at most 0.05 worse is {evidence.certainty:.0%}" in evidence.sentence()
+    assert "FROZEN" in evidence.sentence()
 
 
-def test_a_row_that_is_told_to_be_better_on_the_test_notes_takes_the_leaders_place():
+def test_a_significantly_better_configuration_takes_the_leaders_place():
     accuracies = {"tfidf": 0.8, "words": 0.93, "frozen": 0.8}
     validation = {"tfidf": 0.7, "words": 0.7, "frozen": 0.8}
-    found = evidence(accuracies, 400, validation=validation)
-    assert found.leader.configuration_id == "frozen"
-    assert found.best.configuration_id == found.recommended.configuration_id == "words"
-    assert "does better on the test notes than what leads on validation, FROZEN" in found.sentence()
+    evidence = evidence_of(accuracies, 400, validation=validation)
+    assert evidence.leader.configuration_id == "frozen"
+    assert evidence.best.configuration_id == evidence.recommended.configuration_id == "words"
+    expected = "it does better on the test notes than FROZEN, the leader on validation"
+    assert expected in evidence.sentence()
 
 
-def test_a_cheaper_row_that_is_worse_is_not():
-    found = evidence({"tfidf": 0.8, "frozen": 0.92}, 400)
-    assert found.recommended.configuration_id == "frozen"
-    assert found.certainty is None
+def test_a_cheaper_configuration_that_is_worse_is_not_recommended():
+    evidence = evidence_of({"tfidf": 0.8, "frozen": 0.92}, 400)
+    assert evidence.recommended.configuration_id == "frozen"
+    assert evidence.certainty is None
 
 
-def test_a_row_that_cannot_be_told_apart_but_scores_less_by_more_than_the_margin_is_not():
-    found = evidence({"tfidf": 0.85, "frozen": 0.9}, patients=40, seed=4, margin=0.001)
-    assert not found.differences["frozen", "tfidf"].different
-    assert found.scores.value["frozen"] - found.scores.value["tfidf"] > 0.001
-    assert found.recommended.configuration_id == "frozen"
+def test_an_insignificant_difference_beyond_the_margin_is_not_recommended():
+    evidence = evidence_of({"tfidf": 0.85, "frozen": 0.9}, patients=40, seed=4, margin=0.001)
+    assert not evidence.differences["frozen", "tfidf"].different
+    assert evidence.scores.value["frozen"] - evidence.scores.value["tfidf"] > 0.001
+    assert evidence.recommended.configuration_id == "frozen"
 
 
 def test_a_planted_difference_of_five_points_is_found():
-    """1,600 test notes, as the clinical paper has; each study is a draw of its own."""
-    _, positive, said = draw(300_000, (0.85, 0.886), np.random.default_rng(3))
-    assert f1(positive, said[1]) - f1(positive, said[0]) == pytest.approx(0.05, abs=0.005)
-    found = [
-        evidence({"tfidf": 0.85, "frozen": 0.886}, 410, seed).differences["frozen", "tfidf"]
+    """1,600 test notes, as in the clinical paper; every study is drawn anew."""
+    _, positive, predicted = draw(300_000, (0.85, 0.886), np.random.default_rng(3))
+    assert f1(positive, predicted[1]) - f1(positive, predicted[0]) == pytest.approx(0.05, abs=0.005)
+    differences = [
+        evidence_of({"tfidf": 0.85, "frozen": 0.886}, 410, seed).differences["frozen", "tfidf"]
         for seed in range(25)
     ]
-    assert np.mean([item.different and item.value > 0 for item in found]) >= 0.8
+    assert np.mean([item.different and item.value > 0 for item in differences]) >= 0.8
 
 
 @pytest.mark.parametrize("share", [0.1, 0.36, 0.5])
-def test_nothing_is_recommended_where_nothing_is_known(share):
-    """Twenty studies of labels that no classifier has anything to do with."""
+def test_nothing_is_recommended_where_nothing_was_learned(share):
+    """Twenty studies whose labels are independent of every prediction."""
     for seed in range(20):
         generator = np.random.default_rng(seed)
-        found = evidence(dict.fromkeys(ROWS, 0.8), seed=seed)
-        noise = labels_of(generator.random(len(found.clusters)) < share)
-        assert replace(found, labels=noise, train=noise).recommended is None, seed
+        evidence = evidence_of(dict.fromkeys(SETTINGS, 0.8), seed=seed)
+        noise = labels_of(generator.random(len(evidence.clusters)) < share)
+        assert replace(evidence, labels=noise, train=noise).recommended is None, seed
 
 
-def test_it_is_said_when_nothing_is_recommended():
-    found = evidence({"tfidf": 0.8, "words": 0.8})
-    noise = labels_of(np.random.default_rng(1).random(len(found.clusters)) < 0.3)
-    found = replace(found, labels=noise, train=noise)
-    assert "none is recommended" in found.sentence()
-    assert found.to_json()["recommended"] is None
+def test_the_sentence_states_that_nothing_is_recommended():
+    evidence = evidence_of({"tfidf": 0.8, "words": 0.8})
+    noise = labels_of(np.random.default_rng(1).random(len(evidence.clusters)) < 0.3)
+    evidence = replace(evidence, labels=noise, train=noise)
+    assert "none is recommended" in evidence.sentence()
+    assert evidence.to_json()["recommended"] is None
 
 
-def test_the_constant_answer_is_the_best_one_can_say_without_reading():
+def test_the_constant_answer_is_the_best_one_without_reading():
     rare = from_single(["no"] * 80 + ["yes"] * 20)
-    _, said = constant_answer(rare, 3, "f1")
-    assert said.tolist() == [[False, True]] * 3  # F1 of yes: 2 · 0.2 / 1.2; of no: 0
-    probabilities, said = constant_answer(rare, 1, "accuracy")
-    assert said.tolist() == [[True, False]]
+    _, predicted = constant_answer(rare, 3, "f1")
+    assert predicted.tolist() == [[False, True]] * 3  # F1 of yes: 2 · 0.2 / 1.2; of no: 0
+    probabilities, predicted = constant_answer(rare, 1, "accuracy")
+    assert predicted.tolist() == [[True, False]]
     assert probabilities.tolist() == [[0.8, 0.2]]
     several = from_sets([["a", "b"]] * 6 + [["a"]] * 3 + [["c"]])
-    _, said = constant_answer(several, 1, "accuracy")
-    assert said.tolist() == [[True, True, False]]
+    _, predicted = constant_answer(several, 1, "accuracy")
+    assert predicted.tolist() == [[True, True, False]]
 
 
 def test_the_constant_answers_score_is_scikit_learns():
-    found = evidence({"tfidf": 0.8, "words": 0.8})
-    share = found.labels.matrix[:, 1].mean()
-    assert found.scores.value[CONSTANT] == pytest.approx(2 * share / (1 + share))
+    evidence = evidence_of({"tfidf": 0.8, "words": 0.8})
+    share = evidence.labels.matrix[:, 1].mean()
+    assert evidence.scores.value[CONSTANT] == pytest.approx(2 * share / (1 + share))

@@ -1,4 +1,4 @@
-"""Subgroups: levels of columns, scores on each, and gaps that are planted or are not there."""
+"""Subgroups: levels of columns, scores on each, and gaps that are planted or absent."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def names(values):
     return levels_of(texts, {"column": Texts.of(values)})["column"].names
 
 
-def test_frequent_values_are_levels_and_rare_ones_are_put_together():
+def test_frequent_values_are_levels_and_rare_ones_are_grouped():
     values = ["f"] * 30 + ["m"] * 20 + ["x"] * 9 + ["y"] * 3 + [""] * 2
     assert levels(sex=values)["sex"] == ["f"] * 30 + ["m"] * 20 + [OTHER] * 12 + [UNKNOWN] * 2
     assert names(values) == ["f", "m", OTHER, UNKNOWN]
@@ -45,7 +45,7 @@ def test_many_numbers_become_quarters():
     assert names(ages) == ["below 24", "24 to below 49", "49 to below 74", "74 and more"]
 
 
-def test_length_is_always_told_and_one_level_is_no_subgroup():
+def test_length_is_always_included_and_a_single_level_is_no_subgroup():
     texts = Texts.of(["word " * n for n in (1, 2, 3, 4) * 10])
     found = levels_of(texts, {})
     assert list(found) == [LENGTH]
@@ -61,83 +61,88 @@ def test_length_is_always_told_and_one_level_is_no_subgroup():
 
 @pytest.fixture(scope="module")
 def planted():
-    """Women's notes are answered worse: .70 right against .95."""
+    """Women's notes are classified worse: accuracy 0.70 instead of 0.95."""
     generator = np.random.default_rng(3)
     clusters, positive, (good, bad) = draw(500, (0.95, 0.70), generator)
     woman = (generator.random(500) < 0.4)[clusters]
-    said = np.where(woman, bad, good)
+    predicted = np.where(woman, bad, good)
     ward = generator.choice(["a", "b", "c"], 500)[clusters]
     sex = np.where(woman, "f", "m")
     texts = Texts.of(["note"] * len(clusters))
     columns = levels_of(texts, {"sex": Texts.of(sex.tolist()), "ward": Texts.of(ward.tolist())})
-    found = compare_subgroups(labels_of(positive), clusters, "f1", [predictions(said)], columns)
-    return clusters, positive, said, sex, ward, found
+    subgroups = compare_subgroups(
+        labels_of(positive), clusters, "f1", [predictions(predicted)], columns
+    )
+    return clusters, positive, predicted, sex, ward, subgroups
 
 
 def test_scores_and_gaps_are_those_counted_by_hand(planted):
-    clusters, positive, said, sex, ward, found = planted
-    assert [(item.column, item.level) for item in found] == [
+    clusters, positive, predicted, sex, ward, compared = planted
+    assert [(item.column, item.level) for item in compared] == [
         ("sex", "f"),
         ("sex", "m"),
         ("ward", "a"),
         ("ward", "b"),
         ("ward", "c"),
     ]
-    for item in found:
+    for item in compared:
         own = (sex if item.column == "sex" else ward) == item.level
         assert item.notes == own.sum()
         assert item.patients == len(set(clusters[own]))
         assert item.positive == pytest.approx(positive[own].mean())
-        assert item.score.value == pytest.approx(f1(positive[own], said[own]))
+        assert item.score.value == pytest.approx(f1(positive[own], predicted[own]))
         assert item.score.low < item.score.value < item.score.high
-        gap = f1(positive[own], said[own]) - f1(positive[~own], said[~own])
+        gap = f1(positive[own], predicted[own]) - f1(positive[~own], predicted[~own])
         assert item.gap.value == pytest.approx(gap)
 
 
-def test_a_planted_gap_is_told_and_no_other(planted):
-    found = {(item.column, item.level): item for item in planted[-1]}
-    assert found["sex", "f"].gap.different
-    assert found["sex", "f"].gap.value < -0.1
-    assert not any(item.gap.different for key, item in found.items() if key[0] == "ward")
+def test_only_a_planted_gap_is_significant(planted):
+    by_level = {(item.column, item.level): item for item in planted[-1]}
+    assert by_level["sex", "f"].gap.different
+    assert by_level["sex", "f"].gap.value < -0.1
+    assert not any(item.gap.different for key, item in by_level.items() if key[0] == "ward")
     first, *others = subgroups.sentences(planted[-1])
-    assert first.startswith("Of 5 subgroups the lowest is sex f (")
-    assert first.endswith("against the other notes, which can be told from none.")
-    assert [sentence[:22] for sentence in others] == ["Also told apart: sex m"]
+    assert first.startswith("The worst of 5 subgroups is sex f (")
+    assert first.endswith("compared with the other notes, which is significant.")
+    (other,) = others
+    assert other.startswith("Also significantly different: sex m (")
 
 
 def test_a_patient_on_both_sides_counts_on_both():
-    """All notes of one patient: a resample scales both sides alike, so that the gap is certain."""
+    """All notes of one patient: a resample scales both sides alike, so the gap never varies."""
     positive = np.array([True, False, True, False])
-    said = np.array([True, False, False, False])
+    predicted = np.array([True, False, False, False])
     columns = {"half": subgroups.Levels(["x", "y"], np.array([0, 0, 1, 1]))}
     labels, clusters = labels_of(positive), np.zeros(4, dtype=np.int64)
-    first, second = compare_subgroups(labels, clusters, "accuracy", [predictions(said)], columns)
+    first, second = compare_subgroups(
+        labels, clusters, "accuracy", [predictions(predicted)], columns
+    )
     assert (first.gap.value, second.gap.value) == (0.5, -0.5)
     assert not first.gap.different  # one patient proves nothing
     several = np.array([0, 1, 0, 1])
-    each = compare_subgroups(labels, several, "accuracy", [predictions(said)], columns)
-    drawn = [
+    each = compare_subgroups(labels, several, "accuracy", [predictions(predicted)], columns)
+    resamples = [
         weights
         for chunk in metrics.resample_weights(several, 1000, 0)
         for weights in chunk
     ]  # fmt: skip
     gaps = [
-        np.average((positive == said)[:2], weights=w[:2])
-        - np.average((positive == said)[2:], weights=w[2:])
-        for w in drawn
+        np.average((positive == predicted)[:2], weights=w[:2])
+        - np.average((positive == predicted)[2:], weights=w[2:])
+        for w in resamples
     ]
     assert each[0].gap.error == pytest.approx(np.std(gaps, ddof=1))
 
 
-def test_of_a_loss_less_is_better():
+def test_a_lower_loss_is_better():
     positive = np.array([True, False] * 20)
     sure = np.column_stack([~positive, positive]).astype(float)
     unsure = np.full((40, 2), 0.5)
     early = np.arange(40) < 20
     columns = {"half": subgroups.Levels(["early", "late"], (~early).astype(np.int64))}
     probabilities = np.where(early[:, None], sure, unsure)
-    found = compare_subgroups(
+    compared = compare_subgroups(
         labels_of(positive), np.arange(40), "brier", [(probabilities, sure > 0.5)], columns
     )
-    assert found[0].gap.value > 0 > found[1].gap.value
-    assert subgroups.sentences(found)[0].startswith("Of 2 subgroups the lowest is half late")
+    assert compared[0].gap.value > 0 > compared[1].gap.value
+    assert subgroups.sentences(compared)[0].startswith("The worst of 2 subgroups is half late")

@@ -1,4 +1,4 @@
-"""The threshold is the best there is on validation notes, and is used as it says."""
+"""The threshold is the best one on validation notes, and is applied as documented."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def multilabel(matrix):
     return Labels("multilabel", np.arange(matrix.shape[1]), matrix)
 
 
-def cuts_between(scores):
+def midpoints_between(scores):
     distinct = np.unique(scores)
     return (distinct[1:] + distinct[:-1]) / 2
 
@@ -34,21 +34,23 @@ BY_SKLEARN = {
 
 @pytest.mark.parametrize("metric", BY_SKLEARN)
 @pytest.mark.parametrize("rounded", [2, 15])
-def test_no_cut_between_two_probabilities_is_better(metric, rounded):
+def test_no_threshold_between_two_probabilities_is_better(metric, rounded):
     for seed in range(4):
         random = np.random.default_rng(seed)
         positive = random.random(40) < 0.3
         score = np.round(0.2 * positive + 0.6 * random.random(40) ** 2, rounded)
         labels, probabilities = binary(positive, score)
         chosen = choose(labels, probabilities, metric)
-        score_at = {cut: BY_SKLEARN[metric](positive, score >= cut) for cut in cuts_between(score)}
-        assert BY_SKLEARN[metric](positive, score >= chosen.value) >= max(score_at.values()) - 1e-12
-        found = best_score(labels, probabilities, metric)
-        assert found == pytest.approx(BY_SKLEARN[metric](positive, score >= chosen.value))
+        best = max(
+            BY_SKLEARN[metric](positive, score >= value) for value in midpoints_between(score)
+        )
+        reached = BY_SKLEARN[metric](positive, score >= chosen.value)
+        assert reached >= best - 1e-12
+        assert best_score(labels, probabilities, metric) == pytest.approx(reached)
 
 
 @pytest.mark.parametrize("average", ["macro", "weighted", "micro"])
-def test_no_cut_common_to_all_labels_is_better(average):
+def test_no_threshold_common_to_all_labels_is_better(average):
     for seed in range(3):
         random = np.random.default_rng(seed)
         matrix = random.random((25, 3)) < [0.5, 0.3, 0.2]
@@ -56,14 +58,14 @@ def test_no_cut_common_to_all_labels_is_better(average):
         chosen = choose(multilabel(matrix), probabilities, f"f1_{average}")
         assert not chosen.at_least_one
 
-        def value(cut, matrix=matrix, probabilities=probabilities):
-            return f1_score(matrix, probabilities >= cut, average=average, zero_division=0)
+        def score_at(value, matrix=matrix, probabilities=probabilities):
+            return f1_score(matrix, probabilities >= value, average=average, zero_division=0)
 
-        best = max(value(cut) for cut in cuts_between(probabilities))
-        assert value(chosen.value) >= best - 1e-12
+        best = max(score_at(value) for value in midpoints_between(probabilities))
+        assert score_at(chosen.value) >= best - 1e-12
 
 
-def test_the_cut_differs_from_metric_to_metric():
+def test_the_threshold_differs_from_metric_to_metric():
     random = np.random.default_rng(0)
     positive = random.random(60) < 0.15
     labels, probabilities = binary(positive, 0.2 * positive + 0.5 * random.random(60))
@@ -71,7 +73,7 @@ def test_the_cut_differs_from_metric_to_metric():
 
 
 @pytest.mark.parametrize("metric", ["auroc", "brier", "auprc", "ece"])
-def test_a_metric_without_threshold_leaves_the_task_s_own(metric):
+def test_a_metric_without_threshold_uses_the_primary_metric(metric):
     random = np.random.default_rng(1)
     positive = random.random(50) < 0.3
     labels, probabilities = binary(positive, 0.3 * positive + 0.5 * random.random(50))
@@ -91,15 +93,15 @@ def test_a_metric_without_threshold_leaves_the_task_s_own(metric):
         ([1, 1, 0], [0.5, 0.5, 0.5], 0.5, 0.5),
     ],
 )
-def test_of_equals_the_one_nearest_to_a_half_is_taken(positive, score, low, high):
+def test_of_equally_good_thresholds_the_one_nearest_to_a_half_is_taken(positive, score, low, high):
     value = choose(*binary(positive, score), "accuracy").value
     assert low <= value <= high
 
 
 def test_a_probability_at_the_threshold_is_positive():
     score = np.array([0.3, np.nextafter(0.3, 0), np.nextafter(0.3, 1)])
-    found = Threshold(0.3).predict("binary", np.c_[1 - score, score])
-    assert found.tolist() == [[False, True], [True, False], [False, True]]
+    predicted = Threshold(0.3).predict("binary", np.c_[1 - score, score])
+    assert predicted.tolist() == [[False, True], [True, False], [False, True]]
     assert Threshold(0.3).predict("multilabel", score[:, None]).ravel().tolist() == [
         True,
         False,

@@ -123,7 +123,7 @@ def test_the_page_quotes_notes_safely(bundle, notes_table, tmp_path):
     assert out.stat().st_mode & 0o077 == 0
     assert [path.name for path in out.parent.iterdir()] == ["e.html"]
     page = out.read_text(encoding="utf-8")
-    assert page.index("CONTAINING PATIENT TEXT") < page.index("<article>")
+    assert page.index("CONTAINS PATIENT TEXT") < page.index("<article>")
     assert "&lt;script&gt;" in page.replace("</mark>", "")
     assert "<script" not in page
     assert "<b>now" not in page
@@ -238,7 +238,7 @@ def test_errors_command(study, tmp_path, capsys):
     assert out.stat().st_mode & 0o077 == 0
     page = out.read_text(encoding="utf-8")
     assert page.count("<article>") == 4
-    assert "CONTAINING PATIENT TEXT" in page
+    assert "CONTAINS PATIENT TEXT" in page
     assert not re.search(r"https?://|<script|src=|href=", page)
     assert not any("PATIENT TEXT" in p.read_text(errors="ignore") for p in folder.rglob("*.html"))
 
@@ -345,7 +345,7 @@ def test_multiclass_page_has_no_threshold(tmp_path):
         tmp_path / "e.html", classifier, ["1"], explain(classifier, TEXTS[:1]), "bundle"
     )
     page = (tmp_path / "e.html").read_text(encoding="utf-8")
-    assert "the most probable class is said" in page
+    assert "the most probable class is predicted" in page
     write_explanations(
         tmp_path / "e.jsonl", classifier, ["1"], explain(classifier, TEXTS[:1]), "bundle"
     )

@@ -83,7 +83,7 @@ def test_listed_with_size_and_age(cache):
     assert done.exit_code == 0, done.output
     assert "10.0 days" in done.output
     assert str(found.folder) in done.output
-    assert "1 caches of states" in done.output
+    assert "1 feature caches" in done.output
     assert found.folder.is_dir()
 
 
@@ -112,9 +112,9 @@ def test_states_of_living_processes_stay_and_of_dead_ones_go():
 
 
 def test_mistakes(tmp_path):
-    with pytest.raises(InputError, match="give both"):
+    with pytest.raises(InputError, match="use them together"):
         raise clinadapt("--older-than", 3).exception
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="no such folder"):
         raise clinadapt(tmp_path / "nothing").exception
 
 

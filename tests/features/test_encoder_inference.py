@@ -1,4 +1,4 @@
-"""The frozen pass: chunks, batches, workers, backends."""
+"""Inference with a frozen encoder: chunks, batches, workers, backends."""
 
 import importlib.util
 import threading
@@ -30,7 +30,7 @@ from clinadapt.features.tokenization import tokenize
 from clinadapt.neural.training.length_batches import runs
 
 CPU = torch.device("cpu")
-# Not `importorskip`: that would import it, and with it what the reader keeps out.
+# Not `importorskip`, which would import OpenVINO with the telemetry that `library` keeps out.
 with_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
 )
@@ -52,7 +52,7 @@ def in_order(tokens):
 
 
 @pytest.mark.parametrize("truncation", ["head", "windows"])
-def test_chunks_are_the_whole_in_pieces(encoder, monkeypatch, truncation):
+def test_chunks_add_up_to_all_notes(encoder, monkeypatch, truncation):
     whole = tokenize(encoder.tokenizer, TEXTS, 8, truncation)
     monkeypatch.setattr(encoder_inference, "CHUNK_NOTES", 7)
     chunks = list(token_chunks(encoder.tokenizer, TEXTS, 8, truncation))
@@ -80,11 +80,11 @@ def test_runs_keep_order_and_budget(lengths, budget, most, padding, step):
 
     sizes = np.sort(np.array(lengths))
     numbers = np.arange(len(sizes))
-    found = list(runs(numbers, sizes, budget, most, padding, step))
-    assert np.concatenate(found).tolist() == numbers.tolist()
-    assert all(len(run) == 1 or is_allowed(run) for run in found)
-    assert all(len(run) <= step or len(run) % step == 0 for run in found)
-    for run in found:  # and none is cut too early
+    batches = list(runs(numbers, sizes, budget, most, padding, step))
+    assert np.concatenate(batches).tolist() == numbers.tolist()
+    assert all(len(run) == 1 or is_allowed(run) for run in batches)
+    assert all(len(run) <= step or len(run) % step == 0 for run in batches)
+    for run in batches:  # none ends too early
         count = len(run) + 1 if len(run) < step else (len(run) // step + 1) * step
         longer = numbers[run[0] : run[0] + count]
         assert len(longer) < count or not is_allowed(longer)
@@ -100,7 +100,7 @@ def test_shapes_are_few_and_no_sequence_is_padded_beyond_the_longest(tokens):
         assert not ids[~mask].any()
 
 
-def test_padding_changes_no_state(encoder, tokens, monkeypatch):
+def test_padding_changes_no_feature(encoder, tokens, monkeypatch):
     read = Prefix(encoder.load(), 3, 3)
     padded = encode(read, tokens, in_order(tokens), CPU)
     monkeypatch.setattr(encoder_inference, "LENGTH_STEP", 1)
@@ -116,7 +116,7 @@ def test_workers_keep_the_order_and_the_callers_threads(two_threads):
 
 
 def test_two_callers_have_workers_of_their_own(two_threads):
-    """Each caller's two wait for the other's: with two between them nobody would go on."""
+    """The workers of each caller wait for those of the other: shared ones would deadlock."""
     together = threading.Barrier(4)
 
     def call(_):
@@ -128,7 +128,7 @@ def test_two_callers_have_workers_of_their_own(two_threads):
 
 
 @pytest.mark.parametrize("split_layer", [2, 3])
-def test_workers_change_no_state(encoder, tokens, split_layer, two_threads, monkeypatch):
+def test_workers_change_no_feature(encoder, tokens, split_layer, two_threads, monkeypatch):
     monkeypatch.setitem(encoder_inference.BATCH_TOKENS, "cpu", 60)
     read = Prefix(encoder.load(), 3, split_layer)
     together = encode(read, tokens, in_order(tokens), CPU)
@@ -142,8 +142,8 @@ def test_layout_changes_no_value(encoder, tokens):
     weights = dict(laid_out.named_parameters())
     assert all(torch.equal(weight, weights[name]) for name, weight in plain.named_parameters())
     expected = encode(plain, tokens, in_order(tokens), CPU).float()
-    found = encode(laid_out, tokens, in_order(tokens), CPU).float()
-    torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)  # stored in 16 bit
+    features = encode(laid_out, tokens, in_order(tokens), CPU).float()
+    torch.testing.assert_close(features, expected, atol=2e-3, rtol=2e-3)  # stored in 16 bit
 
 
 # ---------------------------------------------------------------- backends
@@ -168,7 +168,7 @@ def test_openvino_agrees_with_pytorch(encoder_folders, name, split_layer):
 
 
 @with_openvino
-def test_cached_states_of_backends_are_kept_apart(encoder, tokens, tmp_path):
+def test_cached_features_of_backends_are_kept_separately(encoder, tokens, tmp_path):
     store = FeatureStore(tmp_path)
     first = store.features(encoder, 3, [tokens], CPU, "fp32", "torch")
     other = store.features(encoder, 3, [tokens], CPU, "fp32", "openvino")
@@ -179,7 +179,7 @@ def test_cached_states_of_backends_are_kept_apart(encoder, tokens, tmp_path):
 
 @pytest.fixture
 def measured(monkeypatch, tmp_path):
-    """Counts measurements; OpenVINO is there, and wins."""
+    """Count measurements, of which each finds OpenVINO faster."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("CLINADAPT_BACKEND")
     calls = []
@@ -199,21 +199,21 @@ def test_the_choice_is_measured_once_and_remembered(encoder, tokens, measured, t
         assert choose("auto", encoder, 3, torch.float32, CPU, tokens) == "openvino"
     assert len(measured) == 1
     choose("auto", encoder, 2, torch.float32, CPU, tokens)
-    assert len(measured) == 2  # another split layer is another question
+    assert len(measured) == 2  # another split layer is measured separately
     (tmp_path / "clinadapt" / "backends.json").write_text("damaged")
     choose("auto", encoder, 3, torch.float32, CPU, tokens)
     assert len(measured) == 3
 
 
 @with_openvino
-def test_little_work_is_not_measured_for(encoder, tokens, measured, monkeypatch):
+def test_nothing_is_measured_for_little_work(encoder, tokens, measured, monkeypatch):
     monkeypatch.setattr(backends, "WORTHWHILE_TOKENS", 10**6)
     assert choose("auto", encoder, 3, torch.float32, CPU, tokens) == "torch"
     assert measured == []
 
 
 @with_openvino
-def test_a_cache_is_read_on_with_what_it_was_begun_with(
+def test_a_cache_is_continued_with_the_same_backend(
     encoder, tokens, measured, monkeypatch, tmp_path
 ):
     store = FeatureStore(tmp_path / "cache")
@@ -230,7 +230,7 @@ def test_a_cache_is_read_on_with_what_it_was_begun_with(
 
 
 @with_openvino
-def test_a_name_is_not_measured(encoder, tokens, measured, monkeypatch):
+def test_a_named_backend_is_not_measured(encoder, tokens, measured, monkeypatch):
     assert choose("torch", encoder, 3, torch.float32, CPU, tokens) == "torch"
     monkeypatch.setenv("CLINADAPT_BACKEND", "torch")
     assert choose("auto", encoder, 3, torch.float32, CPU, tokens) == "torch"
@@ -241,16 +241,16 @@ def test_a_name_is_not_measured(encoder, tokens, measured, monkeypatch):
 
 
 @with_openvino
-def test_measuring_takes_the_faster_that_agrees(encoder, tokens, monkeypatch):
-    found = backends._measure(encoder, 3, torch.float32, CPU, tokens)
-    assert set(found["tokens_per_second"]) == {"torch", "openvino"}
-    assert found["relative_distance"] < backends.TOLERANCE
+def test_measuring_chooses_the_faster_backend_that_agrees(encoder, tokens, monkeypatch):
+    measurement = backends._measure(encoder, 3, torch.float32, CPU, tokens)
+    assert set(measurement["tokens_per_second"]) == {"torch", "openvino"}
+    assert measurement["relative_distance"] < backends.TOLERANCE
     monkeypatch.setattr(backends, "TOLERANCE", -1.0)
     with pytest.warns(RuntimeWarning, match="PyTorch is used"):
         assert backends._measure(encoder, 3, torch.float32, CPU, tokens)["chosen"] == "torch"
 
 
-def test_openvino_absent_is_said(encoder, tokens, monkeypatch):
+def test_missing_openvino_is_reported(encoder, tokens, monkeypatch):
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'clinadapt\[openvino\]'"):
         choose("openvino", encoder, 3, torch.float32, CPU, tokens)

@@ -1,4 +1,4 @@
-"""Frozen once: cached features equal live ones, and no accident makes them wrong."""
+"""Cached features equal live ones, and no damage or interruption makes them wrong."""
 
 import shutil
 
@@ -37,7 +37,7 @@ def tokens(encoder):
 
 
 def every(features):
-    """All sequences' features, one by one."""
+    """Return the features of all sequences, one by one."""
     hidden, mask = features.gather(np.arange(len(features.length)))
     return [row[m] for row, m in zip(hidden, mask, strict=True)]
 
@@ -56,7 +56,7 @@ def test_cached_equals_live(tmp_path, encoder, tokens, split_layer, precision):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_live_states_are_bit_equal_to_cached_ones(tmp_path, encoder, tokens, precision):
+def test_live_features_are_bit_equal_to_cached_ones(tmp_path, encoder, tokens, precision):
     cached = FeatureStore(tmp_path).features(encoder, 2, [tokens], CPU, precision)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     live = live_features(Prefix(encoder.load(), 3, 2).to(dtype), tokens, CPU)
@@ -87,7 +87,7 @@ def test_notes_are_found_by_content_in_any_list(tmp_path, encoder):
     assert torch.equal(every(some)[3], every(whole)[9])
 
 
-def test_what_changes_the_states_changes_the_key(tmp_path, encoder, encoder_folders, tokens):
+def test_what_changes_the_features_changes_the_key(tmp_path, encoder, encoder_folders, tokens):
     store = FeatureStore(tmp_path)
     store.features(encoder, 2, [tokens], CPU, "fp32")
     shorter = tokenize(encoder.tokenizer, TEXTS, max_tokens=6)
@@ -99,7 +99,7 @@ def test_what_changes_the_states_changes_the_key(tmp_path, encoder, encoder_fold
     assert store.features(other_weights, 2, [own], CPU, "fp32").encoded > 0
 
 
-def test_a_killed_encoding_goes_on_with_the_same_batches(tmp_path, encoder, tokens, monkeypatch):
+def test_a_killed_encoding_resumes_with_the_same_batches(tmp_path, encoder, tokens, monkeypatch):
     whole = FeatureStore(tmp_path / "a").features(encoder, 2, [tokens], CPU)
     written = feature_cache.write_shard
     count = 0
@@ -122,9 +122,16 @@ def test_a_killed_encoding_goes_on_with_the_same_batches(tmp_path, encoder, toke
 
 @pytest.mark.parametrize(
     "damage",
-    ["flip a byte", "cut the file", "delete the data", "empty sidecar", "foreign sidecar", "all"],
+    [
+        "flip a byte",
+        "truncate the file",
+        "delete the data",
+        "empty sidecar",
+        "foreign sidecar",
+        "all",
+    ],
 )
-def test_damage_costs_time_never_a_wrong_result(tmp_path, encoder, tokens, damage):
+def test_damaged_features_are_computed_again(tmp_path, encoder, tokens, damage):
     expected = every(FeatureStore(tmp_path).features(encoder, 2, [tokens], CPU))
     sidecar = sorted(tmp_path.rglob("*.json"))[1]
     data = sidecar.with_suffix(".safetensors")
@@ -132,7 +139,7 @@ def test_damage_costs_time_never_a_wrong_result(tmp_path, encoder, tokens, damag
         content = bytearray(data.read_bytes())
         content[-1] ^= 1
         data.write_bytes(bytes(content))
-    elif damage == "cut the file":
+    elif damage == "truncate the file":
         data.write_bytes(data.read_bytes()[:-10])
     elif damage == "delete the data":
         data.unlink()
@@ -152,7 +159,7 @@ def test_damage_costs_time_never_a_wrong_result(tmp_path, encoder, tokens, damag
     assert all(torch.equal(a, b) for a, b in zip(every(features), expected, strict=True))
 
 
-def test_nothing_half_written_counts(tmp_path, encoder, tokens):
+def test_incomplete_shards_are_ignored(tmp_path, encoder, tokens):
     store = FeatureStore(tmp_path)
     store.features(encoder, 2, [tokens], CPU)
     sidecar = sorted(tmp_path.rglob("*.json"))[0]
@@ -167,7 +174,7 @@ def test_folder_is_the_owners_only(tmp_path, encoder, tokens):
         assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_states_take_two_bytes_a_number(tmp_path, encoder, tokens):
+def test_features_take_two_bytes_per_number(tmp_path, encoder, tokens):
     FeatureStore(tmp_path).features(encoder, 2, [tokens], CPU, "fp32")
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
     numbers = int(np.sum(tokens.lengths)) * encoder.width

@@ -1,4 +1,4 @@
-"""Notes are cut where they should be; a learned vocabulary knows its own texts only."""
+"""Notes are truncated as documented; a learned vocabulary knows its own texts only."""
 
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ CLS, SEP, WORD0 = 2, 3, 4
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """Word w0 is 4, w1 is 5, …; [CLS] before a text and [SEP] after it."""
+    """Word w0 has id 4, w1 has id 5, …; [CLS] precedes a text and [SEP] follows it."""
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": CLS, "[SEP]": SEP}
     vocabulary |= {f"w{number}": WORD0 + number for number in range(40)}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -29,7 +29,7 @@ def text(length):
 
 
 def words(sequence):
-    """Numbers of the words of a sequence, its special tokens checked."""
+    """Check the special tokens of a sequence, and return the numbers of its words."""
     assert (sequence[0], sequence[-1]) == (CLS, SEP)
     return (sequence[1:-1] - WORD0).tolist()
 
@@ -71,7 +71,7 @@ def test_windows_lose_nothing_and_overlap_by_a_quarter(tokenizer, max_tokens, le
 
 
 @pytest.mark.parametrize("truncation", ["head", "tail", "head+tail", "windows"])
-def test_sequences_lie_end_to_end_in_the_order_of_the_notes(tokenizer, truncation):
+def test_sequences_are_concatenated_in_the_order_of_the_notes(tokenizer, truncation):
     lengths = [3, 20, 0, 5, 6]
     tokens = tokenize(
         tokenizer, [text(length) for length in lengths], max_tokens=7, truncation=truncation
@@ -93,7 +93,7 @@ def test_an_empty_note_is_its_special_tokens(tokenizer):
     assert tokenize(tokenizer, [""]).ids.tolist() == [CLS, SEP]
 
 
-def test_nothing_is_cut_that_fits(tokenizer):
+def test_a_note_that_fits_is_not_truncated(tokenizer):
     tokens = tokenize(tokenizer, [text(38), text(38)], max_tokens=40)
     assert tokens.truncated == 0
     assert tokens.sequence(1).tolist() == tokenizer.encode(text(38)).ids
@@ -118,7 +118,7 @@ def test_special_ids(template, expected):
 
 
 @pytest.mark.parametrize(("max_tokens", "fits"), [(1, False), (2, False), (3, True)])
-def test_special_tokens_need_room_beside_them(tokenizer, max_tokens, fits):
+def test_special_tokens_must_leave_room_for_text(tokenizer, max_tokens, fits):
     if fits:
         assert tokenize(tokenizer, [text(9)], max_tokens).ids.tolist() == [CLS, WORD0, SEP]
         return

@@ -1,14 +1,10 @@
-"""A real browser, and what an accessibility check finds serious."""
+"""Settings of a real browser, and an accessibility check."""
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 LAPTOP = {"width": 1280, "height": 800}
-
-
 PHONE = {"width": 390, "height": 844}
-
-
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -20,10 +16,10 @@ QUIET = [
 
 
 def serious(page: Page) -> dict[str, list]:
-    """What an accessibility check finds that is serious, and where."""
+    """Serious and critical violations that an accessibility check reports, with their places."""
     violations = Axe().run(page).response["violations"]
     return {
-        found["id"]: [node["target"] for node in found["nodes"]][:3]
-        for found in violations
-        if found["impact"] in ("serious", "critical")
+        violation["id"]: [node["target"] for node in violation["nodes"]][:3]
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
     }

@@ -1,4 +1,4 @@
-"""Clustered test notes of two classifiers whose true difference is known."""
+"""Clustered test notes and classifiers whose true difference is known."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from clinadapt.data.labels import from_single
 
 NOTES_A_PATIENT = 3.9  # of the clinical paper's corpus
 MOST_NOTES = 20
-EASE = 1.15  # keeps the mean accuracy about where it is asked, patients being unlike
+EASE = 1.15  # keeps the mean accuracy close to the given one although patients differ
 
 
 def draw(patients, accuracies, generator, spread=1.0):
-    """Patients, labels, and what each classifier says.
+    """Draw patients, labels and the predictions of each classifier.
 
-    Patients differ in how often their notes are positive, in how hard they are for everyone, and
-    in how hard they are for each classifier.
+    Patients differ in how often their notes are positive, in how hard they are for all classifiers
+    and in how hard they are for each one.
     """
     sizes = np.minimum(generator.geometric(1 / NOTES_A_PATIENT, patients), MOST_NOTES)
     clusters = np.repeat(np.arange(patients), sizes)
@@ -23,12 +23,12 @@ def draw(patients, accuracies, generator, spread=1.0):
 
     positive = _chance(-0.7 + of_patients(spread), generator)
     ease = of_patients(spread)
-    said = []
+    predicted = []
     for accuracy in accuracies:
         base = EASE * np.log(accuracy / (1 - accuracy))
         right = _chance(base + ease + of_patients(spread / 2), generator)
-        said.append(np.where(right, positive, ~positive))
-    return clusters, positive, said
+        predicted.append(np.where(right, positive, ~positive))
+    return clusters, positive, predicted
 
 
 def _chance(logits, generator):
@@ -39,11 +39,11 @@ def labels_of(positive):
     return from_single([str(int(value)) for value in positive])
 
 
-def predictions(said):
-    """As a row's seed gives them: probabilities and predicted classes, both [note, class]."""
-    matrix = np.column_stack([~said, said])
+def predictions(predicted):
+    """Return the probabilities and predicted classes of one seed, both [note, class]."""
+    matrix = np.column_stack([~predicted, predicted])
     return matrix.astype(float), matrix
 
 
-def f1(positive, said):
-    return 2 * (positive & said).sum() / (positive.sum() + said.sum())
+def f1(positive, predicted):
+    return 2 * (positive & predicted).sum() / (positive.sum() + predicted.sum())

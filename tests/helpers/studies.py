@@ -1,11 +1,14 @@
-"""What is compared of two studies."""
+"""Small studies, and what is compared between two of them."""
 
 import json
 
 import polars as pl
 
+SMALL = {"n_notes": 240, "n_patients": 80, "n_positive": 96}
 
-def cells_of(out):
+
+def results_of(out):
+    """Results of a study's runs, by id."""
     return {
         path.parent.name: json.loads(path.read_text())
         for path in sorted((out / "cells").glob("*/result.json"))
@@ -13,23 +16,23 @@ def cells_of(out):
 
 
 def comparable(out):
-    """Everything that a study claims, without what time and memory it took.
+    """Everything that a study reports, except time and memory.
 
-    The recommendation is of the cheapest of equals, so it hangs on the time too.
+    The recommendation is left out too: the cheapest of equals depends on the time.
     """
     costs = ("seconds", "memory", "recommended")
     board = pl.read_csv(out / "leaderboard.csv")
     board = board.select([c for c in board.columns if not any(mark in c for mark in costs)])
-    cells = {
+    runs = {
         key: {
             "metrics": result.get("metrics"),
             "validation": result.get("validation_metrics"),
             "training": result.get("training"),
             "threshold": result.get("threshold"),
         }
-        for key, result in cells_of(out).items()
+        for key, result in results_of(out).items()
     }
-    return board.to_dicts(), cells, json.loads((out / "study.json").read_text())["best"]
+    return board.to_dicts(), runs, json.loads((out / "study.json").read_text())["best"]
 
 
 def design(folder, **more):

@@ -1,4 +1,4 @@
-"""`make layers` passes on the package, and fails on each kind of fault that is planted in it."""
+"""`make layers` passes on the package, and fails for each kind of planted fault."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ PACKAGE = Path("src/clinadapt")
 
 @pytest.fixture
 def copied(tmp_path):
-    """The package's source and its build files, to be spoilt."""
+    """Copy the source and build files, to plant faults in them."""
     shutil.copytree(
         ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("builtin", "__pycache__")
     )
@@ -33,8 +33,8 @@ def plant(root, file, line):
 
 
 def test_the_package_is_in_order(copied):
-    found = layers(copied)
-    assert found.returncode == 0, found.stdout
+    result = layers(copied)
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize(
@@ -56,18 +56,18 @@ def test_the_package_is_in_order(copied):
 )
 def test_a_planted_fault_is_found(copied, file, line, message):
     plant(copied, file, line)
-    found = layers(copied)
-    assert found.returncode != 0
-    assert message in found.stdout, found.stdout
+    result = layers(copied)
+    assert result.returncode != 0
+    assert message in result.stdout, result.stdout
 
 
 def test_a_new_room_without_a_level_is_found(copied):
     room = copied / PACKAGE / "attic"
     room.mkdir()
-    (room / "__init__.py").write_text('"""Nobody said where this stands."""\n')
-    found = layers(copied)
-    assert found.returncode != 0
-    assert "attic" in found.stdout
+    (room / "__init__.py").write_text('"""A package without a layer."""\n')
+    result = layers(copied)
+    assert result.returncode != 0
+    assert "attic" in result.stdout
 
 
 def test_nothing_but_the_entrances_lies_in_the_package_itself():

@@ -106,7 +106,7 @@ def test_models_by_name_and_by_object(encoder_folders, tmp_path):
     ("X", "y", "message"),
     [
         ("one text", [0], "put it in a list"),
-        (["a", None, "b"], [0, 1, 0], "got other things at 1 position"),
+        (["a", None, "b"], [0, 1, 0], "got other types at 1 position"),
         (["a b", " ", "c d"], [0, 1, 0], "empty text at 1 position"),
         (TEXTS, [*Y[:-1], None], "missing label at 1 position"),
         (TEXTS, [*Y[:-1], float("nan")], "missing label at 1 position"),
@@ -122,13 +122,13 @@ def test_mistakes_are_told(X, y, message):
 
 def test_wrong_settings_are_told_at_fit_not_before():
     classifier = NoteClassifier(TfidfLogistic(C=-1.0), metric="f2")
-    with pytest.raises(InputError, match="metric 'f2' is not one"):
+    with pytest.raises(InputError, match="metric 'f2' is not available for"):
         classifier.fit(TEXTS, Y)
     with pytest.raises(InputError, match=r"C = -1\.0"):
         NoteClassifier(TfidfLogistic(C=-1.0)).fit(TEXTS, Y)
-    with pytest.raises(InputError, match="unknown family 'svm'"):
+    with pytest.raises(InputError, match="unknown model 'svm'"):
         NoteClassifier("svm").fit(TEXTS, Y)
-    with pytest.raises(InputError, match="not a model of a known family"):
+    with pytest.raises(InputError, match="not a registered model"):
         NoteClassifier(object()).fit(TEXTS, Y)
 
 

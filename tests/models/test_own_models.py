@@ -135,8 +135,8 @@ def test_study_plan_explain_bundle_reload_report(installed, small_table):
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ("moe = toy_keyword:KeywordModel", "'moe' is known already"),
-        ("toy = pathlib:Path", "no subclass of clinadapt's Model"),
+        ("moe = toy_keyword:KeywordModel", "'moe' is already taken"),
+        ("toy = pathlib:Path", "not a subclass of clinadapt's Model"),
     ],
 )
 def test_what_cannot_be_registered_is_refused(tmp_path, monkeypatch, points, message):

@@ -52,7 +52,7 @@ def test_a_bundle_opens_where_the_users_module_is_not(tmp_path, monkeypatch):
 
 def test_a_pipeline_that_runs_code_of_others_is_not_saved(tmp_path):
     model = SklearnModel("pipelines:own_function").fit(TEXTS, from_target(TARGETS["binary"]))
-    with pytest.raises(InputError, match=r"the pipeline holds pipelines\.shout"):
+    with pytest.raises(InputError, match=r"the pipeline contains pipelines\.shout"):
         model.save(tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_a_bundle_with_a_foreign_type_is_refused_and_runs_nothing(tmp_path):
     assert not called
     (folder / "model" / PIPELINE_FILE).write_bytes(b"no archive")
     seal(folder, read_record(folder))
-    with pytest.raises(InputError, match="not what a study writes"):
+    with pytest.raises(InputError, match="not a file of skops"):
         load(folder)
 
 
@@ -87,7 +87,7 @@ def test_a_bundle_with_a_foreign_type_is_refused_and_runs_nothing(tmp_path):
         ("pipelines", "expected 'package.module:function'"),
         ("pipelines:absent", "cannot be imported"),
         ("no_such_module:words", "ModuleNotFoundError"),
-        ("pipelines:not_a_function", "is no function"),
+        ("pipelines:not_a_function", "is not a function"),
         ("pipelines:without_probabilities", "CalibratedClassifierCV"),
     ],
 )

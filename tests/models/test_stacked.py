@@ -149,7 +149,7 @@ def test_settings_of_both_parts_are_told_at_once():
     text = str(told.value)
     for expected in (
         "tfidf_options: TfidfLogistic: C = -1.0",
-        "tfidf_options: 'refit' would fit on the notes",
+        "tfidf_options: 'refit' would fit on the validation notes",
         "encoder_options: 'max_tokens' is a setting of StackedModel itself",
     ):
         assert expected in text

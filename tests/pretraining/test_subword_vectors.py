@@ -10,7 +10,7 @@ import torch
 from fitted_models import LABELS, TEXTS, fitted
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
-from studies import cells_of
+from studies import results_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
@@ -195,13 +195,13 @@ def test_the_command(notes, tmp_path):
     assert isinstance(refused.exception, InputError)
     assert len(refused.exception.problems) == 3
     full = ["pretrain", str(tmp_path / "texts.csv"), "--width", "64"]
-    with pytest.raises(InputError, match="--width means nothing with --strength full"):
+    with pytest.raises(InputError, match="--width does not apply to --strength full"):
         runner.invoke(app, full, catch_exceptions=False)
     notes.head(5).write_csv(tmp_path / "test.csv")
     command += ["--width", "8", "--vocabulary", "300", "--exclude", str(tmp_path / "test.csv")]
     done = runner.invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert "5 of these notes were there" in " ".join(done.output.split())
+    assert "at least half of each of 5 such notes was present" in " ".join(done.output.split())
     assert Vectors(tmp_path / "vectors").shape[1] == 8
 
 
@@ -257,7 +257,7 @@ def test_settings_that_do_not_do_are_told(made, tmp_path):
         with pytest.raises(InputError, match=message):
             ScratchModel(**values).fit(TEXTS, LABELS["binary"])
         design = {"name": "x", "configurations": [{"model": "moe", **values}]}
-        with pytest.raises(InputError, match=f"row 1: .*{message}"):
+        with pytest.raises(InputError, match=f"configuration 1: .*{message}"):
             expand(load_design(design))
 
 
@@ -272,7 +272,7 @@ def test_a_study_knows_the_vectors_by_their_content(made, corpus, small_notes, t
 
     first = plan()
     first.run()
-    (result,) = cells_of(tmp_path / "out").values()
+    (result,) = results_of(tmp_path / "out").values()
     assert result["status"] == "done"
     assert result["configuration"].startswith("Transformer from scratch (")
     assert "vectors=mine" in result["configuration"]

@@ -1,4 +1,4 @@
-"""The report says what the study folder says, and asks nobody for anything."""
+"""The report shows what the study folder holds, and needs no network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fabricate(
     folder: Path,
     task: str,
     *,
-    rows: int = 4,
+    configurations: int = 4,
     seeds: int = 2,
     notes: int = 120,
     synthetic: bool = False,
@@ -43,13 +43,13 @@ def fabricate(
     """Write a study folder with made-up results, in the format of the study's own."""
     random = np.random.default_rng(0)
     classes, metric = CLASSES[task], METRIC[task]
-    statuses = ["done"] * rows + list(unfinished)
+    statuses = ["done"] * configurations + list(unfinished)
     lines = []
     for number, status in enumerate(statuses):
         model = MODELS[number % len(MODELS)]
-        row = {
+        named = {
             "configuration": f"{name} {number}: {model}",
-            "configuration_id": f"row{number}",
+            "configuration_id": f"c{number}",
             "status": status,
         }
         reason = None if status == "done" else f"{status} because of <reason> {number}"
@@ -62,12 +62,12 @@ def fabricate(
         }
         results = []
         for seed in range(seeds):
-            cell = folder / "cells" / f"{row['configuration_id']}-{seed}"
-            cell.mkdir(parents=True)
+            where = folder / "cells" / f"{named['configuration_id']}-{seed}"
+            where.mkdir(parents=True)
             result: dict[str, Any] = {
-                **row,
+                **named,
                 "format": 2,
-                "id": cell.name,
+                "id": where.name,
                 "reason": reason,
                 "axes": axes,
                 "settings": {"epochs": 3, "learning_rate": 1e-3},
@@ -76,10 +76,12 @@ def fabricate(
                 "environment": {},
             }
             if status == "done":
-                predictions = _predictions(random, task, classes, notes, 1.2 - number / rows)
-                predictions.write_parquet(cell / "predictions.parquet")
-                result |= _outcome(random, metric, model, 0.88 - 0.05 * number / rows)
-            (cell / "result.json").write_text(json.dumps(result), encoding="utf-8")
+                predictions = _predictions(
+                    random, task, classes, notes, 1.2 - number / configurations
+                )
+                predictions.write_parquet(where / "predictions.parquet")
+                result |= _outcome(random, metric, model, 0.88 - 0.05 * number / configurations)
+            (where / "result.json").write_text(json.dumps(result), encoding="utf-8")
             results.append(result)
         lines.append(_line(number, results, metric))
     pl.DataFrame(lines, infer_schema_length=None).write_csv(folder / "leaderboard.csv")
@@ -92,9 +94,11 @@ def fabricate(
         "positive": "positive" if task == "binary" else None,
         "metric": metric,
         "design": {"seeds": list(range(seeds)), "resamples": 1000},
-        "best": {"run": "row0-0", "configuration": lines[0]["configuration"]} if rows else None,
-        "recommended": {"run": "row0-0", "configuration": lines[0]["configuration"]}
-        if rows
+        "best": {"run": "c0-0", "configuration": lines[0]["configuration"]}
+        if configurations
+        else None,
+        "recommended": {"run": "c0-0", "configuration": lines[0]["configuration"]}
+        if configurations
         else None,
         "data": {
             "source": "notes.csv",
@@ -118,14 +122,14 @@ def fabricate(
         },
     }
     (folder / "study.json").write_text(json.dumps(about), encoding="utf-8")
-    if rows:
+    if configurations:
         evidence = _evidence([line for line in lines if line["status"] == "done"])
         (folder / "evidence.json").write_text(json.dumps(evidence), encoding="utf-8")
     return folder
 
 
 def _evidence(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first row against each, a point and a half more for each row down."""
+    """The first configuration against each, a point and a half more for each further down."""
     pairs = [
         {
             "first": lines[0]["configuration_id"],
@@ -348,11 +352,11 @@ def test_what_has_no_score_is_shown_with_its_reason(study: Path) -> None:
     assert "undefined: no <positive> note" in text
 
 
-def test_the_data_are_told(study: Path) -> None:
+def test_the_data_are_described(study: Path) -> None:
     text = Page(write_report(study)).text
     assert "3 rows of the table were left out" in text
     assert "2 × the text is empty" in text
-    assert "2 pairs of equal notes and 1 of nearly equal notes" in text
+    assert "2 identical and 1 nearly identical pairs" in text
     assert "class sepsis has only 3 notes in the test part" in text
 
 
@@ -387,7 +391,7 @@ def test_synthetic_notes_are_announced(tmp_path: Path, synthetic: bool) -> None:
     assert ("Synthetic notes." in text) == synthetic
 
 
-def test_the_recommendation_is_said_first(tmp_path: Path) -> None:
+def test_the_recommendation_comes_first(tmp_path: Path) -> None:
     page = Page(write_report(fabricate(tmp_path, "binary")))
     sentence = json.loads((tmp_path / "evidence.json").read_text())["sentence"]
     assert sentence in page.text
@@ -397,12 +401,12 @@ def test_the_recommendation_is_said_first(tmp_path: Path) -> None:
 def test_findings_are_sentences_with_intervals(tmp_path: Path) -> None:
     text = Page(write_report(fabricate(tmp_path, "binary"))).text
     assert (
-        "row 0: pretrained less row 1: tfidf-logistic: +1.5 [−0.5, +3.5], "
-        "which cannot be told from no difference"
+        "configuration 0: pretrained minus configuration 1: tfidf-logistic: "
+        "+1.5 points [−0.5, +3.5]; not significantly different"
     ) in text
-    assert "+3.0 [+1.0, +5.0], so row 0: pretrained is better" in text
-    assert "A constant answer, which reads nothing, scores 0.530" in text
-    assert "row 3: transformer: cannot be told from a constant answer" in text
+    assert "+3.0 points [+1.0, +5.0]; configuration 0: pretrained is significantly better" in text
+    assert "A constant answer, which ignores the text, scores 0.530" in text
+    assert "configuration 3: transformer: not significantly better than a constant answer" in text
 
 
 def test_the_price_of_a_difference_is_the_ratio_of_the_times(tmp_path: Path) -> None:
@@ -418,27 +422,27 @@ def test_overfitting_is_a_rising_validation_loss_under_a_falling_training_loss(
 ) -> None:
     fabricate(tmp_path, "binary")
     assert findings.overfitted(load(tmp_path)) == []
-    file = next(f for f in tmp_path.glob("cells/*/result.json") if "row0-1" in str(f))
+    file = next(f for f in tmp_path.glob("cells/*/result.json") if "c0-1" in str(f))
     result = json.loads(file.read_text())
     for entry in result["training"]:
         entry["validation_loss"] = 0.5 + 0.1 * abs(entry["epoch"] - 3)
     file.write_text(json.dumps(result))
-    assert [cell.id for cell in findings.overfitted(load(tmp_path))] == ["row0-1"]
+    assert [run.id for run in findings.overfitted(load(tmp_path))] == ["c0-1"]
 
 
-def test_a_study_without_a_finished_row_has_a_report(tmp_path: Path) -> None:
-    text = Page(write_report(fabricate(tmp_path, "multiclass", rows=0))).text
-    assert "No row finished" in text
+def test_a_study_without_a_finished_configuration_has_a_report(tmp_path: Path) -> None:
+    text = Page(write_report(fabricate(tmp_path, "multiclass", configurations=0))).text
+    assert "No configuration finished" in text
     assert "failed because of <reason> 0" in text
 
 
-def test_a_hundred_cells_of_five_thousand_notes_stay_small(tmp_path: Path) -> None:
-    fabricate(tmp_path, "binary", rows=100, seeds=1, notes=5000)
+def test_a_hundred_runs_of_five_thousand_notes_stay_small(tmp_path: Path) -> None:
+    fabricate(tmp_path, "binary", configurations=100, seeds=1, notes=5000)
     assert write_report(tmp_path).stat().st_size < 5_000_000
 
 
 def test_thinned_curves_keep_their_area(tmp_path: Path) -> None:
-    fabricate(tmp_path, "binary", rows=1, seeds=1, notes=5000)
+    fabricate(tmp_path, "binary", configurations=1, seeds=1, notes=5000)
     read = load(tmp_path)
     table = read.finished[0].predictions("test")
     truth, score = table["label"] == "positive", table["prob_positive"]
@@ -452,13 +456,13 @@ def test_thinned_curves_keep_their_area(tmp_path: Path) -> None:
 
 def test_the_confusion_matrix_is_scikit_learns(tmp_path: Path) -> None:
     read = load(fabricate(tmp_path, "multiclass"))
-    cell, classes = read.finished[0], CLASSES["multiclass"]
-    table = cell.predictions("test")
+    run, classes = read.finished[0], CLASSES["multiclass"]
+    table = run.predictions("test")
     expected = confusion_matrix(table["label"], table["prediction"], labels=classes)
-    assert tables.confusion(cell, classes) == expected.tolist()
+    assert tables.confusion(run, classes) == expected.tolist()
 
 
-def test_the_front_leaves_out_what_a_cheaper_row_equals(tmp_path: Path) -> None:
+def test_the_front_leaves_out_what_a_cheaper_configuration_equals(tmp_path: Path) -> None:
     fabricate(tmp_path, "binary", unfinished=())
     board = pl.read_csv(tmp_path / "leaderboard.csv").with_columns(
         test=pl.Series([0.90, 0.90, 0.80, 0.70]),
@@ -466,17 +470,17 @@ def test_the_front_leaves_out_what_a_cheaper_row_equals(tmp_path: Path) -> None:
     )
     board.write_csv(tmp_path / "leaderboard.csv")
     memory = next(cost for cost in charts.COSTS if cost.key == "memory")
-    assert [row.configuration_id for row in charts.front(load(tmp_path).done, memory)] == [
-        "row2",
-        "row1",
+    assert [one.configuration_id for one in charts.front(load(tmp_path).done, memory)] == [
+        "c2",
+        "c1",
     ]
 
 
-def test_cells_that_the_leaderboard_does_not_know_stay_out(tmp_path: Path) -> None:
+def test_runs_that_the_leaderboard_does_not_know_stay_out(tmp_path: Path) -> None:
     fabricate(tmp_path, "binary")
     board = pl.read_csv(tmp_path / "leaderboard.csv")
-    board.filter(pl.col("configuration_id") != "row1").write_csv(tmp_path / "leaderboard.csv")
-    assert "row1" not in {cell.configuration_id for cell in load(tmp_path).runs}
+    board.filter(pl.col("configuration_id") != "c1").write_csv(tmp_path / "leaderboard.csv")
+    assert "c1" not in {run.configuration_id for run in load(tmp_path).runs}
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
@@ -485,13 +489,13 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text('{"format": 2}', encoding="utf-8")
-    with pytest.raises(ValueError, match="this version reads format 1"):
+    (tmp_path / "study.json").write_text('{"format": 3}', encoding="utf-8")
+    with pytest.raises(ValueError, match="this version reads formats 1 and 2"):
         write_report(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("written", "expected"),
     [
         (formatting.score(0.8814), "0.881"),
         (formatting.score(None), "–"),
@@ -528,21 +532,21 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         (formatting.metric("roc_auc"), "ROC AUC"),
     ],
 )
-def test_numbers_are_written_for_people(said: str, expected: str) -> None:
-    assert said == expected
+def test_numbers_are_written_for_people(written: str, expected: str) -> None:
+    assert written == expected
 
 
 def test_the_numbers_as_json_and_tables(tmp_path: Path) -> None:
     fabricate(tmp_path, "binary", name="a_b & c")
     write_report(tmp_path)
     read = json.loads((tmp_path / "report.json").read_text())
-    assert [row["configuration_id"] for row in read["configurations"]] == [
-        row.configuration_id for row in load(tmp_path).rows
+    assert [one["configuration_id"] for one in read["configurations"]] == [
+        one.configuration_id for one in load(tmp_path).configurations
     ]
     assert len(read["findings"]["best"]) == 3
     assert 0 <= read["calibration"]["ece"] <= 1
     board = pl.read_csv(tmp_path / "tables" / "leaderboard.csv")
-    assert board["Row"].to_list() == [row.row for row in load(tmp_path).done]
+    assert board["Configuration"].to_list() == [one.configuration for one in load(tmp_path).done]
     pairs = pl.read_csv(tmp_path / "tables" / "comparisons.csv")
     assert sorted(pairs["Difference"].to_list()) == [1.5, 3.0, 4.5]
     source = (tmp_path / "tables" / "leaderboard.tex").read_text()
@@ -552,19 +556,19 @@ def test_the_numbers_as_json_and_tables(tmp_path: Path) -> None:
     assert all(len(re.findall(r"(?<!\\)&", line)) == board.width - 1 for line in body)
 
 
-def test_a_study_without_rows_has_empty_tables(tmp_path: Path) -> None:
-    write_report(fabricate(tmp_path, "binary", rows=0))
+def test_a_study_without_configurations_has_empty_tables(tmp_path: Path) -> None:
+    write_report(fabricate(tmp_path, "binary", configurations=0))
     assert json.loads((tmp_path / "report.json").read_text())["configurations"] != []
     assert "tabular" in (tmp_path / "tables" / "leaderboard.tex").read_text()
 
 
 @pytest.mark.parametrize("task", sorted(CLASSES))
-def test_the_checklist_is_filled_in_and_says_what_is_open(tmp_path: Path, task: str) -> None:
+def test_the_checklist_is_filled_in_and_marks_what_is_open(tmp_path: Path, task: str) -> None:
     write_report(fabricate(tmp_path, task))
     text = (tmp_path / "tripod-ai.md").read_text()
     lines = [line for line in text.splitlines() if re.match(r"\| \d", line)]
     unanswered = [line for line in lines if "**Open.**" in line]
-    assert f"{len(lines) - len(unanswered)} of {len(lines)} items; {len(unanswered)} hold" in text
+    assert f"{len(lines) - len(unanswered)} of {len(lines)} items; {len(unanswered)} need" in text
     numbers = [int(re.match(r"\| (\d+)", line)[1]) for line in lines]
     assert sorted(set(numbers)) == list(range(1, 28))
     assert "3 rows of the table were left out" in text
@@ -572,32 +576,35 @@ def test_the_checklist_is_filled_in_and_says_what_is_open(tmp_path: Path, task: 
     assert ", ".join(CLASSES[task]) in text
 
 
-def test_three_sentences_say_what_a_clinician_wants_to_know(study: Path) -> None:
+def test_three_sentences_answer_a_clinicians_questions(study: Path) -> None:
     page = Page(write_report(study))
     about = json.loads((study / "study.json").read_text())
-    told = json.loads((study / "report.json").read_text())["summary"]
-    assert len(told) == 3
-    assert " ".join(told) in page.text
-    (row,) = (cell for cell in load(study).finished if cell.id == about["recommended"]["run"])
+    sentences = json.loads((study / "report.json").read_text())["summary"]
+    assert len(sentences) == 3
+    assert " ".join(sentences) in page.text
+    (run,) = (run for run in load(study).finished if run.id == about["recommended"]["run"])
     asked = {
         "binary": ("“positive”?", ["recall", "precision"]),
         "multiclass": ("right one of 5 classes?", ["accuracy"]),
         "multilabel": ("which of 4 labels", ["recall_weighted", "accuracy"]),
     }
     question, shown = asked[about["task"]]
-    assert question in told[0]
-    assert "4 methods learned from 240 labelled notes" in told[0]
-    assert "120 notes that they had not seen" in told[0]
+    assert question in sentences[0]
+    assert "4 methods learned from 240 labelled notes" in sentences[0]
+    assert "120 notes that they had not seen" in sentences[0]
     for name in shown:
-        value, low, high = (round(100 * row.metrics[name][end]) for end in ("value", "low", "high"))
-        assert f"{value} ({low} to {high})" in told[1]
-    assert "Of the others, 1 of 3 cannot be told from it" in told[2]
+        value, low, high = (round(100 * run.metrics[name][end]) for end in ("value", "low", "high"))
+        assert f"{value} ({low} to {high})" in sentences[1]
+    assert "1 of the 3 others is not significantly different" in sentences[2]
 
 
 def test_the_summary_warns_where_nothing_was_learned(tmp_path: Path) -> None:
     folder = fabricate(tmp_path, "binary")
     about = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(about | {"recommended": None}))
-    told = summary.three_sentences(load(folder))
-    assert told[2].startswith("But no method was shown to know more")
-    assert summary.three_sentences(load(fabricate(tmp_path / "none", "binary", rows=0))) == []
+    sentences = summary.three_sentences(load(folder))
+    assert sentences[2].startswith("But no method was shown to be better")
+    assert (
+        summary.three_sentences(load(fabricate(tmp_path / "none", "binary", configurations=0)))
+        == []
+    )

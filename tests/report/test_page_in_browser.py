@@ -1,4 +1,4 @@
-"""The report of a real study in a real browser: opens from disk, asks nobody, works."""
+"""Reports of real studies in a real browser: they open from disk, need no network, and work."""
 
 import json
 import re
@@ -20,11 +20,11 @@ from clinadapt.explain.explanation_files import explain_table, write_mistakes
 
 @pytest.fixture(params=[LAPTOP, PHONE], ids=["laptop", "phone"])
 def opened(browser: Browser, finished_study: Path, request: Any) -> Iterator[tuple[Page, dict]]:
-    """The report's page, and what it asked for and complained about."""
+    """The report's page, its requests and its console messages."""
     page = browser.new_page(viewport=request.param)
     seen: dict[str, list[str]] = {"requests": [], "console": []}
     page.on("request", lambda sent: seen["requests"].append(sent.url))
-    page.on("console", lambda said: seen["console"].append(f"{said.type}: {said.text}"))
+    page.on("console", lambda line: seen["console"].append(f"{line.type}: {line.text}"))
     page.on("pageerror", lambda error: seen["console"].append(str(error)))
     page.goto(f"file://{finished_study / 'report.html'}")
     page.wait_for_selector(".chart svg")
@@ -32,7 +32,7 @@ def opened(browser: Browser, finished_study: Path, request: Any) -> Iterator[tup
     page.close()
 
 
-def test_opens_from_disk_and_asks_nobody(opened, finished_study):
+def test_opens_from_disk_without_network(opened, finished_study):
     page, seen = opened
     for chart in page.locator(".chart:visible").all():  # drawn one by one, when there is time
         chart.locator("svg.main-svg").first.wait_for()
@@ -57,7 +57,7 @@ def test_sorting_by_keyboard(opened, finished_study):
     expected = pl.read_csv(finished_study / "leaderboard.csv").filter(pl.col("status") == "done")
     column = heading.evaluate("heading => heading.cellIndex")
     read = (
-        "(rows, column) => rows.map(row => row.runs[column])"
+        "(rows, column) => rows.map(row => row.cells[column])"
         ".map(cell => +(cell.dataset.value ?? cell.textContent))"
     )
     for order, descending in (("ascending", False), ("descending", True)):
@@ -94,21 +94,22 @@ def test_another_cost_draws_another_chart(opened):
         assert [v for v in values if page.locator(f"#{v}").is_visible()] == [value]
 
 
-def test_two_rows_of_the_readers_choice_are_compared(opened, finished_study):
+def test_any_two_configurations_can_be_compared(opened, finished_study):
     page, _ = opened
     evidence = json.loads((finished_study / "evidence.json").read_text())
     one, other, value, low, high = evidence["every_pair"][-1]
     for first, second, sign in ((one, other, 1), (other, one, -1)):
         page.locator("#pick-0").select_option(first)
         page.locator("#pick-1").select_option(second)
-        said = page.locator("#picked").inner_text()
-        shown = [float(n.replace("−", "-")) for n in re.findall(r"[+−]\d+\.\d", said)]
+        sentence = page.locator("#picked").inner_text()
+        shown = [float(n.replace("−", "-")) for n in re.findall(r"[+−]\d+\.\d", sentence)]
         bounds = sorted([sign * low, sign * high])
         assert shown == pytest.approx([100 * sign * value, *(100 * b for b in bounds)], abs=0.051)
-        assert ("a difference" in said) == (bounds[0] > 0 or bounds[1] < 0)
+        significant = bounds[0] > 0 or bounds[1] < 0
+        assert ("not significantly" not in sentence) == significant
     page.locator("#pick-1").select_option(other)
     page.locator("#pick-0").select_option(other)
-    assert "two different rows" in page.locator("#picked").inner_text()
+    assert "two different configurations" in page.locator("#picked").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -125,13 +126,13 @@ def test_pages_of_sites_and_of_several_tasks(browser, study_of_sites, study_of_t
     reports = (study_of_sites / "out" / "report.html", study_of_tasks[0] / "report.html")
     for viewport, report in product((LAPTOP, PHONE), reports):
         page = browser.new_page(viewport=viewport, color_scheme=scheme)
-        asked, said = [], []
+        asked, messages = [], []
         page.on("request", lambda sent, asked=asked: asked.append(sent.url))
-        page.on("console", lambda line, said=said: said.append(line.text))
+        page.on("console", lambda line, messages=messages: messages.append(line.text))
         page.goto(f"file://{report}")
         beyond = [url for url in asked if not url.startswith(("blob:", "data:"))]
         assert beyond == [f"file://{report}"]
-        assert said == []
+        assert messages == []
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert serious(page) == {}
         page.close()
@@ -164,12 +165,12 @@ def test_the_page_of_drift(browser, finished_study, small_table, tmp_path, schem
         write_drift(finished_study / "best", table, out, label=label, group="patient")
     for viewport, file in product((LAPTOP, PHONE), (same, other)):
         page = browser.new_page(viewport=viewport, color_scheme=scheme)
-        asked, said = [], []
+        asked, messages = [], []
         page.on("request", lambda sent, asked=asked: asked.append(sent.url))
-        page.on("console", lambda line, said=said: said.append(line.text))
+        page.on("console", lambda line, messages=messages: messages.append(line.text))
         page.goto(f"file://{file}")
         assert asked == [f"file://{file}"]
-        assert said == []
+        assert messages == []
         assert (page.locator("svg.bins rect").count() > 0) == (file == other)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert serious(page) == {}

@@ -1,4 +1,4 @@
-"""A study file becomes rows and cells; whatever is wrong with it is told at once."""
+"""A study file expands into configurations and runs; all its problems are reported at once."""
 
 from collections import Counter
 
@@ -11,12 +11,12 @@ from clinadapt.models.tfidf_logistic import TfidfLogistic
 from clinadapt.study.design import BUILT_IN, Design, expand, identity, load_design
 
 
-def design(*rows, **settings):
-    return load_design({"name": "test", "configurations": list(rows), **settings})
+def design(*configurations, **settings):
+    return load_design({"name": "test", "configurations": list(configurations), **settings})
 
 
-def rows_of(cells):
-    return list({id(cell.configuration): cell.configuration for cell in cells}.values())
+def configurations_of(runs):
+    return list({id(run.configuration): run.configuration for run in runs}.values())
 
 
 def problems_of(*args, **kwargs):
@@ -29,42 +29,46 @@ def problems_of(*args, **kwargs):
 
 
 def test_lists_are_axes_and_axes_multiply():
-    row = {"model": "tfidf-logistic", "C": [0.1, 1, 10], "characters": [False, True], "words": 1}
-    cells = expand(design(row))
+    configuration = {
+        "model": "tfidf-logistic",
+        "C": [0.1, 1, 10],
+        "characters": [False, True],
+        "words": 1,
+    }
+    runs = expand(design(configuration))
     found = [
-        (cell.configuration.settings["C"], cell.configuration.settings["characters"])
-        for cell in cells
+        (run.configuration.settings["C"], run.configuration.settings["characters"]) for run in runs
     ]
     assert found == [(C, characters) for C in (0.1, 1, 10) for characters in (False, True)]
-    assert all(cell.configuration.settings["words"] == 1 for cell in cells)
+    assert all(run.configuration.settings["words"] == 1 for run in runs)
 
 
-def test_families_are_an_axis_too():
-    row = {"model": ["tfidf-mlp", "transformer", "moe"], "dropout": [0.1, 0.2]}
-    found = Counter(cell.configuration.model for cell in expand(design(row)))
+def test_models_are_an_axis_too():
+    configuration = {"model": ["tfidf-mlp", "transformer", "moe"], "dropout": [0.1, 0.2]}
+    found = Counter(run.configuration.model for run in expand(design(configuration)))
     assert found == {"tfidf-mlp": 2, "transformer": 2, "moe": 2}
 
 
 def test_seeds_multiply_what_has_randomness_only():
-    cells = expand(design({"model": ["tfidf-logistic", "tfidf-mlp"]}, seeds=[3, 1, 2]))
-    assert [(cell.configuration.model, cell.seed) for cell in cells] == [
+    runs = expand(design({"model": ["tfidf-logistic", "tfidf-mlp"]}, seeds=[3, 1, 2]))
+    assert [(run.configuration.model, run.seed) for run in runs] == [
         ("tfidf-logistic", 3),
         *[("tfidf-mlp", seed) for seed in (3, 1, 2)],
     ]
-    assert "seed" not in cells[0].resolved
-    assert [cell.build().seed for cell in cells[1:]] == [3, 1, 2]
+    assert "seed" not in runs[0].resolved
+    assert [run.build().seed for run in runs[1:]] == [3, 1, 2]
 
 
 def test_a_row_that_stands_twice_is_one_row():
     twice = design({"model": "tfidf-mlp"}, {"model": ["tfidf-mlp", "moe"]}, {"model": "moe"})
-    assert [cell.configuration.model for cell in expand(twice)] == ["tfidf-mlp", "moe"]
+    assert [run.configuration.model for run in expand(twice)] == ["tfidf-mlp", "moe"]
     default = TfidfLogistic().C
     spelled = design({"model": "tfidf-logistic"}, {"model": "tfidf-logistic", "C": default})
     assert len(expand(spelled)) == 1
 
 
 def test_shared_lengths_go_to_rows_that_know_them_and_set_none():
-    cells = expand(
+    runs = expand(
         design(
             {"model": ["tfidf-logistic", "transformer"]},
             {"model": "moe", "max_tokens": 32},
@@ -72,16 +76,21 @@ def test_shared_lengths_go_to_rows_that_know_them_and_set_none():
             truncation="tail",
         )
     )
-    logistic, transformer, moe = (cell.resolved for cell in cells)
+    logistic, transformer, moe = (run.resolved for run in runs)
     assert "max_tokens" not in logistic
     assert (transformer["max_tokens"], transformer["truncation"]) == (64, "tail")
     assert (moe["max_tokens"], moe["truncation"]) == (32, "tail")
 
 
 def test_a_cell_builds_what_its_row_says():
-    row = {"model": "pretrained", "encoder": "drbert", "adapter": "bottleneck", "epochs": 2}
-    (cell,) = expand(design(row, seeds=[7]))
-    model = cell.build()
+    configuration = {
+        "model": "pretrained",
+        "encoder": "drbert",
+        "adapter": "bottleneck",
+        "epochs": 2,
+    }
+    (run,) = expand(design(configuration, seeds=[7]))
+    model = run.build()
     assert isinstance(model, PretrainedModel)
     assert (model.encoder, model.adapter, model.epochs, model.seed) == (
         "drbert",
@@ -89,7 +98,7 @@ def test_a_cell_builds_what_its_row_says():
         2,
         7,
     )
-    assert cell.resolved == model.get_params()
+    assert run.resolved == model.get_params()
 
 
 # ---------------------------------------------------------------- problems
@@ -98,7 +107,7 @@ def test_a_cell_builds_what_its_row_says():
 def test_everything_wrong_with_the_rows_is_told_at_once():
     found = problems_of(
         {"model": "tfidf-forest"},
-        {"model": "pretrained", "structur": "bottleneck"},
+        {"model": "pretrained", "adaptr": "bottleneck"},
         {"model": "transformer", "epochs": [0, 3], "dropout": "much"},
         {"model": "tfidf-mlp", "seed": 3},
         {"encoder": "minilm"},
@@ -107,18 +116,19 @@ def test_everything_wrong_with_the_rows_is_told_at_once():
         {"model": "tfidf-logistic"},
     )
     expected = [
-        ("row 1:", "unknown family 'tfidf-forest'", "tfidf-logistic"),
-        ("row 2:", "no setting 'structur'", "did you mean 'adapter'?"),
-        ("row 3:", "epochs = 0", "greater than or equal to 1"),
-        ("row 3:", "dropout = 'much'", "valid number"),
-        ("row 4:", "seeds are set for the whole study", "'seeds'"),
-        ("row 5:", "no family", "pretrained"),
-        ("row 6:", "tiny_attention", "nothing to attend to"),
-        ("row 7:", "'encoder' is fixed by the family", ""),
+        ("configuration 1:", "unknown", "'tfidf-forest'", "tfidf-logistic"),
+        ("configuration 2:", "no setting 'adaptr'", "did you mean 'adapter'?"),
+        ("configuration 3:", "epochs = 0", "greater than or equal to 1"),
+        ("configuration 3:", "dropout = 'much'", "valid number"),
+        ("configuration 4:", "'seed'", "'seeds'"),
+        ("configuration 5:", "'model' is missing", "pretrained"),
+        ("configuration 6:", "tiny_attention", "nothing to attend to"),
+        ("configuration 7:", "'encoder' is fixed by"),
     ]
     for parts in expected:
         assert any(all(part in problem for part in parts) for problem in found), parts
-    assert {problem[:5] for problem in found} == {f"row {number}" for number in range(1, 8)}
+    numbers = {problem.partition(":")[0] for problem in found}
+    assert numbers == {f"configuration {number}" for number in range(1, 8)}
     assert len(found) == len(set(found))
 
 
@@ -153,19 +163,22 @@ def test_a_study_without_name_or_rows():
 
 def test_encoders_replace_those_of_the_design():
     first = {"model": "pretrained", "encoder": ["drbert", "alibert"], "tuned_layers": [0, 1]}
-    cells = expand(design(first, {"model": "moe"}), encoders=["minilm", "folder/other"])
-    rows = [cell.configuration for cell in cells if cell.configuration.model == "pretrained"]
-    assert [(row.settings["encoder"], row.settings["tuned_layers"]) for row in rows] == [
+    runs = expand(design(first, {"model": "moe"}), encoders=["minilm", "folder/other"])
+    configurations = [run.configuration for run in runs if run.configuration.model == "pretrained"]
+    assert [
+        (configuration.settings["encoder"], configuration.settings["tuned_layers"])
+        for configuration in configurations
+    ] == [
         ("minilm", 0),
         ("folder/other", 0),
         ("minilm", 1),
         ("folder/other", 1),
     ]
-    assert [cell.configuration.model for cell in cells].count("moe") == 1
+    assert [run.configuration.model for run in runs].count("moe") == 1
 
 
 @pytest.mark.parametrize(
-    "row",
+    "configuration",
     [
         {"model": [name for name in registry.BUILT_IN if name != "sklearn"]},
         {"model": "tfidf-logistic", "C": [1, 10], "characters": [False, True]},
@@ -188,14 +201,14 @@ def test_encoders_replace_those_of_the_design():
     ],
 )
 @pytest.mark.parametrize("shared", [{}, {"max_tokens": 32, "truncation": "head"}])
-def test_rows_that_differ_are_labelled_differently(row, shared):
-    rows = rows_of(expand(design(row, **shared)))
-    assert len(rows) > 1
-    assert len({row.label for row in rows}) == len(rows)
+def test_rows_that_differ_are_labelled_differently(configuration, shared):
+    configurations = configurations_of(expand(design(configuration, **shared)))
+    assert len(configurations) > 1
+    assert len({configuration.label for configuration in configurations}) == len(configurations)
 
 
 @pytest.mark.parametrize(
-    ("row", "label"),
+    ("configuration", "label"),
     [
         ({"model": "tfidf-logistic"}, "TF-IDF + logistic regression"),
         ({"model": "moe", "epochs": 3}, "MoE-Transformer from scratch (epochs=3)"),
@@ -226,15 +239,15 @@ def test_rows_that_differ_are_labelled_differently(row, shared):
         ),
     ],
 )
-def test_labels_in_words(row, label):
-    (cell,) = expand(design(row, max_tokens=64))
-    assert cell.configuration.label == label
+def test_labels_in_words(configuration, label):
+    (run,) = expand(design(configuration, max_tokens=64))
+    assert run.configuration.label == label
 
 
 def test_place_of_a_row_in_the_comparison():
     first = {"model": "pretrained", "encoder": "minilm", "adapter": ["none", "bottleneck"]}
-    rows = rows_of(expand(design(first, {"model": "tfidf-logistic"})))
-    none, bottleneck, logistic = (row.model for row in rows)
+    configurations = configurations_of(expand(design(first, {"model": "tfidf-logistic"})))
+    none, bottleneck, logistic = (configuration.axes for configuration in configurations)
     assert none["placement"] is None
     assert bottleneck == {
         "model": "pretrained",
@@ -247,33 +260,36 @@ def test_place_of_a_row_in_the_comparison():
 
 
 def test_a_stacked_row_is_placed_by_its_encoder():
-    row = {"model": "stacked", "encoder_options": {"adapter": "bottleneck", "tuned_layers": 1}}
-    (cell,) = expand(design(row, max_tokens=32, seeds=[7]), encoders=["minilm"])
-    assert cell.configuration.axes == {
+    configuration = {
+        "model": "stacked",
+        "encoder_options": {"adapter": "bottleneck", "tuned_layers": 1},
+    }
+    (run,) = expand(design(configuration, max_tokens=32, seeds=[7]), encoders=["minilm"])
+    assert run.configuration.axes == {
         "model": "stacked",
         "encoder": "minilm",
         "adapter": "bottleneck",
         "placement": "final",
         "tuned_layers": 1,
     }
-    _, encoder = cell.build().parts()
+    _, encoder = run.build().parts()
     assert (encoder.encoder, encoder.max_tokens, encoder.seed) == ("minilm", 32, 7)
     (alone,) = expand(design({"model": "pretrained", "encoder": "minilm"}))
-    assert cell.start_fingerprint == alone.start_fingerprint is not None
+    assert run.start_fingerprint == alone.start_fingerprint is not None
 
 
-def cell_ids(cells):
-    return [identity(cell.configuration.model, cell.resolved) for cell in cells]
+def run_ids(runs):
+    return [identity(run.configuration.model, run.resolved) for run in runs]
 
 
 def test_a_design_gives_the_same_ids_every_time_and_each_cell_its_own():
     first = {"model": "pretrained", "adapter": ["none", "bottleneck"], "tuned_layers": [0, 1]}
     turned = dict(reversed(first.items()))
-    ids = cell_ids(expand(design(first, seeds=[0, 1])))
-    assert ids == cell_ids(expand(design(first, seeds=[0, 1])))
-    assert set(ids) == set(cell_ids(expand(design(turned, seeds=[1, 0]))))
+    ids = run_ids(expand(design(first, seeds=[0, 1])))
+    assert ids == run_ids(expand(design(first, seeds=[0, 1])))
+    assert set(ids) == set(run_ids(expand(design(turned, seeds=[1, 0]))))
     assert len(set(ids)) == len(ids) == 8
-    assert not set(ids) & set(cell_ids(expand(design(first, max_tokens=99))))
+    assert not set(ids) & set(run_ids(expand(design(first, max_tokens=99))))
 
 
 def test_identity_is_of_content():
@@ -291,8 +307,9 @@ def test_a_study_file(tmp_path):
     path.write_text(
         'name = "é"\nmetric = "auroc"\n[[configurations]]\nmodel = "moe"\n', encoding="utf-8"
     )
+    expected = Design(name="é", metric="auroc", configurations=[{"model": "moe"}])
     for source in (path, str(path)):
-        assert load_design(source) == Design(name="é", metric="auroc", rows=[{"model": "moe"}])
+        assert load_design(source) == expected
 
 
 def test_a_file_that_is_no_toml(tmp_path):
@@ -309,18 +326,18 @@ def test_a_study_that_is_not_there(source):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.toml")))
 def test_built_in_studies_expand(name):
-    cells = expand(load_design(name))
+    runs = expand(load_design(name))
     assert load_design(name).name == name
-    rows = rows_of(cells)
-    assert len({row.label for row in rows}) == len(rows)
-    assert len(set(cell_ids(cells))) == len(cells)
+    configurations = configurations_of(runs)
+    assert len({configuration.label for configuration in configurations}) == len(configurations)
+    assert len(set(run_ids(runs))) == len(runs)
 
 
 def test_the_papers_grid():
-    cells = expand(load_design("paper"))
-    pretrained = [cell for cell in cells if cell.configuration.model == "pretrained"]
+    runs = expand(load_design("paper"))
+    pretrained = [run for run in runs if run.configuration.model == "pretrained"]
     axes = ("encoder", "adapter", "tuned_layers")
-    found = {(*(cell.resolved[axis] for axis in axes), cell.seed) for cell in pretrained}
+    found = {(*(run.resolved[axis] for axis in axes), run.seed) for run in pretrained}
     assert found == {
         (encoder, adapter, tuned, seed)
         for encoder in ("camembert-bio", "drbert", "alibert")
@@ -331,7 +348,7 @@ def test_the_papers_grid():
         for tuned in (0, "all")
         for seed in (0, 1, 2)
     }
-    assert Counter(cell.configuration.model for cell in cells) == {
+    assert Counter(run.configuration.model for run in runs) == {
         "pretrained": 90,
         "transformer": 3,
         "moe": 3,
@@ -339,5 +356,5 @@ def test_the_papers_grid():
         "tfidf-mlp": 3,
         "tfidf-autoencoder": 3,
     }
-    assert all(cell.resolved["max_tokens"] == 256 for cell in pretrained)
-    assert len(cells) == 103
+    assert all(run.resolved["max_tokens"] == 256 for run in pretrained)
+    assert len(runs) == 103

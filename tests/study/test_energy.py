@@ -1,4 +1,4 @@
-"""Energy of cells: codecarbon's own numbers, called what they are, and nothing else happens."""
+"""Energy of runs: codecarbon's numbers, correctly labelled, without side effects."""
 
 import json
 import logging
@@ -121,7 +121,7 @@ def test_work_that_fails_stops_the_tracker(meter):
 
 
 @pytest.mark.parametrize("country", ["FR", "France", "XXX", ""])
-def test_a_country_that_is_none(country):
+def test_an_unknown_country_is_refused(country):
     with pytest.raises(InputError, match="three letters") as caught:
         Meter(country)
     assert repr(country) in str(caught.value)
@@ -163,7 +163,7 @@ def test_counters_that_are_there_measure(rapl):
     assert kind({name: found[name] for name in ("cpu", "memory")}) == "part estimate"
 
 
-def test_without_a_meter_the_load_is_what_is_known(rapl, monkeypatch):
+def test_without_a_meter_the_load_is_the_source(rapl, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("codecarbon.core.cpu.is_rapl_available", lambda: False)
     hardware_cache.clear_cache()
@@ -175,21 +175,21 @@ def test_without_a_meter_the_load_is_what_is_known(rapl, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("way", "told"),
+    ("source", "expected"),
     [
         ("RAPL", "CPU measured by RAPL counters"),
         ("Windows EMI", "CPU measured by the Windows energy meter"),
         ("Power Gadget", "CPU measured by Intel Power Gadget"),
         ("cpu_load", "CPU estimated from its load and nominal power"),
         ("global constant", "CPU estimated from half of its nominal power"),
-        ("a way of tomorrow", "CPU estimated from means unknown"),
+        ("a future source", "CPU estimated from an unknown source"),
     ],
 )
-def test_counters_measure_and_models_estimate(way, told):
-    found = parts(way, "Unspecified", HARDWARE)
-    assert in_words(found) == f"{told}; memory estimated from its size"
-    assert found["cpu"]["measured"] == ("measured" in told)
-    assert kind(found) == ("part estimate" if "measured" in told else "estimate")
+def test_counters_measure_and_models_estimate(source, expected):
+    found = parts(source, "Unspecified", HARDWARE)
+    assert in_words(found) == f"{expected}; memory estimated from its size"
+    assert found["cpu"]["measured"] == ("measured" in expected)
+    assert kind(found) == ("part estimate" if "measured" in expected else "estimate")
 
 
 def test_one_meter_may_know_several_parts():
@@ -202,7 +202,7 @@ def test_one_meter_may_know_several_parts():
 
 
 @pytest.mark.parametrize("driver", ["pynvml", "amdsmi"])
-def test_a_card_is_read_or_does_not_answer(driver):
+def test_a_card_is_read_or_does_not_respond(driver):
     read = parts("RAPL", driver, {**HARDWARE, "gpu_count": 2})["gpu"]
     dumb = parts("RAPL", driver, HARDWARE)["gpu"]
     assert (read["mode"], read["measured"], dumb["measured"]) == (driver, True, False)
@@ -214,7 +214,7 @@ def test_a_card_is_read_or_does_not_answer(driver):
 
 @pytest.fixture(scope="module")
 def study(small_notes_synthetic, tmp_path_factory):
-    """Folder of a study with energy, one of whose rows fails."""
+    """Folder of a study with energy, one of whose configurations fails."""
     from clinadapt.models.tfidf_mlp import TfidfMLP
 
     def broken(self, *args, **kwargs):
@@ -227,7 +227,7 @@ def study(small_notes_synthetic, tmp_path_factory):
     return out
 
 
-def test_every_cell_says_its_energy_and_how_it_is_known(study):
+def test_every_run_records_its_energy_and_source(study):
     found = [json.loads(path.read_text()) for path in study.glob("cells/*/result.json")]
     assert sorted(result["status"] for result in found) == ["done", "failed"]
     assert not [thread for thread in left_running() if not thread.finished.is_set()]
@@ -244,10 +244,10 @@ def test_the_report_calls_an_estimate_an_estimate(study):
     section = page.partition('<section id="energy">')[2].partition("</section>")[0]
     assert "memory estimated from its size" in section
     assert len(re.findall(r"\d k?(?:Wh|g) <small>(?:part )?estimate</small>", section)) == 2
-    assert "FRA, 56 g a kWh" in section
+    assert "FRA, 56 g per kWh" in section
     assert "whole machine" in section
     table = pl.read_csv(study / "tables" / "energy.csv")
-    assert table["Row"].to_list() == ["TF-IDF + logistic regression"]
+    assert table["Configuration"].to_list() == ["TF-IDF + logistic regression"]
     assert "estimate" in table["Kind"][0]
     (line,) = json.loads((study / "report.json").read_text())["energy"]
     (path,) = (

@@ -1,4 +1,4 @@
-"""Sites held out in turn: the splits, the pooling, and a whole study."""
+"""Sites held out in turn: the splits, the pooling, and a complete study."""
 
 import json
 import shutil
@@ -58,17 +58,17 @@ def test_a_site_is_the_test_part_and_its_patients_are_nowhere_else(notes, site):
 
 def test_sites_that_cannot_be_held_out_say_why(sites_table, notes):
     assert site_names(notes, "site") == ["north", "south", "west"]
-    with pytest.raises(InputError, match="'ward' does not describe these notes"):
+    with pytest.raises(InputError, match="no column 'ward' describes these notes"):
         site_names(notes, "ward")
     with pytest.raises(InputError, match="has 420 values"):
         site_names(notes, "age")
     one = sites_table.with_columns(pl.lit("here").alias("site"))
-    with pytest.raises(InputError, match="has one value"):
+    with pytest.raises(InputError, match="has only one value"):
         site_names(read_notes(one, Columns(describe=("site",))), "site")
     gap = sites_table.with_columns(
         pl.when(pl.int_range(pl.len()) > 2).then(pl.col("site")).alias("site")
     )
-    with pytest.raises(InputError, match="3 note\\(s\\) have no 'site'"):
+    with pytest.raises(InputError, match="3 note\\(s\\) have no value in column 'site'"):
         site_names(read_notes(gap, Columns(describe=("site",))), "site")
 
 
@@ -98,7 +98,7 @@ def test_pooling_of_few_or_certain_sites():
     assert np.isnan(nothing.low)
 
 
-def test_a_study_scores_every_row_on_every_site(study_of_sites, sites_table):
+def test_a_study_scores_every_configuration_on_every_site(study_of_sites, sites_table):
     found = json.loads((study_of_sites / "out" / "sites.json").read_text(encoding="utf-8"))
     assert [site["site"] for site in found["sites"]] == ["north", "south", "west"]
     assert [site["notes"] for site in found["sites"]] == [
@@ -106,25 +106,25 @@ def test_a_study_scores_every_row_on_every_site(study_of_sites, sites_table):
     ]
     assert found["refused"] == []
     assert len(found["configurations"]) == 2
-    for row in found["configurations"]:
-        for number, site in enumerate(row["sites"], start=1):
-            cells = (study_of_sites / "out" / "sites" / str(number)).glob("cells/*/result.json")
+    for line in found["configurations"]:
+        for number, site in enumerate(line["sites"], start=1):
+            results = (study_of_sites / "out" / "sites" / str(number)).glob("cells/*/result.json")
             values = [
                 result["metrics"]["f1"]["value"]
-                for path in cells
+                for path in results
                 if (result := json.loads(path.read_text()))["configuration_id"]
-                == row["configuration_id"]
+                == line["configuration_id"]
             ]
             assert values == [pytest.approx(site["value"])]
-        scores = [site["value"] for site in row["sites"]]
-        assert min(scores) <= row["pooled"]["value"] <= max(scores)
-    assert found["sentences"][0].startswith("On a site that it has not seen, TF-IDF + ")
+        scores = [site["value"] for site in line["sites"]]
+        assert min(scores) <= line["pooled"]["value"] <= max(scores)
+    assert found["sentences"][0].startswith("On a site not seen in training, TF-IDF + ")
     assert not list(study_of_sites.glob("out/sites/*/cells/*/bundle"))
 
 
-def test_the_report_tells_of_sites_and_subgroups(study_of_sites):
+def test_the_report_shows_sites_and_subgroups(study_of_sites):
     page = (study_of_sites / "out" / "report.html").read_text(encoding="utf-8")
-    assert "On a site not seen before" in page
+    assert "On a site not seen in training" in page
     found = json.loads((study_of_sites / "out" / "subgroups.json").read_text(encoding="utf-8"))
     assert list(dict.fromkeys(group["column"] for group in found["subgroups"])) == [
         "note length",
@@ -133,12 +133,12 @@ def test_the_report_tells_of_sites_and_subgroups(study_of_sites):
     ]
     for group in found["subgroups"]:
         assert group["level"] in page
-    told = json.loads((study_of_sites / "out" / "report.json").read_text(encoding="utf-8"))
-    assert told["sites"]["column"] == "site"
-    assert told["subgroups"] == found
+    report = json.loads((study_of_sites / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["sites"]["column"] == "site"
+    assert report["subgroups"] == found
 
 
-def test_it_goes_on_without_running_a_cell_again(study_of_sites, tmp_path):
+def test_it_resumes_without_fitting_a_run_again(study_of_sites, tmp_path):
     folder = shutil.copytree(study_of_sites, tmp_path / "copy")
     before = {path: path.stat().st_mtime_ns for path in folder.glob("out/**/result.json")}
     columns = Columns(id="id", group="patient", describe=("site",))
@@ -151,7 +151,7 @@ def test_it_goes_on_without_running_a_cell_again(study_of_sites, tmp_path):
     assert not (folder / "out" / "sites.json").exists()
 
 
-def test_the_built_in_notes_have_nothing_to_be_described_by():
+def test_the_built_in_notes_have_no_describing_column():
     done = CliRunner().invoke(app, ["study", "--sites", "ward"])
     assert isinstance(done.exception, InputError)
-    assert "no column to describe them by (ward)" in str(done.exception)
+    assert "no such column to describe them: ward" in str(done.exception)

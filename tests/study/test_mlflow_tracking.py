@@ -1,4 +1,4 @@
-"""Runs of MLflow: what result.json says, once, and nothing about the machine or the notes."""
+"""Runs of MLflow: what result.json holds, once, and nothing about the machine or the notes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def runs_of(path):
 
 
 def contents(path):
-    """Every row of a store."""
+    """Every row of a store's tables."""
     with sqlite3.connect(path) as connection:
         return list(connection.iterdump())
 
@@ -45,7 +45,7 @@ def results_of(out):
 
 @pytest.fixture(scope="module")
 def study(small_notes_synthetic, tmp_path_factory):
-    """Folder of a study with done, failed and skipped cells and a curve, and its store."""
+    """Folder of a study with done, failed and skipped runs and a curve, and its store."""
     from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 
     def broken(self, *args, **kwargs):
@@ -92,10 +92,10 @@ def logged(study):
     return runs_of(study / "mlflow.db")
 
 
-def test_every_cell_is_one_run_of_one_experiment(study, logged):
+def test_every_run_is_one_run_of_one_experiment(study, logged):
     client, runs = logged
     results = results_of(study)
-    assert len(results) == 8  # four rows, on two amounts of notes
+    assert len(results) == 8  # four configurations, on two amounts of notes
     assert set(runs) == set(results)
     about = json.loads((study / "study.json").read_text())
     name = f"tiny {about['data']['fingerprint'][:8]}"
@@ -166,10 +166,10 @@ def test_epochs_are_steps(study, logged):
     assert [point.value for point in expert] == [epoch["router_load"][1] for epoch in history]
 
 
-def test_the_store_tells_nothing_of_notes_machine_or_user(study, small_table):
+def test_the_store_reveals_nothing_of_notes_machine_or_user(study, small_table):
     content = (study / "mlflow.db").read_bytes()
-    assert b"tfidf-logistic" not in content  # the family is told by the row's name ...
-    assert b"TF-IDF + logistic regression" in content  # ... so what is searched for is found
+    assert b"tfidf-logistic" not in content  # the label names the model ...
+    assert b"TF-IDF + logistic regression" in content  # ... and the search finds what is there
     forbidden = [USER, str(study), str(Path.cwd()), str(Path.home()) + "/", sys.prefix, "zqxsecret"]
     forbidden += [text[start : start + 30] for text in small_table["text"] for start in (0, 60)]
     forbidden += small_table["id"].to_list()
@@ -192,7 +192,7 @@ def test_a_second_run_adds_nothing(study, small_notes_synthetic):
     [("create_run", None), ("log_batch", "params"), ("log_batch", "metrics"),
      ("set_terminated", None)],
 )  # fmt: skip
-def test_what_was_cut_off_is_completed_once(study, store, at, holding, monkeypatch):
+def test_an_interrupted_log_is_completed_once(study, store, at, holding, monkeypatch):
     """Killed after a call to the store; the next run leaves what an undisturbed one leaves."""
     call = getattr(MlflowClient, at)
 
@@ -233,7 +233,7 @@ def test_what_was_cut_off_is_completed_once(study, store, at, holding, monkeypat
     assert points(store) == points(study / "mlflow.db")
 
 
-def test_a_cell_that_is_run_again_takes_the_place_of_its_failure(study, store):
+def test_a_run_that_is_fitted_again_replaces_its_failure(study, store):
     (failed,) = (
         result
         for result in results_of(study).values()
@@ -251,7 +251,7 @@ def test_a_cell_that_is_run_again_takes_the_place_of_its_failure(study, store):
     assert run.data.metrics["test/f1"] == done["metrics"]["f1"]["value"]
 
 
-def test_a_long_history_is_logged_whole(study, store):
+def test_a_long_history_is_logged_completely(study, store):
     done = next(result for result in results_of(study).values() if result["status"] == "done")
     epochs = [{"epoch": n, "loss": 1 / n, "validation_loss": 2 / n} for n in range(1, 701)]
     Experiment(database(store), "x").log({**done, "training": epochs})
@@ -261,7 +261,7 @@ def test_a_long_history_is_logged_whole(study, store):
     assert [point.value for point in told] == [epoch["validation_loss"] for epoch in epochs]
 
 
-def test_a_store_that_fails_is_told(study, store, monkeypatch):
+def test_a_store_that_fails_is_reported(study, store, monkeypatch):
     def refused(self, *args, **kwargs):
         raise MlflowException("the disk is full")
 
@@ -348,13 +348,13 @@ def test_a_study_is_tracked_on_the_command_line(small_table, tmp_path, capsys, s
     assert "energy of the whole machine" in shown
     code, shown, _ = command("track", out, "--offline", capsys=capsys)
     assert code == 0
-    assert "1 cells are in MLflow" in shown
+    assert "1 runs are in MLflow" in shown
     (found,) = runs_of(out / "mlflow.db")[1].values()
     assert found.info.status == "FINISHED"
     before = contents(out / "mlflow.db")
     code, shown, _ = command("track", out, "--offline", capsys=capsys)
     assert code == 0
-    assert "1 cells are in MLflow" in shown
+    assert "1 runs are in MLflow" in shown
     assert contents(out / "mlflow.db") == before
 
 

@@ -1,4 +1,4 @@
-"""Several label columns of one table: folders, ranks, and a whole study_of_tasks."""
+"""Several label columns of one table: folders, ranks, and a complete study of tasks."""
 
 import json
 
@@ -10,15 +10,15 @@ from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
 from clinadapt.study.multi_task import TaskResult, Tasks, folders_of
 
-LABELS = {"a": "ROW A", "b": "ROW B", "c": "ROW C"}
+LABELS = {"a": "MODEL A", "b": "MODEL B", "c": "MODEL C"}
 
 
 def task(name, scores, groups, metric="f1", recommended="a"):
-    intervals = {row: [score, score - 0.1, score + 0.1] for row, score in scores.items()}
+    intervals = {name: [score, score - 0.1, score + 0.1] for name, score in scores.items()}
     return TaskResult(name, name, metric, 100, intervals, groups, recommended, None)
 
 
-def test_folders_are_plain_and_apart():
+def test_folders_are_plain_and_distinct():
     assert folders_of(["smoker", "../etc", "a b", "A/B", "é"]) == {
         "smoker": "smoker",
         "../etc": "etc",
@@ -42,36 +42,38 @@ def test_ranks_are_means_over_tasks_and_ties_share():
     assert both.ranks() == {"a": 2.0, "b": (2.5 + 1) / 2, "c": (2.5 + 2) / 2}
     assert both.among_the_best() == {"a": 1, "b": 2, "c": 1}
     assert both.sentences() == [
-        "If one row is to serve all tasks: ROW B cannot be told from the best in 2 of 2; its mean "
-        "rank is 1.8 of 3."
+        "If one configuration is to serve all tasks, choose MODEL B: it is not significantly "
+        "different from the best in 2 of 2, and its mean rank is 1.8 of 3."
     ]
-    assert [row["configuration_id"] for row in both.to_json()["configurations"]] == ["b", "a", "c"]
+    assert [one["configuration_id"] for one in both.to_json()["configurations"]] == ["b", "a", "c"]
 
 
-def test_a_row_that_falls_behind_or_did_not_finish():
-    found = Tasks(
+def test_a_configuration_that_is_worse_or_did_not_finish():
+    tasks = Tasks(
         [
             task("one", {"a": 0.9, "b": 0.8}, {"a": 1, "b": 2}),
             task("two", {"a": 0.3, "b": 0.9, "c": 0.99}, {"a": 2, "b": 2, "c": 1}),
         ],
         LABELS,
     )
-    assert set(found.ranks()) == {"a", "b"}
-    assert found.sentences()[1] == "It falls behind in two."
+    assert set(tasks.ranks()) == {"a", "b"}
+    assert tasks.sentences()[1] == "It is significantly worse than the best in two."
     nothing = Tasks([task("one", {"a": 0.5}, {"a": 1}), task("two", {}, {})], LABELS)
-    assert nothing.sentences() == ["No row finished in every task."]
+    assert nothing.sentences() == ["No configuration finished in every task."]
 
 
-def test_a_task_in_which_nothing_was_learned_tells_nothing_of_rows():
+def test_a_task_in_which_nothing_was_learned_does_not_rank():
     noise = task("noise", {"a": 0.1, "b": 0.9}, {"a": 1, "b": 1}, recommended=None)
-    found = Tasks([task("one", {"a": 0.9, "b": 0.8}, {"a": 1, "b": 2}), noise], LABELS)
-    assert found.ranks() == {"a": 1.0, "b": 2.0}
-    assert found.among_the_best() == {"a": 1, "b": 0, "c": 0}
-    assert found.sentences()[1:] == [
-        "Nothing was shown to be learned in noise, so ranks leave this out."
+    tasks = Tasks([task("one", {"a": 0.9, "b": 0.8}, {"a": 1, "b": 2}), noise], LABELS)
+    assert tasks.ranks() == {"a": 1.0, "b": 2.0}
+    assert tasks.among_the_best() == {"a": 1, "b": 0, "c": 0}
+    assert tasks.sentences()[1:] == [
+        "No configuration is significantly better than a constant answer in noise, so the ranks "
+        "leave this task out."
     ]
     assert Tasks([noise], LABELS).sentences() == [
-        "Nothing was shown to be learned in noise, so ranks leave this out."
+        "No configuration is significantly better than a constant answer in noise, so the ranks "
+        "leave this task out."
     ]
 
 
@@ -82,10 +84,10 @@ def test_each_task_has_a_study_of_its_own(study_of_tasks):
         assert study["classes"] == classes
         assert (out / folder / "report.html").is_file()
         assert (out / folder / "best" / "bundle.json").is_file()
-    assert "If one row is to serve all tasks" in " ".join(output.split())
+    assert "If one configuration is to serve all tasks" in " ".join(output.split())
 
 
-def test_what_they_amount_to_is_what_each_says(study_of_tasks):
+def test_the_summary_agrees_with_each_task(study_of_tasks):
     out, _ = study_of_tasks
     together = json.loads((out / "tasks.json").read_text(encoding="utf-8"))
     page = (out / "report.html").read_text(encoding="utf-8")

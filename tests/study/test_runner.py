@@ -1,46 +1,50 @@
-"""A study end to end: results, resuming after a kill, honesty of the choice."""
+"""A study end to end: results, resuming after a kill, choice on validation notes."""
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from sklearn import metrics as sk
-from studies import cells_of, comparable, design
+from studies import SMALL, comparable, design, results_of
 
 from clinadapt import Study, load, write_report
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.synthetic.generator import generate
+from clinadapt.study import read_results
 
 # ---------------------------------------------------------------- what a study leaves behind
 
 
-def test_cells_and_leaderboard(finished_study):
-    cells = cells_of(finished_study)
-    assert len(cells) == 1 + 4 + 8 + 2
-    done = [cell for cell in cells.values() if cell["status"] == "done"]
-    skipped = [cell for cell in cells.values() if cell["status"] == "skipped"]
+def test_runs_and_leaderboard(finished_study):
+    results = results_of(finished_study)
+    assert len(results) == 1 + 4 + 8 + 2
+    done = [result for result in results.values() if result["status"] == "done"]
+    skipped = [result for result in results.values() if result["status"] == "skipped"]
     assert len(done) == 13
     assert "hf download Dr-BERT/DrBERT-7GB" in skipped[0]["reason"]
-    for cell in done:
-        assert set(cell["model"]) >= {"model", "encoder", "adapter", "placement", "tuned_layers"}
-        for name, score in cell["metrics"].items():
+    for result in done:
+        assert set(result["axes"]) >= {"model", "encoder", "adapter", "placement", "tuned_layers"}
+        for name, score in result["metrics"].items():
             assert set(score) >= {"value", "low", "high"}
             # Resamples repeat notes, which raises the calibration error: its interval lies high.
             if score["value"] is not None and name != "ece":
                 assert score["low"] <= score["value"] + 1e-9
                 assert score["value"] <= score["high"] + 1e-9
-        assert cell["cost"]["fit_seconds"] > 0
-        assert cell["cost"]["peak_memory_bytes"] > 10**8
-        assert cell["environment"]["versions"]["torch"]
+        assert result["cost"]["fit_seconds"] > 0
+        assert result["cost"]["peak_memory_bytes"] > 10**8
+        assert result["environment"]["versions"]["torch"]
     board = pl.read_csv(finished_study / "leaderboard.csv")
     assert board["status"].to_list() == ["done"] * 7 + ["skipped"]
     assert board["best"].sum() == 1
@@ -52,7 +56,7 @@ def test_cells_and_leaderboard(finished_study):
 def test_every_output_says_synthetic(finished_study):
     import pyarrow.parquet as pq
 
-    assert all(cell["data"]["synthetic"] for cell in cells_of(finished_study).values())
+    assert all(result["data"]["synthetic"] for result in results_of(finished_study).values())
     assert set(pl.read_csv(finished_study / "leaderboard.csv")["notes"]) == {"synthetic"}
     assert "synthetic" in (finished_study / "report.html").read_text(encoding="utf-8").lower()
     assert "synthetic" in (finished_study / "best" / "README.md").read_text(encoding="utf-8")
@@ -62,11 +66,14 @@ def test_every_output_says_synthetic(finished_study):
 
 
 def test_metrics_recomputed_with_scikit_learn(finished_study):
-    for key, cell in cells_of(finished_study).items():
-        if cell["status"] != "done":
+    for key, result in results_of(finished_study).items():
+        if result["status"] != "done":
             continue
         frame = pl.read_parquet(finished_study / "cells" / key / "predictions.parquet")
-        for part, found in (("test", cell["metrics"]), ("validation", cell["validation_metrics"])):
+        for part, found in (
+            ("test", result["metrics"]),
+            ("validation", result["validation_metrics"]),
+        ):
             rows = frame.filter(pl.col("part") == part)
             truth = (rows["label"] == "positive").to_numpy()
             guess = (rows["prediction"] == "positive").to_numpy()
@@ -89,7 +96,7 @@ def test_metrics_recomputed_with_scikit_learn(finished_study):
                     assert min(np.unique(guess).size, np.unique(truth).size) == 1
                     continue
                 assert found[name]["value"] == pytest.approx(value, abs=1e-9), name
-            above = chance >= cell["threshold"]["value"]
+            above = chance >= result["threshold"]["value"]
             assert (above == guess).all()
 
 
@@ -103,32 +110,30 @@ def test_splits_are_saved_and_patient_disjoint(finished_study):
 
 
 def study_table():
-    from conftest import SMALL
-
     return generate(**SMALL)
 
 
-def test_frozen_states_are_encoded_once(finished_study):
+def test_frozen_features_are_encoded_once(finished_study):
     ledger = pl.read_csv(finished_study / "ledger.csv").filter(
         pl.col("configuration").str.contains("frozen")
     )
     assert len(ledger) == 4
     assert (ledger["encoded_sequences"] > 0).sum() == 1
     assert (ledger["encoded_sequences"] + ledger["reused_sequences"]).n_unique() == 1
-    assert (ledger["encode_seconds"] > 0).all()  # each row owns up to the pass it stands on
+    assert (ledger["encode_seconds"] > 0).all()  # each includes the pass that it uses
 
 
 def test_best_is_chosen_on_validation_and_ready(finished_study):
     best = json.loads((finished_study / "study.json").read_text())["best"]
-    done = [cell for cell in cells_of(finished_study).values() if cell["status"] == "done"]
+    done = [result for result in results_of(finished_study).values() if result["status"] == "done"]
     means = {}
-    for cell in done:
+    for result in done:
         scores = [
             c["validation_metrics"]["f1"]["value"]
             for c in done
-            if c["configuration"] == cell["configuration"]
+            if c["configuration"] == result["configuration"]
         ]
-        means[cell["configuration"]] = np.mean(scores)
+        means[result["configuration"]] = np.mean(scores)
     assert means[best["configuration"]] == max(means.values())
     frame = pl.read_parquet(finished_study / "cells" / best["run"] / "predictions.parquet")
     test = frame.filter(pl.col("part") == "test")
@@ -137,18 +142,20 @@ def test_best_is_chosen_on_validation_and_ready(finished_study):
     np.testing.assert_allclose(found[:, 1], test["prob_positive"].to_numpy(), atol=2e-3)
 
 
-def test_one_bundle_at_most_is_kept_beside_best(finished_study):
+def test_at_most_one_bundle_is_kept_besides_the_best(finished_study):
     assert len(list(finished_study.glob("cells/*/bundle"))) == 1
 
 
-def test_interval_of_a_row_is_that_of_its_mean(finished_study):
+def test_interval_of_a_configuration_is_that_of_its_mean(finished_study):
     board = pl.read_csv(finished_study / "leaderboard.csv")
-    cells = [cell for cell in cells_of(finished_study).values() if cell["status"] == "done"]
+    results = [
+        result for result in results_of(finished_study).values() if result["status"] == "done"
+    ]
     for line in board.filter(pl.col("status") == "done").iter_rows(named=True):
         own = [
-            cell["metrics"]["f1"]
-            for cell in cells
-            if cell["configuration"] == line["configuration"]
+            result["metrics"]["f1"]
+            for result in results
+            if result["configuration"] == line["configuration"]
         ]
         assert line["test"] == pytest.approx(np.mean([score["value"] for score in own]), abs=1e-9)
         if len(own) == 1:
@@ -167,14 +174,14 @@ def test_running_again_fits_nothing_new(
     before = comparable(finished_study)
     fitted, fit = [], Study._fit
 
-    def watched(self, cell, *rest):
-        fitted.append(cell.configuration.label)
-        return fit(self, cell, *rest)
+    def watched(self, run, *rest):
+        fitted.append(run.configuration.label)
+        return fit(self, run, *rest)
 
     monkeypatch.setattr(Study, "_fit", watched)
     Study(small_notes_synthetic, study_design, finished_study).run()
     assert comparable(finished_study) == before
-    assert set(fitted) == {"drbert · none · frozen"}  # skipped before: its encoder may have come
+    assert set(fitted) == {"drbert · none · frozen"}  # skipped before: its encoder may now be there
 
 
 def test_other_notes_in_the_same_folder_are_refused(finished_study, study_design):
@@ -183,7 +190,7 @@ def test_other_notes_in_the_same_folder_are_refused(finished_study, study_design
         Study(other, study_design, finished_study).run()
 
 
-def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkeypatch):
+def test_a_failed_run_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkeypatch):
     from clinadapt.models.tfidf_mlp import TfidfMLP
 
     def broken(self, *args, **kwargs):
@@ -204,7 +211,7 @@ def test_a_failed_cell_is_kept_shown_and_not_ranked(small_notes, tmp_path, monke
     assert "zqxsecret" not in write_report(tmp_path).read_text(encoding="utf-8")
     assert board["best"].to_list() == [True, False]
     again = Study(small_notes, small, tmp_path).run()
-    assert again["status"].to_list() == ["done", "failed"]  # failed cells wait for --retry
+    assert again["status"].to_list() == ["done", "failed"]  # failed runs wait for --retry
     retried = Study(small_notes, small, tmp_path).run(retry=True)
     assert retried["status"].to_list() == ["done", "done"]
 
@@ -252,13 +259,11 @@ def test_killed_at_ten_random_moments_it_ends_the_same(tmp_path, encoder_folders
         for path in killed.glob("cells/*/result.json"):
             if json.loads(path.read_text())["status"] == "done":
                 finished_at.setdefault(path.parent.name, path.stat().st_mtime)
-                # A finished cell is never written, so never run, again.
+                # A finished run is never written, so never fitted, again.
                 assert path.stat().st_mtime == finished_at[path.parent.name]
         if kills == 10 and process.returncode == 0:
             break
         if process.returncode == 0 and kills < 10:  # done early: begin again with a new folder
-            import shutil
-
             assert comparable(killed) == comparable(whole)
             shutil.rmtree(killed)
             finished_at.clear()
@@ -276,7 +281,7 @@ def test_encoders_given_take_the_place_of_the_designs(small_notes, tmp_path, enc
         tmp_path,
         encoders=[str(encoder_folders["bert"]), str(encoder_folders["llama"])],
     )
-    assert [cell.resolved["encoder"] for cell in study.runs] == [
+    assert [run.resolved["encoder"] for run in study.runs] == [
         str(encoder_folders["bert"]),
         str(encoder_folders["llama"]),
     ]
@@ -307,3 +312,119 @@ def test_other_tasks_run_through(tmp_path, task):
     assert board["test"].max() > 0.9
     frame = pl.read_parquet(next(tmp_path.glob("cells/*/predictions.parquet")))
     assert frame["label"].dtype == (pl.List(pl.String) if task == "multilabel" else pl.String)
+
+
+# ---------------------------------------------------------------- folders of version 0.1
+
+
+OLD_NAMES = {
+    "configuration": "row",
+    "configuration_id": "row_id",
+    "configurations": "rows",
+    "model": "family",
+    "axes": "model",
+    "adapter": "structure",
+    "adapter_options": "structure_options",
+    "run": "cell",
+    "truncation": "cut",
+    "truncated": "cut",
+    "memory_savings": "economies",
+}
+
+
+def as_written_by_0_1(content):
+    """Content of a JSON file of a study's folder, with the keys and format of version 0.1."""
+    if isinstance(content, list):
+        return [as_written_by_0_1(item) for item in content]
+    if not isinstance(content, dict):
+        return content
+    old = {OLD_NAMES.get(key, key): as_written_by_0_1(value) for key, value in content.items()}
+    if "format" in old:
+        old["format"] = 1
+    if "questions" in old:
+        old["questions"] = [OLD_NAMES.get(name, name) for name in old["questions"]]
+    return old
+
+
+def copy_as_0_1(study, folder):
+    """Copy a study's folder, its results under the names of version 0.1."""
+    shutil.copytree(study, folder)
+    names = ("study.json", "evidence.json", "subgroups.json", "curves.json", "cells/*/result.json")
+    for path in (found for name in names for found in folder.glob(name)):
+        path.write_text(json.dumps(as_written_by_0_1(json.loads(path.read_text()))))
+    for name in ("leaderboard.csv", "ledger.csv"):
+        table = pl.read_csv(folder / name)
+        table.rename(lambda column: OLD_NAMES.get(column, column)).write_csv(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_design(encoder_folders):
+    return {
+        "name": "small",
+        "resamples": 100,
+        "truncation": "tail",
+        "curve": {"shares": [0.5], "draws": 1},
+        "configurations": [
+            {"model": "tfidf-logistic"},
+            {"model": "transformer", "epochs": 1, "vocabulary": 300, "max_tokens": 16},
+            {
+                "model": "pretrained",
+                "encoder": str(encoder_folders["bert"]),
+                "adapter": ["none", "bottleneck"],
+                "max_tokens": 16,
+                "epochs": 1,
+            },
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def small_study(small_notes_synthetic, small_design, tmp_path_factory):
+    """Folder of a finished study with an adapter, truncated notes and a learning curve."""
+    out = tmp_path_factory.mktemp("small") / "out"
+    Study(small_notes_synthetic, small_design, out).run()
+    return out
+
+
+def test_a_finished_folder_of_0_1_is_read_and_reported(small_study, tmp_path):
+    old = copy_as_0_1(small_study, tmp_path / "old")
+    assert "row_id" in pl.read_csv(old / "leaderboard.csv").columns
+    today, before = read_results.load(small_study), read_results.load(old)
+    for name in ("about", "configurations", "evidence", "curves", "subgroups"):
+        assert getattr(before, name) == getattr(today, name), name
+    assert [replace(run, folder=Path()) for run in before.runs] == [
+        replace(run, folder=Path()) for run in today.runs
+    ]
+    assert any(run.axes["adapter"] == "bottleneck" for run in before.runs)
+    assert any(run.truncated.get("test") for run in before.runs)
+    assert write_report(old).read_text("utf-8") == write_report(small_study).read_text("utf-8")
+
+
+def test_a_half_finished_folder_of_0_1_is_resumed(
+    small_study, small_notes_synthetic, small_design, tmp_path, monkeypatch
+):
+    old = copy_as_0_1(small_study, tmp_path / "old")
+    about = json.loads((old / "study.json").read_text())
+    handed_over = {about[name]["cell"] for name in ("best", "recommended") if about[name]}
+    missing = next(
+        key
+        for key, result in results_of(old).items()
+        if key not in handed_over and result["model"]["family"] == "pretrained"
+    )
+    shutil.rmtree(old / "cells" / missing)
+    for name in ("leaderboard.csv", "ledger.csv", "evidence.json", "subgroups.json"):
+        (old / name).unlink(missing_ok=True)
+    before = {path: path.read_bytes() for path in old.glob("**/result.json")}
+    fitted, fit = [], Study._fit
+
+    def watched(self, run, *rest):
+        fitted.append(self.folders.id(run))
+        return fit(self, run, *rest)
+
+    monkeypatch.setattr(Study, "_fit", watched)
+    # The study file has the old names too.
+    Study(small_notes_synthetic, as_written_by_0_1(small_design), old).run()
+    assert fitted == [missing]
+    assert {path: path.read_bytes() for path in before} == before
+    assert comparable(old) == comparable(small_study)

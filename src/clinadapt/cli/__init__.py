@@ -1,1 +1,1 @@
-"""The commands, one function each; heavy imports stand inside them."""
+"""Commands of the command line, one function each; heavy imports are local to them."""

@@ -1,4 +1,4 @@
-"""Before any study: ``check`` the notes, list the ``encoders``."""
+"""Commands to run before a study: ``check`` and ``encoders``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from clinadapt.cli.shared import read, say
 
 
 def check(table: TableOptions) -> None:
-    """Say what is wrong with a table of notes, before hours are spent."""
+    """Report every problem of a table of notes before a study is run."""
     notes = read(table)
     from clinadapt.cli.display import print_check, print_notes
     from clinadapt.data.near_duplicates import across_parts
@@ -24,10 +24,11 @@ def check(table: TableOptions) -> None:
 
 def encoders(
     convert: Annotated[
-        Path | None, typer.Option(help="Folder whose pickled weights become safetensors.")
+        Path | None,
+        typer.Option(help="Instead, convert the pickled weights in a folder to safetensors."),
     ] = None,
 ) -> None:
-    """List the encoders known by name, and which are on this machine."""
+    """List the encoders known by name, and those that are on this machine."""
     if convert is not None:
         from clinadapt.features.encoders.pretrained import convert_to_safetensors
 

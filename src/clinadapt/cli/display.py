@@ -1,4 +1,4 @@
-"""What the command line shows: progress, the leaderboard, what was found in the notes."""
+"""Terminal output of the commands: progress, tables and messages."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 
 STAGE_WIDTH = 44
 SHOWN_NOTES = 10
-WIDE = 110  # columns of a terminal that shows every column of the leaderboard
+WIDE = 110  # narrowest terminal, in characters, that shows every column of the leaderboard
 
 
 class StudyDisplay:
-    """Two bars, the whole study and the stage at hand, and a line for each finished run.
+    """Progress bars for the study and the current stage, and a line for each finished run.
 
     Parameters
     ----------
     runs : int
+        Number of runs of the study.
     """
 
     def __init__(self, runs: int) -> None:
@@ -67,7 +68,7 @@ class StudyDisplay:
         self.bars.stop()
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Move a bar; a new stage starts its bar, and its time left, anew."""
+        """Update a bar; a new stage resets its bar and the estimate of the remaining time."""
         if stage == "runs":
             self.bars.update(self.whole, completed=done, total=total)
             return
@@ -78,7 +79,7 @@ class StudyDisplay:
         self.bars.update(self.stage, completed=done, total=total)
 
     def finished(self, result: dict[str, Any]) -> None:
-        """Print a line about a run."""
+        """Print a line about a finished run."""
         name = f"{escape(result['configuration'])} [dim]seed {result['seed']}[/]"
         if result["status"] != "done":
             self.console.print(f"[yellow]{result['status']}[/] {name}: {escape(result['reason'])}")
@@ -94,7 +95,7 @@ class StudyDisplay:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for one stage of work, and what moves it."""
+    """Show a bar for one stage of work, and yield the callback that updates it."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), transient=True) as bars:
         bar = bars.add_task("", total=None)
@@ -104,7 +105,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def print_corpus(corpus: "Corpus") -> None:
-    """Print what there is to learn from, and what was left out."""
+    """Print the size of a training corpus and what was left out of it."""
     console = Console()
     console.print(
         f"{corpus.words:,} words in {len(corpus.train):,} texts, and {len(corpus.held_out):,} "
@@ -114,75 +115,76 @@ def print_corpus(corpus: "Corpus") -> None:
         named = ", ".join(corpus.contained[:SHOWN_NOTES])
         more = len(corpus.contained) - SHOWN_NOTES
         console.print(
-            f"[yellow]warning[/] {corpus.excluded:,} segments of notes to exclude were in the "
-            f"texts and are left out; {len(corpus.contained)} of these notes were there, half or "
-            f"more of each: {escape(named)}{f' and {more} more' if more > 0 else ''}"
+            f"[yellow]warning[/] the texts contained {corpus.excluded:,} segments of notes to "
+            f"exclude, which are left out; at least half of each of {len(corpus.contained)} such "
+            f"notes was present: {escape(named)}{f' and {more} more' if more > 0 else ''}"
         )
 
 
 def print_pretraining(record: Mapping[str, Any]) -> None:
-    """Print how an encoder was made."""
-    found, console = record["result"], Console()
+    """Print the record of an encoder's pretraining."""
+    result, console = record["result"], Console()
     if extension := record["extension"]:
         console.print(
-            f"{extension['words']:,} words added; tokens a word: "
+            f"{extension['words']:,} words added; tokens per word: "
             f"{extension['tokens_per_word_before']:.2f} before, "
             f"{extension['tokens_per_word_after']:.2f} after"
         )
     if teacher := record["teacher"]:
         console.print(
-            f"agreement with {escape(teacher['name'])}: {found['agreement']:.3f} "
+            f"agreement with {escape(teacher['name'])}: {result['agreement']:.3f} "
             "(mean correlation of features)"
         )
     console.print(
-        f"{record['parameters']:,} weights; {found['tokens']:,} tokens in "
-        f"{formatting.seconds(found['seconds'])}, {found['tokens_per_second']:,} a second; "
-        f"held-out loss {found['held_out_loss']:.3f}, {found['held_out_accuracy']:.1%} told right"
+        f"{record['parameters']:,} weights; {result['tokens']:,} tokens in "
+        f"{formatting.seconds(result['seconds'])}, {result['tokens_per_second']:,} per second; "
+        f"held-out loss {result['held_out_loss']:.3f}, "
+        f"accuracy {result['held_out_accuracy']:.1%}"
     )
     memory = record["memory"]
-    told = f"peak memory {formatting.size(memory['peak_memory_bytes'])}"
+    peak = f"peak memory {formatting.size(memory['peak_memory_bytes'])}"
     if "peak_gpu_memory_bytes" in memory:
-        told += f", of the GPU {formatting.size(memory['peak_gpu_memory_bytes'])}"
-    console.print(told)
+        peak += f", GPU {formatting.size(memory['peak_gpu_memory_bytes'])}"
+    console.print(peak)
 
 
 def print_vectors(record: Mapping[str, Any]) -> None:
-    """Print how vectors were made."""
-    found = record["result"]
+    """Print the record of how sub-word vectors were made."""
+    result = record["result"]
     Console().print(
-        f"{record['vocabulary']:,} sub-words, {record['width']} numbers each; "
-        f"{found['tokens']:,} tokens in {formatting.seconds(found['seconds'])}, "
-        f"{found['tokens_per_second']:,} a second"
+        f"{record['vocabulary']:,} sub-words with vectors of width {record['width']}; "
+        f"{result['tokens']:,} tokens in {formatting.seconds(result['seconds'])}, "
+        f"{result['tokens_per_second']:,} per second"
     )
 
 
-def print_faithfulness(found: "Faithfulness") -> None:
-    """Print what deleting the strongest words did, against random ones."""
+def print_faithfulness(faithfulness: "Faithfulness") -> None:
+    """Print the effect of deleting the strongest words, compared with random ones."""
     table = Table(
-        title=f"Fall of the probability of what was said, mean of {found.notes} notes",
+        title=f"Drop in the predicted class's probability, mean of {faithfulness.notes} notes",
         title_justify="left",
     )
-    table.add_column("without")
-    table.add_column("fall [95 %]", justify="right")
+    table.add_column("deleted")
+    table.add_column("drop [95 %]", justify="right")
     for name, score in (
-        ("the strongest tenth of the words", found.strongest),
-        ("as many random words", found.random),
-        ("difference", found.difference),
+        ("the strongest tenth of the words", faithfulness.strongest),
+        ("as many random words", faithfulness.random),
+        ("difference", faithfulness.difference),
     ):
         shown = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
         table.add_row(name, escape(shown))
     Console().print(table)
 
 
-def print_kinds(found: "Mistakes") -> None:
-    """Print how common each kind is among wrong and among right notes."""
+def print_kinds(mistakes: "Mistakes") -> None:
+    """Print the frequency of each kind among misclassified and correctly classified notes."""
     table = Table(
-        title=f"wrong on {found.wrong} of {found.wrong + found.right} test notes: kinds",
+        title=f"{mistakes.wrong} of {mistakes.wrong + mistakes.right} test notes misclassified",
         title_justify="left",
     )
     for heading in ("kind", "among wrong notes [95 %]", "among right notes [95 %]"):
         table.add_column(escape(heading), justify="left" if heading == "kind" else "right")
-    for kind, shares in found.shares.items():
+    for kind, shares in mistakes.shares.items():
         table.add_row(kind, *map(_share, shares))
     Console().print(table)
 
@@ -195,7 +197,7 @@ def _share(share: "Share | None") -> str:
 
 
 def print_notes(notes: Notes, split: Split) -> None:
-    """Print how many notes of which class are in which part, and what was left out."""
+    """Print the number of notes by part and class, warnings, and the number left out."""
     console = Console()
     table = Table(title=f"{len(notes)} notes, {notes.labels.task}", title_justify="left")
     table.add_column("part")
@@ -216,7 +218,7 @@ def print_notes(notes: Notes, split: Split) -> None:
 
 
 def print_meter(meter: Meter) -> None:
-    """Print how energy will be known, and what codecarbon warns of."""
+    """Print how energy will be measured or estimated, and codecarbon's warnings."""
     console = Console()
     console.print(f"energy of the whole machine: {escape(in_words(meter.parts))}", soft_wrap=True)
     for warning in meter.warnings:
@@ -224,20 +226,20 @@ def print_meter(meter: Meter) -> None:
 
 
 def print_check(notes: Notes, pairs: Duplicates) -> None:
-    """Print lengths and duplicates across parts."""
+    """Print the lengths of notes and duplicates across parts."""
     console = Console()
     words = np.array([len(text.split()) for text in notes.texts])
     quantiles = np.quantile(words, [0, 0.05, 0.5, 0.95, 1]).round().astype(int).tolist()
     console.print(
-        f"words a note: mean {words.mean():.0f}; least, 5 %, median, 95 %, most: "
+        f"words per note: mean {words.mean():.0f}; minimum, 5 %, median, 95 %, maximum: "
         + ", ".join(map(str, quantiles))
     )
     exact = sum(pair.kind == "exact" for pair in pairs)
     console.print(f"across parts: {exact} exact and {len(pairs) - exact} near duplicates")
     if pairs.searched < pairs.later:
         console.print(
-            f"near duplicates were looked for in {pairs.searched:,} of {pairs.later:,} later "
-            "notes, drawn at random"
+            f"near duplicates were searched for in a random sample of {pairs.searched:,} of the "
+            f"{pairs.later:,} notes of later parts"
         )
     for pair in pairs[:5]:
         console.print(
@@ -246,21 +248,21 @@ def print_check(notes: Notes, pairs: Duplicates) -> None:
         )
     if pairs and notes.groups is None:
         console.print(
-            "[yellow]warning[/] scores may be flattered by duplicates: if notes belong to "
-            "patients or sources, name their column with --group"
+            "[yellow]warning[/] duplicates may inflate the scores: if notes belong to patients "
+            "or sources, name that column with --group"
         )
-    console.print("[green]nothing stops a study of these notes[/]")
+    console.print("[green]no problem prevents a study of these notes[/]")
 
 
 def print_plan(plan: Plan, study: Study) -> None:
-    """Print what each run will cost, what is skipped, and the total."""
+    """Print the cost of each configuration, what is skipped, and the total."""
     console = Console()
     lines = schedule(study, plan)
     table = Table(title="Plan", title_justify="left")
     table.add_column("configuration", min_width=26)
     for heading in ("runs", "time, at most", "memory", "disk"):
         table.add_column(heading, justify="right")
-    table.add_column("given up for memory")
+    table.add_column("memory savings")
     running = [line for line in lines if line.status == "run"]
     for configuration in dict.fromkeys(line.configuration for line in running):
         runs = [line for line in running if line.configuration == configuration]
@@ -274,20 +276,23 @@ def print_plan(plan: Plan, study: Study) -> None:
         )
     console.print(table)
     for configuration, reason in dict.fromkeys(
-        (c.configuration, c.reason) for c in lines if c.status == "skip"
+        (line.configuration, line.reason) for line in lines if line.status == "skip"
     ):
         console.print(f"[yellow]skipped[/] {escape(configuration)}: {escape(str(reason))}")
     done = sum(line.status == "done" for line in lines)
-    told = f"{done} runs are done already; " if done else ""
+    already = f"{done} runs are already done; " if done else ""
+    total = formatting.seconds(sum(line.seconds for line in lines))
     console.print(
-        f"{told}in all at most [bold]{formatting.seconds(sum(line.seconds for line in lines))}[/] "
-        f"for {len(running)} runs, and [bold]{formatting.size(disk_bytes(plan, lines))}[/] of disk"
+        f"{already}in total at most [bold]{total}[/] for {len(running)} runs, and "
+        f"[bold]{formatting.size(disk_bytes(plan, lines))}[/] of disk"
     )
-    console.print("[dim]from short runs on some of these notes; early stopping may end sooner[/]")
+    console.print(
+        "[dim]estimated from short runs on some of these notes; early stopping may end sooner[/]"
+    )
 
 
 def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
-    """Print the leaderboard and where everything is."""
+    """Print the leaderboard and the paths of the results."""
     console = Console()
     synthetic = " (synthetic notes)" if study.notes.synthetic else ""
     table = Table(title=f"Leaderboard{synthetic}, ranked on validation", title_justify="left")
@@ -329,7 +334,7 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
 
 
 def print_encoders() -> None:
-    """Print the catalogue: languages, licences, sizes, and what is on this machine."""
+    """Print the catalogue of encoders: language, licence, size, and if it is on this machine."""
     from clinadapt.features.encoders.catalog import CATALOG, encoder_home, find_local, how_to_get
 
     console = Console()
@@ -356,6 +361,6 @@ def print_encoders() -> None:
             f"[bold]{entry.name}[/]{escape(note)}: {escape(how_to_get(entry.name))}", soft_wrap=True
         )
     console.print(
-        f"Any other hub id or local folder works too. Folders are looked for in {encoder_home()} "
-        "(change it with CLINADAPT_ENCODERS)."
+        "Any other hub id or local folder works too. Encoders are searched for in "
+        f"{encoder_home()} (set CLINADAPT_ENCODERS to change it)."
     )

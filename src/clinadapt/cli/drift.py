@@ -19,28 +19,28 @@ def drift(
     text: TextOption = "text",
     label: Annotated[
         list[str] | None,
-        typer.Option(help="Column of the label, where labels came back; repeatable."),
+        typer.Option(help="Column of the label, if labels are known; repeatable."),
     ] = None,
     separator: SeparatorOption = None,
     group: GroupOption = None,
     encoding: EncodingOption = "utf-8",
     limit: Annotated[
-        int, typer.Option(min=30, help="Notes looked at, spread evenly over the table.")
+        int, typer.Option(min=30, help="Most notes to read, spread evenly over the table.")
     ] = 5_000,
     out: Annotated[
-        Path, typer.Option(help="HTML file; the numbers go into a JSON file beside it.")
+        Path, typer.Option(help="HTML file; the numbers go into a JSON file next to it.")
     ] = Path("drift.html"),
 ) -> None:
-    """Say whether new notes are still like those of a bundle's fitting. Exit code 3 if not."""
+    """Test if new notes still resemble those a bundle was fitted on. Exit code 3 if not."""
     with ExitStack() as stack:
         go_offline(stack, True)
         from clinadapt.deployment.drift.drift_report import write_drift
         from clinadapt.deployment.drift.messages import headline
 
-        found = write_drift(
+        comparison = write_drift(
             bundle, notes, out, text, tuple(label or ()), separator, group, encoding, limit
         )
-    say(escape(headline(found)))
+    say(escape(headline(comparison)))
     say(f"drift report: [bold]{escape(str(out))}[/]")
-    if found.drifted:
+    if comparison.drifted:
         raise typer.Exit(DRIFTED)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class To(StrEnum):
-    """Who is to run an exported network."""
+    """Runtime of an exported network."""
 
     onnx = "onnx"
     openvino = "openvino"
@@ -26,33 +26,38 @@ class To(StrEnum):
 def export(
     bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/recommended.")],
     notes: Annotated[
-        Path, typer.Argument(help="Notes to compare on: CSV, TSV, JSONL or Parquet. No labels.")
+        Path,
+        typer.Argument(
+            help="Unlabelled notes to compare both bundles on: CSV, TSV, JSONL or Parquet."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="The new bundle; default: BUNDLE-exported.")
     ] = None,
     to: Annotated[
-        To | None, typer.Option(help="Who runs it; default: who is measured to be fastest.")
+        To | None, typer.Option(help="Runtime; default: the one measured to be fastest.")
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bit, not 32.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="8-bit instead of 32-bit weights.")] = False,
     bound: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Largest difference of a probability; default 0.03, int8: 0.05."
+            min=0,
+            max=1,
+            help="Largest allowed difference of a probability; default 0.03, with --int8 0.05.",
         ),
     ] = None,
     text: TextOption = "text",
     encoding: EncodingOption = "utf-8",
     limit: Annotated[
-        int, typer.Option(min=20, help="Notes compared on, spread evenly over the table.")
+        int, typer.Option(min=20, help="Most notes to compare on, spread evenly over the table.")
     ] = 1_000,
 ) -> None:
-    """Write a bundle that runs as an ONNX file, if it says the same as the native one."""
+    """Write a bundle that runs as an ONNX file, if it agrees with the native one."""
     with ExitStack() as stack:
         go_offline(stack, True)
         from clinadapt.deployment.onnx_export.export import export_bundle
 
-        found = export_bundle(
+        exported = export_bundle(
             bundle,
             notes,
             out or Path(f"{bundle}-exported"),
@@ -63,33 +68,33 @@ def export(
             encoding,
             limit,
         )
-    _print(found)
+    _print(exported)
 
 
-def _print(found: "Exported") -> None:
+def _print(exported: "Exported") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    chosen = found.chosen
-    table = Table(title=f"{chosen.notes:,} notes, bound {found.bound}", title_justify="left")
-    for name in ("run by", "weights"):
+    chosen = exported.chosen
+    table = Table(title=f"{chosen.notes:,} notes, bound {exported.bound}", title_justify="left")
+    for name in ("runtime", "weights"):
         table.add_column(name, no_wrap=True)
-    for name in ("MB", "seconds", "speed", "most apart", "mean", "changed"):
+    for name in ("MB", "seconds", "speed", "largest diff.", "mean diff.", "changed"):
         table.add_column(name, justify="right")
-    table.add_row("native", "", "", f"{found.native_seconds:.2f}", "1.00")
-    for one in (chosen, *found.others):
-        mark = " (kept)" if one is chosen else ""
+    table.add_row("native", "", "", f"{exported.native_seconds:.2f}", "1.00")
+    for candidate in (chosen, *exported.others):
+        mark = " (kept)" if candidate is chosen else ""
         table.add_row(
-            one.runtime + mark,
-            one.weights,
-            f"{one.file_bytes / 1e6:.1f}",
-            f"{one.seconds:.2f}",
-            f"{one.speed:.2f}",
-            f"{one.largest:.5f}",
-            f"{one.mean:.6f}",
-            str(one.changed),
+            candidate.runtime + mark,
+            candidate.weights,
+            f"{candidate.file_bytes / 1e6:.1f}",
+            f"{candidate.seconds:.2f}",
+            f"{candidate.speed:.2f}",
+            f"{candidate.largest:.5f}",
+            f"{candidate.mean:.6f}",
+            str(candidate.changed),
         )
     Console().print(table)
     if chosen.speed < 1:
         say("On this machine the native bundle is [bold]faster[/] than the exported one.")
-    say(f"exported: [bold]{escape(str(found.folder))}[/]")
+    say(f"exported: [bold]{escape(str(exported.folder))}[/]")

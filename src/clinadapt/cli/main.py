@@ -1,4 +1,4 @@
-"""The command line. Heavy imports stand inside the commands, so that ``--help`` is instant."""
+"""Entry point of the command line; commands import heavy modules late, to keep ``--help`` fast."""
 
 import os
 import sys
@@ -21,8 +21,8 @@ from clinadapt.core.errors import ClinadaptError, describe_unexpected
 
 app = typer.Typer(
     name="clinadapt",
-    help="Which classifier for these clinical notes, within this memory and time, and how sure "
-    "are we? Runs offline: notes never leave the machine.",
+    help="Compare classifiers for your clinical notes within a limit of memory and time, with "
+    "confidence intervals. Runs offline: notes never leave the machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,7 +50,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Handle the options that precede a command."""
 
 
 for command in COMMANDS:
@@ -59,7 +59,7 @@ app.add_typer(token, name="token")
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; a user's mistake ends with exit code 2 and no traceback."""
+    """Run the command line; errors that the user can fix exit with code 2 and no traceback."""
     try:
         return app(arguments, standalone_mode=True)
     except ClinadaptError as error:
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> Any:
         print(f"error: {heading}{lines if heading else problems[0]}", file=sys.stderr)
         return sys.exit(2)
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        print("\nStopped. Run the same command again to resume.", file=sys.stderr)
         return sys.exit(130)
     except OSError as error:
         if os.environ.get("CLINADAPT_DEBUG"):
@@ -80,8 +80,8 @@ def main(arguments: list[str] | None = None) -> Any:
         if os.environ.get("CLINADAPT_DEBUG"):
             raise
         print(
-            f"error: {describe_unexpected(error)}, a fault of clinadapt (its message may quote "
-            "notes: set CLINADAPT_DEBUG=1 to see it)",
+            f"error: {describe_unexpected(error)}. This is a bug in clinadapt. Set "
+            "CLINADAPT_DEBUG=1 to see the message, which may quote notes",
             file=sys.stderr,
         )
         return sys.exit(1)

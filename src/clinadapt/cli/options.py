@@ -1,7 +1,7 @@
-"""What the commands ask for: options and arguments that several share.
+"""Options and arguments that several commands share.
 
-A command whose parameter is one of the dataclasses here, such as ``table: TableOptions``, has an
-option for each field: `spelled_out` tells typer so.
+A command with a parameter of one of these dataclasses, such as ``table: TableOptions``, gets an
+option for each of its fields through `spelled_out`.
 """
 
 import functools
@@ -15,24 +15,23 @@ import typer
 
 TextOption = Annotated[str, typer.Option(help="Column of the text.")]
 SeparatorOption = Annotated[
-    str | None, typer.Option(help="Splits a multi-label column, such as '|'.")
+    str | None, typer.Option(help="Separator of several labels in one column, such as '|'.")
 ]
 IdOption = Annotated[str | None, typer.Option("--id", help="Column of the identifier.")]
 GroupOption = Annotated[
-    str | None, typer.Option(help="Column of the patient: no patient in two parts.")
+    str | None,
+    typer.Option(help="Column of the patient; a patient's notes are all in the same part."),
 ]
 EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and JSONL.")]
 OfflineOption = Annotated[
     bool,
-    typer.Option(
-        "--offline", envvar="CLINADAPT_OFFLINE", help="Make any network attempt an error."
-    ),
+    typer.Option("--offline", envvar="CLINADAPT_OFFLINE", help="Forbid any use of the network."),
 ]
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """A table of labelled notes, and which of its columns is what."""
+    """Options for a table of labelled notes and its columns."""
 
     notes: Annotated[
         Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet; default: built-in notes.")
@@ -46,70 +45,82 @@ class TableOptions:
     id: IdOption = None
     group: GroupOption = None
     split: Annotated[
-        str | None, typer.Option(help="Column of the official part: train, dev, test.")
+        str | None, typer.Option(help="Column of the official split: train, dev, test.")
     ] = None
     positive: Annotated[str | None, typer.Option(help="Positive class of a binary task.")] = None
     encoding: EncodingOption = "utf-8"
     leave_out_bad: Annotated[
         bool,
         typer.Option(
-            "--leave-out-bad", help="Leave out rows without text or label, and list them."
+            "--leave-out-bad",
+            help="Leave out rows without text or label, and list them in the results.",
         ),
     ] = False
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Which study it is, where it is kept, and what differs from its design."""
+    """Options for the design of a study, its folder, and overrides of the design."""
 
     study: Annotated[str, typer.Option(help="quick, paper, or a TOML file.")] = "quick"
     encoder: Annotated[
-        list[str] | None, typer.Option(help="Name, hub id or folder; instead of the study's own.")
+        list[str] | None,
+        typer.Option(
+            help="Encoder instead of the study's own: name, hub id or folder; repeatable."
+        ),
     ] = None
     out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("study")
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens read of each note.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens read of each note.")] = None
     truncation: Annotated[
         str | None,
         typer.Option(
-            "--truncation", "--cut", help="head, tail, head+tail or windows, for longer notes."
+            "--truncation",
+            "--cut",
+            help="How longer notes are shortened: head, tail, head+tail or windows.",
         ),
     ] = None
-    seed: Annotated[list[int] | None, typer.Option(help="Instead of the study's own.")] = None
-    metric: Annotated[str | None, typer.Option(help="What to rank by.")] = None
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Seed instead of the study's own; repeatable.")
+    ] = None
+    metric: Annotated[str | None, typer.Option(help="Metric to rank by.")] = None
 
 
 @dataclass(frozen=True)
 class ResourceOptions:
-    """What a study may take of the machine, and where it keeps features."""
+    """Options for a study's limits of memory and time, and its feature cache."""
 
     cache: Annotated[
         Path | None,
-        typer.Option(help="Folder of cached features (patient data); default OUT/cache."),
+        typer.Option(help="Folder of cached features (patient data); default: OUT/cache."),
     ] = None
     memory: Annotated[
-        str | None, typer.Option(help="That a run may hold, such as 2GB; what it costs is said.")
+        str | None,
+        typer.Option(
+            help="Memory limit of each run, such as 2GB; what is done to keep it is reported."
+        ),
     ] = None
     hours: Annotated[
-        float | None, typer.Option(min=0, help="For the whole run; what will not fit is skipped.")
+        float | None,
+        typer.Option(min=0, help="Time limit of the study; runs that will not fit are skipped."),
     ] = None
 
 
 def spelled_out(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that takes the fields of its dataclasses one by one.
+    """Return a command that takes the fields of its dataclasses as separate parameters.
 
-    typer makes its options of a function's signature. Fields stand in it where their dataclass
-    stood, so ``--help`` lists them there.
+    typer derives options from a function's signature. The fields take the place of their dataclass
+    in it, so that ``--help`` lists them in that order.
 
     Parameters
     ----------
     command : callable
-        Called with dataclasses of what was given.
+        Function whose dataclass parameters are filled from the given options.
     """
     signature = inspect.signature(command)
-    found = signature.parameters.values()
-    groups: dict[str, Any] = {p.name: p.annotation for p in found if is_dataclass(p.annotation)}
+    declared = signature.parameters.values()
+    groups: dict[str, Any] = {p.name: p.annotation for p in declared if is_dataclass(p.annotation)}
     parameters: list[inspect.Parameter] = []
-    for parameter in found:
+    for parameter in declared:
         if parameter.name in groups:
             parameters += _parameters(groups[parameter.name])
         else:
@@ -127,7 +138,7 @@ def spelled_out(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters(group: type) -> list[inspect.Parameter]:
-    """Make a parameter of each field of a dataclass, with its default."""
+    """Return a parameter for each field of a dataclass, with its default."""
     kind = inspect.Parameter.KEYWORD_ONLY
     hints = get_type_hints(group, include_extras=True)
     return [

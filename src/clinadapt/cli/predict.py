@@ -1,4 +1,4 @@
-"""Commands on a bundle: ``predict`` and ``explain``."""
+"""Commands that use a bundle: ``predict`` and ``explain``."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,59 +16,71 @@ def predict(
         list[str],
         typer.Argument(
             metavar="BUNDLE... [NOTES]...",
-            help="Bundles, such as OUT/best or NAME=FOLDER; then files, folders or patterns: CSV, "
-            "TSV, JSONL, Parquet, or --fhir.",
+            help="Bundles, such as OUT/best or NAME=FOLDER; then files, folders or patterns of "
+            "notes: CSV, TSV, JSONL or Parquet, or NDJSON with --fhir.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Parquet or CSV file.")] = Path("predictions.parquet"),
+    out: Annotated[Path, typer.Option(help="Parquet or CSV file of the predictions.")] = Path(
+        "predictions.parquet"
+    ),
     text: Annotated[
-        str | None, typer.Option(help="Column of the text; default text, or OMOP's note_text.")
+        str | None,
+        typer.Option(help="Column of the text; default: text, in a database OMOP's note_text."),
     ] = None,
     id: Annotated[
         str | None,
-        typer.Option("--id", help="Column of the identifier; in a database note_id."),
+        typer.Option("--id", help="Column of the identifier; default in a database: note_id."),
     ] = None,
     encoding: EncodingOption = "utf-8",
     fhir: Annotated[
-        bool, typer.Option("--fhir", help="The files are NDJSON of DocumentReference resources.")
+        bool,
+        typer.Option("--fhir", help="Read files of FHIR DocumentReference resources as NDJSON."),
     ] = False,
     database: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
             envvar="CLINADAPT_DATABASE",
-            help="SQLite or PostgreSQL. A password is safer in the variable or in a file.",
+            help="SQLite or PostgreSQL database to read notes from. A password is safer in the "
+            "environment variable or in --database-file.",
         ),
     ] = None,
     database_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file that holds the URL.")
+        Path | None, typer.Option(metavar="FILE", help="File that contains the database URL.")
     ] = None,
-    table: Annotated[str, typer.Option(help="Of the database, holding notes.")] = "note",
+    table: Annotated[str, typer.Option(help="Table of the database with the notes.")] = "note",
     into: Annotated[
         str | None,
-        typer.Option(metavar="TABLE", help="Of the database: note_nlp, or one that is made."),
+        typer.Option(
+            metavar="TABLE",
+            help="Table of the database to write to: note_nlp, or one to be created.",
+        ),
     ] = None,
     meds: Annotated[bool, typer.Option("--meds", help="Write MEDS predictions.")] = False,
     subject: Annotated[str | None, typer.Option(help="Column of the subject, for MEDS.")] = None,
     time: Annotated[str | None, typer.Option(help="Column of the time, for MEDS.")] = None,
     aside: Annotated[
-        Path | None, typer.Option(help="CSV of the notes that could not be scored, and why.")
+        Path | None,
+        typer.Option(help="CSV file of the notes that could not be scored, with reasons."),
     ] = None,
     anew: Annotated[
-        bool, typer.Option("--anew", help="Give up an unfinished run that differs.")
+        bool,
+        typer.Option(
+            "--anew", help="Start again, discarding an unfinished run with other settings."
+        ),
     ] = False,
 ) -> None:
-    """Score stored notes with bundles, each once; killed, the same command goes on.
+    """Score stored notes with bundles, each once; if interrupted, run it again to resume.
 
-    Several bundles read each note in one pass of the frozen layers that they share. Offline, but
-    for a database that is named.
+    Several bundles read each note in one pass of the frozen layers that they share. No network is
+    used except for the given database.
     """
     with ExitStack() as stack:
         from clinadapt.cli.display import progress_bar
         from clinadapt.deployment.scoring.job import Prediction, bundles_first
 
         bundle, notes = bundles_first(bundles_and_notes)
-        asked = Prediction(
+        prediction = Prediction(
             bundle=bundle,
             notes=notes,
             out=out,
@@ -86,14 +98,14 @@ def predict(
             aside=aside,
             anew=anew,
         )
-        go_offline(stack, True, asked.hosts)
+        go_offline(stack, True, prediction.hosts)
         with progress_bar() as progress:
-            state = asked.run(progress)
+            state = prediction.run(progress)
     where = escape(str(out) if into is None else f"table {into}")
     say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
     say(f"scores: {where}")
     if state.aside:
-        say(f"[yellow]set aside[/], and why: {escape(str(asked.aside_path))}")
+        say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")
 
 
 def explain(
@@ -103,28 +115,34 @@ def explain(
     id: IdOption = None,
     encoding: EncodingOption = "utf-8",
     limit: Annotated[
-        int, typer.Option("--limit", "--rows", min=1, help="Notes explained, from the first on.")
+        int,
+        typer.Option("--limit", "--rows", min=1, help="Most notes to explain, from the first on."),
     ] = 20,
     target: Annotated[
-        str | None, typer.Option("--class", help="Explained class; default: what is predicted.")
+        str | None,
+        typer.Option("--class", help="Class to explain; default: each note's predicted class."),
     ] = None,
     out: Annotated[
         Path, typer.Option(help="HTML, JSONL or Parquet file. It will contain patient text.")
     ] = Path("explanations.html"),
     faithfulness: Annotated[
-        bool, typer.Option("--faithfulness", help="Delete the strongest words and see.")
+        bool,
+        typer.Option(
+            "--faithfulness",
+            help="Measure the effect of deleting the strongest words, compared with random ones.",
+        ),
     ] = False,
 ) -> None:
-    """Say which words of notes moved a bundle's model. Writes patient text."""
+    """Show which words influenced a bundle's predictions. Writes patient text."""
     with ExitStack() as stack:
         go_offline(stack, True)
         from clinadapt.cli.display import print_faithfulness, progress_bar
         from clinadapt.explain.explanation_files import explain_table
 
         with progress_bar() as progress:
-            count, found = explain_table(
+            count, measured = explain_table(
                 bundle, notes, out, text, id, encoding, limit, target, faithfulness, progress
             )
-    if found is not None:
-        print_faithfulness(found)
+    if measured is not None:
+        print_faithfulness(measured)
     say(f"{count} notes explained: {escape(str(out))} ([bold]contains patient text[/])")

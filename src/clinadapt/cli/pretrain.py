@@ -14,13 +14,13 @@ from clinadapt.core.errors import InputError
 
 
 class Strength(StrEnum):
-    """How much is learned from the texts."""
+    """Method of learning from the texts."""
 
     FULL = "full"
     FAST = "fast"
 
 
-# Options that mean something to one strength alone.
+# Options that apply to one strength only.
 ONLY = {
     Strength.FULL: (
         "minutes",
@@ -47,42 +47,61 @@ def pretrain(
     ] = Strength.FULL,
     text: TextOption = "text",
     encoding: EncodingOption = "utf-8",
-    minutes: Annotated[float, typer.Option(min=0.1, help="Of training, on this machine.")] = 60.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="Minutes of training on this machine.")
+    ] = 60.0,
     start: Annotated[
         str | None,
-        typer.Option("--from", help="Encoder to go on from: name, hub id or folder."),
+        typer.Option("--from", help="Encoder to start from: name, hub id or folder."),
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="Encoder to agree with: name, hub id or folder; may be a large one."),
+        typer.Option(
+            help="Encoder to distil, which may be large: name, hub id or folder.",
+        ),
     ] = None,
     add_words: Annotated[
-        int, typer.Option(min=0, help="At most, that the tokenizer of --from cuts into pieces.")
+        int,
+        typer.Option(
+            min=0,
+            help="Most words to add to the tokenizer of --from, of those that it splits.",
+        ),
     ] = 0,
     objective: Annotated[
         str | None,
         typer.Option(
-            help="bag (guess what was masked, and which words a sequence holds; the default) or "
-            "masked."
+            help="masked (predict masked tokens) or bag (also predict which words the sequence "
+            "contains; the default)."
         ),
     ] = None,
-    size: Annotated[str, typer.Option(help="Of a new encoder: mini, small or medium.")] = "mini",
-    vocabulary: Annotated[int, typer.Option(min=100, help="Sub-words of a new tokenizer.")] = 8192,
-    width: Annotated[int, typer.Option(min=1, help="Of the vectors of --strength fast.")] = 256,
-    length: Annotated[int, typer.Option(min=16, help="Tokens of a sequence.")] = 128,
+    size: Annotated[
+        str, typer.Option(help="Size of a new encoder: mini, small or medium.")
+    ] = "mini",
+    vocabulary: Annotated[
+        int, typer.Option(min=100, help="Number of sub-words of a new tokenizer.")
+    ] = 8192,
+    width: Annotated[
+        int, typer.Option(min=1, help="Width of the vectors of --strength fast.")
+    ] = 256,
+    length: Annotated[int, typer.Option(min=16, help="Tokens per training sequence.")] = 128,
     exclude: Annotated[
         list[Path] | None,
-        typer.Option(help="Notes that must not be learned from, such as a test part; may repeat."),
+        typer.Option(help="Notes that must not be learned from, such as a test part; repeatable."),
     ] = None,
     exclude_split: Annotated[
         str | None,
-        typer.Option(help="Column of the part: of the excluded notes, those not named train."),
+        typer.Option(
+            help="Column of the split; notes of --exclude in its part train may be learned from."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order and masks.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and masks.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     offline: OfflineOption = False,
 ) -> None:
-    """Make an encoder, or sub-word vectors, from unlabelled texts; an encoder goes on if killed."""
+    """Make an encoder or sub-word vectors from unlabelled texts.
+
+    If the training of an encoder is interrupted, run the same command again to resume it.
+    """
     _refuse_meaningless(context, strength)
     out = out or Path("encoder" if strength is Strength.FULL else "vectors")
     with ExitStack() as stack:
@@ -98,10 +117,10 @@ def pretrain(
         from clinadapt.pretraining.subword_vectors import make_vectors
         from clinadapt.pretraining.trainer import Recipe
 
-        barred = Excluded()
+        excluded = Excluded()
         for notes in exclude or ():
-            barred += read_excluded(notes, text, exclude_split, encoding)
-        corpus = read_corpus(texts, text, barred, encoding)
+            excluded += read_excluded(notes, text, exclude_split, encoding)
+        corpus = read_corpus(texts, text, excluded, encoding)
         print_corpus(corpus)
         if strength is Strength.FAST:
             with progress_bar() as progress:
@@ -119,18 +138,18 @@ def pretrain(
 
 
 def _refuse_meaningless(context: typer.Context, strength: Strength) -> None:
-    """Raise `InputError` for options that were given and mean nothing to the strength."""
-    found = []
+    """Raise `InputError` for given options that do not apply to the strength."""
+    problems = []
     for other, names in ONLY.items():
         for option in context.command.params:
             if other is strength or option.name not in names:
                 continue
-            # By name: its class is click's own, or the copy that newer versions of typer carry.
+            # Compared by name, because newer versions of typer have their own copy of click's enum.
             source = context.get_parameter_source(option.name)
             if source is not None and source.name != "DEFAULT":
-                found.append(
-                    f"{option.opts[0]} means nothing with --strength {strength}: leave it out, or "
-                    f"take --strength {other}"
+                problems.append(
+                    f"{option.opts[0]} does not apply to --strength {strength}: remove it, or use "
+                    f"--strength {other}"
                 )
-    if found:
-        raise InputError(found)
+    if problems:
+        raise InputError(problems)

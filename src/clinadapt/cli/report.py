@@ -13,24 +13,28 @@ from clinadapt.core.errors import InputError
 
 
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
-    """Write a study's report again."""
+    """Write the report of a finished study again."""
     from clinadapt.report.write import write_report
 
     if not (folder / "leaderboard.csv").is_file():
-        raise InputError(f"{folder} holds no finished study (no leaderboard.csv)")
+        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
     say(escape(str(write_report(folder))))
 
 
 def errors(
     folder: Annotated[Path, typer.Argument(help="A finished study's folder.")],
     table: TableOptions,
-    limit: Annotated[int, typer.Option(min=1, help="Errors shown, most confident first.")] = 50,
-    sample: Annotated[int, typer.Option(min=1, help="Notes in which kinds are counted.")] = 200,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Most errors to show, most confident first.")
+    ] = 50,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Most notes in which kinds of error are counted.")
+    ] = 200,
     out: Annotated[Path, typer.Option(help="HTML file. It will contain patient text.")] = Path(
         "errors.html"
     ),
 ) -> None:
-    """Show the most confident errors of a study and what kind they are. Writes patient text."""
+    """Show the most confident errors of a study and their kinds. Writes patient text."""
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, True)
@@ -38,22 +42,24 @@ def errors(
         from clinadapt.explain.explanation_files import write_mistakes
 
         with progress_bar() as progress:
-            found = write_mistakes(folder, notes, out, limit, sample, progress)
-        print_kinds(found)
-    say(f"{len(found.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
+            mistakes = write_mistakes(folder, notes, out, limit, sample, progress)
+        print_kinds(mistakes)
+    say(f"{len(mistakes.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
 
 
 def track(
     folder: Annotated[Path, typer.Argument(help="A study's folder.")],
     store: Annotated[
         str,
-        typer.Option(help="local (OUT/mlflow.db), sqlite:///FILE or a server's http address."),
+        typer.Option(
+            help="MLflow store: local (OUT/mlflow.db), sqlite:///FILE or a server's http address."
+        ),
     ] = "local",
     offline: OfflineOption = False,
 ) -> None:
-    """Log the runs of a study to MLflow, those that it has not got yet."""
+    """Log the runs of a study to MLflow, except those already there."""
     with ExitStack() as stack:
         go_offline(stack, offline)
-        from clinadapt.study.mlflow_tracking import track as log_cells
+        from clinadapt.study.mlflow_tracking import track as log_runs
 
-        say(f"{log_cells(folder, store)} runs are in MLflow")
+        say(f"{log_runs(folder, store)} runs are in MLflow")

@@ -1,4 +1,4 @@
-"""Commands of the server: ``serve``, and ``token`` for those who may ask it."""
+"""Commands of the server: ``serve``, and ``token`` for access tokens."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,52 +10,61 @@ from rich.markup import escape
 from clinadapt.cli.shared import go_offline, say
 from clinadapt.core.errors import InputError, MissingExtraError
 
-token = typer.Typer(help="Tokens of those who may ask a server.", no_args_is_help=True)
+token = typer.Typer(help="Manage the access tokens of a server.", no_args_is_help=True)
 
 
 @token.callback()
 def _tokens() -> None:
-    """Tokens of those who may ask a server."""
+    """Manage the access tokens of a server."""
 
 
 @token.command()
 def new(
-    file: Annotated[Path, typer.Argument(help="File of tokens; made if it is not there.")],
-    name: Annotated[str, typer.Option(help="Whose it is.")],
-    days: Annotated[float, typer.Option(min=0, max=36_500, help="Until it expires.")] = 90,
+    file: Annotated[Path, typer.Argument(help="File of tokens; created if absent.")],
+    name: Annotated[str, typer.Option(help="Owner of the token.")],
+    days: Annotated[
+        float, typer.Option(min=0, max=36_500, help="Days until the token expires.")
+    ] = 90,
 ) -> None:
-    """Make a token and print it, once: the file keeps a salted hash of it."""
+    """Create a token and print it once; the file stores only its salted hash."""
     from clinadapt.deployment.server.api_tokens import Tokens
 
     tokens = Tokens.read(file) if file.exists() else Tokens([])
-    made = tokens.add(name, days)
+    created = tokens.add(name, days)
     tokens.write(file)
-    print(made)
+    print(created)
     expires = tokens.entries[-1].expires
-    typer.echo(f"For {name}, until {expires}. It is shown only now.", err=True)
+    typer.echo(f"Token for {name}, valid until {expires}. It cannot be shown again.", err=True)
 
 
 def serve(
     bundles: Annotated[
         list[str], typer.Argument(help="Bundles, such as OUT/recommended, or NAME=FOLDER.")
     ],
-    host: Annotated[str, typer.Option(help="Address of this machine to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 8000,
     tokens: Annotated[
-        Path | None, typer.Option(help="File of tokens; needed beyond this machine.")
+        Path | None,
+        typer.Option(help="File of tokens; required if other machines can reach the server."),
     ] = None,
-    certificate: Annotated[Path | None, typer.Option(help="For TLS: PEM file.")] = None,
-    key: Annotated[Path | None, typer.Option(help="For TLS: PEM file.")] = None,
-    batch_notes: Annotated[int, typer.Option(help="Most notes of requests in one pass.")] = 32,
-    batch_milliseconds: Annotated[int, typer.Option(help="To wait for company.")] = 5,
-    queue_notes: Annotated[int, typer.Option(help="Most notes that wait.")] = 512,
-    seconds: Annotated[float, typer.Option(help="To an answer.")] = 30,
-    notes: Annotated[int, typer.Option(help="Most notes of one request.")] = 64,
-    characters: Annotated[int, typer.Option(help="Most characters of one note.")] = 50_000,
-    body_bytes: Annotated[int, typer.Option(help="Most bytes of one request.")] = 2_000_000,
-    per_minute: Annotated[int, typer.Option(help="Requests with one token; 0: no limit.")] = 600,
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of the TLS certificate.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of the TLS key.")] = None,
+    batch_notes: Annotated[int, typer.Option(help="Most notes classified in one pass.")] = 32,
+    batch_milliseconds: Annotated[
+        int, typer.Option(help="Longest wait for further requests to fill a batch.")
+    ] = 5,
+    queue_notes: Annotated[int, typer.Option(help="Most notes waiting in the queue.")] = 512,
+    seconds: Annotated[float, typer.Option(help="Time limit of one request.")] = 30,
+    notes: Annotated[int, typer.Option(help="Most notes per request.")] = 64,
+    characters: Annotated[int, typer.Option(help="Most characters per note.")] = 50_000,
+    body_bytes: Annotated[int, typer.Option(help="Most bytes per request.")] = 2_000_000,
+    per_minute: Annotated[
+        int, typer.Option(help="Most requests per minute and token; 0: no limit.")
+    ] = 600,
 ) -> None:
-    """Answer for bundles over HTTP, with a page to try them. Keeps and logs no text."""
+    """Serve bundles over HTTP, with a page to try them. Notes are neither stored nor logged."""
     try:
         from clinadapt.deployment.server.api_tokens import Tokens
         from clinadapt.deployment.server.app import make_app
@@ -76,7 +85,7 @@ def serve(
         if tokens is None and not address.ip.is_loopback:
             raise InputError(
                 f"other machines can reach --host {host}: give --tokens FILE (`clinadapt token new "
-                "FILE --name NAME` makes one), or leave --host out to answer this machine only"
+                "FILE --name NAME` creates one), or omit --host to serve this machine only"
             )
         limits = Limits(
             body_bytes=body_bytes,
@@ -90,16 +99,16 @@ def serve(
         )
         known = None if tokens is None else Tokens.read(tokens)
         models = Models(named_bundles(bundles))
-        opened = stack.enter_context(address.open())
+        listener = stack.enter_context(address.open())
         served = ", ".join(task.name for task in models.tasks)
         if certificate is None and not address.ip.is_loopback:
             say(
-                "[bold]Without TLS[/] notes and tokens cross the network readable: give "
-                "--certificate and --key, or put a proxy with TLS in front."
+                "[bold]Without TLS[/], notes and tokens cross the network unencrypted: give "
+                "--certificate and --key, or use a proxy with TLS in front."
             )
-        say(f"Serving {escape(served)} at {address.url(opened)} – Ctrl+C ends it.")
+        say(f"Serving {escape(served)} at {address.url(listener)}. Press Ctrl+C to stop.")
         app = make_app(models, limits, known)
         try:
-            run_server(make_server(app, address), opened)
+            run_server(make_server(app, address), listener)
         finally:
             say(f"Stopped: {app.state.metrics.answered} requests were answered.")

@@ -1,4 +1,4 @@
-"""What several commands do: read the notes, shut the network, open a study."""
+"""Steps shared by several commands: read notes, open a study, go offline, print."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 def read(
     table: TableOptions, label: Sequence[str] | None = None, describe: tuple[str, ...] = ()
 ) -> "Notes":
-    """Read the notes of a table, or the built-in ones.
+    """Read the notes of a table, or the built-in ones if none is given.
 
     Parameters
     ----------
     table : TableOptions
     label : sequence of str, optional
-        Columns of the label, instead of the table's own.
+        Columns of the label, instead of those in `table`.
     describe : tuple of str
-        Columns by which scores are told.
+        Columns by which scores are broken down.
     """
     from clinadapt.data.columns import Columns
     from clinadapt.data.notes import read_notes
@@ -33,8 +33,8 @@ def read(
 
         if describe:
             named = ", ".join(describe)
-            raise InputError(f"the built-in notes have no column to describe them by ({named})")
-        say("No notes given: using the built-in [bold]synthetic[/] notes.")
+            raise InputError(f"the built-in notes have no such column to describe them: {named}")
+        say("No notes given, so the built-in [bold]synthetic[/] notes are used.")
         return built_in_notes()
     columns = Columns(
         text=table.text,
@@ -59,7 +59,7 @@ def open_study(
     sites: str | None = None,
     energy: str | None = None,
 ) -> "Study":
-    """Open a study as the command line asks for it."""
+    """Open a study with the options of the command line."""
     from clinadapt.core.formatting import parse_bytes
     from clinadapt.study.runner import Study
 
@@ -85,7 +85,7 @@ def open_study(
 
 
 def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None:
-    """Shut the network, but for some hosts, until the stack is left, if that is asked for."""
+    """Block the network, except for some hosts, until the stack is closed, if offline."""
     from clinadapt.features.encoders.catalog import is_offline
 
     if offline or is_offline():

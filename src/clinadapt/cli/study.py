@@ -1,4 +1,4 @@
-"""``clinadapt study`` and ``clinadapt plan``."""
+"""Commands that need a study's design: ``study`` and ``plan``."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -26,37 +26,41 @@ def study(
     table: TableOptions,
     describe: Annotated[
         list[str] | None,
-        typer.Option(help="Column by which scores are told, unread by any model; repeatable."),
+        typer.Option(
+            help="Column by which scores are broken down, which no model reads; repeatable."
+        ),
     ] = None,
     sites: Annotated[
         str | None,
-        typer.Option(help="Column of the site, department or year: each is held out in turn."),
+        typer.Option(
+            help="Column of the site, department or year; each of its values is held out in turn."
+        ),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="Label column of a task of its own, instead of --label; repeatable."),
+        typer.Option(help="Label column of a separate task, instead of --label; repeatable."),
     ] = None,
     asked: StudyOptions,
     margin: Annotated[
         float | None,
-        typer.Option(help="Difference of the metric that does not matter (default 0.01)."),
+        typer.Option(help="Largest negligible difference of the metric; default: 0.01."),
     ] = None,
     resources: ResourceOptions,
     energy: Annotated[
         str | None,
         typer.Option(
             metavar="COUNTRY",
-            help="Measure or estimate energy and CO2e: whose electricity, such as FRA, DEU, USA.",
+            help="Measure or estimate energy and CO2e with this country's electricity: FRA, DEU …",
         ),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed runs again.")] = False,
     offline: OfflineOption = False,
 ) -> None:
-    """Compare every configuration of a study on a table of notes; go on if it was interrupted."""
+    """Compare every configuration of a study on a table of notes, or resume the comparison."""
     from clinadapt.study.multi_task import folders_of
 
     if task and table.notes is None:
-        raise InputError("--task names label columns of a table of notes: name the table, too")
+        raise InputError("--task names label columns of a table of notes: give the table as well")
     described = tuple(dict.fromkeys([*(describe or ()), *([sites] if sites else ())]))
     targets = {name: [name] for name in task} if task else {"": table.label}
     folders = folders_of(task or ())
@@ -73,7 +77,7 @@ def study(
 
 
 def _show(run: "Study", retry: bool) -> None:
-    """Run a study before the user's eyes."""
+    """Run a study, showing its progress, and print its leaderboard."""
     from clinadapt.cli.display import StudyDisplay, print_leaderboard, print_meter, print_notes
     from clinadapt.report.write import write_report
 
@@ -87,7 +91,7 @@ def _show(run: "Study", retry: bool) -> None:
 
 
 def _put_together(out: Path, folders: dict[str, str]) -> None:
-    """Write and print what several tasks amount to."""
+    """Write and print the overview of several tasks."""
     from clinadapt.core.atomic_files import write_json
     from clinadapt.report.overview import write_overview
     from clinadapt.study.multi_task import TASKS, read_tasks
@@ -103,10 +107,12 @@ def plan(
     table: TableOptions,
     asked: StudyOptions,
     resources: ResourceOptions,
-    json: Annotated[Path | None, typer.Option(help="Write every run of the plan.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="JSON file to write every run of the plan to.")
+    ] = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Say what each run of a study will cost, and what will not fit, before it is run."""
+    """Estimate the cost of each run of a study, and report what will not fit."""
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
@@ -115,11 +121,11 @@ def plan(
 
         study = open_study(notes, asked, resources)
         print_notes(notes, study.split)
-        found = read_plan(study)
-        if found is None:
+        made = read_plan(study)
+        if made is None:
             with StudyDisplay(len(study.folders.configurations)) as display:
-                found = make_plan(study, display.progress)
-            found.save(study.out)
-        print_plan(found, study)
+                made = make_plan(study, display.progress)
+            made.save(study.out)
+        print_plan(made, study)
         if json is not None:
-            write_schedule(study, found, json)
+            write_schedule(study, made, json)

@@ -1,1 +1,1 @@
-"""Errors, files, devices, formatting: what every other folder stands on."""
+"""Errors, files, devices and formatting, which every other package uses."""

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Write files and folders atomically: they are complete or not there."""
 
 import json
 import math
@@ -12,31 +12,31 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-PARTIAL = ".tmp"  # behind the name of what is being written
+PARTIAL = ".tmp"  # suffix of a file or folder that is being written
 
 
 @contextmanager
 def atomic_path(path: Path, mode: int | None = None) -> Iterator[Path]:
-    """Yield a path beside a file to write at; it takes the file's place if nothing goes wrong.
+    """Yield a temporary path in the same folder; on success it replaces the file.
 
-    On any error it is deleted, and the file stays what it was. What a killed run left there is
-    written over.
+    On any error the temporary file is deleted and the file is left unchanged. A temporary file
+    left by a killed process is overwritten.
 
     Parameters
     ----------
     path : Path
-        In a folder that is there.
+        Target file; its folder must exist.
     mode : int, optional
-        The file's permissions, which it has before anything is written.
+        Permissions of the file, set before anything is written.
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
         if mode is not None:
-            partial.unlink(missing_ok=True)  # it may be open to others
+            partial.unlink(missing_ok=True)  # a leftover may be readable by others
             partial.touch(mode, exist_ok=False)
         yield partial
         if mode is not None:
-            partial.chmod(mode)  # safetensors puts a file of its own there
+            partial.chmod(mode)  # safetensors replaces the file with one of its own
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -45,16 +45,17 @@ def atomic_path(path: Path, mode: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield an empty folder beside a folder; it takes that one's place if nothing goes wrong.
+    """Yield an empty temporary folder next to the target; on success it replaces the target.
 
-    On any error while it is written it is deleted, and the other folder stays what it was. What a
-    killed run left there is deleted first.
+    On any error while it is being written, the temporary folder is deleted and the target is left
+    unchanged. A temporary folder left by a killed process is deleted first.
 
     Parameters
     ----------
     path : Path
+        Target folder; missing parents are created.
     replace : bool
-        Delete what is in the folder, if it is there; otherwise it must be absent or empty.
+        Whether to delete an existing target. If False, the target must be absent or empty.
     """
     partial = path.with_name(path.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
@@ -64,14 +65,14 @@ def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    # From here on nothing deletes it: it may be all there is.
+    # From here on the temporary folder may be the only copy, so no error deletes it.
     if replace:
         shutil.rmtree(path, ignore_errors=True)
     os.replace(partial, path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON at once, whole; NaN becomes null."""
+    """Write a JSON file atomically; numbers that are not finite become null."""
     text = json.dumps(_plain(content), ensure_ascii=False, indent=1, allow_nan=False)
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -90,7 +91,10 @@ def _plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Contents of a JSON file; None if it is absent or damaged (the work is then done again)."""
+    """Return the content of a JSON file, or None if it is absent or damaged.
+
+    Callers treat None as "not done yet" and compute the content again.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -99,6 +103,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:
-    """Write a CSV file, at once."""
+    """Write a CSV file atomically."""
     with atomic_path(path) as partial:
         frame.write_csv(partial)

@@ -1,4 +1,4 @@
-"""What this machine is and can do: device, precision, memory, versions."""
+"""Describe this machine: device, precision, memory and library versions."""
 
 import importlib.metadata
 import os
@@ -20,48 +20,50 @@ VERSIONED = ("clinadapt", "torch", "transformers", "tokenizers", "peft", "scikit
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Torch device of a name, "auto" being CUDA where there is one.
+    """Return the torch device with a given name; "auto" means CUDA if available, else the CPU.
 
     Raises
     ------
     InputError
-        The device is not on this machine.
+        The device is not available on this machine.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):
-        raise InputError(f"device {name!r} is not on this machine; use auto or cpu") from None
+        raise InputError(
+            f"device {name!r} is not available on this machine; use auto or cpu"
+        ) from None
     return torch.device(name)
 
 
 @cache
 def has_fast_bf16(device_type: str) -> bool:
-    """Say whether matrix products in bf16 are faster than in fp32 on this kind of device."""
+    """Return whether matrix products are faster in bf16 than in fp32 on this type of device."""
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device_type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Type in which matrix products run."""
+    """Return the data type in which matrix products run."""
     fast = precision == "bf16" or (precision == "auto" and has_fast_bf16(device.type))
     return torch.bfloat16 if fast else torch.float32
 
 
 @contextmanager
 def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Matrix products in a type, within a `with` block."""
+    """Run matrix products in a given data type within a `with` block."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         yield
 
 
 def environment() -> dict[str, Any]:
-    """Machine, versions, commit and time, for every result."""
+    """Return machine, versions, commit and start time, which every result records."""
     import psutil
 
     versions = {name: importlib.metadata.version(name) for name in VERSIONED}
@@ -93,12 +95,12 @@ def _cpu_name() -> str:
 
 @cache
 def _commit() -> str | None:
-    """Commit of clinadapt's own checkout, None where it was installed from a package."""
+    """Return the commit of clinadapt's checkout, or None if it was installed from a package."""
     here = Path(__file__).resolve().parent
     if not any((parent / ".git").exists() for parent in here.parents[:3]):
         return None
     try:
-        answer = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
             capture_output=True,
             text=True,
@@ -107,4 +109,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip() or None
+    return described.stdout.strip() or None

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: they say what was expected, what came, and what to do."""
+"""Errors that a user can fix: messages state what was expected, what was given and what to do."""
 
 import traceback
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 class ClinadaptError(Exception):
-    """Base of every error that clinadapt raises on purpose; the command line shows no traceback."""
+    """Base class of clinadapt's own errors; the command line shows them without a traceback."""
 
 
 class InputError(ClinadaptError, ValueError):
-    """Something in the user's input is wrong; all problems are told at once.
+    """The user's input is invalid; all problems are reported at once.
 
     Parameters
     ----------
-    problems : sequence of str
-        One sentence a problem. Never any note text.
+    problems : str or sequence of str
+        One sentence per problem. They must never contain note text.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -24,23 +24,26 @@ class InputError(ClinadaptError, ValueError):
 
 
 class LimitError(InputError):
-    """A model does not fit into the memory or the hours that were given."""
+    """A model does not fit within the given limit of memory or hours."""
 
 
 class EncoderNotFoundError(ClinadaptError):
-    """An encoder is not on this machine (and may not, or cannot, be fetched)."""
+    """An encoder is not on this machine and cannot, or must not, be downloaded."""
 
 
 class MissingExtraError(ClinadaptError, ImportError):
-    """An optional dependency is needed and absent; the message names the command that adds it."""
+    """An optional dependency is missing; the message names the command that installs it."""
 
 
 class NetworkForbiddenError(ClinadaptError, OSError):
-    """Something tried to reach the network in offline mode."""
+    """A network connection was attempted in offline mode."""
 
 
 def describe_unexpected(error: BaseException) -> str:
-    """Kind and place of an error that nobody expected; not its message, which may quote a note."""
+    """Return the type and location of an unexpected error.
+
+    Its message is left out, because it may quote a note.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "clinadapt" in frame.filename] or list(frames)
     place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown place"

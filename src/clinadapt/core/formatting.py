@@ -1,4 +1,4 @@
-"""Numbers as people read them; what is missing is a dash."""
+"""Format numbers for people; missing values become a dash."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _ABBREVIATIONS = {"f1", "roc", "auc", "mcc", "pr", "ppv", "npv", "ece"}
 
 
 def score(value: float | None) -> str:
-    """Three digits after the point."""
+    """Format a score with three decimals."""
     return MISSING if value is None else f"{value:.3f}"
 
 
 def seconds(value: float | None) -> str:
-    """Spell a duration: "0.45 s", "12.3 s", "4 min 05 s", "2 h 13 min"."""
+    """Format a duration: "0.45 s", "12.3 s", "4 min 05 s", "2 h 13 min"."""
     if value is None:
         return MISSING
     if value < 0.005:
@@ -29,54 +29,54 @@ def seconds(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Spell a number of bytes in a decimal unit of its size: "640 MB", "1.94 GB"."""
+    """Format a number of bytes in a suitable decimal unit: "640 MB", "1.94 GB"."""
     return MISSING if value is None else _scaled(value, ("B", "kB", "MB", "GB", "TB"))
 
 
 def energy(kwh: float | None) -> str:
-    """Kilowatt-hours in a unit of their size."""
+    """Format kilowatt-hours in a suitable unit."""
     return MISSING if kwh is None else _scaled(1000 * kwh, ("Wh", "kWh", "MWh"))
 
 
 def mass(kg: float | None) -> str:
-    """Kilograms in a unit of their size."""
+    """Format kilograms in a suitable unit."""
     return MISSING if kg is None else _scaled(1000 * kg, ("g", "kg", "t"))
 
 
 def parameters(value: float | None) -> str:
-    """A number of parameters in thousands, millions or billions."""
+    """Format a number of parameters in thousands, millions or billions."""
     return MISSING if value is None else _scaled(value, ("", "k", "M", "bn", "trn")).rstrip()
 
 
 def count(value: float | None) -> str:
-    """A whole number with its thousands apart."""
+    """Format an integer with thousands separators."""
     return MISSING if value is None else f"{value:,.0f}"
 
 
 def rank(value: float | None) -> str:
-    """A mean rank, to one digit."""
+    """Format a mean rank with one decimal."""
     return MISSING if value is None else f"{value:.1f}"
 
 
 def share(value: float | None) -> str:
-    """A fraction in percent."""
+    """Format a fraction as a percentage."""
     return MISSING if value is None else f"{value:.1%}"
 
 
 def points(value: float | None) -> str:
-    """A difference of scores in hundredths, with its sign."""
+    """Format a difference of scores in percentage points, with its sign."""
     return MISSING if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def p(value: float | None) -> str:
-    """A p-value, to three digits."""
+    """Format a p-value with three decimals."""
     if value is None:
         return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def metric(name: str) -> str:
-    """Spell a metric's name: ``f1_macro`` is "F1 macro"."""
+    """Format the name of a metric: ``f1_macro`` becomes "F1 macro"."""
     return " ".join(w.upper() if w in _ABBREVIATIONS else w for w in name.split("_"))
 
 
@@ -93,12 +93,12 @@ UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of a size such as "2GB", "1.5 GiB" or "800MB".
+    """Parse a size such as "2GB", "1.5 GiB" or "800MB" into bytes.
 
     Raises
     ------
     InputError
-        Not a size.
+        The text is not a size.
     """
     cleaned = text.replace(" ", "").upper()
     for unit in sorted(UNITS, key=len, reverse=True):

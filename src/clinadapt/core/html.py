@@ -1,4 +1,4 @@
-"""HTML pages: one template environment and one style for every page that clinadapt writes."""
+"""Template environment and style shared by all HTML pages that clinadapt writes."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ STYLE = "page.css"
 
 
 def page_environment(package: str) -> Environment:
-    """Return the templates of a package's folder ``page``, with the filters that format numbers.
+    """Return a template environment for a package's folder ``page``, with number-format filters.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def page_environment(package: str) -> Environment:
     Returns
     -------
     jinja2.Environment
-        It escapes what it renders; a name that is not given is an error.
+        It escapes all values; an undefined name is an error.
     """
     environment = Environment(
         loader=ChoiceLoader(
@@ -53,7 +53,7 @@ def page_environment(package: str) -> Environment:
 
 
 def source(environment: Environment, *names: str) -> Markup:
-    """Return files of the template folders as they are, one after the other, not escaped."""
+    """Return the concatenated source of files of the template folders, unescaped."""
     assert environment.loader is not None
     loader = environment.loader
     return Markup("\n".join(loader.get_source(environment, name)[0] for name in names))

@@ -1,4 +1,4 @@
-"""Offline mode: any attempt to reach the network becomes an error that says what to do."""
+"""Offline mode: turn any attempt to reach the network into an error that states what to do."""
 
 import os
 import socket
@@ -9,9 +9,9 @@ from typing import Any
 from clinadapt.core.errors import NetworkForbiddenError
 
 MESSAGE = (
-    "offline mode: something tried to reach {address}. Encoders must be on this machine: "
-    "`clinadapt encoders` says which are, which folder to fill, and how to fetch them on a "
-    "machine that has internet"
+    "offline mode: blocked an attempt to reach {address}. Encoders must be on this machine: "
+    "`clinadapt encoders` lists those that are, the folder that the others belong in, and how to "
+    "download them on a machine with internet access"
 )
 
 
@@ -19,13 +19,13 @@ MESSAGE = (
 def no_network(but: Iterable[str] = ()) -> Iterator[None]:
     """Forbid connections to other machines, and name look-ups, within a `with` block.
 
-    The hub libraries are told too (``HF_HUB_OFFLINE``), so that they look in folders at once
-    instead of trying. Local sockets (Unix, loopback) stay allowed.
+    ``HF_HUB_OFFLINE`` is set too, so that the hub libraries look in local folders without trying
+    to connect first. Local sockets (Unix, loopback) stay allowed.
 
     Parameters
     ----------
     but : iterable of str
-        Hosts that stay allowed: a database that the user named.
+        Hosts that stay allowed, such as that of a database named by the user.
     """
     allowed = set(but)
     names = ("CLINADAPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -46,10 +46,10 @@ def no_network(but: Iterable[str] = ()) -> Iterator[None]:
     def guarded(look_up: Any) -> Any:
         def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
             _refuse(socket.AF_INET, (host,), allowed)
-            found = look_up(host, *args, **kwargs)
-            if host in allowed and isinstance(found, list):  # its addresses are it, too
-                allowed.update(item[4][0] for item in found)
-            return found
+            addresses = look_up(host, *args, **kwargs)
+            if host in allowed and isinstance(addresses, list):  # clients connect by address
+                allowed.update(item[4][0] for item in addresses)
+            return addresses
 
         return guarded_look_up
 

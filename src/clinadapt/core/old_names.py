@@ -1,8 +1,8 @@
-"""Names that version 0.1 wrote into files, read as the names of today.
+"""Translate the names in files of version 0.1 into the current names.
 
-Study files, results and bundles of 0.1 say structure, family, row, cell, cut and economies where
-this version says adapter, model, configuration, run, truncation and memory savings. What is read
-under an old name is told once a process.
+Study files, results and bundles of version 0.1 use structure, family, row, cell, cut and economies
+for what is now called adapter, model, configuration, run, truncation and memory savings. The first
+old name read in a process is logged.
 """
 
 import logging
@@ -31,113 +31,116 @@ RESULT = {
     "cut": "truncated",
     "economies": "memory_savings",
 }
-# Names of people's classes, columns and notes: nothing below is ours to rename.
+# Their keys are names of the user's classes, columns and notes, which are never translated.
 NOT_OURS = ("classes", "labels", "subgroups", "left_out", "duplicates")
 WEIGHT = re.compile(r"(^|\.)structure\.")
 
 
-_told: list[str] = []
+_reported: list[str] = []
 
 
 def tell_once(what: str) -> None:
-    """Say, once a process, that something was written under the names of version 0.1."""
-    if _told:
+    """Log, once per process, that a file uses the names of version 0.1."""
+    if _reported:
         return
-    _told.append(what)
+    _reported.append(what)
     LOG.warning(
-        "%s is written with names of version 0.1 (structure, family, row, cell, cut): they are "
-        "read as adapter, model, configuration, run and truncation",
+        "%s uses names of version 0.1 (structure, family, row, cell, cut): they are read as "
+        "adapter, model, configuration, run and truncation",
         what,
     )
 
 
 def renamed(content: Mapping[str, Any], names: Mapping[str, str], where: str) -> dict[str, Any]:
-    """Return a mapping with its old keys under their names of today.
+    """Return a mapping with old keys replaced by current ones.
 
     Parameters
     ----------
     content : mapping
     names : mapping of str to str
-        Today's name of each old one.
+        Current name of each old one.
     where : str
-        What the mapping is, for messages.
+        Description of the mapping, for messages.
 
     Raises
     ------
     InputError
-        A key stands there under both names.
+        A key is present under both its old and its current name.
     """
     both = [f"{old} and {new}" for old, new in names.items() if old in content and new in content]
     if both:
-        raise InputError([f"{where}: {pair} are the same setting: leave one out" for pair in both])
+        raise InputError([f"{where}: {pair} are the same setting; remove one" for pair in both])
     if any(old in content for old in names):
         tell_once(where)
     return {names.get(key, key): value for key, value in content.items()}
 
 
 def settings(content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return settings of a model, those of an encoder inside among them, under today's names."""
-    found = renamed(content, SETTINGS, where)
-    inside = found.get("encoder_options")
-    if isinstance(inside, list):  # an axis of a study file
-        found["encoder_options"] = [
-            renamed(one, SETTINGS, where) if isinstance(one, Mapping) else one for one in inside
+    """Return a model's settings, including nested encoder settings, under current names."""
+    translated = renamed(content, SETTINGS, where)
+    nested = translated.get("encoder_options")
+    if isinstance(nested, list):  # an axis of a study file
+        translated["encoder_options"] = [
+            renamed(options, SETTINGS, where) if isinstance(options, Mapping) else options
+            for options in nested
         ]
-    elif isinstance(inside, Mapping):
-        found["encoder_options"] = renamed(inside, SETTINGS, where)
-    return found
+    elif isinstance(nested, Mapping):
+        translated["encoder_options"] = renamed(nested, SETTINGS, where)
+    return translated
 
 
 def design(content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return what a study file says, under today's names."""
-    found = renamed(content, DESIGN, where)
-    entries = found.get("configurations")
+    """Return the content of a study file under current names."""
+    translated = renamed(content, DESIGN, where)
+    entries = translated.get("configurations")
     if isinstance(entries, list):
-        found["configurations"] = [
+        translated["configurations"] = [
             settings(renamed(entry, {"family": "model"}, where), where)
             if isinstance(entry, Mapping)
             else entry
             for entry in entries
         ]
-    return found
+    return translated
 
 
 def as_hashed(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings under the names of version 0.1.
 
     Ids of runs and configurations are hashes of settings under these names, so that studies begun
-    with 0.1 are gone on with and not begun again.
+    with version 0.1 are resumed and not started again.
     """
     old = {new: name for name, new in SETTINGS.items()}
-    found = {old.get(key, key): value for key, value in content.items()}
-    inside = found.get("encoder_options")
-    if isinstance(inside, Mapping):
-        found["encoder_options"] = {old.get(key, key): value for key, value in inside.items()}
-    return found
+    hashed = {old.get(key, key): value for key, value in content.items()}
+    nested = hashed.get("encoder_options")
+    if isinstance(nested, Mapping):
+        hashed["encoder_options"] = {old.get(key, key): value for key, value in nested.items()}
+    return hashed
 
 
 def result(content: Any) -> Any:
-    """Return a result file's content of version 0.1 under today's names, at every depth."""
+    """Return the content of a result file of version 0.1 under current names, at every depth."""
     if isinstance(content, list):
         return [result(item) for item in content]
     if not isinstance(content, dict):
         return content
-    found = {
+    translated = {
         RESULT.get(key, key): value if key in NOT_OURS else result(value)
         for key, value in content.items()
     }
-    if isinstance(found.get("questions"), list):  # what a comparison of two configurations answers
-        found["questions"] = [SETTINGS.get(name, name) for name in content["questions"]]
-    if isinstance(found.get("settings"), dict):
-        found["settings"] = {
+    if isinstance(translated.get("questions"), list):  # answered by comparing two
+        translated["questions"] = [SETTINGS.get(name, name) for name in content["questions"]]
+    if isinstance(translated.get("settings"), dict):
+        translated["settings"] = {
             SETTINGS.get(key, key): result(value) for key, value in content["settings"].items()
         }
-    # What was "model" told the place in the comparison, in which "family" is today's "model".
+    if isinstance(translated.get("design"), dict):
+        translated["design"] = design(content["design"], "design")
+    # In version 0.1 "model" held the axes of the comparison, and "family" what is now "model".
     if isinstance(content.get("model"), dict) and "row_id" in content:
-        found["axes"] = found.pop("model")
-    return found
+        translated["axes"] = translated.pop("model")
+    return translated
 
 
 def weight(name: str) -> str:
-    """Return today's name of a tensor of a saved network."""
+    """Return the current name of a tensor of a saved network."""
     return WEIGHT.sub(r"\1adapter.", name)

@@ -1,11 +1,11 @@
-"""Optional libraries that several parts need, and what to say where they are missing."""
+"""Import optional libraries, with an error that names the extra to install if one is missing."""
 
 import importlib
 from typing import Any
 
 from clinadapt.core.errors import MissingExtraError
 
-# By the library: the extra that brings it, and what needs it. All others are for ONNX.
+# By library: the extra that installs it, and what needs it. All other libraries are for ONNX.
 EXTRAS = {
     "openvino": ("openvino", "an exported network"),
     "skops": ("sklearn", "a bundle of a scikit-learn pipeline"),
@@ -19,7 +19,7 @@ def need(name: str) -> Any:
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        The library is not installed.
     """
     try:
         return importlib.import_module(name)

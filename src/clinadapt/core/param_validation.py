@@ -1,9 +1,9 @@
 """Check a class's settings against the annotations of its constructor.
 
-The annotations are the one place where a setting's type, bounds and default stand. Estimators
-follow scikit-learn (the constructor only stores), so values are checked by `fit` and, before
-hours are spent, when a study file is read. Unknown keys are errors: a misspelt setting must not be
-silently ignored.
+The annotations are the only definition of a setting's type, bounds and default. Estimators follow
+scikit-learn (the constructor only stores), so values are checked by `fit` and, before any time is
+spent on training, when a study file is read. Unknown keys are errors, because a misspelt setting
+must not be ignored silently.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from clinadapt.core.errors import InputError
 
 @cache
 def _schema(cls: type) -> type[BaseModel]:
-    """Pydantic model with one field for each constructor parameter of `cls`."""
+    """Return a pydantic model with one field for each constructor parameter of `cls`."""
     hints = get_type_hints(vars(cls)["__init__"], include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
@@ -31,26 +31,26 @@ def _schema(cls: type) -> type[BaseModel]:
 
 
 def setting_names(cls: type) -> list[str]:
-    """Names of the constructor parameters of `cls`, in order."""
+    """Return the names of the constructor parameters of `cls`, in order."""
     return list(_schema(cls).model_fields)
 
 
 def problems(cls: type, values: Mapping[str, Any]) -> list[str]:
-    """Say everything that is wrong with `values` as settings of `cls`.
+    """Return every problem with `values` as settings of `cls`.
 
     Parameters
     ----------
     cls : type
-        A class whose constructor parameters are all annotated.
+        Class whose constructor parameters are all annotated.
     values : mapping
         Settings by name.
 
     Returns
     -------
     list of str
-        Empty if the settings are valid.
+        One message per problem; empty if the settings are valid.
     """
-    # A grid search passes numpy's numbers.
+    # Grid searches pass numpy scalars, which strict validation rejects.
     plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in values.items()}
     try:
         _schema(cls).model_validate(plain)
@@ -72,19 +72,19 @@ def _sentence(cls: type, detail: dict[str, Any]) -> str:
 
 
 def check(instance: object) -> None:
-    """Raise `InputError` naming every wrong setting of an estimator.
+    """Raise `InputError` naming every invalid setting of an estimator.
 
     Parameters
     ----------
     instance : object
-        An estimator that stores each constructor parameter under its own name.
+        Estimator that stores each constructor parameter under its own name.
     """
     cls = type(instance)
-    found = problems(cls, {name: getattr(instance, name) for name in setting_names(cls)})
-    raise_if(list(dict.fromkeys(found)))
+    messages = problems(cls, {name: getattr(instance, name) for name in setting_names(cls)})
+    raise_if(list(dict.fromkeys(messages)))
 
 
-def raise_if(found: list[str]) -> None:
-    """Raise `InputError` if there are problems."""
-    if found:
-        raise InputError(found)
+def raise_if(messages: list[str]) -> None:
+    """Raise `InputError` with all messages, if there are any."""
+    if messages:
+        raise InputError(messages)

@@ -1,4 +1,4 @@
-"""Files and folders for their owner only."""
+"""Permissions of files and folders that only their owner may read."""
 
 import stat
 from pathlib import Path
@@ -8,12 +8,12 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that its owner alone can open; one that is there is closed to all others.
+    """Create a folder that only its owner can open, or close an existing one to all others.
 
     Parameters
     ----------
     folder : Path
-        Its parent is there.
+        Folder whose parent exists.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     mode = stat.S_IMODE(folder.stat().st_mode)

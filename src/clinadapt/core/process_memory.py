@@ -1,24 +1,24 @@
-"""Memory of this process: what it holds, and giving back what it freed."""
+"""Memory of this process: measure what is in use and return what was freed to the system."""
 
 import ctypes
 from contextlib import suppress
 
 import torch
 
-# Larger pieces of memory go back to the system at once when they are freed (glibc's mallopt).
+# Blocks above this size are returned to the system as soon as they are freed (glibc's mallopt).
 MMAP_THRESHOLD, LARGE = -3, 2**21
 
 
 def give_back_freed(always: bool = False) -> None:
-    """Give freed memory back to the system, where its C library is glibc.
+    """Return freed memory to the system, where the C library is glibc.
 
-    Each thread of the C library keeps what it freed: over many chunks of notes that adds up.
+    glibc keeps freed memory for each thread, which adds up over many chunks of notes.
 
     Parameters
     ----------
     always : bool
-        From now on large pieces go back as soon as they are freed: slower, and never above what
-        is in use.
+        Whether large blocks are also returned as soon as they are freed from now on. This is
+        slower, but the process never holds more than is in use.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
@@ -28,7 +28,7 @@ def give_back_freed(always: bool = False) -> None:
 
 
 def held_bytes(device: torch.device) -> int:
-    """Bytes that this process holds now on a device (resident memory for the CPU)."""
+    """Return the bytes that this process now uses on a device (resident memory for the CPU)."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     import psutil

@@ -1,4 +1,4 @@
-"""What a run cost: seconds, and the largest memory that the process held meanwhile."""
+"""Measure what a run costs: seconds and peak memory."""
 
 import os
 import time
@@ -15,11 +15,12 @@ PROCESS = Path("/proc/self")
 
 
 class Stopwatch:
-    """Seconds spent in named stages.
+    """Measure the seconds spent in named stages.
 
     Attributes
     ----------
     seconds : dict of str to float
+        Seconds by stage.
     """
 
     def __init__(self) -> None:
@@ -27,25 +28,24 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of a `with` block to a stage."""
+        """Add the duration of a `with` block to a stage."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            passed = time.perf_counter() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + passed
+            elapsed = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
 
 
 def reset_peak_memory() -> int:
-    """Begin a new peak: the next `peak_memory` counts from here, where the system allows it.
+    """Start a new measurement of peak memory, where the system allows it.
 
-    What was freed is given back to the system first, so that a peak depends little on what ran
-    before.
+    Freed memory is returned to the system first, so that the peak depends little on earlier work.
 
     Returns
     -------
     int
-        Bytes of resident memory that are held now.
+        Bytes of resident memory in use now.
     """
     give_back_freed()
     with suppress(OSError):
@@ -56,28 +56,28 @@ def reset_peak_memory() -> int:
 
 
 def peak_memory() -> dict[str, Any]:
-    """Peak of resident memory since the reset, of the whole process, and of the GPU's.
+    """Return the process's peak resident memory since the reset, and that of the GPU.
 
-    Where the high-water mark cannot be reset (macOS, Windows) it is the process's since its
-    start, and ``peak_memory_since`` says so.
+    Where the high-water mark cannot be reset (macOS, Windows), the peak counts from the start of
+    the process, which ``peak_memory_since`` states.
     """
-    found: dict[str, Any] = {}
+    peak: dict[str, Any] = {}
     try:
         for line in (PROCESS / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                found["peak_memory_bytes"] = int(line.split()[1]) * 1024
-        found["peak_memory_since"] = "run"
+                peak["peak_memory_bytes"] = int(line.split()[1]) * 1024
+        peak["peak_memory_since"] = "run"
     except OSError:
         import resource
 
         unit = 1 if os.uname().sysname == "Darwin" else 1024
         usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found |= {"peak_memory_bytes": usage * unit, "peak_memory_since": "process start"}
+        peak |= {"peak_memory_bytes": usage * unit, "peak_memory_since": "process start"}
     if torch.cuda.is_available():
-        found["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-    return found
+        peak["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+    return peak
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files under a folder."""
+    """Return the total size in bytes of all files under a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

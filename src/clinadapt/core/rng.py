@@ -1,4 +1,4 @@
-"""Randomness of a `with` block alone."""
+"""Seed randomness locally, within a `with` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ SEED_SPACE = 2**63
 
 @contextmanager
 def local_randomness(seed: int, stream: int) -> Iterator[None]:
-    """Seed torch's global generator within a `with` block, and put it back as it was after."""
+    """Seed torch's global generator within a `with` block, and restore its state afterwards."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         mixed = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]

@@ -1,4 +1,4 @@
-"""Where and how a model is fitted, as opposed to which model it is (its settings)."""
+"""Context of a fit: where and how a model is fitted, as opposed to its settings."""
 
 import atexit
 import os
@@ -16,25 +16,25 @@ Finished = Callable[[dict[str, Any]], None]
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
-    """Say nothing."""
+    """Ignore progress."""
 
 
 @dataclass
 class Ledger:
-    """What was spent on cached features.
+    """Record of what a fit spent on features and gave up for memory.
 
     Attributes
     ----------
     encode_seconds : float
-        What the features in use took to compute, whoever computed them first.
+        Seconds that computing the features took, including those reused from the cache.
     encoded, reused : int
-        Sequences computed here, and found in the cache.
+        Number of sequences computed in this fit, and read from the cache.
     truncated_notes : int
-        Notes longer than allowed, summed over all calls.
+        Number of notes longer than allowed, summed over all calls.
     backend : str, optional
-        Who ran the frozen layers.
+        Name of the library that ran the frozen layers.
     memory_savings : list of str
-        What was given up to stay within the memory limit.
+        Measures taken to stay within the memory limit.
     """
 
     encode_seconds: float = 0.0
@@ -47,19 +47,20 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Context:
-    """Where a fit keeps its things and whom it tells how far it is.
+    """Files, memory limit and callbacks of a fit.
 
     Attributes
     ----------
     cache : Path, optional
         Folder of cached features. They reflect patient text: keep it where the notes are kept.
     checkpoint : Path, optional
-        File that lets a killed fit go on from its last epoch.
+        File from which an interrupted fit resumes after its last complete epoch.
     memory : int, optional
-        Bytes that the process (or the GPU) may hold while training.
+        Bytes that the process (or the GPU) may use while training.
     progress : callable
-        Called with a stage's name, steps done and steps in all.
+        Called with the stage's name, the steps done and the total number of steps.
     ledger : Ledger
+        Record that the fit fills in.
     """
 
     cache: Path | None = None
@@ -71,8 +72,8 @@ class Context:
 
 @cache
 def session_cache() -> Path:
-    """Folder of cached features of this process, deleted when it ends."""
-    # Whose it is stands in the name: what a killed process left can be told from what is in use.
+    """Return the folder of this process's cached features, which is deleted at exit."""
+    # The name contains the process id, so that leftovers of killed processes can be recognised.
     folder = Path(tempfile.mkdtemp(prefix=f"{SESSION}{os.getpid()}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

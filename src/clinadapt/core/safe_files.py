@@ -1,6 +1,6 @@
-"""Files that somebody else may have written: JSON and tensors, looked at before they are believed.
+"""Read JSON and tensor files from untrusted sources, with checks before any use.
 
-Nothing here runs what it reads. Sizes and shapes are known before memory is taken.
+Nothing that is read is executed. Sizes and shapes are checked before memory is allocated.
 """
 
 import json
@@ -17,27 +17,27 @@ from torch import Tensor, nn
 from clinadapt.core import old_names
 from clinadapt.core.errors import InputError
 
-HEADER_BYTES = 2**24  # some hundred thousand tensors
+HEADER_BYTES = 2**24  # enough for some hundred thousand tensors
 SHOWN = 3
 FLOATS = ("F64", "F32", "F16", "BF16")
-WHOLE = ("I64", "I32", "I16", "I8", "U8", "BOOL")  # of masks and positions in older encoders
+WHOLE = ("I64", "I32", "I16", "I8", "U8", "BOOL")  # for masks and positions in older encoders
 
 Headers = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def read_json(path: Path, most_bytes: int) -> Any:
-    """Content of a JSON file.
+    """Read a JSON file.
 
     Parameters
     ----------
     path : Path
     most_bytes : int
-        A larger file is not opened.
+        Largest size of a file that is opened.
 
     Raises
     ------
     InputError
-        Too large, nested too deeply, no JSON, or with numbers that are not finite.
+        The file is too large, nested too deeply, not JSON, or has numbers that are not finite.
     """
     size = path.stat().st_size
     if size > most_bytes:
@@ -55,12 +55,12 @@ def _not_finite(name: str) -> NoReturn:
 
 
 def headers(path: Path) -> Headers:
-    """Type and shape of every tensor of a safetensors file; no tensor is read.
+    """Return the type and shape of every tensor of a safetensors file, without reading tensors.
 
     Raises
     ------
     InputError
-        A header that is too large or says other things than the file holds.
+        The header is too large or does not match the content of the file.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -75,21 +75,22 @@ def headers(path: Path) -> Headers:
                 name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()
             }
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path.name}: not a whole safetensors file ({error})") from None
+        raise InputError(f"{path.name}: not a complete safetensors file ({error})") from None
 
 
 def read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
-    """Arrays of a file that must hold just these, as floats.
+    """Read a file that must contain exactly the named arrays, as floats.
 
     Parameters
     ----------
     path : Path
     shapes : mapping of str to tuple of int
+        Expected shape of each array.
 
     Raises
     ------
     InputError
-        Other names, shapes or types.
+        The names, shapes or types differ from those expected.
     """
     _compare(path, dict(shapes), headers(path))
     with safe_open(path, framework="np") as tensors:
@@ -102,22 +103,22 @@ def require(
     needed: set[str] | None = None,
     further: Mapping[str, tuple[int, ...]] | None = None,
 ) -> None:
-    """Raise unless a file holds just the weights of a network, by name and shape.
+    """Raise unless a file contains exactly the weights of a network, by name and shape.
 
     Parameters
     ----------
     network : nn.Module
-        May be on the device "meta", where it takes no memory.
+        Network that may be on the device "meta", where it takes no memory.
     path : Path
     needed : set of str, optional
-        Names that must be there; default all of the network's.
+        Names of the required weights; default: all of the network's.
     further : mapping of str to tuple of int, optional
-        Shapes of tensors that stand beside the weights.
+        Shapes of required tensors in addition to the weights.
 
     Raises
     ------
     InputError
-        A tensor is missing, left over, or of another shape or type.
+        A tensor is missing, unexpected, or of another shape or type.
     """
     state = network.state_dict()
     names = set(state) if needed is None else needed
@@ -127,36 +128,36 @@ def require(
 
 
 def require_room(folder: Path, network: nn.Module) -> None:
-    """Raise if a network, on the device "meta", has more weights than a folder's files hold.
+    """Raise if a network on the device "meta" has more weights than the files of a folder.
 
-    What is built to be filled from files may not be larger than they are; nor may its buffers
-    (positions, masks), which are not in the files.
+    This bounds the memory of a network that is built from untrusted settings. Its buffers
+    (positions, masks), which are not in the files, are bounded likewise.
     """
     weights = sum(weight.numel() for weight in network.parameters())
     wanted = max(weights, sum(buffer.numel() for buffer in network.buffers()))
-    held = sum(
+    stored = sum(
         math.prod(shape)
         for path in folder.rglob("*.safetensors")
         for _, shape in headers(path).values()
     )
-    if wanted > held:
+    if wanted > stored:
         raise InputError(
-            f"the settings imply {wanted:,} numbers, but the files hold {held:,}: the bundle is "
-            "damaged or not to be trusted"
+            f"the settings imply {wanted:,} numbers, but the files contain {stored:,}: the bundle "
+            "is damaged or cannot be trusted"
         )
 
 
-def _compare(path: Path, expected: Mapping[str, tuple[int, ...]], found: Headers) -> None:
-    if odd := sorted(set(expected) ^ set(found)):
+def _compare(path: Path, expected: Mapping[str, tuple[int, ...]], saved: Headers) -> None:
+    if odd := sorted(set(expected) ^ set(saved)):
         raise InputError(
             f"{path.name}: {len(odd)} weights do not fit this model (first: {odd[0]!r}): the "
             "bundle is damaged or was made by another version"
         )
     wrong = [
-        f"{name!r} has the type {found[name][0]} and the shape {found[name][1]}, expected floats "
+        f"{name!r} has the type {saved[name][0]} and the shape {saved[name][1]}, expected floats "
         f"of shape {shape}"
         for name, shape in sorted(expected.items())
-        if found[name][1] != shape or found[name][0] not in FLOATS
+        if saved[name][1] != shape or saved[name][0] not in FLOATS
     ]
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
@@ -166,7 +167,7 @@ def _compare(path: Path, expected: Mapping[str, tuple[int, ...]], found: Headers
 
 
 def all_finite(path: Path) -> bool:
-    """Whether no number of a safetensors file is NaN or infinite; one tensor at a time is read."""
+    """Return whether all numbers of a safetensors file are finite, reading a tensor at a time."""
     with safe_open(path, framework="pt") as tensors:
         return all(_is_finite(tensors.get_tensor(name)) for name in tensors.keys())  # noqa: SIM118
 
@@ -174,5 +175,6 @@ def all_finite(path: Path) -> bool:
 def _is_finite(tensor: Tensor) -> bool:
     if not tensor.is_floating_point() or not tensor.numel():
         return True
-    ends = torch.stack(torch.aminmax(tensor))  # one pass, a NaN goes through: isfinite takes four
+    # aminmax propagates NaN and takes one pass over the data, where isfinite takes four.
+    ends = torch.stack(torch.aminmax(tensor))
     return bool(torch.isfinite(ends).all())

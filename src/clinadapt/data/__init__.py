@@ -1,1 +1,1 @@
-"""Notes: read from tables, checked, labelled, split by patient."""
+"""Read notes from tables, check and label them, and split them by patient."""

@@ -1,4 +1,4 @@
-"""Columns of a table: which is what; cells as text, labels as numbered classes."""
+"""Roles of a table's columns; conversion of values to text and of labels to class codes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,27 +11,30 @@ from clinadapt.core.errors import InputError
 from clinadapt.data.checks import RowNumbers
 from clinadapt.data.table_readers import Table
 
-SPACE = r"[\s\x1c-\x1f]"  # what Python's str.split() takes for white space
+SPACE = r"[\s\x1c-\x1f]"  # the same white space as Python's str.split()
 TRUE, FALSE = ["1", "true"], ["0", "false"]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of the table is what.
+    """Names of a table's columns by role.
 
     Attributes
     ----------
     text : str
+        Column of the note's text.
     label : tuple of str
-        One column; or several 0/1 columns, one a class (multi-label).
+        One label column, or several 0/1 columns with one class each (multi-label).
     separator : str, optional
-        Splits a multi-label column such as ``"cardiology|oncology"``.
+        Separator of the labels in a multi-label column such as ``"cardiology|oncology"``.
     id, group, split : str, optional
-        Identifier; patient (or other unit that must not be in two parts); official part.
+        Columns of the identifier, of the patient (or other unit that must be in one part only) and
+        of the official split.
     positive : str, optional
         Positive class of a binary task.
     describe : tuple of str
-        Columns that no model reads and scores are told by: sex, age, site, kind of note.
+        Columns by which scores are broken down and which no model reads: sex, age, site, type of
+        note.
     """
 
     text: str = "text"
@@ -44,14 +47,14 @@ class Columns:
     describe: tuple[str, ...] = ()
 
     def wanted(self) -> list[str]:
-        """Every column that the table must have."""
+        """Return the names of all columns that the table must have."""
         optional = (self.id, self.group, self.split)
         named = (name for name in optional if name is not None)
         return list(dict.fromkeys([self.text, *self.label, *named, *self.describe]))
 
 
 def whole_floats(table: Table, names: Sequence[str]) -> set[str]:
-    """Float columns of a table that hold whole numbers only, which are written without ".0"."""
+    """Return the float columns with integer values only, which are written without ".0"."""
     floats = [name for name in names if table.schema[name].is_float()]
     whole = set(floats)
     for batch in table.batches(floats) if floats else ():
@@ -63,33 +66,33 @@ def whole_floats(table: Table, names: Sequence[str]) -> set[str]:
 
 
 def as_text(column: pl.Series, whole: bool = False) -> pl.Series:
-    """Cells as text: null for null, NaN and blank.
+    """Return the values of a column as text; null, NaN and blank values become null.
 
     Parameters
     ----------
     column : polars.Series
     whole : bool
-        Write floats without decimals: 1.0 as "1".
+        Whether to write floats without decimals: 1.0 as "1".
 
     Raises
     ------
     InputError
-        The column's type has no text form.
+        Values of the column's type cannot be converted to text.
     """
     try:
         if column.dtype.is_float():
             column = column.fill_nan(None)
-        cells = (column.cast(pl.Int64) if whole else column).cast(pl.String)
+        values = (column.cast(pl.Int64) if whole else column).cast(pl.String)
     except pl.exceptions.PolarsError:
         raise InputError(
             f"column {column.name!r} has the type {column.dtype}, which cannot be read as text"
         ) from None
-    blank = ~cells.str.contains(rf"[^{SPACE[1:]}")
-    return cells.set(blank.fill_null(False), None) if blank.any() else cells
+    blank = ~values.str.contains(rf"[^{SPACE[1:]}")
+    return values.set(blank.fill_null(False), None) if blank.any() else values
 
 
 def text_hashes(texts: pl.Series) -> NDArray[np.uint64]:
-    """64-bit hash of each text; equal for texts that differ in case and white space alone."""
+    """Return a 64-bit hash of each text, ignoring case and differences of white space."""
     words = texts.str.replace_all(f"{SPACE}+", " ").str.strip_chars(" ").str.to_lowercase()
     return words.hash().to_numpy()
 
@@ -101,8 +104,9 @@ class LabelBatch:
     Attributes
     ----------
     missing : ndarray of bool, shape [row]
+        True where a row has no label.
     rows, codes : ndarray of int64, shape [pair]
-        Each class that a row carries, once; rows ascend.
+        Pairs of a row and the code of a class that it has, each pair once, in order of rows.
     """
 
     missing: NDArray[np.bool_]
@@ -112,18 +116,20 @@ class LabelBatch:
 
 @dataclass
 class LabelReader:
-    """Reads labels batch after batch, numbering the classes as they come.
+    """Reader of labels in batches; classes are numbered in order of appearance.
 
     Attributes
     ----------
     columns : tuple of str
-        One column; or several 0/1 columns, one a class.
+        One label column, or several 0/1 columns with one class each.
     separator : str, optional
-        Splits one column's cells.
+        Separator of several labels in one column.
+    whole : set of str
+        Float columns with integer values only.
     codes : dict of str to int
-        Number of each class. Several columns name their classes, even those that no note carries.
+        Code of each class. Each of several 0/1 columns is a class, even if no note has it.
     bad : dict of str to RowNumbers
-        Rows of a 0/1 column with another value.
+        Rows of each 0/1 column with another value.
     """
 
     columns: tuple[str, ...]
@@ -138,7 +144,7 @@ class LabelReader:
             self.bad = {name: RowNumbers() for name in self.columns}
 
     def read(self, batch: pl.DataFrame, before: int) -> LabelBatch:
-        """Labels of a batch that has `before` rows before it."""
+        """Return the labels of a batch that follows `before` rows."""
         if len(self.columns) > 1:
             return self._indicators(batch, before)
         column = batch[self.columns[0]]
@@ -146,23 +152,23 @@ class LabelReader:
             lists = column.cast(pl.List(pl.String))
             missing = (lists.is_null() | lists.list.contains(None, nulls_equal=True)).to_numpy()
             return self._sets(lists, missing, strip=False)
-        cells = as_text(column, column.name in self.whole)
-        missing = cells.is_null().to_numpy()
+        values = as_text(column, column.name in self.whole)
+        missing = values.is_null().to_numpy()
         if self.separator is not None:
-            return self._sets(cells.str.split(self.separator), missing, strip=True)
-        found = cells.drop_nulls().str.strip_chars()
-        return LabelBatch(missing, np.flatnonzero(~missing), self._numbered(found))
+            return self._sets(values.str.split(self.separator), missing, strip=True)
+        names = values.drop_nulls().str.strip_chars()
+        return LabelBatch(missing, np.flatnonzero(~missing), self._numbered(names))
 
     def _numbered(self, names: pl.Series) -> NDArray[np.int64]:
-        found = names.unique(maintain_order=True).to_list()
-        numbers = [self.codes.setdefault(name, len(self.codes)) for name in found]
-        coded = names.replace_strict(found, numbers, return_dtype=pl.Int64)
-        return coded.cast(pl.Int64).to_numpy()  # of no names, the type is lost
+        classes = names.unique(maintain_order=True).to_list()
+        numbers = [self.codes.setdefault(name, len(self.codes)) for name in classes]
+        coded = names.replace_strict(classes, numbers, return_dtype=pl.Int64)
+        return coded.cast(pl.Int64).to_numpy()  # replacing in an empty series loses its type
 
     def _sets(self, lists: pl.Series, missing: NDArray[np.bool_], strip: bool) -> LabelBatch:
         rows = np.flatnonzero(~missing)
         pairs = pl.DataFrame({"row": rows, "name": lists.filter(~missing)}).explode("name")
-        pairs = pairs.drop_nulls()  # an empty list
+        pairs = pairs.drop_nulls()  # from empty lists
         if strip:
             pairs = pairs.with_columns(pl.col("name").str.strip_chars())
             pairs = pairs.filter(pl.col("name") != "")
@@ -173,19 +179,19 @@ class LabelReader:
         missing = np.zeros(len(batch), dtype=np.bool_)
         carried = np.zeros((len(batch), len(self.columns)), dtype=np.bool_)
         for number, name in enumerate(self.columns):
-            cells = as_text(batch[name], name in self.whole).str.to_lowercase()
-            unknown = (~cells.is_in(TRUE + FALSE)).fill_null(False)
+            values = as_text(batch[name], name in self.whole).str.to_lowercase()
+            unknown = (~values.is_in(TRUE + FALSE)).fill_null(False)
             self.bad[name].add(before + 1 + np.flatnonzero(unknown.to_numpy()))
-            missing |= cells.is_null().to_numpy()
-            carried[:, number] = cells.is_in(TRUE).fill_null(False).to_numpy()
+            missing |= values.is_null().to_numpy()
+            carried[:, number] = values.is_in(TRUE).fill_null(False).to_numpy()
         rows, codes = np.nonzero(carried & ~missing[:, None])
         return LabelBatch(missing, rows, codes)
 
     def problems(self) -> list[str]:
-        """What is wrong with 0/1 columns."""
+        """Return the problems of the 0/1 columns."""
         return [
-            f"label column {name!r} must hold 0/1 or true/false where several label columns "
-            f"are given; other values in {rows}"
+            f"label column {name!r} must contain 0/1 or true/false, as one of several label "
+            f"columns; other values in {rows}"
             for name, rows in self.bad.items()
             if rows
         ]

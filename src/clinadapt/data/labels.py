@@ -1,4 +1,4 @@
-"""Labels as an indicator matrix: one representation for binary, multi-class and multi-label."""
+"""Labels of binary, multi-class and multi-label tasks, all represented by an indicator matrix."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -22,9 +22,9 @@ class Labels:
     ----------
     task : {"binary", "multiclass", "multilabel"}
     classes : ndarray of shape [class]
-        In a binary task the second class is the positive one.
+        Names of the classes; in a binary task the second class is the positive one.
     matrix : ndarray of bool, shape [note, class]
-        True where the note carries the class; single-label tasks have one True a row.
+        True where the note has the class; single-label tasks have one True per note.
     """
 
     task: Task
@@ -35,27 +35,27 @@ class Labels:
         return len(self.matrix)
 
     def take(self, rows: NDArray[np.int64]) -> "Labels":
-        """Labels of some notes, with the same task and classes."""
+        """Return the labels of some notes, with the same task and classes."""
         return Labels(self.task, self.classes, self.matrix[rows])
 
     def join(self, other: "Labels") -> "Labels":
-        """Labels of these notes, then of others of the same task."""
+        """Return these labels followed by others of the same task."""
         return Labels(self.task, self.classes, np.vstack([self.matrix, other.matrix]))
 
     @property
     def target(self) -> NDArray[np.int64]:
-        """scikit-learn's form: class codes [note], or an indicator [note, class] if multi-label."""
+        """Class codes [note], or a 0/1 indicator [note, class] if multi-label, for scikit-learn."""
         if self.task == "multilabel":
             return self.matrix.astype(np.int64)
         return self.matrix.argmax(axis=1)
 
     def decode(self) -> NDArray[Any]:
-        """Class of each note [note]; an object array of tuples if multi-label."""
+        """Return the class of each note [note]; an object array of tuples if multi-label."""
         return decode(self.task, self.classes, self.matrix)
 
 
 def decode(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) -> NDArray[Any]:
-    """Turn an indicator matrix [note, class] back into classes [note]."""
+    """Convert an indicator matrix [note, class] back into classes [note]."""
     if task != "multilabel":
         return classes[matrix.argmax(axis=1)]
     decoded = np.empty(len(matrix), dtype=object)
@@ -67,26 +67,24 @@ def decode(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) -> NDAr
 def positive_last(classes: Sequence[Any], positive: Any | None = None) -> list[Any]:
     """Order the two classes of a binary task so that the positive one is second.
 
-    The positive class is the one named, else the one whose name says so (1, yes, positive, …),
-    else the second in sorted order.
+    The positive class is `positive` if given, else the class with a name such as 1, yes or
+    positive, else the second class of the given order.
 
     Raises
     ------
     InputError
-        If `positive` is not one of the classes.
+        `positive` is not one of the classes.
     """
     ordered = list(classes)
     if positive is not None:
         if positive not in ordered:
-            raise InputError(
-                f"the positive class {positive!r} is not among the labels {ordered}: name one"
-            )
+            raise InputError(f"the positive class {positive!r} is not one of the labels {ordered}")
         return sorted(ordered, key=lambda name: name == positive)
     return sorted(ordered, key=lambda name: str(name).lower() in POSITIVE_NAMES)
 
 
 def from_single(values: Sequence[Any], positive: Any | None = None) -> Labels:
-    """Labels from one class a note; two classes make a binary task, more a multi-class one."""
+    """Return labels from one class per note: binary with two classes, multi-class with more."""
     code = {name: number for number, name in enumerate(dict.fromkeys(values))}
     codes = np.fromiter((code[value] for value in values), dtype=np.int64, count=len(values))
     rows = np.arange(len(values))
@@ -94,7 +92,7 @@ def from_single(values: Sequence[Any], positive: Any | None = None) -> Labels:
 
 
 def from_sets(values: Sequence[Iterable[Any]]) -> Labels:
-    """Multi-label labels from a collection of classes a note (possibly empty)."""
+    """Return multi-label labels from a collection of classes per note, possibly empty."""
     sets = [set(value) for value in values]
     code = {name: number for number, name in enumerate(set().union(*sets))}
     codes = np.array([code[name] for carried in sets for name in carried], dtype=np.int64)
@@ -110,32 +108,31 @@ def from_codes(
     single: bool,
     positive: Any | None = None,
 ) -> Labels:
-    """Labels from pairs of a note and a class that it carries.
+    """Return labels from pairs of a note and a class that it has.
 
     Parameters
     ----------
     names : sequence
-        Classes, each once, in any order; those that no note carries are left out.
+        Distinct classes in any order; those that no note has are left out.
     rows, codes : ndarray of int64, shape [pair]
-        Number of the note; number of the class among `names`.
+        Number of the note, and index of the class in `names`.
     notes : int
         Number of notes.
     single : bool
-        Whether each note carries just one class.
+        Whether each note has exactly one class.
     positive : optional
         Positive class of a binary task.
 
     Raises
     ------
     InputError
-        Fewer than two classes, or an unknown positive one.
+        There are fewer than two classes, or the positive class is unknown.
     """
     carried = np.bincount(codes, minlength=len(names)) > 0
     classes = sorted(name for name, is_carried in zip(names, carried, strict=True) if is_carried)
     if len(classes) < 2:
         raise InputError(
-            f"expected at least two classes, got {len(classes)} ({classes}): "
-            "there is nothing to tell apart"
+            f"expected at least two classes, got {len(classes)} ({classes})"
             if single
             else f"expected at least two labels in a multi-label task, got {classes}"
         )
@@ -149,7 +146,7 @@ def from_codes(
 
 
 def is_indicator(y: Any) -> bool:
-    """Say whether `y` is a table [note, class], not one class or collection a note."""
+    """Return whether `y` is a table [note, class], not one class or collection per note."""
     if hasattr(y, "shape"):
         return len(y.shape) == 2
     rows = list(y)
@@ -157,7 +154,7 @@ def is_indicator(y: Any) -> bool:
         all(isinstance(row, list | tuple | np.ndarray) for row in rows)
         and len({len(row) for row in rows}) == 1
         and all(
-            isinstance(cell, int | float | np.number | np.bool_) for row in rows for cell in row
+            isinstance(value, int | float | np.number | np.bool_) for row in rows for value in row
         )
     )
 
@@ -167,7 +164,7 @@ def _is_nan(value: Any) -> bool:
 
 
 def from_target(y: Any, positive: Any | None = None) -> Labels:
-    """Labels from what scikit-learn users pass as `y`.
+    """Return labels from any form of `y` that scikit-learn users pass.
 
     Parameters
     ----------
@@ -175,7 +172,12 @@ def from_target(y: Any, positive: Any | None = None) -> Labels:
         Classes [note]; or collections of classes [note] (multi-label); or a 0/1 indicator matrix
         [note, class] (multi-label).
     positive : optional
-        The positive class of a binary task.
+        Positive class of a binary task.
+
+    Raises
+    ------
+    InputError
+        Labels are absent, missing for some notes, or not in one of these forms.
     """
     to_list = getattr(y, "to_list", None) or getattr(y, "tolist", None)
     rows = to_list() if to_list else list(y)
@@ -184,7 +186,8 @@ def from_target(y: Any, positive: Any | None = None) -> Labels:
     missing = [at for at, row in enumerate(rows) if row is None or _is_nan(row)]
     if missing:
         raise InputError(
-            f"missing label at {len(missing)} position(s), first {missing[0]}: leave these out"
+            f"missing label at {len(missing)} position(s), first {missing[0]}: leave these notes "
+            "out"
         )
     if is_indicator(y):
         matrix = np.asarray(y)

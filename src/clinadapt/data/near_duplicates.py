@@ -1,9 +1,10 @@
-"""Exact and near duplicates across parts: text that a model could have learned by heart.
+"""Find exact and near duplicates across parts, which a model could have memorised.
 
-Near duplicates are found exactly, by the prefix filter of set-similarity joins (Chaudhuri, Ganti &
-Kaushik, ICDE 2006; Bayardo, Ma & Srikant, WWW 2007): two sets with a Jaccard index of t share one
-of the |x| - ceil(t |x|) + 1 rarest shingles of each. Earlier notes stream past an index of later
-ones, so that memory grows with neither; of very many later notes a sample is looked at.
+The search for near duplicates is exact. It uses the prefix filter of set-similarity joins
+(Chaudhuri, Ganti & Kaushik, ICDE 2006; Bayardo, Ma & Srikant, WWW 2007): two sets with a Jaccard
+index of t share one of the |x| - ceil(t |x|) + 1 rarest shingles of each. The notes of earlier
+parts are compared in blocks with an index of the later ones. If there are very many later notes, a
+random sample of them is searched, which bounds memory and time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,8 +22,8 @@ from clinadapt.data.text_store import Texts
 
 SHINGLE_WORDS = 5
 NEAR = 0.5
-MOST_SEARCHED = 50_000  # later notes
-MOST_COMPARISONS = 10**8  # of two notes, in all
+MOST_SEARCHED = 50_000  # notes of later parts
+MOST_COMPARISONS = 10**8  # pairs of notes in total
 NOTES_AT_ONCE, PAIRS_AT_ONCE = 1024, 2**14
 
 Hashes = NDArray[np.uint64]
@@ -41,14 +42,14 @@ class Duplicate:
 
 
 class Duplicates(list[Duplicate]):
-    """Pairs, most similar first, and how far the search for near ones went.
+    """List of duplicate pairs, most similar first, with the extent of the search.
 
     Attributes
     ----------
     later : int
-        Notes of later parts that have no exact copy in an earlier one.
+        Number of notes of later parts that have no exact copy in an earlier part.
     searched : int
-        Those of them, drawn at random, whose near duplicates were looked for.
+        Number of these notes, drawn at random, for which near duplicates were searched.
     """
 
     def __init__(self, pairs: Iterable[Duplicate], later: int, searched: int) -> None:
@@ -60,20 +61,20 @@ class Duplicates(list[Duplicate]):
 def across_parts(notes: Notes, split: Split, near: float = NEAR) -> Duplicates:
     """Find pairs of notes in two parts that share much of their text.
 
-    Similarity is the Jaccard index of the sets of 5-word shingles (Broder 1997); 1 with equal words
-    is "exact". Notes of fewer than five words are compared as a whole.
+    Similarity is the Jaccard index of the sets of 5-word shingles (Broder 1997). Notes with the
+    same words are "exact" duplicates. Notes of fewer than five words are one shingle.
 
     Parameters
     ----------
     notes : Notes
     split : Split
     near : float
-        Smallest similarity that is reported, above 0.
+        Smallest similarity to report, above 0.
 
     Returns
     -------
     Duplicates
-        Each note of a later part is listed once, with its nearest note of an earlier part.
+        Each note of a later part at most once, with its most similar note of an earlier part.
     """
     part_of = np.empty(len(notes), dtype=np.int64)
     for number, rows in enumerate(split.parts().values()):
@@ -92,7 +93,7 @@ def across_parts(notes: Notes, split: Split, near: float = NEAR) -> Duplicates:
         rows = np.flatnonzero(part_of == number)
         for start in range(0, len(rows), NOTES_AT_ONCE):
             index.pass_by(notes.texts, rows[start : start + NOTES_AT_ONCE])
-    pairs += [(row, match, similarity, "near") for row, match, similarity in index.found()]
+    pairs += [(row, match, similarity, "near") for row, match, similarity in index.matches()]
     return Duplicates(
         (
             Duplicate(
@@ -111,7 +112,7 @@ def across_parts(notes: Notes, split: Split, near: float = NEAR) -> Duplicates:
 
 
 def _exact_copies(texts: Texts, part_of: NDArray[np.int64]) -> NDArray[np.int64]:
-    """First row of an earlier part with the same words, -1 if there is none [note]."""
+    """Return the first row of an earlier part with the same words, or -1 if none [note]."""
     hashes = np.concatenate(
         [
             pl.Series(block)
@@ -122,7 +123,7 @@ def _exact_copies(texts: Texts, part_of: NDArray[np.int64]) -> NDArray[np.int64]
             for block in texts.blocks()
         ]
     )
-    order = np.lexsort((part_of, hashes))  # of the same words, the earliest part first
+    order = np.lexsort((part_of, hashes))  # among copies, the earliest part first
     starts = np.flatnonzero(np.r_[True, np.diff(hashes[order]) != 0])
     first = np.repeat(order[starts], np.diff(np.r_[starts, len(order)]))
     copy_of = np.full(len(texts), -1)
@@ -132,12 +133,12 @@ def _exact_copies(texts: Texts, part_of: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 def _shingles(texts: list[str]) -> tuple[Hashes, NDArray[np.int64]]:
-    """Distinct shingles of texts as hashes, end to end, and where each text's begin [text + 1]."""
+    """Return the hashes of each text's distinct shingles, end to end, and offsets [text + 1]."""
     words = pl.Series(texts).str.to_lowercase().str.extract_all(r"\w+")
     lengths = words.list.len().to_numpy().astype(np.int64)
     padded = np.maximum(lengths, SHINGLE_WORDS)
     ends = np.cumsum(padded)
-    hashes = np.zeros(int(ends[-1]), dtype=np.uint64)  # 0 stands for the words that are missing
+    hashes = np.zeros(int(ends[-1]), dtype=np.uint64)  # 0 pads texts of fewer than five words
     within = np.arange(len(hashes)) - np.repeat(ends - padded, padded)
     hashes[within < np.repeat(lengths, padded)] = words.explode().drop_nulls().hash().to_numpy()
     counts = padded - SHINGLE_WORDS + 1
@@ -154,12 +155,12 @@ def _shingles(texts: list[str]) -> tuple[Hashes, NDArray[np.int64]]:
 
 
 class _Index:
-    """Shingles of later notes, and the most similar earlier note of each so far."""
+    """Index of the shingles of later notes, with the most similar earlier note of each so far."""
 
     def __init__(
         self, texts: Texts, rows: NDArray[np.int64], near: float, comparisons: float
     ) -> None:
-        self.rows, self.near, self.comparisons = rows, near, comparisons  # of an earlier note
+        self.rows, self.near, self.comparisons = rows, near, comparisons  # per earlier note
         self.searched = len(rows)
         self.best = np.zeros(len(rows))
         self.match = np.zeros(len(rows), dtype=np.int64)
@@ -171,7 +172,7 @@ class _Index:
         self.names, places, carriers = np.unique(
             np.concatenate([hashes for hashes, _ in parts]), return_inverse=True, return_counts=True
         )
-        # Rarest first: the order in which prefixes are taken, here and of the earlier notes.
+        # Prefixes of later and of earlier notes must use the same order, rarest shingles first.
         rank = np.empty(len(self.names), dtype=np.int64)
         rank[np.argsort(carriers, kind="stable")] = np.arange(len(self.names))
         self.rank = rank
@@ -180,9 +181,9 @@ class _Index:
     def _matrices(
         self, ranks: NDArray[np.int64], known: NDArray[np.int64], sizes: NDArray[np.int64]
     ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-        """Matrix [note, shingle] of all known shingles, and of those in the prefix alone.
+        """Return matrices [note, shingle] of all known shingles and of those in the prefix.
 
-        A note has `sizes` shingles, `known` of which are in the index; the others are rarer still.
+        A note has `sizes` shingles, `known` of which are in the index; the others count as rarer.
         """
         owner = np.repeat(np.arange(len(known)), known)
         order = np.lexsort((ranks, owner))
@@ -196,14 +197,14 @@ class _Index:
         return every, sparse.csr_matrix((ones, columns[kept], starts), shape)
 
     def drop(self, keep: NDArray[np.bool_]) -> None:
-        """Go on with some of the later notes; what was found of the others stays."""
+        """Restrict the index to some of the later notes; results of the others are kept."""
         self.done += self._results(~keep)
         self.rows, self.best, self.match = self.rows[keep], self.best[keep], self.match[keep]
         if len(keep):
             self.sizes, self.all, self.prefix = self.sizes[keep], self.all[keep], self.prefix[keep]
 
     def pass_by(self, texts: Texts, rows: NDArray[np.int64]) -> None:
-        """Compare earlier notes with those of the index."""
+        """Compare a block of earlier notes with the notes of the index."""
         if not len(self.rows):
             return
         hashes, starts = _shingles(list(texts.take(rows)))
@@ -231,14 +232,14 @@ class _Index:
         self.match[later[better]] = rows[note[better]]
 
     def _halve(self) -> None:
-        """Give up half of the later notes, which are in random order: they share too much."""
+        """Drop half of the later notes, which are in random order, to limit comparisons."""
         half = len(self.rows) // 2
         self.searched -= len(self.rows) - half
         self.best[half:] = 0
         self.drop(np.arange(len(self.rows)) < half)
 
-    def found(self) -> Iterator[tuple[int, int, float]]:
-        """Yield later row, earlier row and similarity."""
+    def matches(self) -> Iterator[tuple[int, int, float]]:
+        """Yield the later row, the earlier row and the similarity of each near duplicate."""
         yield from self.done
         yield from self._results(np.ones(len(self.rows), dtype=np.bool_))
 

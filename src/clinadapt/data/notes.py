@@ -1,7 +1,7 @@
-"""A table of notes, read and checked: every problem at once, nothing dropped silently.
+"""Read and check a table of notes; all problems are reported at once, nothing is dropped silently.
 
-Tables are read batch by batch. What grows with the rows is a few numbers a note; texts, ids and
-groups are on disk once they are many.
+Tables are read in batches. Memory grows by a few numbers per note only, because long columns of
+texts, ids and groups are stored on disk.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from clinadapt.data.text_store import Texts, TextWriter
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A row that is not used, and why."""
+    """Row that is left out, with the reason."""
 
     row: int
     id: str
@@ -39,20 +39,21 @@ class Notes:
 
     Attributes
     ----------
-    ids, texts : Texts, [note]
-        Any sequence of str will do to make notes of.
+    ids, texts : Texts, shape [note]
+        Identifiers and texts; any sequence of str is accepted by the constructor.
     labels : Labels
-    groups, parts : Texts [note], optional
-        Patient of each note; name of the official part of each note.
-    characteristics : dict of str to Texts [note]
-        What describes the notes and no model reads; "" where it is not known.
+    groups, parts : Texts, shape [note], optional
+        Patient and official part of each note.
+    characteristics : dict of str to Texts, shape [note]
+        Descriptions of the notes that no model reads, by column; "" where unknown.
     source : str
-        Where the notes came from; never their content.
+        Origin of the notes, such as a path; never their content.
     synthetic : bool
-        True if the built-in generator made them.
+        True if the notes come from the built-in generator.
     left_out : list of LeftOut
+        Rows of the table that are not used.
     warnings : list of str
-        Findings that do not stop a study but that its reader must know.
+        Findings that do not prevent a study but that its reader must know.
     """
 
     ids: Texts
@@ -78,12 +79,12 @@ class Notes:
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
-        """Number of the patient of each note [note]; each note its own where there are none."""
+        """Number of the patient of each note [note], or of the note itself if there are none."""
         return np.arange(len(self)) if self.groups is None else _numbered(self.groups)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of ids, texts, labels and patients."""
+        """Hash of the ids, texts, labels and patients."""
         digest = hashlib.sha256()
         for column in (self.ids, self.texts):
             for block in column.blocks():
@@ -95,7 +96,7 @@ class Notes:
         return digest.hexdigest()
 
     def take(self, rows: NDArray[np.int64]) -> "Notes":
-        """Some of the notes, as a view."""
+        """Return some of the notes, as a view."""
         return replace(
             self,
             ids=self.ids.take(rows),
@@ -110,7 +111,7 @@ class Notes:
 
 
 def _numbered(units: Texts) -> NDArray[np.int64]:
-    """Number of each string among the distinct ones in sorted order."""
+    """Return the rank of each string among the distinct strings in sorted order."""
     blocks = [pl.Series(block, dtype=pl.String) for block in units.blocks()]
     series = pl.concat([pl.Series(dtype=pl.String), *blocks])
     return series.rank("dense").cast(pl.Int64).to_numpy() - 1
@@ -119,12 +120,27 @@ def _numbered(units: Texts) -> NDArray[np.int64]:
 def read_texts(
     source: Any, text: str = "text", id: str | None = None, encoding: str = "utf-8"
 ) -> tuple[Texts, Texts]:
-    """Ids and texts of an unlabelled table, for prediction.
+    """Read the ids and texts of an unlabelled table, for prediction.
+
+    Parameters
+    ----------
+    source
+        Anything that `clinadapt.data.table_readers.open_table` opens.
+    text : str
+        Column of the text.
+    id : str, optional
+        Column of the identifier; default: row numbers.
+    encoding : str
+        Text encoding of CSV, TSV and JSON lines.
+
+    Returns
+    -------
+    ids, texts : Texts, shape [note]
 
     Raises
     ------
     InputError
-        Missing column or empty text, with row numbers.
+        A column, text or id is missing; messages state row numbers.
     """
     table = open_table(source, encoding)
     columns = Columns(text=text, label=(), id=id)
@@ -136,13 +152,13 @@ def read_texts(
     for batch in table.batches(columns.wanted()):
         rows = np.arange(seen + 1, seen + 1 + len(batch))
         seen += len(batch)
-        cells, names = as_text(batch[text], text in whole), _ids(batch, id, rows, whole)
-        empty.add(rows[cells.is_null().to_numpy()])
+        values, names = as_text(batch[text], text in whole), _ids(batch, id, rows, whole)
+        empty.add(rows[values.is_null().to_numpy()])
         nameless.add(rows[(names == "").to_numpy()])
-        texts.append(cells.fill_null("").to_list())
+        texts.append(values.fill_null("").to_list())
         ids.append(names.to_list())
     if empty:
-        problems.append(f"empty text in {empty}: fill them or leave them out")
+        problems.append(f"empty text in {empty}: add the texts or leave these rows out")
     if nameless:
         problems.append(f"missing id in {nameless}")
     if problems:
@@ -165,13 +181,14 @@ def read_notes(
     source
         Anything that `clinadapt.data.table_readers.open_table` opens.
     columns : Columns, optional
+        Roles of the columns; default: text in "text", labels in "label".
     encoding : str
         Text encoding of CSV, TSV and JSON lines.
     leave_out_bad : bool
-        Leave out rows with no text or no label, listing them in `Notes.left_out`, where the
-        default is to refuse the table.
+        Whether to leave out rows without text or label and list them in `Notes.left_out`. By
+        default such rows are an error.
     minimum_per_class : int
-        Notes (patients, if grouped) that each class needs for a split in three parts.
+        Number of notes (or patients, if grouped) that each class needs for a split in three parts.
 
     Returns
     -------
@@ -180,7 +197,8 @@ def read_notes(
     Raises
     ------
     InputError
-        With every problem found, and row numbers (row 1 is the first note, below the header).
+        The table has problems; all are listed with row numbers (row 1 is the first one below the
+        header).
     """
     columns = columns or Columns()
     table = open_table(source, encoding)
@@ -202,12 +220,12 @@ def built_in_notes(**sizes: int) -> Notes:
     Parameters
     ----------
     **sizes : int
-        See `clinadapt.data.synthetic.generator.generate`.
+        Arguments of `clinadapt.data.synthetic.generator.generate`.
     """
     from clinadapt.data.synthetic.generator import generate
 
-    read = read_notes(generate(**sizes), Columns(id="id", group="patient"))
-    return replace(read, source="built-in", synthetic=True)
+    notes = read_notes(generate(**sizes), Columns(id="id", group="patient"))
+    return replace(notes, source="built-in", synthetic=True)
 
 
 def _missing_columns(table: Table, columns: Columns) -> list[str]:
@@ -221,16 +239,16 @@ def _missing_columns(table: Table, columns: Columns) -> list[str]:
 def _ids(
     batch: pl.DataFrame, name: str | None, rows: NDArray[np.int64], whole: set[str]
 ) -> pl.Series:
-    """Ids of a batch, "" where there is none; row numbers if no column holds them."""
+    """Return the ids of a batch, "" where missing, or row numbers if there is no id column."""
     if name is None:
         return pl.Series(rows).cast(pl.String)
     return as_text(batch[name], name in whole).fill_null("")
 
 
 class _Reader:
-    """Notes batch after batch: what is kept of them, and what is wrong with them.
+    """Collect notes and their problems batch by batch.
 
-    Arrays are over the kept rows; without `leave_out_bad` these are all rows, usable or not.
+    Arrays cover the kept rows; without `leave_out_bad` these are all rows, usable or not.
     """
 
     def __init__(self, columns: Columns, whole: set[str], leave_out_bad: bool) -> None:
@@ -265,11 +283,11 @@ class _Reader:
         self.unlabelled.add(numbers[labels.missing])
         keep = usable if self.leave_out_bad else np.ones(len(batch), dtype=np.bool_)
         for at in np.flatnonzero(~keep).tolist():
-            found = ("empty text", empty[at]), ("missing label", labels.missing[at])
-            reasons = ", ".join(reason for reason, is_so in found if is_so)
+            checks = ("empty text", empty[at]), ("missing label", labels.missing[at])
+            reasons = ", ".join(reason for reason, applies in checks if applies)
             self.left_out.append(LeftOut(int(numbers[at]), ids[at], reasons))
 
-        place = self.kept + np.cumsum(keep) - 1  # among the kept rows
+        place = self.kept + np.cumsum(keep) - 1  # index among the kept rows
         paired = keep[labels.rows]
         self.pairs.append((place[labels.rows[paired]], labels.codes[paired]))
         numbers, ids, texts = numbers[keep], ids.filter(keep), texts.filter(keep)
@@ -283,15 +301,15 @@ class _Reader:
         if columns.id is not None:
             self.id_hashes.append(ids.hash().to_numpy())
         for role, name in self.units.items():
-            cells = as_text(batch[name], name in self.whole).filter(keep)
-            self.without[role].add(numbers[cells.is_null().to_numpy()])
-            self.writers[role].append(cells.fill_null("").str.strip_chars().to_list())
+            values = as_text(batch[name], name in self.whole).filter(keep)
+            self.without[role].add(numbers[values.is_null().to_numpy()])
+            self.writers[role].append(values.fill_null("").str.strip_chars().to_list())
         for name, writer in self.describing.items():
-            cells = as_text(batch[name], name in self.whole).filter(keep)
-            writer.append(cells.fill_null("").str.strip_chars().to_list())
+            values = as_text(batch[name], name in self.whole).filter(keep)
+            writer.append(values.fill_null("").str.strip_chars().to_list())
 
     def finish(self, source: str, minimum_per_class: int) -> Notes:
-        """The notes, or an error with everything that is wrong."""
+        """Return the notes, or raise an error that lists every problem."""
         numbers, usable = np.concatenate(self.numbers), np.concatenate(self.usable)
         rows, codes = (np.concatenate(side) for side in zip(*self.pairs, strict=True))
         units = {role: writer.finish() for role, writer in self.writers.items()}
@@ -302,7 +320,7 @@ class _Reader:
             if where and not self.leave_out_bad:
                 problems.append(
                     f"{reason} in {where}: correct the table, or leave these rows out with "
-                    f"--leave-out-bad (they are then listed in the result)"
+                    f"--leave-out-bad (the results then list them)"
                 )
         for role, where in self.without.items():
             if where:
@@ -321,7 +339,7 @@ class _Reader:
             label_marks(rows, codes, len(usable))[usable],
         )
         if problems:
-            raise InputError(problems + [f"(also) {warning}" for warning in warnings])
+            raise InputError(problems + [f"(warning) {warning}" for warning in warnings])
 
         single = not several and bool((np.bincount(rows, minlength=len(usable)) == 1).all())
         positive = self.columns.positive if single else None
@@ -355,7 +373,7 @@ class _Reader:
     def _carriers(
         self, rows: NDArray[np.int64], codes: NDArray[np.int64], groups: Texts | None
     ) -> dict[str, int]:
-        """Notes, or patients if grouped, that carry each class."""
+        """Return the number of notes, or of patients if grouped, with each class."""
         if groups is not None:
             patients = _numbered(groups)
             codes = np.unique(codes * len(patients) + patients[rows]) // len(patients)

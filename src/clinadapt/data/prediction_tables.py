@@ -1,4 +1,4 @@
-"""Tables of predictions: a line a note, with its probabilities."""
+"""Write and read tables of predictions, with one line per note."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -45,7 +45,7 @@ def prediction_frames(
 
 
 def decode_text(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) -> pl.Series:
-    """Classes of each note as text, or as lists of text if multi-label."""
+    """Return the class of each note as text, or its classes as a list of text if multi-label."""
     decoded = decode(task, classes, matrix)
     if task == "multilabel":
         return pl.Series([[str(name) for name in row] for row in decoded], dtype=pl.List(pl.String))
@@ -55,22 +55,22 @@ def decode_text(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) ->
 def probability_columns(
     classes: NDArray[Any], probabilities: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """One column a class, ``prob_<class>``."""
+    """Return one column of probabilities per class, named ``prob_<class>``."""
     return {f"prob_{name}": probabilities[:, column] for column, name in enumerate(classes)}
 
 
 def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
-    """Write predictions, frame after frame; the file appears at once, and only its owner reads it.
+    """Write predictions frame by frame, atomically, to a file that only its owner can read.
 
     Parameters
     ----------
     frames : iterable of polars.DataFrame
-        At least one, all with the same columns.
+        At least one frame, all with the same columns.
     path : Path
-        ``.csv``, or Parquet, where each frame becomes a row group. In CSV the labels of a note are
-        joined by ``|``.
+        File with the suffix ``.csv``, or else Parquet, where each frame becomes a row group. In CSV
+        the labels of a multi-label note are joined by ``|``.
     about : mapping of str to str
-        Becomes Parquet's key-value metadata.
+        Key-value metadata of a Parquet file; ignored for CSV.
     """
     write = _write_csv if path.suffix == ".csv" else _write_parquet
     with atomic_path(path, OWNER_ONLY) as partial:  # predictions are patient data
@@ -102,7 +102,7 @@ def _write_parquet(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[st
 def read_predictions(
     folder: Path, part: str, labels: Labels
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Probabilities and predicted classes of a cell's part, both [note, class]."""
+    """Return the probabilities and predictions of a part in a run's folder, both [note, class]."""
     frame = pl.read_parquet(folder / PREDICTIONS).filter(pl.col("part") == part)
     names = [str(name) for name in labels.classes]
     predicted = frame["prediction"]

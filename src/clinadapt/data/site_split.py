@@ -1,4 +1,4 @@
-"""Splits that hold one site out."""
+"""Splits that hold out one site as the test part."""
 
 import numpy as np
 
@@ -10,28 +10,37 @@ MOST_SITES = 30
 
 
 def site_names(notes: Notes, column: str) -> list[str]:
-    """Sites of some notes, in sorted order.
+    """Return the sites of the notes, in sorted order.
+
+    Parameters
+    ----------
+    notes : Notes
+    column : str
+        Column of the site, one of the notes' characteristics.
 
     Raises
     ------
     InputError
-        No such column, fewer than two sites or very many, or notes without one.
+        The column is missing, notes have no site, or there are fewer than two sites or too many.
     """
     if column not in notes.characteristics:
         known = ", ".join(notes.characteristics) or "none"
-        raise InputError(f"column {column!r} does not describe these notes; those that do: {known}")
+        raise InputError(f"no column {column!r} describes these notes; columns that do: {known}")
     sites = notes.characteristics[column]
     names = sorted(set(sites))
     problems = []
     if "" in names:
         count = sum(not name for name in sites)
-        problems.append(f"{count} note(s) have no {column!r}: name it, to hold out each in turn")
+        problems.append(f"{count} note(s) have no value in column {column!r}: fill it in")
     if len(names) < 2:
-        problems.append(f"column {column!r} has one value: there is nothing to hold out")
+        problems.append(
+            f"column {column!r} has only one value: expected at least two, so that each can "
+            "be held out in turn"
+        )
     if len(names) > MOST_SITES:
         problems.append(
-            f"column {column!r} has {len(names)} values, and each is held out in turn: expected at "
-            f"most {MOST_SITES}, such as departments or years"
+            f"column {column!r} has {len(names)} values, each of which would be held out in turn: "
+            f"expected at most {MOST_SITES}, such as departments or years"
         )
     if problems:
         raise InputError(problems)
@@ -39,32 +48,32 @@ def site_names(notes: Notes, column: str) -> list[str]:
 
 
 def hold_out(notes: Notes, column: str, site: str, validation_fraction: float, seed: int) -> Split:
-    """Split that has one site for its test part.
+    """Return the split with one site as its test part.
 
-    Patients of that site with notes elsewhere are in no other part.
+    Notes of other sites are left out if their patient also has notes of this site.
 
     Parameters
     ----------
     notes : Notes
     column, site : str
-        A column that describes the notes, and one of its values.
+        Column that describes the notes, and one of its values.
     validation_fraction : float
-        Share of the other sites' notes.
+        Share of the remaining notes that is used for validation.
     seed : int
 
     Raises
     ------
     InputError
-        What is left cannot be learned from, or the site cannot be scored.
+        The remaining notes are not enough for training, or those of the site for testing.
     """
     sites = notes.characteristics[column]
     inside = np.fromiter((name == site for name in sites), np.bool_, len(notes))
-    theirs = np.isin(notes.clusters, notes.clusters[inside])
-    rest = np.flatnonzero(~theirs)
-    held = carve_validation(
+    of_their_patients = np.isin(notes.clusters, notes.clusters[inside])
+    rest = np.flatnonzero(~of_their_patients)
+    validation = carve_validation(
         notes.labels.matrix[rest], notes.clusters[rest], validation_fraction, seed
     )
-    split = Split(rest[~held], rest[held], np.flatnonzero(inside))
+    split = Split(rest[~validation], rest[validation], np.flatnonzero(inside))
     if problems := problems_of(notes, split):
         raise InputError(problems)
     return split

@@ -1,9 +1,9 @@
-"""Cut notes into training, validation and test parts: patient-disjoint and stratified.
+"""Split notes into training, validation and test parts, patient-disjoint and stratified.
 
 The assignment is iterative stratification (Sechidis, Tsoumakas & Vlahavas, ECML-PKDD 2011) over
-patients instead of notes: patients are dealt out one by one, those with the rarest classes and
-the most notes first, each to the part that is furthest below its share. It serves binary,
-multi-class and multi-label tasks and any fractions, which scikit-learn's splitters do not.
+patients instead of notes: patients are assigned one by one, those with the rarest classes and the
+most notes first, each to the part that is furthest below its share. Unlike scikit-learn's
+splitters, it supports binary, multi-class and multi-label tasks and any fractions.
 """
 
 import json
@@ -55,17 +55,18 @@ class Split:
 
 
 def thinned(split: Split, notes: Notes, share: float, draw: int) -> Split:
-    """Keep a share of the training and of the validation notes; the test notes stay.
+    """Return a split with a share of the training and validation notes and all test notes.
 
-    Whole patients, drawn at random; every class that is there stays.
+    All notes of randomly drawn patients are kept, and at least one patient of each class.
 
     Parameters
     ----------
     split : Split
     notes : Notes
     share : float
+        Share of the notes to keep.
     draw : int
-        Seed of the draw.
+        Seed of the random draw.
     """
     generator = np.random.default_rng([draw, round(1e6 * share)])
     kept = {}
@@ -82,7 +83,7 @@ def _draw(
     share: float,
     generator: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Notes of patients drawn at random, about so many: first one for each class, then any."""
+    """Mark a share of the notes, of randomly drawn patients: one per class first, then any."""
     names, cluster_of = np.unique(clusters, return_inverse=True)
     order = generator.permutation(len(names))
     place = np.empty(len(names), dtype=np.int64)
@@ -94,7 +95,7 @@ def _draw(
             ahead.append(int(carriers[np.argmin(place[carriers])]))
     first = np.array(list(dict.fromkeys(ahead)), dtype=np.int64)
     order = np.r_[first, order[~np.isin(order, first)]]
-    # As many patients as bring the number of notes nearest to the share, and never none.
+    # The number of patients that brings the number of notes nearest to the share, at least one.
     notes = np.cumsum(np.bincount(cluster_of)[order])
     count = 1 + int(np.argmin(np.abs(notes - share * len(matrix))))
     return np.isin(cluster_of, order[: max(count, len(first))])
@@ -106,7 +107,7 @@ def partition(
     fractions: Sequence[float],
     seed: int,
 ) -> NDArray[np.int64]:
-    """Deal clusters of notes into parts of given size, each with its share of every class.
+    """Assign clusters of notes to parts of given sizes, each with its share of every class.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def partition(
     """
     generator = np.random.default_rng(seed)
     names, cluster_of = np.unique(clusters, return_inverse=True)
-    # A last column counts the notes themselves, so that sizes are balanced like a class.
+    # The last column counts all notes, so that sizes are balanced like a class.
     counts = np.empty((len(names), matrix.shape[1] + 1), dtype=np.int64)
     for column, carried in enumerate(matrix.T):
         counts[:, column] = np.bincount(cluster_of[carried], minlength=len(names))
@@ -151,10 +152,10 @@ def _deal(
     fractions: Sequence[float],
     totals: NDArray[np.float64],
 ) -> list[int]:
-    """Part of each cluster, in the order in which they are dealt out.
+    """Return the part of each cluster, in the given order of assignment.
 
-    Each choice hangs on all before it, over a handful of numbers: plain Python takes a fifth of
-    the time of array operations here.
+    Each choice depends on all earlier ones and uses a handful of numbers only, so plain Python
+    takes a fifth of the time of array operations here.
     """
     wanted: list[list[float]] = np.outer(fractions, totals).tolist()
     # Relative to the part's size, so that small parts get their share of the first patients.
@@ -180,15 +181,15 @@ def _deal(
 def make_split(
     notes: Notes, test_fraction: float = 0.3, validation_fraction: float = 0.15, seed: int = 0
 ) -> Split:
-    """Split notes: by their official parts if they have any, else at random by patient.
+    """Split notes by their official parts if they have any, else at random by patient.
 
     Parameters
     ----------
     notes : Notes
     test_fraction : float
-        Share of all notes for the test part (the paper: 30 %).
+        Share of all notes for the test part (30 % in the paper).
     validation_fraction : float
-        Share of the rest for validation.
+        Share of the remaining notes for the validation part.
     seed : int
 
     Returns
@@ -198,7 +199,7 @@ def make_split(
     Raises
     ------
     InputError
-        A group in two parts, unknown part names, a part that lacks a class or is empty.
+        A group is in two parts, a part has an unknown name, is empty or lacks a class.
     """
     if notes.parts is not None:
         part_of = _official(notes, validation_fraction, seed)
@@ -216,25 +217,25 @@ def make_split(
 def carve_validation(
     matrix: NDArray[np.bool_], clusters: NDArray[np.int64], fraction: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Mark the notes that leave the training part for validation [note]."""
+    """Mark the notes of the training part to use for validation instead [note]."""
     return partition(matrix, clusters, (1.0 - fraction, fraction), seed) == 1
 
 
 def _official(notes: Notes, validation_fraction: float, seed: int) -> NDArray[np.int64]:
-    """Part of each note by the split column; validation is carved out where there is none."""
+    """Return the part of each note by the split column, with validation from train if absent."""
     assert notes.parts is not None
-    found = list(dict.fromkeys(notes.parts))
-    unknown = [name for name in found if name.lower() not in SYNONYMS]
-    names = {SYNONYMS[name.lower()] for name in found if name.lower() in SYNONYMS}
+    official = list(dict.fromkeys(notes.parts))
+    unknown = [name for name in official if name.lower() not in SYNONYMS]
+    names = {SYNONYMS[name.lower()] for name in official if name.lower() in SYNONYMS}
     if unknown or "train" not in names or len(names) < 2:
         raise InputError(
             f"the split column must name the parts train, dev/valid/validation and test "
-            f"(or two of them, train among them); it has: {shown_values(found)}"
+            f"(or train and one of the others); it has: {shown_values(official)}"
         )
     meaning = dict(SYNONYMS)
-    if "test" not in names:  # two parts only: the second is the test
+    if "test" not in names:  # with two parts only, the second is the test part
         meaning |= {name: "test" for name, part in SYNONYMS.items() if part == "validation"}
-    number = {name: PARTS.index(meaning[name.lower()]) for name in found}
+    number = {name: PARTS.index(meaning[name.lower()]) for name in official}
     parts = np.fromiter((number[name] for name in notes.parts), np.int64, len(notes))
 
     shared = _groups_in_two_parts(notes, parts)
@@ -243,7 +244,7 @@ def _official(notes: Notes, validation_fraction: float, seed: int) -> NDArray[np
         more = f" and {len(shared) - SHOWN_GROUPS} more" if len(shared) > SHOWN_GROUPS else ""
         raise InputError(
             f"{len(shared)} group(s) are in two parts of the split column: {shown}{more}. "
-            "Move each to one part, or drop --split to let clinadapt make a disjoint split"
+            "Move each to one part, or omit --split to let clinadapt make a disjoint split"
         )
     if not (parts == PARTS.index("validation")).any():
         train = np.flatnonzero(parts == PARTS.index("train"))
@@ -265,17 +266,17 @@ def _groups_in_two_parts(notes: Notes, parts: NDArray[np.int64]) -> list[str]:
 
 
 def problems_of(notes: Notes, split: Split) -> list[str]:
-    """Say what keeps a split from being learned from and scored."""
+    """Return the problems that prevent training on a split or scoring it."""
     problems = []
     for name, rows in split.parts().items():
         if not len(rows):
-            problems.append(f"the {name} part is empty: more notes or patients are needed")
+            problems.append(f"the {name} part is empty: provide more notes or patients")
             continue
         absent = notes.labels.classes[~notes.labels.matrix[rows].any(axis=0)]
         # A rare class may be missing from an official test part, but it must be learnable.
         if len(absent) and (name == "train" or notes.labels.task == "binary"):
             listed = ", ".join(map(str, absent))
-            problems.append(f"class(es) with no note in the {name} part: {listed}")
+            problems.append(f"class(es) without notes in the {name} part: {listed}")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""What a study says about its notes: counts, parts, what was left out, duplicates."""
+"""Summarise a study's notes: counts, parts, rows left out and duplicates."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,13 +14,13 @@ SHOWN_DUPLICATES = 100
 
 
 def summarize(notes: Notes, fingerprint: str) -> dict[str, Any]:
-    """What every result says about the notes.
+    """Return the summary of the notes that every result contains.
 
     Parameters
     ----------
     notes : Notes
     fingerprint : str
-        Of notes and split.
+        Hash of the notes and their split.
     """
     return {
         "source": notes.source,
@@ -35,15 +35,18 @@ def summarize(notes: Notes, fingerprint: str) -> dict[str, Any]:
 def describe(
     notes: Notes, split: Split, parts: Mapping[str, Notes], fingerprint: str
 ) -> dict[str, Any]:
-    """What ``study.json`` says about the notes; ids of some duplicates, but no text.
+    """Return the description of the notes for ``study.json``.
+
+    It contains the ids of some duplicates, but no text.
 
     Parameters
     ----------
     notes : Notes
     split : Split
     parts : mapping of str to Notes
-        The notes of each part of the split.
+        Notes of each part of the split.
     fingerprint : str
+        Hash of the notes and their split.
     """
     pairs = near_duplicates.across_parts(notes, split)
     counted = {}

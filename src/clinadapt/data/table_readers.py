@@ -1,4 +1,4 @@
-"""Open a table of any kind that users have: a file, a data frame, a Hugging Face dataset."""
+"""Open tables of notes: files, data frames and Hugging Face datasets."""
 
 import codecs
 import tempfile
@@ -18,7 +18,7 @@ from clinadapt.core.errors import InputError
 READABLE = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl, .ndjson) or Parquet (.parquet)"
 ROWS_AT_ONCE = 4096
 BYTES_AT_ONCE = 2**20
-UNDECODED = "\ufdd0"  # a noncharacter of Unicode, which texts are not exchanged with
+UNDECODED = "\ufdd0"  # a Unicode noncharacter, which does not occur in exchanged texts
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -32,17 +32,17 @@ codecs.register_error("clinadapt.mark", _mark)
 
 @dataclass(frozen=True)
 class Table:
-    """A table that is read in batches of rows, as often as it is asked for them.
+    """Table that can be read repeatedly, in batches of rows.
 
     Attributes
     ----------
     schema : polars.Schema
         Names and types of all columns.
     read : callable
-        From names of columns to an iterator of frames of these columns.
+        Function from column names to an iterator of frames with these columns.
     count : callable
-        Returns the number of rows. CSV, TSV and JSON lines are read through for it, so that what
-        cannot be parsed is told.
+        Function that returns the number of rows. It parses all of a CSV, TSV or JSON-lines file, so
+        that parsing errors are reported.
     """
 
     schema: pl.Schema
@@ -50,23 +50,23 @@ class Table:
     count: Callable[[], int]
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Yield frames of some columns (default: all) that are not empty, in the table's order."""
+        """Yield the rows of some columns (default: all) in order, as non-empty frames."""
         wanted = list(dict.fromkeys(self.schema.names() if columns is None else columns))
         return (batch for batch in self.read(wanted) if len(batch))
 
 
 def open_table(source: Any, encoding: str = "utf-8", mark: bool = False) -> Table:
-    """Open a table; files and datasets are read batch by batch and never held whole.
+    """Open a table; files and datasets are read in batches and never fully loaded.
 
     Parameters
     ----------
     source : path, pandas.DataFrame, polars.DataFrame, polars.LazyFrame or datasets.Dataset
-        In CSV and TSV every value is read as text: "01" stays "01".
+        Table to open. In CSV and TSV every value is read as text: "01" stays "01".
     encoding : str
         Text encoding of CSV, TSV and JSON lines.
     mark : bool
-        Put `UNDECODED` in place of bytes that the encoding cannot decode, unless most lines that
-        are not ASCII have some: then the whole file is in another one.
+        Whether to replace bytes that the encoding cannot decode by `UNDECODED`. If they occur in
+        most of the non-ASCII lines, the file has another encoding and an error is raised.
 
     Returns
     -------
@@ -75,8 +75,8 @@ def open_table(source: Any, encoding: str = "utf-8", mark: bool = False) -> Tabl
     Raises
     ------
     InputError
-        Unknown kind of table, missing file, or bytes that the encoding cannot decode. What cannot
-        be parsed is told here or while the batches are read.
+        The table is of an unknown type, the file is missing, or the encoding cannot decode it.
+        Parsing errors are raised here or while the batches are read.
     """
     if isinstance(source, pl.DataFrame):
         return _of_frame(source)
@@ -88,15 +88,16 @@ def open_table(source: Any, encoding: str = "utf-8", mark: bool = False) -> Tabl
     if module == "pandas":
         try:
             return _of_frame(pl.from_pandas(source))
-        except Exception as error:  # the libraries' messages may quote cells, which hold notes
+        except Exception as error:  # messages of the libraries may quote notes
             raise InputError(
                 f"the pandas frame could not be read ({type(error).__name__}): column names must "
-                "differ, and a column must hold one type (say frame.astype({'column': str}))"
+                "be unique, and all values of a column must have the same type (for example with "
+                "frame.astype({'column': str}))"
             ) from None
     if module == "datasets" and hasattr(source, "to_polars"):
         return _of_dataset(source)
     raise InputError(
-        f"expected a path, a pandas or polars frame or one part of a Hugging Face dataset, "
+        f"expected a path, a pandas or polars frame, or one split of a Hugging Face dataset, "
         f"got {type(source).__name__}"
     )
 
@@ -132,7 +133,7 @@ def _open_file(path: Path, encoding: str, mark: bool) -> Table:
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     suffix = path.suffix.lower()
-    with ExitStack() as files, _told(path):
+    with ExitStack() as files, _safe_errors(path):
         if suffix == ".parquet":
             table = _of_parquet(path)
         elif suffix in {".csv", ".tsv"}:
@@ -147,24 +148,24 @@ def _open_file(path: Path, encoding: str, mark: bool) -> Table:
         weakref.finalize(table, files.pop_all().close)
 
     def read(names: list[str]) -> Iterator[pl.DataFrame]:
-        with _told(path):
+        with _safe_errors(path):
             yield from table.read(names)
 
     def count() -> int:
-        with _told(path):
+        with _safe_errors(path):
             return table.count()
 
     return Table(table.schema, read, count)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn a library's error into one of ours that quotes nothing: the file holds notes."""
+def _safe_errors(path: Path) -> Iterator[None]:
+    """Replace errors of libraries, which may quote notes, by an `InputError` that does not."""
     try:
         yield
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's, not the content's
+            raise  # an error of the file system, which quotes no content
         raise InputError(
             f"{path} could not be read as {path.suffix[1:].upper()} ({type(error).__name__}): "
             f"check that every line has the same columns and that quotes are closed"
@@ -172,7 +173,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _of_parquet(path: Path) -> Table:
-    # Buffered, one column chunk at a time: read ahead, row groups would be in memory as a whole.
+    # With a buffer and no read-ahead, row groups are never completely in memory.
     def file() -> pq.ParquetFile:
         return pq.ParquetFile(path, buffer_size=BYTES_AT_ONCE, pre_buffer=False)
 
@@ -188,12 +189,21 @@ def _of_parquet(path: Path) -> Table:
 
 
 def _as_utf8(path: Path, encoding: str, files: ExitStack, mark: bool) -> Path | IO[bytes]:
-    """The file itself if it is plain UTF-8, else a copy that is: without a name, one of `files`.
+    """Return the path if the file is plain UTF-8, else an unnamed temporary copy that is.
+
+    Parameters
+    ----------
+    path : Path
+    encoding : str
+    files : ExitStack
+        Stack that closes the copy.
+    mark : bool
+        See `open_table`.
 
     Raises
     ------
     InputError
-        With the numbers of the first lines that the encoding cannot decode.
+        The encoding is unknown or cannot decode the file; the first bad lines are listed.
     """
     try:
         return _decoded(path, encoding, files)
@@ -207,12 +217,12 @@ def _as_utf8(path: Path, encoding: str, files: ExitStack, mark: bool) -> Path | 
     where = f"{len(bad)} line(s) are not {encoding} (file lines {shown})"
     raise InputError(
         f"{path.name}: {where if bad else f'it is not {encoding}'}. "
-        f"Tried: {encoding}. French exports are often --encoding cp1252 or latin-1"
+        f"Try --encoding cp1252 or latin-1, which are common in French exports"
     )
 
 
 def _decoded(path: Path, encoding: str, files: ExitStack, mark: bool = False) -> Path | IO[bytes]:
-    """The file itself if it is plain UTF-8, else a copy that is; what cannot be decoded marked."""
+    """Return the path if the file is plain UTF-8, else a copy, with undecodable bytes marked."""
     copy: IO[bytes] | None = None
     errors = "clinadapt.mark" if mark else "strict"
     with path.open(encoding=encoding, errors=errors, newline="") as file:
@@ -232,7 +242,7 @@ def _decoded(path: Path, encoding: str, files: ExitStack, mark: bool = False) ->
 
 
 def _undecodable(path: Path, encoding: str) -> tuple[list[int], int]:
-    """Numbers of the lines that cannot be decoded; how many can that are not ASCII."""
+    """Return the numbers of undecodable lines, and the count of decodable non-ASCII lines."""
     bad, good = [], 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):

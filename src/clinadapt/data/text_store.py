@@ -1,4 +1,4 @@
-"""A column of strings that memory does not grow with: its bytes are on disk once they are many."""
+"""Column of strings that is stored on disk if it is large, to limit memory."""
 
 import os
 import tempfile
@@ -10,18 +10,18 @@ from typing import IO, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-IN_MEMORY = 32 * 2**20  # bytes of a column that stay in memory
+IN_MEMORY = 32 * 2**20  # largest column, in bytes, that stays in memory
 ROWS_AT_ONCE = 1024
-NEAR_BYTES = 4096  # a gap up to here is cheaper to read than to jump over
-CODING = ("utf-8", "surrogatepass")  # Python's strings may hold halves of a character
+NEAR_BYTES = 4096  # reading a gap of up to this size is cheaper than a second read
+CODING = ("utf-8", "surrogatepass")  # Python's strings may contain lone surrogates
 
 Rows = range | NDArray[np.int64]
 
 
 class _Store:
-    """Strings end to end as bytes, which only the owner can read and which end with the process.
+    """Concatenated strings as bytes, in memory or in an unnamed file that ends with the process.
 
-    The file is read by position and not mapped: mapped pages would count as resident memory.
+    The file is not mapped, because mapped pages would count as resident memory.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class _Store:
     def append(self, content: bytes) -> None:
         self.size += len(content)
         if self.file is None and self.size > IN_MEMORY:
-            self.file = tempfile.TemporaryFile(prefix="clinadapt-")  # noqa: SIM115 (lives as long)
+            self.file = tempfile.TemporaryFile(prefix="clinadapt-")  # noqa: SIM115 (finalized)
             weakref.finalize(self, self.file.close)
             self.file.write(self.memory)
             self.memory = bytearray()
@@ -54,11 +54,11 @@ class _Store:
         return os.pread(self.file.fileno(), end - start, start)
 
     def strings(self, rows: NDArray[np.int64]) -> list[str]:
-        """Strings of some rows; neighbours are read in one go, and each byte once."""
-        found, places = np.unique(rows, return_inverse=True)
-        starts, ends = self.ends[found], self.ends[found + 1]
+        """Return the strings of some rows, reading neighbours together and each byte once."""
+        distinct, places = np.unique(rows, return_inverse=True)
+        starts, ends = self.ends[distinct], self.ends[distinct + 1]
         first = np.flatnonzero(np.r_[True, starts[1:] - ends[:-1] > NEAR_BYTES])
-        last = np.r_[first[1:], len(found)] - 1
+        last = np.r_[first[1:], len(distinct)] - 1
         texts: list[str] = []
         for low, high in zip(first.tolist(), last.tolist(), strict=True):
             content = self.bytes(int(starts[low]), int(ends[high]))
@@ -72,9 +72,10 @@ class _Store:
 
 
 class Texts(Sequence[str]):
-    """Strings, read when they are asked for; slices and `take` are views and cost no strings.
+    """Sequence of strings that are read on access; slices and `take` are views.
 
-    Equal to any other sequence of the same strings. Make one with `Texts.of` or a `TextWriter`.
+    It is equal to any other sequence of the same strings. Create one with `Texts.of` or a
+    `TextWriter`.
     """
 
     __hash__ = None  # type: ignore[assignment]
@@ -85,7 +86,7 @@ class Texts(Sequence[str]):
 
     @classmethod
     def of(cls, strings: Iterable[str]) -> "Texts":
-        """A column of these strings; itself if it is one already."""
+        """Return a column of these strings, or the argument itself if it is one already."""
         if isinstance(strings, Texts):
             return strings
         writer, source = TextWriter(), iter(strings)
@@ -95,7 +96,7 @@ class Texts(Sequence[str]):
 
     @classmethod
     def join(cls, parts: Sequence[Iterable[str]]) -> "Texts":
-        """All strings of some parts: a view if they are parts of one column, else a copy."""
+        """Return the strings of all parts: a view if they belong to one column, else a copy."""
         columns = [cls.of(part) for part in parts]
         if len({id(column._store) for column in columns}) == 1:
             rows = np.concatenate([np.asarray(column._rows, np.int64) for column in columns])
@@ -103,7 +104,7 @@ class Texts(Sequence[str]):
         return cls.of(text for column in columns for text in column)
 
     def take(self, rows: NDArray[np.int64]) -> "Texts":
-        """A view of some rows, in their order."""
+        """Return a view of some rows, in the given order."""
         return Texts(self._store, _chosen(self._rows, rows))
 
     def blocks(self, size: int = ROWS_AT_ONCE) -> Iterator[list[str]]:
@@ -137,7 +138,7 @@ class Texts(Sequence[str]):
         )
 
     def __repr__(self) -> str:
-        return f"Texts({len(self)} strings)"  # never their content
+        return f"Texts({len(self)} strings)"  # their content may be patient text
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Texts.of, (list(self),)
@@ -152,7 +153,7 @@ def _chosen(rows: Rows, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class TextWriter:
-    """Writes a column, batch after batch."""
+    """Writer of a column, in batches."""
 
     def __init__(self) -> None:
         self._store = _Store()
@@ -165,6 +166,6 @@ class TextWriter:
         self._store.append(b"".join(encoded))
 
     def finish(self) -> Texts:
-        """The column; nothing can be added to it."""
+        """Return the column; nothing can be added afterwards."""
         self._store.finish(self._lengths)
         return Texts(self._store, range(len(self._store.ends) - 1))

@@ -1,1 +1,1 @@
-"""Metrics, comparisons and what may be recommended."""
+"""Metrics, calibration, comparisons and recommendations."""

@@ -1,14 +1,15 @@
-r"""Counts in bins, and what two sets of counts say about each other.
+r"""Counts in bins, and the comparison of two sets of counts.
 
-Notes of one patient are alike, and so are the words of one note; a test that takes them for
-independent sees drift everywhere. So each set of counts carries how much its shares vary because
-of that: with shares $p$ of $n$ things, and $V$ their covariance over clusters (patients, notes),
+Notes of one patient are alike, and so are the words of one note; a test that assumes independence
+would report drift everywhere. Each set of counts therefore includes how much its shares vary
+because of that: with shares $p$ of $n$ items, and $V$ their covariance over clusters (patients,
+notes),
 
 $$ \delta = \frac{n}{k-1}\operatorname{tr}(D^{-1}V), \qquad
    \nu = \frac{\operatorname{tr}(D^{-1}V)^2}{\operatorname{tr}\left((D^{-1}V)^2\right)},
    \qquad D = \operatorname{diag}(p), $$
 
-the mean design effect and the effective degrees of freedom. Two sets are held together by the
+are the mean design effect and the effective degrees of freedom. Two sets are compared by the
 chi-squared statistic, corrected by both (Rao & Scott 1981, second order; Satterthwaite 1946).
 """
 
@@ -22,18 +23,18 @@ from scipy.stats import chi2
 Floats = NDArray[np.float64]
 BINS = 10
 MOST_BINS = 2_000
-# Half a note for a bin of shares that would be zero: else the stability index is infinite.
+# An empty bin counts as half a note, because the stability index would otherwise be infinite.
 FLOOR = 0.5
 
 
 class Counts(BaseModel):
-    """Things counted by bin, and how much the shares vary from cluster to cluster.
+    """Items counted by bin, and how much the shares vary from cluster to cluster.
 
     Attributes
     ----------
     counts : list of int, [bin]
     design_effect : float
-        1 if things are independent; at least that.
+        At least 1, which stands for independent items.
     degrees : float
         Effective degrees of freedom.
     """
@@ -53,7 +54,7 @@ class Counts(BaseModel):
 
     @property
     def total(self) -> int:
-        """Number of things."""
+        """Number of items."""
         return sum(self.counts)
 
     @property
@@ -63,11 +64,12 @@ class Counts(BaseModel):
 
 
 def count(table: Floats) -> Counts:
-    """Add up counts [cluster, bin], and measure how the clusters differ.
+    """Add up counts over clusters, and measure how the clusters differ.
 
     Parameters
     ----------
     table : ndarray of float64, shape [cluster, bin]
+        Counts of each cluster.
     """
     sums, sizes = table.sum(axis=0), table.sum(axis=1)
     used = sums > 0
@@ -75,10 +77,10 @@ def count(table: Floats) -> Counts:
     effect, degrees = 1.0, float(max(1, bins - 1))
     if clusters > 1 and bins > 1:
         shares = sums[used] / total
-        # A share is a ratio of sums over clusters: its variance is that of what is left over.
-        left = (table[:, used] - sizes[:, None] * shares) / np.sqrt(shares) / total
-        # The smaller of the two products has the same trace and the same trace of its square.
-        gram = left @ left.T if clusters < bins else left.T @ left
+        # A share is a ratio of sums over clusters: its variance is that of the residuals.
+        residuals = (table[:, used] - sizes[:, None] * shares) / np.sqrt(shares) / total
+        # Both products have the same trace and the same trace of the square: take the smaller.
+        gram = residuals @ residuals.T if clusters < bins else residuals.T @ residuals
         gram *= clusters / (clusters - 1)
         trace, squared = float(np.trace(gram)), float(np.square(gram).sum())
         if squared > 0:
@@ -90,10 +92,10 @@ def count(table: Floats) -> Counts:
 
 
 def edges_of(values: Floats) -> list[float]:
-    """Inner edges of at most ten bins that hold about as many values each."""
+    """Return the inner edges of at most ten bins with about equal numbers of values."""
     inner = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
-    # A value on an edge lies below it, so the largest one is no edge; unless there is no other: of
-    # what no note had at fitting (unknown tokens), a second bin waits for those that have.
+    # A value on an edge lies below it, so the largest value is not an edge. If it is the only one,
+    # it is: for what no training note had (unknown tokens), a second bin counts later notes.
     return sorted({float(edge) for edge in inner if edge < values.max()}) or [float(values.max())]
 
 
@@ -106,17 +108,17 @@ def count_values(values: Floats, clusters: NDArray[np.int64], edges: list[float]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two sets of counts differ.
+    """Difference of two sets of counts.
 
     Attributes
     ----------
     p : float
-        Of the corrected chi-squared test that both come from one source.
+        p-value of the corrected chi-squared test that both have the same distribution.
     psi : float
         Population stability index: the sum over bins of the difference of the shares times the
         difference of their logarithms.
     psi_by_chance : float
-        What the index would be on average if nothing had changed.
+        Expected value of the index if nothing had changed.
     """
 
     p: float
@@ -125,7 +127,7 @@ class Comparison:
 
 
 def compare(before: Counts, now: Counts) -> Comparison:
-    """Hold two sets of counts of the same bins together.
+    """Compare two sets of counts of the same bins.
 
     Parameters
     ----------
@@ -138,7 +140,7 @@ def compare(before: Counts, now: Counts) -> Comparison:
     p, chance = 1.0, 0.0
     if free:
         statistic = float((np.square(one - other)[used] / pooled[used]).sum())
-        # Mean of the statistic, and the root of half its variance, from each side.
+        # What each side adds to the mean of the statistic, and to the root of half its variance.
         means = [free * side.design_effect / side.total for side in (before, now)]
         roots = [
             mean / np.sqrt(min(side.degrees, free))

@@ -1,7 +1,7 @@
-"""Whether probabilities mean what they say, and what acting on them is worth.
+"""Calibration of probabilities, and the benefit of acting on them.
 
-Everything here is about events: the positive class (binary), whether the most probable class is
-the right one (multi-class), or every label of every note (multi-label).
+Everything here concerns events: the positive class (binary), the most probable class being the
+right one (multi-class), or every label of every note (multi-label).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,12 @@ LARGEST_TEMPERATURE = 100.0
 
 
 def events_of(labels: Labels, probabilities: Floats) -> tuple[Events, Floats]:
-    """Events and their probabilities, of probabilities [note, class].
+    """Return the events and their probabilities.
+
+    Parameters
+    ----------
+    labels : Labels
+    probabilities : ndarray of float64, shape [note, class]
 
     Returns
     -------
@@ -42,17 +47,18 @@ def events_of(labels: Labels, probabilities: Floats) -> tuple[Events, Floats]:
 
 @dataclass(frozen=True)
 class Bin:
-    """Events of like probability.
+    """Events of similar probability.
 
     Attributes
     ----------
     said : float
-        Mean probability.
+        Mean predicted probability.
     came : float
-        Share that came true.
+        Observed share of events that occurred.
     low, high : float
-        Its 95 % interval (Wilson 1927); events are taken as independent.
+        95 % interval of the observed share (Wilson 1927), assuming independent events.
     events : int
+        Number of events.
     """
 
     said: float
@@ -63,51 +69,52 @@ class Bin:
 
 
 def reliability(events: Events, probabilities: Floats, bins: int = BINS) -> list[Bin]:
-    """What was said against what came true, in bins of about as many events each.
+    """Compare predicted probabilities with observed shares, in bins of about equal size.
 
-    Equal numbers, not equal widths: where most probabilities are alike, bins of equal width hold
-    one or two events and show noise. Equal probabilities stay together.
+    Bins have equal numbers of events, not equal widths: where most probabilities are alike, some
+    bins of equal width would hold one or two events and show noise. Equal probabilities stay
+    together.
     """
-    found = []
+    curve = []
     for members in _groups(probabilities, bins):
-        came = int(events[members].sum())
-        low, high = stats.binomtest(came, len(members)).proportion_ci(method="wilson")
-        found.append(
+        observed = int(events[members].sum())
+        low, high = stats.binomtest(observed, len(members)).proportion_ci(method="wilson")
+        curve.append(
             Bin(
                 said=float(probabilities[members].mean()),
-                came=came / len(members),
+                came=observed / len(members),
                 low=float(low),
                 high=float(high),
                 events=len(members),
             )
         )
-    return found
+    return curve
 
 
 def _groups(probabilities: Floats, bins: int) -> list[NDArray[np.int64]]:
     edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, bins + 1)))
     place = np.clip(np.searchsorted(edges, probabilities, side="right") - 1, 0, len(edges) - 2)
-    if len(edges) == 1:  # all alike
+    if len(edges) == 1:  # all probabilities are equal
         place = np.zeros(len(probabilities), dtype=np.int64)
     return [np.flatnonzero(place == number) for number in np.unique(place)]
 
 
 @dataclass(frozen=True)
 class BrierParts:
-    """The mean squared error of probabilities, taken apart (Murphy 1973; Stephenson et al. 2008).
+    """Decomposition of the Brier score (Murphy 1973; Stephenson et al. 2008).
 
     Attributes
     ----------
     total : float
         ``reliability - resolution + uncertainty + within``.
     reliability : float
-        How far what was said is from what came true; 0 is best.
+        Mean squared distance of predicted probabilities from observed shares; 0 is best.
     resolution : float
-        How far the groups' shares are from the overall share; more is better.
+        Mean squared distance of the groups' shares from the overall share; higher is better.
     uncertainty : float
-        Of the events themselves, which no classifier changes.
+        Variance of the events themselves, which no classifier changes.
     within : float
-        What differs inside the groups.
+        Contribution of differences inside the groups.
     """
 
     total: float
@@ -118,31 +125,33 @@ class BrierParts:
 
 
 def brier_parts(events: Events, probabilities: Floats, bins: int = BINS) -> BrierParts:
-    """Take the Brier score apart, in the groups of `reliability`."""
+    """Decompose the Brier score, in the bins of `reliability`."""
     share = float(events.mean())
-    off = apart = 0.0
+    off = resolution = 0.0
     for members in _groups(probabilities, bins):
         weight = len(members) / len(events)
-        came = float(events[members].mean())
-        off += weight * (float(probabilities[members].mean()) - came) ** 2
-        apart += weight * (came - share) ** 2
+        observed = float(events[members].mean())
+        off += weight * (float(probabilities[members].mean()) - observed) ** 2
+        resolution += weight * (observed - share) ** 2
     total = float(np.mean((probabilities - events) ** 2))
     uncertainty = share * (1 - share)
-    return BrierParts(total, off, apart, uncertainty, total - (off - apart + uncertainty))
+    within = total - (off - resolution + uncertainty)
+    return BrierParts(total, off, resolution, uncertainty, within)
 
 
 # ---------------------------------------------------------------- scaling
 
 
 def fit_temperature(labels: Labels, probabilities: Floats) -> float:
-    """Temperature that makes probabilities likeliest (Guo et al. 2017, arXiv 1706.04599).
+    """Return the temperature that maximises the likelihood (Guo et al. 2017, arXiv 1706.04599).
 
-    Fit it on validation notes. Above 1 the classifier was too sure of itself. Order and most
-    probable class stay as they are.
+    Fit it on validation notes. A temperature above 1 means that the classifier was overconfident.
+    The order of the notes and the most probable classes do not change.
 
     Parameters
     ----------
     labels : Labels
+        Labels of the validation notes.
     probabilities : ndarray of float64, shape [note, class]
     """
 
@@ -151,12 +160,12 @@ def fit_temperature(labels: Labels, probabilities: Floats) -> float:
         return _log_loss(labels, scaled)
 
     bound = float(np.log(LARGEST_TEMPERATURE))
-    found = optimize.minimize_scalar(loss, bounds=(-bound, bound), method="bounded")
-    return float(np.exp(found.x))
+    optimum = optimize.minimize_scalar(loss, bounds=(-bound, bound), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 def with_temperature(task: Task, probabilities: Floats, temperature: float) -> Floats:
-    """Probabilities [note, class] at another temperature."""
+    """Return the probabilities [note, class] rescaled by a temperature."""
     clipped = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
     if task == "multilabel":
         return special.expit(special.logit(clipped) / temperature)
@@ -175,17 +184,18 @@ def _log_loss(labels: Labels, probabilities: Floats) -> float:
 
 
 def net_benefit(events: Events, probabilities: Floats, thresholds: Floats) -> Floats:
-    """Net benefit of acting where the probability reaches a threshold (Vickers & Elkin 2006).
+    """Return the net benefit of acting above a threshold (Vickers & Elkin 2006).
 
-    True positives less false ones, a note, these weighted by the odds of the threshold: at a
-    threshold of 0.2 one true positive is worth four false ones. Acting on none is 0.
+    It is the number of true positives minus that of false positives weighted by the odds of the
+    threshold, per note: at a threshold of 0.2, one true positive is worth four false ones. Acting
+    on no note has a net benefit of 0.
 
     Parameters
     ----------
     events : ndarray of bool, shape [event]
     probabilities : ndarray of float64, shape [event]
     thresholds : ndarray of float64, shape [threshold]
-        Above 0, below 1.
+        Between 0 and 1, exclusive.
 
     Returns
     -------
@@ -200,17 +210,18 @@ def net_benefit(events: Events, probabilities: Floats, thresholds: Floats) -> Fl
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold chosen for an aim on validation notes, and what it does on test notes.
+    """A threshold chosen for a target on validation notes, and its effect on test notes.
 
     Attributes
     ----------
     aim : str
-        "sensitivity" or "precision".
+        Targeted measure: "sensitivity" or "precision".
     wanted : float
+        Target value.
     threshold : float, optional
-        None where no threshold reaches the aim on validation notes.
+        None where no threshold reaches the target on validation notes.
     sensitivity, specificity, precision, negative_value : float, optional
-        On the test notes; None where there is nothing to divide by.
+        Measures on the test notes; None where the denominator is zero.
     flagged : float
         Share of test notes at or above the threshold.
     """
@@ -231,10 +242,16 @@ def operating_points(
     sensitivities: Sequence[float] = (0.8, 0.9, 0.95),
     precisions: Sequence[float] = (0.8, 0.9),
 ) -> list[OperatingPoint]:
-    """Thresholds for chosen sensitivities and precisions.
+    """Return thresholds that reach chosen sensitivities and precisions on validation notes.
 
-    The highest threshold that has the sensitivity on validation notes, the lowest that has the
-    precision there.
+    For a sensitivity this is the highest such threshold, for a precision the lowest.
+
+    Parameters
+    ----------
+    validation, test : (ndarray of bool, ndarray of float64), both of shape [event]
+        Events and their probabilities, see `events_of`.
+    sensitivities, precisions : sequence of float
+        Target values.
     """
     events, probabilities = validation
     candidates = np.unique(probabilities)
@@ -242,15 +259,15 @@ def operating_points(
     hits = (flagged & events).sum(axis=1)
     sensitivity = hits / max(1, events.sum())
     precision = hits / np.maximum(1, flagged.sum(axis=1))
-    found = []
+    points = []
     for aim, reached, wanted, pick in [
         *(("sensitivity", sensitivity, wanted, -1) for wanted in sensitivities),
         *(("precision", precision, wanted, 0) for wanted in precisions),
     ]:
         able = candidates[reached >= wanted]
         threshold = float(able[pick]) if len(able) and events.any() else None
-        found.append(_at(aim, wanted, threshold, *test))
-    return found
+        points.append(_at(aim, wanted, threshold, *test))
+    return points
 
 
 def _at(
@@ -258,7 +275,7 @@ def _at(
 ) -> OperatingPoint:
     if threshold is None:
         return OperatingPoint(aim, wanted, None)
-    said = probabilities >= threshold
+    positive = probabilities >= threshold
 
     def share(top: Events, bottom: Events) -> float | None:
         return float(top.sum() / bottom.sum()) if bottom.any() else None
@@ -267,9 +284,9 @@ def _at(
         aim,
         wanted,
         threshold,
-        sensitivity=share(said & events, events),
-        specificity=share(~said & ~events, ~events),
-        precision=share(said & events, said),
-        negative_value=share(~said & ~events, ~said),
-        flagged=float(said.mean()),
+        sensitivity=share(positive & events, events),
+        specificity=share(~positive & ~events, ~events),
+        precision=share(positive & events, positive),
+        negative_value=share(~positive & ~events, ~positive),
+        flagged=float(positive.mean()),
     )

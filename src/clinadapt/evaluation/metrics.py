@@ -1,10 +1,10 @@
 """Scores of a classifier, each with an interval by bootstrap over patients.
 
-Every score is a function of the notes' weights. With weights 1 it is scikit-learn's value; with
-the multinomial weights of a bootstrap resample it is scikit-learn's value on that resample. So
-one vectorised pass over a [resample, note] weight matrix gives the value and its interval, where
-resampling through scikit-learn's functions would take minutes a cell. The tests hold both against
-scikit-learn.
+Every score is a function of the notes' weights. With weights of 1 it equals scikit-learn's value;
+with the multinomial weights of a bootstrap resample it equals scikit-learn's value on that
+resample. One vectorised pass over a [resample, note] weight matrix therefore gives the value and
+its interval, where resampling through scikit-learn's functions would take minutes per run. The
+tests compare both with scikit-learn.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.data.labels import Labels, Task
+from clinadapt.evaluation.ranking import Ranking, auprc, auroc, divide
 
 Floats = NDArray[np.float64]
 
@@ -43,18 +44,18 @@ THRESHOLDED = {
     ),
 }
 PROBABILISTIC = ("auroc", "auprc", "brier", "ece")
-LOSSES = ("brier", "ece")  # less is better
+LOSSES = ("brier", "ece")  # lower is better
 ECE_BINS = 10
 RESAMPLES_AT_ONCE = 100
-WEIGHTS_AT_ONCE = 2**21  # 16 MB: of many notes, fewer resamples
+WEIGHTS_AT_ONCE = 2**21  # 16 MB: with many notes, fewer resamples at once
 
 REASONS = {
     "precision": "no note was predicted positive",
     "recall": "no note is positive",
     "f1": "no note is positive and none was predicted positive",
-    "mcc": "the labels or the predictions hold one class only",
-    "auroc": "the part lacks notes with or without some class",
-    "auprc": "the part lacks notes of some class: no note is positive",
+    "mcc": "the labels or the predictions contain only one class",
+    "auroc": "for some class, no note or every note is positive",
+    "auprc": "for some class, no note is positive",
 }
 
 
@@ -68,7 +69,7 @@ class Score:
     reason: str | None = None
 
     def to_json(self) -> dict[str, float | str | None]:
-        """Value, low and high, null for NaN; the reason only where there is one."""
+        """Return value, low and high, with null for NaN, and the reason if there is one."""
         numbers = {name: getattr(self, name) for name in ("value", "low", "high")}
         entry: dict[str, float | str | None] = {
             name: None if np.isnan(number) else float(number) for name, number in numbers.items()
@@ -77,12 +78,12 @@ class Score:
 
 
 def sign(name: str) -> float:
-    """1 for a metric of which more is better, -1 for one of which less is."""
+    """Return 1 for a metric of which higher is better, -1 for a loss."""
     return -1.0 if name in LOSSES else 1.0
 
 
 def metric_names(task: Task) -> tuple[str, ...]:
-    """Every metric of a task."""
+    """Return the names of all metrics of a task."""
     return THRESHOLDED[task] + PROBABILISTIC
 
 
@@ -96,9 +97,9 @@ class Counts:
     Attributes
     ----------
     hit, predicted, actual : ndarray, shape [..., class]
-        True positives; notes predicted to be of the class; notes of it.
+        True positives, predicted positives and actual positives.
     total, exact : ndarray, shape [...]
-        Notes; notes with every class right.
+        All notes, and notes with every class right.
     """
 
     hit: Floats
@@ -120,10 +121,10 @@ def count(labels: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: Floa
 
 
 def thresholded(name: str, task: Task, counts: Counts) -> Floats:
-    """Value of a metric of predicted classes, NaN where it is undefined, shape [...]."""
+    """Return a metric of predicted classes, NaN where it is undefined, shape [...]."""
     kind, _, average = name.partition("_")
-    if kind == "accuracy":  # of a multi-label task: all labels of the note right
-        return _divide(counts.exact, counts.total)
+    if kind == "accuracy":  # in a multi-label task: all labels of the note right
+        return divide(counts.exact, counts.total)
     if kind == "mcc":
         return _mcc(task, counts)
     per_class = {
@@ -132,16 +133,16 @@ def thresholded(name: str, task: Task, counts: Counts) -> Floats:
         "f1": (2 * counts.hit, counts.predicted + counts.actual),
     }[kind]
     if not average:  # the positive class of a binary task
-        return _divide(per_class[0][..., 1], per_class[1][..., 1])
+        return divide(per_class[0][..., 1], per_class[1][..., 1])
     if average == "micro":
-        return _divide(per_class[0].sum(-1), per_class[1].sum(-1))
-    # As in scikit-learn: a class that is never predicted has precision 0 within an average, and
-    # one that occurs neither in the labels nor in the predictions is no class of a single-label
-    # task, but a label with score 0 in a multi-label one.
-    values = np.nan_to_num(_divide(*per_class))
+        return divide(per_class[0].sum(-1), per_class[1].sum(-1))
+    # As in scikit-learn: a class that is never predicted has precision 0 within an average. One
+    # that occurs neither in the labels nor in the predictions is left out of a single-label task,
+    # and is a label with score 0 in a multi-label one.
+    values = np.nan_to_num(divide(*per_class))
     present = (counts.predicted + counts.actual > 0) | (task == "multilabel")
     share = counts.actual if average == "weighted" else present.astype(np.float64)
-    return _divide((values * share).sum(-1), share.sum(-1))
+    return divide((values * share).sum(-1), share.sum(-1))
 
 
 def _mcc(task: Task, counts: Counts) -> Floats:
@@ -149,80 +150,29 @@ def _mcc(task: Task, counts: Counts) -> Floats:
         n = counts.total[..., None]
         covariance = counts.hit * n - counts.predicted * counts.actual
         spread = counts.predicted * (n - counts.predicted) * counts.actual * (n - counts.actual)
-        per_label = _divide(covariance, np.sqrt(spread))
+        per_label = divide(covariance, np.sqrt(spread))
         return _mean_defined(per_label)
     # Gorodkin 2004, from marginal counts alone.
     hits, n = counts.hit.sum(-1), counts.total
     covariance = hits * n - (counts.predicted * counts.actual).sum(-1)
     spread = (n**2 - (counts.predicted**2).sum(-1)) * (n**2 - (counts.actual**2).sum(-1))
-    return _divide(covariance, np.sqrt(spread))
-
-
-def _divide(top: Floats, bottom: Floats) -> Floats:
-    """Quotient, NaN where the bottom is zero."""
-    out = np.full(np.broadcast(top, bottom).shape, np.nan)
-    return np.divide(top, bottom, out=out, where=bottom != 0)
+    return divide(covariance, np.sqrt(spread))
 
 
 def _mean_defined(values: Floats) -> Floats:
-    """Mean over the last axis of the values that are defined; NaN if none is."""
+    """Return the mean of the defined values over the last axis, NaN if none is defined."""
     defined = ~np.isnan(values)
-    return _divide(np.where(defined, values, 0.0).sum(-1), defined.sum(-1).astype(np.float64))
+    return divide(np.where(defined, values, 0.0).sum(-1), defined.sum(-1).astype(np.float64))
 
 
 # ---------------------------------------------------------------- scores from probabilities
 
 
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """Notes by descending score.
-
-    Attributes
-    ----------
-    order : ndarray of int64, shape [note]
-    starts : ndarray of int64, shape [distinct score]
-        Where each score begins in the order.
-    positive : ndarray of bool, shape [note]
-        Labels in the order.
-    """
-
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    positive: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, labels: NDArray[np.bool_], scores: Floats) -> "Ranking":
-        """Rank notes by their scores."""
-        order = np.argsort(-scores, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
-        return cls(order, starts, labels[order])
-
-    def weigh(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Weight of positives and of negatives at each score: twice [resample, score]."""
-        ordered = weights[:, self.order]
-        hits = np.add.reduceat(ordered * self.positive, self.starts, axis=1)
-        misses = np.add.reduceat(ordered * ~self.positive, self.starts, axis=1)
-        return hits, misses
-
-
-def auroc(hits: Floats, misses: Floats) -> Floats:
-    """Area under the ROC curve, ties counted half; from `Ranking.weigh`, shape [resample]."""
-    # Probability that a positive stands above a negative: sum over negatives of positives above.
-    above = np.cumsum(hits, axis=1) - hits / 2
-    return _divide((above * misses).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
-
-
-def auprc(hits: Floats, misses: Floats) -> Floats:
-    """Average precision: sum of precision times step in recall; shape [resample]."""
-    found = np.cumsum(hits, axis=1)
-    precision = np.nan_to_num(_divide(found, found + np.cumsum(misses, axis=1)))
-    return _divide((precision * hits).sum(axis=1), hits.sum(axis=1))
-
-
 def brier(task: Task, labels: NDArray[np.bool_], probabilities: Floats, weights: Floats) -> Floats:
-    """Brier score: squared error of the positive class, of all classes summed, or a label's mean.
+    """Return the Brier score, shape [resample].
 
-    Binary and multi-class as `sklearn.metrics.brier_score_loss`; multi-label the mean over labels.
+    Binary tasks: squared error of the positive class; multi-class: summed over classes, both as
+    in `sklearn.metrics.brier_score_loss`; multi-label: mean over labels.
     """
     squared = (probabilities - labels) ** 2
     per_note = {
@@ -230,14 +180,14 @@ def brier(task: Task, labels: NDArray[np.bool_], probabilities: Floats, weights:
         "multiclass": squared.sum(axis=1),
         "multilabel": squared.mean(axis=1),
     }[task]
-    return _divide(weights @ per_note, weights.sum(axis=1))
+    return divide(weights @ per_note, weights.sum(axis=1))
 
 
 def ece(task: Task, labels: NDArray[np.bool_], probabilities: Floats, weights: Floats) -> Floats:
-    """Expected calibration error over ten bins of equal width (Naeini et al. 2015).
+    """Return the expected calibration error over ten bins of equal width (Naeini et al. 2015).
 
-    Of the positive class's probability (binary), of the top class's (multi-class; Guo et al.
-    2017), or the mean over labels (multi-label).
+    It is computed for the positive class (binary), for the most probable class (multi-class; Guo
+    et al. 2017), or as the mean over labels (multi-label).
     """
     if task == "binary":
         return _ece(labels[:, 1], probabilities[:, 1], weights)
@@ -254,7 +204,7 @@ def _ece(events: NDArray[np.bool_], probabilities: Floats, weights: Floats) -> F
     bins = np.clip((probabilities * ECE_BINS).astype(np.int64), 0, ECE_BINS - 1)
     member = bins[:, None] == np.arange(ECE_BINS)
     gap = weights @ (member * (events - probabilities)[:, None])
-    return _divide(np.abs(gap).sum(axis=1), weights.sum(axis=1))
+    return divide(np.abs(gap).sum(axis=1), weights.sum(axis=1))
 
 
 # ---------------------------------------------------------------- values with intervals
@@ -265,21 +215,21 @@ def resample_weights(
 ) -> Iterable[NDArray[np.float64]]:
     """Yield weights [chunk of resamples, note] of bootstrap resamples over clusters.
 
-    As many clusters are drawn, with replacement, as there are; a note's weight is how often its
-    patient was drawn (Field & Welsh 2007, cluster bootstrap).
+    As many clusters as there are are drawn with replacement; the weight of a note is how often its
+    patient was drawn (cluster bootstrap, Field & Welsh 2007).
     """
     names, cluster_of = np.unique(clusters, return_inverse=True)
     generator = np.random.default_rng(seed)
     share = np.full(len(names), 1.0 / len(names))
     at_once = min(RESAMPLES_AT_ONCE, max(1, WEIGHTS_AT_ONCE // len(clusters)))
     for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
-        drawn = generator.multinomial(len(names), share, size=rows)
-        yield drawn[:, cluster_of].astype(np.float64)
+        chunk = min(at_once, resamples - start)
+        draws = generator.multinomial(len(names), share, size=chunk)
+        yield draws[:, cluster_of].astype(np.float64)
 
 
 class Statistics:
-    """Metrics of predictions as functions of the notes' weights; notes are ranked once.
+    """Metrics of predictions as a function of the notes' weights; the notes are ranked once.
 
     Parameters
     ----------
@@ -287,7 +237,7 @@ class Statistics:
     probabilities : ndarray of float64, shape [note, class]
     predicted : ndarray of bool, shape [note, class]
     names : iterable of str, optional
-        Metrics; default all of the task.
+        Names of metrics; default: all metrics of the task.
     """
 
     def __init__(
@@ -308,22 +258,22 @@ class Statistics:
             ]
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
-        """Value of each metric under each row of weights [resample, note]: name to [resample]."""
+        """Return each metric under each row of weights [resample, note], as name to [resample]."""
         counts = count(self.matrix, self.predicted, weights)
         areas = [
             (auroc(*weighed), auprc(*weighed))
             for weighed in (ranking.weigh(weights) for ranking in self.rankings)
         ]
-        found = {}
+        values = {}
         for name in self.names:
-            if name in ("auroc", "auprc"):  # undefined if it is for any class
-                found[name] = np.mean([area[name == "auprc"] for area in areas], axis=0)
+            if name in ("auroc", "auprc"):  # undefined if undefined for any class
+                values[name] = np.mean([area[name == "auprc"] for area in areas], axis=0)
             elif name in PROBABILISTIC:
                 loss = {"brier": brier, "ece": ece}[name]
-                found[name] = loss(self.task, self.matrix, self.probabilities, weights)
+                values[name] = loss(self.task, self.matrix, self.probabilities, weights)
             else:
-                found[name] = thresholded(name, self.task, counts)
-        return found
+                values[name] = thresholded(name, self.task, counts)
+        return values
 
 
 def values(
@@ -333,12 +283,12 @@ def values(
     weights: Floats,
     names: Iterable[str] | None = None,
 ) -> dict[str, Floats]:
-    """Value of each metric under each row of weights [resample, note]: name to [resample]."""
+    """Return each metric under each row of weights [resample, note], as name to [resample]."""
     return Statistics(labels, probabilities, predicted, names)(weights)
 
 
 def interval(resampled: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the resampled values that are defined."""
+    """Return the percentile interval of the defined resampled values, NaN if there are none."""
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
         return float("nan"), float("nan")
@@ -353,14 +303,14 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Score]:
-    """Value and 95 % interval of each statistic of the notes' weights.
+    """Return the value and 95 % interval of each statistic of the notes' weights.
 
     Parameters
     ----------
     clusters : ndarray of int64, shape [note]
         Patient of each note.
     statistics : callable
-        From weights [resample, note] to name: [resample].
+        From weights [resample, note] to a mapping of name to values [resample].
     resamples, seed : int
 
     Returns
@@ -373,7 +323,7 @@ def bootstrap(
     for name, value in point.items():
         low, high = interval(np.concatenate([chunk[name] for chunk in chunks]))
         undefined = bool(np.isnan(value[0]))
-        reason = REASONS.get(name.partition("_")[0], "undefined on this part")
+        reason = REASONS.get(name.partition("_")[0], "undefined on these notes")
         scores[name] = Score(float(value[0]), low, high, reason if undefined else None)
     return scores
 
@@ -386,7 +336,7 @@ def scores(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Score]:
-    """Every metric of the task, with 95 % intervals by bootstrap over patients.
+    """Return every metric of the task, with 95 % intervals by bootstrap over patients.
 
     Parameters
     ----------
@@ -394,7 +344,8 @@ def scores(
     probabilities : ndarray of float64, shape [note, class]
     predicted : ndarray of bool, shape [note, class]
     clusters : ndarray of int64, shape [note]
+        Patient of each note.
     resamples, seed : int
-        The same seed draws the same patients for every classifier, so differences are paired.
+        The same seed draws the same patients for every classifier, so that differences are paired.
     """
     return bootstrap(clusters, Statistics(labels, probabilities, predicted), resamples, seed)

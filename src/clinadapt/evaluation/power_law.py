@@ -30,17 +30,25 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Law:
-    """A power law (a, b, c) of a row, and those of the resamples [resample, 3]; NaN: no fit."""
+    """A power law fitted to a configuration's scores, and to their resamples.
+
+    Attributes
+    ----------
+    best : ndarray of float64, shape [3]
+        Parameters a, b and c fitted to the scores on all notes.
+    resampled : ndarray of float64, shape [resample, 3]
+        Parameters fitted to each resample, NaN where no fit was possible.
+    """
 
     best: Floats
     resampled: Floats
 
     def at(self, notes: float) -> Estimate:
-        """Score expected with so many labelled notes."""
+        """Return the score expected with a number of labelled notes."""
         return estimate(score_at(self.best, notes), score_at(self.resampled.T, notes))
 
     def gain(self, notes: float, more: float) -> Estimate:
-        """Score that so many more labelled notes are expected to bring."""
+        """Return the expected gain in score from `more` labelled notes."""
 
         def difference(law: Floats) -> Any:
             return score_at(law, notes + more) - score_at(law, notes)
@@ -49,21 +57,21 @@ class Law:
 
 
 def score_at(law: Floats, notes: Any) -> Any:
-    """Score of a law (a, b, c), or of several [3, law], with so many notes."""
+    """Return the score of a law (a, b, c), or of several [3, law], at a number of notes."""
     a, b, c = law
     return a - b * notes ** (-c)
 
 
 def fit(notes: Floats, scores: Floats) -> Floats | None:
-    """Law of some scores, more being better; None where none can be fitted."""
+    """Fit a law (a, b, c) to scores of which higher is better; None if no fit is possible."""
     if np.isnan(scores).any():
         return None
     start = (min(1.0, scores.max() + 0.02), 1.0, 0.5)
     with warnings.catch_warnings():
-        # The covariance is not used, and cannot be had where a curve is flat.
+        # The covariance is not used, and cannot be estimated where a curve is flat.
         warnings.simplefilter("ignore", optimize.OptimizeWarning)
         try:
-            found, _ = optimize.curve_fit(
+            parameters, _ = optimize.curve_fit(
                 lambda n, a, b, c: a - b * n ** (-c),
                 notes,
                 scores,
@@ -72,10 +80,10 @@ def fit(notes: Floats, scores: Floats) -> Floats | None:
             )
         except RuntimeError:  # no fit within the allowed number of steps
             return None
-    return np.asarray(found, dtype=np.float64)
+    return np.asarray(parameters, dtype=np.float64)
 
 
 def estimate(value: Any, resampled: Floats) -> Estimate:
-    """A number with the percentiles of its resamples."""
+    """Return a number with the percentile interval of its resamples."""
     low, high = metrics.interval(resampled)
     return Estimate(float(value), float(low), float(high))

@@ -1,4 +1,4 @@
-"""Scores of several sites pooled by random effects."""
+"""Meta-analysis of scores from several sites by random effects."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from scipy import stats
 
 from clinadapt.evaluation.paired_comparison import SIGNIFICANCE, Floats
 
-LEAST_FOR_NEW = 3  # sites, for an interval that a new one should lie in
+LEAST_FOR_NEW = 3  # sites needed for a prediction interval of a new site
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """Scores of several sites as one.
+    """Pooled score of several sites.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class Pooled:
     between : float
         Standard deviation of the true scores between sites.
     new_low, new_high : float
-        Where the score of a new site should lie, in 95 of 100 cases; NaN with fewer than 3 sites.
+        95 % prediction interval for the score of a new site; NaN with fewer than 3 sites.
     """
 
     value: float
@@ -33,13 +33,13 @@ class Pooled:
 
 
 def pool(values: Floats, errors: Floats) -> Pooled:
-    """Pool scores of sites by random effects.
+    """Pool the scores of sites by random effects.
 
     Parameters
     ----------
     values, errors : ndarray of float64, shape [site]
-        Score of each site and its standard error. An error of zero, as of a small site that is
-        all right or all wrong, is taken for the largest.
+        Score of each site and its standard error. An error of zero, as for a small site on which
+        all predictions are right or all are wrong, is replaced by the largest.
     """
     sites, nan = len(values), float("nan")
     if not sites or not errors.max():

@@ -1,8 +1,8 @@
-"""What a study's test scores allow to be said: pairs that matter, groups, a recommendation.
+"""Conclusions from a study's test scores: relevant pairs, groups and a recommendation.
 
-The configuration that leads is chosen on validation notes; everything here is measured on test notes, which
-nothing was chosen on. The recommendation is the cheapest configuration that knows something, cannot be told
-from the best and is not worse by more than the margin.
+The leading configuration is chosen on validation notes. All comparisons are made on test notes,
+which were not used for any choice. The recommendation is the cheapest useful configuration that is
+not significantly different from the best one and scores at most the margin lower.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.data.labels import Labels
-from clinadapt.evaluation import metrics
+from clinadapt.evaluation.constant_answer import CONSTANT, constant_answer
 from clinadapt.evaluation.paired_comparison import (
     KNOWLEDGE,
     SIGNIFICANCE,
@@ -25,9 +25,8 @@ from clinadapt.evaluation.paired_comparison import (
     mcnemar,
 )
 
-CONSTANT = "constant"
-# Settings in which an adapter, or how much is tuned, differs from the configuration it is compared with.
-OF_ADAPTER = (
+# Settings that may differ between a configuration with an adapter and the same one without.
+ADAPTER_SETTINGS = (
     "adapter",
     "adapter_options",
     "match_parameters",
@@ -36,30 +35,31 @@ OF_ADAPTER = (
     "batch_size",
     "learning_rate",
 )
-OF_TUNING = ("tuned_layers", "epochs", "batch_size", "encoder_learning_rate")
+# Settings that may differ between a tuned encoder and the same one frozen.
+TUNING_SETTINGS = ("tuned_layers", "epochs", "batch_size", "encoder_learning_rate")
 
 
 @dataclass(frozen=True, eq=False)
 class Entrant:
-    """A configuration with a result of every seed.
+    """A configuration and its results for every seed.
 
     Attributes
     ----------
     configuration_id, label, model : str
     kind : str
-        See `clinadapt.models.contract`.
+        Kind of model, see `clinadapt.models.contract`.
     is_baseline : bool
-        Whether every other configuration is compared with the best of its like.
+        True if the model is a baseline; all configurations are compared with the best baseline.
     settings : mapping
-        Resolved, without the seed.
+        Resolved settings, without the seed.
     validation : float
-        Mean score on validation notes; more is better.
+        Mean score on validation notes; higher is better.
     seconds : float
-        To encode, fit and predict, mean over seeds.
+        Time to encode, train and predict, mean over seeds.
     predictions, validated : sequence of (probabilities, predicted), both [note, class]
-        On the test notes and on the validation notes, of each seed.
+        Predictions on the test notes and on the validation notes, one pair per seed.
     chosen : int
-        Number of the seed that is best on validation.
+        Index of the seed that scores best on validation.
     """
 
     configuration_id: str
@@ -77,21 +77,22 @@ class Entrant:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The comparison of a study's configurations on its test notes.
+    """Comparison of a study's configurations on its test notes.
 
     Attributes
     ----------
     entrants : sequence of Entrant
     labels : Labels
-        Of the test notes.
+        Labels of the test notes.
     train, validation : Labels
-        Of the training and the validation notes.
+        Labels of the training and the validation notes.
     clusters, validation_clusters : ndarray of int64, shape [note]
         Patient of each test note and of each validation note.
     metric : str
     margin : float
-        Difference of the metric that does not matter.
+        Largest difference of the metric that is considered irrelevant.
     resamples : int
+        Number of bootstrap resamples.
     """
 
     entrants: Sequence[Entrant]
@@ -106,17 +107,17 @@ class Evidence:
 
     @cached_property
     def by_id(self) -> dict[str, Entrant]:
-        """Entrants by configuration."""
+        """Entrants by configuration id."""
         return {entrant.configuration_id: entrant for entrant in self.entrants}
 
     @cached_property
     def leader(self) -> Entrant:
-        """First on validation."""
+        """Configuration with the best validation score."""
         return max(self.entrants, key=lambda entrant: entrant.validation)
 
     @cached_property
     def scores(self) -> Scores:
-        """Scores of the configurations and of the constant answer."""
+        """Test scores of all configurations and of the constant answer."""
         configurations = {
             entrant.configuration_id: entrant.predictions for entrant in self.entrants
         }
@@ -133,16 +134,16 @@ class Evidence:
 
     @cached_property
     def questions(self) -> dict[tuple[str, str], list[str]]:
-        """Pairs that matter, and what each answers."""
-        found: dict[tuple[str, str], list[str]] = {}
+        """Relevant pairs of configurations, and the questions that each pair answers."""
+        asked: dict[tuple[str, str], list[str]] = {}
 
         def ask(one: Entrant, other: Entrant, question: str) -> None:
             if one is not other:
                 reverse = (other.configuration_id, one.configuration_id)
                 pair = (
-                    reverse if reverse in found else (one.configuration_id, other.configuration_id)
+                    reverse if reverse in asked else (one.configuration_id, other.configuration_id)
                 )
-                found.setdefault(pair, []).append(question)
+                asked.setdefault(pair, []).append(question)
 
         for entrant in self.entrants:
             ask(self.leader, entrant, "best")
@@ -150,23 +151,23 @@ class Evidence:
             settings = entrant.settings
             if entrant.kind == "encoder":
                 if settings["adapter"] != "none":
-                    for plain in self._alike(entrant, OF_ADAPTER, adapter="none"):
+                    for plain in self._alike(entrant, ADAPTER_SETTINGS, adapter="none"):
                         ask(entrant, plain, "adapter")
                 if settings["tuned_layers"] != 0:
-                    for frozen in self._alike(entrant, OF_TUNING, tuned_layers=0):
+                    for frozen in self._alike(entrant, TUNING_SETTINGS, tuned_layers=0):
                         ask(entrant, frozen, "tuning")
         baselines = [entrant for entrant in self.entrants if entrant.is_baseline]
         if baselines:
             reference = max(baselines, key=lambda entrant: entrant.validation)
             for entrant in self.entrants:
                 ask(entrant, reference, "tfidf")
-        return found
+        return asked
 
-    def _alike(self, entrant: Entrant, apart: Sequence[str], **fixed: Any) -> list[Entrant]:
-        """Configurations that differ from one in the named settings at most, and have the fixed ones."""
+    def _alike(self, entrant: Entrant, free: Sequence[str], **fixed: Any) -> list[Entrant]:
+        """Return the configurations that equal `entrant` except in `free`, and have `fixed`."""
 
         def rest(other: Entrant) -> dict[str, Any]:
-            return {name: value for name, value in other.settings.items() if name not in apart}
+            return {name: value for name, value in other.settings.items() if name not in free}
 
         return [
             other
@@ -178,57 +179,58 @@ class Evidence:
 
     @cached_property
     def differences(self) -> dict[tuple[str, str], Difference]:
-        """Of the pairs that matter, corrected together."""
+        """Differences of the relevant pairs, corrected together."""
         return self.scores.differences(self.questions)
 
     # ------------------------------------------------------------------ conclusions
 
     @cached_property
     def groups(self) -> dict[str, int]:
-        """Group of each configuration, from 1: configurations that cannot be told from the best of their group.
+        """Group of each configuration, from 1.
 
-        The best on the test notes opens the first group, the best of those that are left the next.
+        The best configuration on the test notes opens the first group, which takes in all that are
+        not significantly different from it; the best of the remaining ones opens the next.
         """
-        left = sorted(
+        remaining = sorted(
             self.by_id,
             key=lambda configuration: np.nan_to_num(
                 self._on_test(self.by_id[configuration]), nan=-np.inf
             ),
             reverse=True,
         )
-        found: dict[str, int] = {}
+        groups: dict[str, int] = {}
         group = 0
-        while left:
+        while remaining:
             group += 1
-            head, *others = left
-            against = self.scores.differences((head, other) for other in others)
-            alike = [other for other in others if not against[head, other].different]
-            found |= dict.fromkeys([head, *alike], group)
-            left = [other for other in others if other not in alike]
-        return found
+            head, *others = remaining
+            differences = self.scores.differences((head, other) for other in others)
+            alike = [other for other in others if not differences[head, other].different]
+            groups |= dict.fromkeys([head, *alike], group)
+            remaining = [other for other in others if other not in alike]
+        return groups
 
     @cached_property
     def useful(self) -> dict[str, bool]:
-        """Whether each configuration knows something, and answers better than a constant.
+        """Whether each configuration is better than chance and better than a constant answer.
 
-        Validation notes must agree that it does: with few notes in a corner of the table the
-        bootstrap takes errors for smaller than they are, and one look in twenty goes wrong.
+        The validation notes must confirm it: where few notes fall into a part of the confusion
+        matrix, the bootstrap underestimates errors, and one comparison in twenty is wrong anyway.
         """
-        knowing = self.scores.knowing()
+        better_than_chance = self.scores.knowing()
         validated = {
             configuration: entrant.validated for configuration, entrant in self.by_id.items()
         }
-        agreeing = Scores(
+        confirmed = Scores(
             self.validation, self.validation_clusters, KNOWLEDGE, validated, self.resamples
         ).knowing()
         better = self.scores.differences((configuration, CONSTANT) for configuration in self.by_id)
         return {
-            configuration: knowing[configuration].different
-            and knowing[configuration].value > 0
+            configuration: better_than_chance[configuration].different
+            and better_than_chance[configuration].value > 0
             and better[configuration, CONSTANT].different
             and better[configuration, CONSTANT].value > 0
-            and agreeing[configuration].value > 0
-            and agreeing[configuration].p < 2 * SIGNIFICANCE  # of one side, and not corrected
+            and confirmed[configuration].value > 0
+            and confirmed[configuration].p < 2 * SIGNIFICANCE  # one-sided, not corrected
             for configuration in self.by_id
         }
 
@@ -240,19 +242,23 @@ class Evidence:
     def best(self) -> Entrant | None:
         """The best useful configuration; None if none is useful.
 
-        The first on validation, unless another can be told to be better on the test notes.
+        This is the first on validation, unless another is significantly better on the test notes.
         """
         useful = self._useful
         if not useful:
             return None
         first = max(useful, key=lambda entrant: entrant.validation)
         against = self._against(first, useful)
-        better = [entrant for entrant in useful if _beats(against.get(entrant.configuration_id))]
+        better = [
+            entrant
+            for entrant in useful
+            if _significantly_better(against.get(entrant.configuration_id))
+        ]
         return max(better, key=self._on_test) if better else first
 
     @cached_property
     def recommended(self) -> Entrant | None:
-        """The cheapest configuration that does as well as the best useful one; None if none is useful."""
+        """The cheapest configuration as good as the best useful one; None if none is useful."""
         if self.best is None:
             return None
         against = self._against(self.best, self._useful)
@@ -266,7 +272,7 @@ class Evidence:
         return min([self.best, *as_good], key=lambda entrant: entrant.seconds)
 
     def _against(self, one: Entrant, others: Sequence[Entrant]) -> dict[str, Difference]:
-        """Differences of other configurations from one."""
+        """Return the differences of other configurations from one, by configuration id."""
         pairs = [
             (other.configuration_id, one.configuration_id) for other in others if other is not one
         ]
@@ -277,45 +283,48 @@ class Evidence:
 
     @cached_property
     def certainty(self) -> float | None:
-        """Confidence that the recommended configuration is truly not worse than the best by the margin."""
+        """Confidence that the recommended configuration is at most the margin worse than the best.
+
+        None if the recommended configuration is the best one, or none is recommended.
+        """
         if self.recommended is None or self.best is None or self.recommended is self.best:
             return None
         against = self._against(self.best, [self.recommended])
         return against[self.recommended.configuration_id].certainty(-self.margin)
 
     def sentence(self) -> str:
-        """The recommendation in words."""
+        """Return the recommendation in words."""
         chosen, best = self.recommended, self.best
         if chosen is None or best is None:
             return (
-                "No configuration can be told from one that gives every note the same answer, so none is "
-                f"recommended: {self._on_what()} do not show that anything was learned."
+                "No configuration is significantly better than giving every note the same answer, "
+                f"so none is recommended: {self._test_size()} do not show that anything was "
+                "learned."
             )
-        how = "which leads on validation"
+        reason = "leads on validation"
         if best is not self.leader:
-            how = (
-                "which does better on the test notes than what leads on validation, "
-                f"{self.leader.label}"
+            reason = (
+                f"does better on the test notes than {self.leader.label}, the leader on validation"
             )
         if chosen is best:
-            how = how.removeprefix("which ")
             return (
-                f"{chosen.label} is recommended: it {how}, and no cheaper configuration does as well within "
-                f"{self.margin:g}."
+                f"{chosen.label} is recommended: it {reason}, and no cheaper configuration scores "
+                f"as well (margin {self.margin:g})."
             )
         assert self.certainty is not None
         return (
-            f"{chosen.label} is recommended: on the test notes it is the cheapest configuration that cannot "
-            f"be told from {best.label}, {how}, and scores at most {self.margin:g} less. That it "
-            f"is truly within {self.margin:g} is {self.certainty:.0%} sure."
+            f"{chosen.label} is recommended: on the test notes it is the cheapest configuration "
+            f"that is not significantly different from {best.label}, which {reason}, and scores at "
+            f"most {self.margin:g} lower. The confidence that it is truly at most {self.margin:g} "
+            f"worse is {self.certainty:.0%}."
         )
 
-    def _on_what(self) -> str:
+    def _test_size(self) -> str:
         notes, patients = len(self.labels.matrix), len(np.unique(self.clusters))
         return f"{notes:,} test notes" + (f" of {patients:,} patients" * (patients < notes))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that was found, for ``evidence.json``."""
+        """Return the content of ``evidence.json``."""
         recommended = self.recommended
         return {
             "sentence": self.sentence(),
@@ -359,47 +368,12 @@ class Evidence:
         }
 
     def _mcnemar(self, one: str, other: str) -> dict[str, Any]:
-        said = [
+        predicted = [
             entrant.predictions[entrant.chosen][1]
             for entrant in (self.by_id[one], self.by_id[other])
         ]
-        return asdict(mcnemar(self.labels.matrix, *said))
+        return asdict(mcnemar(self.labels.matrix, *predicted))
 
 
-def _beats(item: Difference | None) -> bool:
+def _significantly_better(item: Difference | None) -> bool:
     return item is not None and item.different and item.value > 0
-
-
-def constant_answer(train: Labels, notes: int, metric: str) -> Predictions:
-    """The same answer for every note: the one that scores best on the training notes.
-
-    Parameters
-    ----------
-    train : Labels
-    notes : int
-        To answer for.
-    metric : str
-
-    Returns
-    -------
-    (ndarray of float64, ndarray of bool), both of shape [note, class]
-        The classes' frequencies for probabilities, and the answer.
-    """
-    share = train.matrix.mean(axis=0)
-    if train.task == "multilabel":
-        # The most frequent labels, as many as do best; none at all among the choices.
-        frequent = np.argsort(-share, kind="stable")
-        answers = [np.isin(np.arange(len(share)), frequent[:n]) for n in range(len(share) + 1)]
-    else:
-        answers = list(np.eye(len(share), dtype=np.bool_))
-    everyone = np.ones((1, len(train.matrix)))
-    sign = metrics.sign(metric)
-
-    def score(answer: NDArray[np.bool_]) -> float:
-        said = np.broadcast_to(answer, train.matrix.shape)
-        given = np.broadcast_to(share, train.matrix.shape)
-        value = metrics.values(train, given, said, everyone, [metric])[metric][0]
-        return float(np.nan_to_num(sign * value, nan=-np.inf))
-
-    best = max(answers, key=score)
-    return np.tile(share, (notes, 1)), np.tile(best, (notes, 1))

@@ -1,4 +1,4 @@
-"""Scores in subgroups of the test notes: for whom, and for which notes, a row does less well.
+"""Scores in subgroups of the test notes: where a configuration performs worse.
 
 A subgroup is a level of a column that describes the notes, or of their length. Each is compared
 with all other test notes on the same resamples of patients, so that a patient with notes on both
@@ -29,20 +29,20 @@ LENGTH = "note length"
 UNKNOWN = "not recorded"
 OTHER = "other"
 MOST_LEVELS = 12
-LEAST_NOTES = 10  # fewer say nothing, and might point at a person
+LEAST_NOTES = 10  # fewer are not informative and might identify a person
 BANDS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """A column cut into levels.
+    """The levels of a column, and the level of each note.
 
     Attributes
     ----------
     names : list of str
-        In the order in which they are shown.
+        Names of the levels, in display order.
     codes : ndarray of int64, shape [note]
-        Number of each note's level.
+        Index of each note's level.
     """
 
     names: list[str]
@@ -51,17 +51,17 @@ class Levels:
 
 @dataclass(frozen=True)
 class Subgroup:
-    """A level of a column, and how a row does on its notes.
+    """A level of a column, and the scores of a configuration on its notes.
 
     Attributes
     ----------
     column, level : str
     notes, patients : int
     positive : float, optional
-        Share of positive notes (binary tasks), which F1 hangs on.
+        Share of positive notes (binary tasks), on which F1 depends.
     score : metrics.Score
     gap : Difference
-        Less the other notes; negative where the subgroup fares worse.
+        Subgroup minus all other notes; negative where the subgroup scores worse.
     """
 
     column: str
@@ -73,7 +73,7 @@ class Subgroup:
     gap: Difference
 
     def to_json(self) -> dict[str, Any]:
-        """Every number."""
+        """Return every number."""
         return {
             "column": self.column,
             "level": self.level,
@@ -93,43 +93,43 @@ def compare_subgroups(
     columns: Mapping[str, Levels],
     resamples: int = 1000,
 ) -> list[Subgroup]:
-    """Score a row on each level of each column.
+    """Score a configuration on each level of each column.
 
     Parameters
     ----------
     labels : Labels
-        Of the test notes.
+        Labels of the test notes.
     clusters : ndarray of int64, shape [note]
         Patient of each note.
     metric : str
     predictions : sequence of (probabilities, predicted), both [note, class]
-        Of each seed of the row; scores are means over them.
+        Predictions of each seed; scores are means over the seeds.
     columns : mapping of str to Levels
-        A column with one level has no subgroups.
+        Columns with a single level are ignored.
     resamples : int
     """
-    asked = {
+    masks = {
         (column, name): levels.codes == code
         for column, levels in columns.items()
         if len(levels.names) > 1
         for code, name in enumerate(levels.names)
     }
-    inside = {key: _Part(labels, predictions, metric, mask) for key, mask in asked.items()}
-    outside = {key: _Part(labels, predictions, metric, ~mask) for key, mask in asked.items()}
+    inside = {key: _Part(labels, predictions, metric, mask) for key, mask in masks.items()}
+    outside = {key: _Part(labels, predictions, metric, ~mask) for key, mask in masks.items()}
     everyone = np.ones((1, len(clusters)))
-    drawn: dict[tuple[str, str], list[tuple[Floats, Floats]]] = {key: [] for key in asked}
+    resampled: dict[tuple[str, str], list[tuple[Floats, Floats]]] = {key: [] for key in masks}
     for weights in metrics.resample_weights(clusters, resamples, 0):
-        for key, several in drawn.items():
-            several.append((inside[key](weights), outside[key](weights)))
-    found, gaps = [], []
+        for key, chunks in resampled.items():
+            chunks.append((inside[key](weights), outside[key](weights)))
+    scored, gaps = [], []
     sign, freedom = metrics.sign(metric), len(np.unique(clusters)) - 1
-    for key, mask in asked.items():
-        own, others = (np.concatenate(side) for side in zip(*drawn[key], strict=True))
+    for key, mask in masks.items():
+        own, others = (np.concatenate(side) for side in zip(*resampled[key], strict=True))
         value = float(inside[key](everyone)[0])
         gap = value - float(outside[key](everyone)[0])
         gaps.append(difference(sign * gap, sign * (own - others), freedom))
         reason = "undefined on these notes" if np.isnan(value) else None
-        found.append((key, mask, metrics.Score(value, *metrics.interval(own), reason)))
+        scored.append((key, mask, metrics.Score(value, *metrics.interval(own), reason)))
     return [
         Subgroup(
             *key,
@@ -139,12 +139,12 @@ def compare_subgroups(
             score=score,
             gap=gap,
         )
-        for (key, mask, score), gap in zip(found, corrected(gaps), strict=True)
+        for (key, mask, score), gap in zip(scored, corrected(gaps), strict=True)
     ]
 
 
 class _Part:
-    """A metric of some of the notes, mean over seeds, as a function of all notes' weights."""
+    """A metric on some of the notes, mean over seeds, as a function of all notes' weights."""
 
     def __init__(
         self,
@@ -165,26 +165,27 @@ class _Part:
         return np.mean([statistics(own)[self.metric] for statistics in self.seeds], axis=0)
 
 
-def sentences(found: Sequence[Subgroup]) -> list[str]:
-    """The worst gap, and every one that can be told from none."""
-    known = [item for item in found if not np.isnan(item.gap.value)]
+def sentences(subgroups: Sequence[Subgroup]) -> list[str]:
+    """Return the worst gap and every significant one in words."""
+    known = [item for item in subgroups if not np.isnan(item.gap.value)]
     if not known:
         return []
     worst = min(known, key=lambda item: item.gap.value)
-    told = [f"Of {len(known)} subgroups the lowest is {_spelled(worst)}."]
     others = [item for item in known if item.gap.different and item is not worst]
-    told += [f"Also told apart: {_spelled(item)}." for item in others]
-    return told
+    return [
+        f"The worst of {len(known)} subgroups is {_spelled(worst)}.",
+        *(f"Also significantly different: {_spelled(item)}." for item in others),
+    ]
 
 
 def _spelled(item: Subgroup) -> str:
     points = [100 * end for end in (item.gap.value, item.gap.low, item.gap.high)]
     spelled = "{:+.1f} points [{:+.1f}, {:+.1f}]".format(*points)
-    verdict = "can be told from none" if item.gap.different else "cannot be told from none"
+    verdict = "significant" if item.gap.different else "not significant"
     return (
         f"{item.column} {item.level} ({item.notes:,} notes): {item.score.value:.3f} "
-        f"[{item.score.low:.3f}, {item.score.high:.3f}], {spelled} against the other notes, "
-        f"which {verdict}"
+        f"[{item.score.low:.3f}, {item.score.high:.3f}], {spelled} compared with the other notes, "
+        f"which is {verdict}"
     )
 
 
@@ -192,11 +193,10 @@ def _spelled(item: Subgroup) -> str:
 
 
 def levels_of(texts: Texts, characteristics: Mapping[str, Texts]) -> dict[str, Levels]:
-    """Levels of each column that describes the notes, and of their length in words.
+    """Return the levels of each column that describes the notes, and of their length in words.
 
-    Numbers with many values become four bands of about as many notes each. Of other columns the
-    twelve most frequent levels are kept, those of fewer than ten notes left aside; the rest is one
-    level.
+    Numbers with many values become four bands of about equal numbers of notes. Other columns keep
+    their twelve most frequent values that have at least ten notes; the rest become one level.
 
     Parameters
     ----------
@@ -204,8 +204,8 @@ def levels_of(texts: Texts, characteristics: Mapping[str, Texts]) -> dict[str, L
     characteristics : mapping of str to Texts [note]
     """
     words = np.fromiter((len(text.split()) for text in texts), np.float64, len(texts))
-    found = {LENGTH: _bands(words, " words")}
-    return found | {name: _levels(list(column)) for name, column in characteristics.items()}
+    length = {LENGTH: _bands(words, " words")}
+    return length | {name: _levels(list(column)) for name, column in characteristics.items()}
 
 
 def _levels(values: list[str]) -> Levels:
@@ -220,7 +220,7 @@ def _levels(values: list[str]) -> Levels:
 
 
 def _numbers(values: list[str]) -> Floats | None:
-    """The values as numbers, NaN where there is none; None if any is no number."""
+    """Return the values as numbers, NaN for empty ones; None if any is not a number."""
     try:
         return np.array([float(value) if value else np.nan for value in values])
     except ValueError:
@@ -229,8 +229,8 @@ def _numbers(values: list[str]) -> Floats | None:
 
 def _bands(numbers: Floats, unit: str = "") -> Levels:
     known = numbers[~np.isnan(numbers)]
-    cuts = np.arange(1, BANDS) / BANDS
-    ends = np.unique(np.quantile(known, cuts, method="inverted_cdf"))
+    shares = np.arange(1, BANDS) / BANDS
+    ends = np.unique(np.quantile(known, shares, method="inverted_cdf"))
     ends = ends[ends > known.min()]
     between = [f"{low:g} to below {high:g}{unit}" for low, high in pairwise(ends)]
     names = (
@@ -238,7 +238,7 @@ def _bands(numbers: Floats, unit: str = "") -> Levels:
         if len(ends)
         else [f"{known.min():g}{unit} and more"]
     )
-    places = np.digitize(numbers, ends)  # of NaN, the last
+    places = np.digitize(numbers, ends)  # NaN falls into the last, and is replaced below
     spelled = [
         UNKNOWN if np.isnan(number) else names[place]
         for number, place in zip(numbers, places, strict=True)
@@ -247,8 +247,8 @@ def _bands(numbers: Floats, unit: str = "") -> Levels:
 
 
 def _coded(names: list[str], spelled: list[str]) -> Levels:
-    """Levels of notes, those that no note has left away."""
-    there = set(spelled)
-    names = [name for name in names if name in there]
+    """Return the levels of notes, without levels that no note has."""
+    used = set(spelled)
+    names = [name for name in names if name in used]
     place = {name: number for number, name in enumerate(names)}
     return Levels(names, np.array([place[name] for name in spelled], dtype=np.int64))

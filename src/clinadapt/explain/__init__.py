@@ -1,1 +1,1 @@
-"""Which words moved a decision, and which errors a study makes."""
+"""Explanations of decisions by words, and analysis of a study's errors."""

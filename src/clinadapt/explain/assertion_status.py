@@ -1,10 +1,10 @@
-"""In what context a word stands: negated, historical, or of someone else; by cues, not by a model.
+"""Context of a word (negated, historical, or about a family member), by cues and not by a model.
 
-After NegEx (Chapman et al. 2001) and ConText (Harkema et al. 2009), with French cues in the manner
-of Deléger & Grouin (2012) and Garcelon et al. (2017): a cue reaches six words ahead, some cues
-reach six words back, neither beyond the sentence nor beyond a word such as "but". French and
-English cues are looked for together; case and accents do not count. Rules as plain as these err:
-they are for counting, not for deciding.
+After NegEx (Chapman et al. 2001) and ConText (Harkema et al. 2009), with French cues following
+Deléger & Grouin (2012) and Garcelon et al. (2017): a cue applies to the six words after it, some
+cues to the six words before it, within the sentence and not past a word such as "but". French and
+English cues are used together; case and accents are ignored. Rules this simple make mistakes: they
+are for counts, not for decisions.
 """
 
 import re
@@ -25,14 +25,14 @@ PEOPLE = (
     "grandmother; grandfather; sibling; siblings; twin"
 )
 
-# What makes a person the one who has something: "chez sa mère".
+# Words that attribute a finding to a person: "chez sa mère".
 LINKS = (
     *("chez", "chez le", "chez la", "chez les", "chez l", "chez un", "chez une", "chez son"),
     *("chez sa", "chez ses", "du", "de la", "de l", "des", "de son", "de sa"),
     *("in", "in the", "in a", "in his", "in her", "in their", "of the", "of his", "of her"),
 )
 
-# Phrases that contain a cue and are none; the longest phrase at a place wins.
+# Phrases that contain a cue but are not cues; the longest phrase at a position wins.
 NO_CUES = (
     "sans doute; pas seulement; non seulement; pas exclu; pas éliminé; pas éliminée; pas écarté; "
     "pas écartée; pas exclue; pas de changement; pas d amélioration; sans changement; "
@@ -80,13 +80,13 @@ ENDS = (
 
 
 def fold(text: str) -> str:
-    """Lower case without accents."""
+    """Return a text in lower case without accents."""
     plain = unicodedata.normalize("NFD", text.lower().replace("œ", "oe").replace("æ", "ae"))
     return "".join(c for c in plain if not unicodedata.combining(c))
 
 
 def _phrases(listed: str) -> list[tuple[str, ...]]:
-    """Phrases of a list as folded words, as a text has them: grand-mère is two."""
+    """Split a list of phrases into folded words, as texts are split: grand-mère is two words."""
     folded = map(fold, listed.split(";"))
     return [tuple(phrase[a:b] for a, b in spans(phrase)) for phrase in folded]
 
@@ -95,14 +95,14 @@ Meaning = tuple[Kind, Direction] | Literal["end"] | None
 
 
 def _lexicon() -> dict[tuple[str, ...], list[Meaning]]:
-    """What each phrase means; nothing, for those that only look like cues."""
-    found: dict[tuple[str, ...], list[Meaning]] = {}
+    """Return the meanings of each phrase; None for phrases that only look like cues."""
+    meanings: dict[tuple[str, ...], list[Meaning]] = {}
     listed: list[tuple[str, Meaning]] = [(NO_CUES, None), (ENDS, "end")]
     listed += [(phrases, meaning) for meaning, phrases in CUES.items()]
     for phrases, meaning in listed:
         for phrase in _phrases(phrases):
-            found.setdefault(phrase, []).append(meaning)
-    return found
+            meanings.setdefault(phrase, []).append(meaning)
+    return meanings
 
 
 LEXICON = _lexicon()
@@ -110,7 +110,7 @@ LONGEST = max(map(len, LEXICON))
 
 
 def kinds(text: str, words: Iterable[Span]) -> list[Kind]:
-    """Contexts in which any of some words of a text stand.
+    """Return the contexts that apply to any of the given words of a text.
 
     Parameters
     ----------
@@ -124,29 +124,30 @@ def kinds(text: str, words: Iterable[Span]) -> list[Kind]:
         Each at most once, in this order.
     """
     wanted = set(words)
-    found: set[Kind] = set()
+    present: set[Kind] = set()
     for sentence in sentences(text):
         at = {number for number, span in enumerate(sentence) if span in wanted}
         if at:
-            found |= _in_sentence([fold(text[a:b]) for a, b in sentence], at)
+            present |= _in_sentence([fold(text[a:b]) for a, b in sentence], at)
     order: tuple[Kind, ...] = ("negated", "historical", "family")
-    return [kind for kind in order if kind in found]
+    return [kind for kind in order if kind in present]
 
 
 def sentences(text: str) -> list[list[Span]]:
-    """The words of each sentence."""
+    """Return the words of each sentence."""
     ends = [match.start() for match in SENTENCE_END.finditer(text)]
-    found: list[list[Span]] = [[]]
+    split: list[list[Span]] = [[]]
     for span in spans(text):
         while ends and ends[0] < span[0]:
-            found.append([])
+            split.append([])
             del ends[0]
-        found[-1].append(span)
-    return found
+        split[-1].append(span)
+    return split
 
 
 def _in_sentence(words: Sequence[str], at: set[int]) -> set[Kind]:
-    cues, walls = [], []
+    """Return the contexts of the words at some positions of a sentence."""
+    cues, ends = [], []
     place = 0
     while place < len(words):
         for length in range(min(LONGEST, len(words) - place), 0, -1):
@@ -155,13 +156,13 @@ def _in_sentence(words: Sequence[str], at: set[int]) -> set[Kind]:
                 continue
             for meaning in meanings:
                 if meaning == "end":
-                    walls.append(place)
+                    ends.append(place)
                 elif meaning is not None:
                     cues.append((meaning, place, place + length - 1))
             place += length - 1
             break
         place += 1
-    found: set[Kind] = set()
+    applying: set[Kind] = set()
     for (kind, direction), first, last in cues:
         near = (
             range(last + 1, last + 1 + REACH)
@@ -170,6 +171,6 @@ def _in_sentence(words: Sequence[str], at: set[int]) -> set[Kind]:
         )
         for word in at & set(near):
             low, high = min(word, first), max(word, last)
-            if not any(low < wall < high for wall in walls):
-                found.add(kind)
-    return found
+            if not any(low < end < high for end in ends):
+                applying.add(kind)
+    return applying

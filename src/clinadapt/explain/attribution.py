@@ -1,4 +1,4 @@
-"""What a family says about one note, before it is told in words."""
+"""Contributions of pieces of a note, before they are summed into words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ class Attribution:
     Attributes
     ----------
     pieces : sequence of (start, end, contribution)
-        Characters of the note, and what they add to the logit.
+        Characters of the note, and their contribution to the logit.
     baseline : float
-        The logit without any of them.
+        Logit without any of them.
     logit : float
-        The logit of the note.
+        Logit of the note.
     read : ndarray of bool, shape [character], optional
-        What of the note the model read; None for all of it.
+        True for characters that the model read; None if it read all of them.
     """
 
     pieces: Sequence[Piece]

@@ -1,4 +1,4 @@
-"""The most confident errors of a study's chosen model, explained, and the kinds they are of."""
+"""The most confident errors of a study's chosen model, explained and sorted into kinds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,16 +30,16 @@ KINDS = ("negated", "historical", "family", TRUNCATED, NONE)
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test note of which the model said something wrong.
+    """A test note with a wrong prediction.
 
     Attributes
     ----------
     id, label, prediction : str
-        Several labels are joined by a comma.
+        Several labels are joined by commas.
     explanation : Explanation
-        Of the class about which the model is most confidently wrong.
+        Explanation of the class about which the model is most confidently wrong.
     kinds : list of str
-        Of `KINDS`; at least one.
+        One or more of `KINDS`.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Share:
-    """How many of some notes are of a kind, with Wilson's 95 % interval of their share."""
+    """Number of notes of a kind among some notes, with Wilson's 95 % interval of their share."""
 
     count: int
     of: int
@@ -61,19 +61,19 @@ class Share:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """What `find_mistakes` found.
+    """Result of `find_mistakes`.
 
     Attributes
     ----------
     study : StudyResults
     classifier : NoteClassifier
-        The model that the study hands over.
+        The study's chosen model.
     shown : list of Mistake
-        Most confident first.
+        Errors shown, most confident first.
     wrong, right : int
-        Test notes of which the model said something wrong, and nothing wrong.
+        Number of test notes with and without an error.
     shares : dict of str to (Share, Share)
-        Of each kind, among wrong and among right notes; None where there are no such notes. A
+        Share of each kind among wrong and among right notes; None if there are no such notes. A
         note may be of several kinds.
     """
 
@@ -92,25 +92,24 @@ def find_mistakes(
     sample: int = 200,
     progress: Progress = no_progress,
 ) -> Mistakes:
-    """Explain the errors on the test part of the row that a study hands over.
+    """Explain the test errors of a study's recommended configuration, or of its best one.
 
     Parameters
     ----------
     folder : Path
-        Of a finished study.
+        Folder of a finished study.
     notes : Notes
-        The study's own.
+        The notes of the study.
     limit : int
-        Errors shown.
+        Largest number of errors shown.
     sample : int
-        Wrong notes, and right notes, in which kinds are counted; drawn at random where there are
-        more.
+        Largest number of wrong and of right notes in which kinds are counted, drawn at random.
     progress : callable
 
     Raises
     ------
     InputError
-        Not a finished study, or the notes are not its own.
+        The folder is not a finished study, or the notes are not those of the study.
     """
     study = _open(folder)
     run = study.handed_over
@@ -128,38 +127,38 @@ def find_mistakes(
     counted = [
         generator.permutation(np.flatnonzero(of_kind))[:sample] for of_kind in (wrong, ~wrong)
     ]
-    rows = np.unique(np.concatenate([ordered, *counted]))
+    chosen = np.unique(np.concatenate([ordered, *counted]))
     name = "recommended" if study.about["recommended"] else "best"
     classifier = load_bundle(folder / name)
     names = [str(name) for name in test.labels.classes]
-    asked = [names[column] for column in target[rows].tolist()]
-    explained = explain(classifier, list(test.texts.take(rows)), asked, progress)
-    explanation = dict(zip(rows.tolist(), explained, strict=True))
-    of_row = {row: kinds_of(one) for row, one in explanation.items()}
+    targets = [names[column] for column in target[chosen].tolist()]
+    explained = explain(classifier, list(test.texts.take(chosen)), targets, progress)
+    explanation = dict(zip(chosen.tolist(), explained, strict=True))
+    kinds_by_note = {note: kinds_of(one) for note, one in explanation.items()}
 
     labels = prediction_tables.decode_text(
         test.labels.task, test.labels.classes, test.labels.matrix
     )
-    said = prediction_tables.decode_text(test.labels.task, test.labels.classes, predicted)
+    predictions = prediction_tables.decode_text(test.labels.task, test.labels.classes, predicted)
     return Mistakes(
         study=study,
         classifier=classifier,
         shown=[
             Mistake(
-                test.ids[row],
-                _joined(labels[row]),
-                _joined(said[row]),
-                explanation[row],
-                of_row[row],
+                test.ids[note],
+                _joined(labels[note]),
+                _joined(predictions[note]),
+                explanation[note],
+                kinds_by_note[note],
             )
-            for row in ordered.tolist()
+            for note in ordered.tolist()
         ],
         wrong=int(wrong.sum()),
         right=int((~wrong).sum()),
         shares={
             kind: (
-                share([kind in of_row[row] for row in counted[0].tolist()]),
-                share([kind in of_row[row] for row in counted[1].tolist()]),
+                share([kind in kinds_by_note[note] for note in counted[0].tolist()]),
+                share([kind in kinds_by_note[note] for note in counted[1].tolist()]),
             )
             for kind in KINDS
         },
@@ -171,22 +170,25 @@ def _open(folder: Path) -> StudyResults:
         raise InputError(f"{folder} holds no finished study (no {result_files.LEADERBOARD})")
     study = load(folder)
     if study.handed_over is None:
-        raise InputError(f"{folder}: no row of this study was fitted, so there are no errors")
+        raise InputError(
+            f"{folder}: no configuration of this study was fitted, so there are no errors"
+        )
     return study
 
 
 def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
-    """The test part of the study's split, made anew from its notes."""
+    """Return the test part of the study's split, made again from its notes."""
     design = study.about["design"]
     fractions = design["test_fraction"], design["validation_fraction"]
     split = make_split(notes, *fractions, design["split_seed"])
     material = Material(notes, split, study.about["metric"], design["resamples"])
     if material.fingerprint != study.about["data"]["fingerprint"]:
         raise InputError(
-            f"these are not the notes of {folder}, or not with its columns: expected the table of "
-            f"{study.about['data']['notes']} notes, and the options --text, --label, --separator, "
-            "--id, --group, --split, --positive and --leave-out-bad, that `clinadapt study` was "
-            f"given; got {len(notes)} notes whose ids, texts, labels, patients or parts differ"
+            f"these are not the notes of {folder}, or they were read with other columns: expected "
+            f"the table of {study.about['data']['notes']} notes, and the options --text, --label, "
+            "--separator, --id, --group, --split, --positive and --leave-out-bad, as given to "
+            f"`clinadapt study`; got {len(notes)} notes whose ids, texts, labels, patients or "
+            "parts differ"
         )
     return material.parts["test"]
 
@@ -194,36 +196,36 @@ def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
 def judge(
     labels: Labels, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
-    """Which notes are wrong, about which class, and how confidently; each [note].
+    """Return which notes are wrong, about which class, and with what confidence; each [note].
 
-    Confidence is the probability of what was said: of the predicted class, or of a label being
-    there or not. In a multi-label task it is that of the label about which the model is most
-    confidently wrong; a right note's class is its most probable one.
+    Confidence is the probability of the prediction: of the predicted class, or of a label's
+    presence or absence. In a multi-label task the class is the label about which the model is most
+    confidently wrong; for a right note it is the most probable label.
     """
-    apart = predicted != labels.matrix
-    wrong = apart.any(axis=1)
-    said = np.where(predicted, probabilities, 1 - probabilities)
+    differs = predicted != labels.matrix
+    wrong = differs.any(axis=1)
+    confidence = np.where(predicted, probabilities, 1 - probabilities)
     if labels.task == "binary":
         target = np.ones(len(labels), dtype=np.int64)
     elif labels.task == "multiclass":
         target = predicted.argmax(axis=1)
     else:
         likely = probabilities.argmax(axis=1)
-        target = np.where(wrong, np.where(apart, said, -1.0).argmax(axis=1), likely)
-    return wrong, target, said[np.arange(len(target)), target]
+        target = np.where(wrong, np.where(differs, confidence, -1.0).argmax(axis=1), likely)
+    return wrong, target, confidence[np.arange(len(target)), target]
 
 
 def kinds_of(explanation: Explanation) -> list[str]:
-    """Kinds of a note, by the words that moved the model most towards what it said."""
-    strongest = explanation.strongest(TOP)
-    found: list[str] = [*kinds(explanation.text, [(word.start, word.end) for word in strongest])]
+    """Return the kinds of a note, by the words that contributed most to the prediction."""
+    words = [(word.start, word.end) for word in explanation.strongest(TOP)]
+    matching: list[str] = [*kinds(explanation.text, words)]
     if explanation.truncated:
-        found.append(TRUNCATED)
-    return found or [NONE]
+        matching.append(TRUNCATED)
+    return matching or [NONE]
 
 
 def share(are: Sequence[bool]) -> Share | None:
-    """Count, and Wilson's 95 % interval; None of no notes."""
+    """Return the share of true values with Wilson's 95 % interval; None for no values."""
     if not are:
         return None
     interval = binomtest(sum(are), len(are)).proportion_ci(method="wilson")

@@ -1,6 +1,6 @@
-"""Explain a decision: what each word of a note adds to what a classifier says of it.
+"""Explain a decision by the contribution of each word of a note to a class's logit.
 
-A contribution says what the model did with a word, not what the word means for the patient.
+A contribution describes what the model did with a word, not what the word means for the patient.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.contract import Model
 
 Method = Callable[[Any, Sequence[str], Sequence[int]], Iterator[Attribution]]
-# By the name that a model gives in `explained_by`.
+# By the name in the `explained_by` of a model.
 METHODS: dict[str, Method] = {
     "occlusion": occlusion,
     "stacked": stacked,
@@ -38,31 +38,31 @@ WITHOUT_CAPTUM = ("occlusion", "tfidf-linear")
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the words of a note add to the logit of a class.
+    """Contributions of the words of a note to the logit of a class.
 
-    ``logit`` is ``baseline + rest + gap`` and the contributions of all words.
+    ``logit`` is the sum of ``baseline``, ``rest``, ``gap`` and the contributions of all words.
 
     Attributes
     ----------
     text : str
         The note.
     target : str
-        The class. Its logit is the log-odds (binary: of this class; multi-label: of the label),
-        or the score that goes into the softmax (multi-class; by occlusion the log-odds of the
-        class).
+        The explained class. Its logit is the log-odds (binary: of this class; multi-label: of the
+        label), or the input of the softmax (multi-class; by occlusion the log-odds of the class).
     said : bool
-        Whether the classifier says this class of the note.
+        True if the classifier predicts this class for the note.
     probability : float
-        Of the class, as the classifier gives it.
+        Probability of the class, from the classifier.
     words : list of Word
     baseline : float
         Logit of the note without its words; see the module of the method.
     logit : float
         Logit of the note, in fp32 or better.
     rest : float
-        Contribution of what is not in words.
+        Contribution of characters outside words.
     gap : float
-        What the numerical integral is off by; rounding where the attribution is exact.
+        Part of the logit that is not attributed: the error of the numerical integral; by occlusion
+        the joint effect of words; rounding where the attribution is exact.
     """
 
     text: str
@@ -77,17 +77,18 @@ class Explanation:
 
     @property
     def truncated(self) -> bool:
-        """Whether the model did not read all words."""
+        """True if the model did not read all words."""
         return not all(word.read for word in self.words)
 
     def strongest(self, count: int, towards: bool = True) -> list[Word]:
-        """Words that moved the model most towards what it said of the class, or most away.
+        """Return the words that contributed most to the prediction, or most against it.
 
         Parameters
         ----------
         count : int
-            At most; words that did not move it that way are left out.
+            Largest number of words; those that contributed the other way are left out.
         towards : bool
+            False for words against the prediction.
 
         Returns
         -------
@@ -106,7 +107,7 @@ def explain(
     target: Any = None,
     progress: Progress = no_progress,
 ) -> list[Explanation]:
-    """Explain what a classifier says of notes.
+    """Explain a classifier's decisions on notes.
 
     Parameters
     ----------
@@ -126,36 +127,39 @@ def explain(
     Raises
     ------
     InputError
-        An unknown class, or a model that offers no explanations.
+        The class is unknown, or the model has no explanations.
     MissingExtraError
-        The model needs captum, which is not installed.
+        The model's method needs captum, which is not installed.
     """
     model = classifier.model_
     if model.network_part.explained_by is None:
         raise InputError(
-            "this bundle was exported, and no gradient passes through an exported network: explain "
-            "with the bundle that it was made from"
+            "this bundle was exported, and gradients cannot pass through an exported network: "
+            "explain with the bundle it was made from"
         )
     probabilities = classifier.predict_proba(texts)
     if model.explained_by not in METHODS:
         raise InputError(
-            f"{type(model).__name__} asks to be explained by {model.explained_by!r}; known: "
-            f"{', '.join(METHODS)}"
+            f"{type(model).__name__} has explained_by = {model.explained_by!r}, an unknown method; "
+            f"known: {', '.join(METHODS)}"
         )
     names = [str(name) for name in classifier.classes_]
     columns = _columns(classifier.task_, names, probabilities, target)
     predicted = classifier.predict_matrix(probabilities)
-    found = METHODS[model.explained_by](model, texts, columns)
+    attributions = METHODS[model.explained_by](model, texts, columns)
     explanations = []
-    for row, (text, column, one) in enumerate(zip(texts, columns, found, strict=True)):
-        said, chance = bool(predicted[row, column]), float(probabilities[row, column])
-        explanations.append(_explanation(text, names[column], said, chance, one))
-        progress("explain", row + 1, len(texts))
+    for note, (text, column, one) in enumerate(zip(texts, columns, attributions, strict=True)):
+        is_predicted, probability = (
+            bool(predicted[note, column]),
+            float(probabilities[note, column]),
+        )
+        explanations.append(_explanation(text, names[column], is_predicted, probability, one))
+        progress("explain", note + 1, len(texts))
     return explanations
 
 
 def can_explain(model: Model) -> bool:
-    """Whether the decisions of a fitted model can be explained with what is installed here."""
+    """Return whether a fitted model's decisions can be explained with the installed packages."""
     if model.network_part.explained_by is None:
         return False
     return model.explained_by in WITHOUT_CAPTUM or find_spec("captum") is not None
@@ -164,30 +168,30 @@ def can_explain(model: Model) -> bool:
 def _columns(
     task: Task, names: list[str], probabilities: NDArray[np.float64], target: Any
 ) -> list[int]:
-    """Number of the explained class of each note."""
+    """Return the column of the explained class, for each note."""
     if target is None:
         likely: list[int] = probabilities.argmax(axis=1).tolist()
         return [1] * len(likely) if task == "binary" else likely
-    asked = [str(name) for name in target] if isinstance(target, list) else [str(target)]
-    if unknown := sorted(set(asked) - set(names)):
+    wanted = [str(name) for name in target] if isinstance(target, list) else [str(target)]
+    if unknown := sorted(set(wanted) - set(names)):
         raise InputError(f"unknown class {unknown[0]!r}; known: {', '.join(names)}")
-    columns = [names.index(name) for name in asked]
+    columns = [names.index(name) for name in wanted]
     return columns if isinstance(target, list) else columns * len(probabilities)
 
 
 def _explanation(
-    text: str, target: str, said: bool, probability: float, found: Attribution
+    text: str, target: str, is_predicted: bool, probability: float, attribution: Attribution
 ) -> Explanation:
-    words, rest = gather(text, found.pieces, found.read)
+    words, rest = gather(text, attribution.pieces, attribution.read)
     total = sum(word.contribution or 0.0 for word in words)
     return Explanation(
         text=text,
         target=target,
-        said=said,
+        said=is_predicted,
         probability=probability,
         words=words,
-        baseline=found.baseline,
-        logit=found.logit,
+        baseline=attribution.baseline,
+        logit=attribution.logit,
         rest=rest,
-        gap=found.logit - found.baseline - rest - total,
+        gap=attribution.logit - attribution.baseline - rest - total,
     )

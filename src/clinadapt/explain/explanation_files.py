@@ -1,4 +1,4 @@
-"""Explanations as files, which only their owner can read: a page, JSON lines or Parquet."""
+"""Explanations as files readable only by their owner: a page, JSON lines or Parquet."""
 
 import json
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def explain_table(
     try_faithfulness: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[int, Faithfulness | None]:
-    """Explain the first notes of a table, and write that to a file.
+    """Explain the first notes of a table, and write the explanations to a file.
 
     Parameters
     ----------
@@ -59,27 +59,28 @@ def explain_table(
     out : Path
         ``.html``, ``.jsonl`` or ``.parquet``; it will contain the notes.
     text, id : str
-        Columns; without `id` the row number is the id.
+        Column names; without `id` the row number is the id.
     encoding : str
         Text encoding of CSV, TSV and JSON lines.
     limit : int
-        Notes explained.
+        Largest number of notes explained.
     target : str, optional
         Explained class; see `explain`.
     try_faithfulness : bool
-        Delete the strongest words and see.
+        True to measure the effect of deleting the strongest words.
     progress : callable
 
     Returns
     -------
-    int
-        Number of notes.
-    Faithfulness, optional
+    count : int
+        Number of notes explained.
+    measured : Faithfulness, optional
 
     Raises
     ------
     InputError
-        Not a bundle, an unreadable or empty table, an unknown class, another kind of output file.
+        The folder is not a bundle, the table is unreadable or empty, the class is unknown, or the
+        output file has another suffix.
     """
     _check_suffix(out, SUFFIXES)
     ids, texts = read_texts(notes, text, id, encoding)
@@ -88,9 +89,9 @@ def explain_table(
     classifier = load(bundle)
     ids, chosen = ids[:limit], list(texts[:limit])
     explanations = explain(classifier, chosen, target, progress)
-    found = faithfulness(classifier, explanations) if try_faithfulness else None
-    write_explanations(out, classifier, ids, explanations, bundle.resolve().name, found)
-    return len(ids), found
+    measured = faithfulness(classifier, explanations) if try_faithfulness else None
+    write_explanations(out, classifier, ids, explanations, bundle.resolve().name, measured)
+    return len(ids), measured
 
 
 def write_explanations(
@@ -99,12 +100,12 @@ def write_explanations(
     ids: Sequence[str],
     explanations: Sequence[Explanation],
     source: str,
-    found: Faithfulness | None = None,
+    measured: Faithfulness | None = None,
 ) -> None:
-    """Write explanations in the format that the file's name says.
+    """Write explanations in the format given by the file's suffix.
 
-    A table has a row a note and, of each word, its place and text, and its contribution: null
-    where the model did not read it.
+    A table has one row per note, with the position, text and contribution of each word; the
+    contribution is null if the model did not read the word.
 
     Parameters
     ----------
@@ -115,11 +116,11 @@ def write_explanations(
     explanations : sequence of Explanation
     source : str
         Name of the bundle.
-    found : Faithfulness, optional
+    measured : Faithfulness, optional
         Shown on the page.
     """
     if out.suffix == ".html":
-        page = explanations_page(classifier, ids, explanations, source, found)
+        page = explanations_page(classifier, ids, explanations, source, measured)
         write_private(out, page.encode())
         return
     threshold = classifier.threshold_.value
@@ -169,12 +170,13 @@ def write_mistakes(
     Parameters
     ----------
     folder : Path
-        Of a finished study.
+        Folder of a finished study.
     notes : Notes
-        The study's own.
+        The notes of the study.
     out : Path
         ``.html``; it will contain notes.
     limit, sample : int
+        See `find_mistakes`.
     progress : callable
 
     Returns
@@ -184,12 +186,13 @@ def write_mistakes(
     Raises
     ------
     InputError
-        Not a finished study, notes that are not its own, or another kind of output file.
+        The folder is not a finished study, the notes are not those of the study, or the output
+        file has another suffix.
     """
     _check_suffix(out, (".html",))
-    found = find_mistakes(folder, notes, limit, sample, progress=progress)
-    write_private(out, mistakes_page(found).encode())
-    return found
+    mistakes = find_mistakes(folder, notes, limit, sample, progress=progress)
+    write_private(out, mistakes_page(mistakes).encode())
+    return mistakes
 
 
 def _check_suffix(out: Path, suffixes: Sequence[str]) -> None:
@@ -198,7 +201,7 @@ def _check_suffix(out: Path, suffixes: Sequence[str]) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file at once, whole, readable by its owner only: it holds patient text."""
+    """Write a file with patient text in one step, readable only by its owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, OWNER_ONLY) as partial:
         partial.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Explanations as one HTML page: the words of each note, marked by what they add."""
+"""Explanations as one HTML page, with the words of each note marked by their contribution."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,22 +13,23 @@ from clinadapt.explain.faithfulness import Faithfulness
 from clinadapt.explain.words import Word
 from clinadapt.models.classifier import NoteClassifier
 
-LEAST_MARKED = 0.2  # of the strongest word of the note
+LEAST_MARKED = 0.2  # strength relative to the strongest word of the note
 HEAVY = 0.5
 LISTED = 8
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a note as the page shows it.
+    """A piece of a note on the page.
 
     Attributes
     ----------
     text : str
     kind : {"plain", "raises", "lowers", "unread"}
     strength : float
-        From 0 to 1, of the strongest word of the note.
+        From 0 to 1, relative to the strongest word of the note.
     contribution : float
+        Contribution to the logit.
     """
 
     text: str
@@ -38,7 +39,7 @@ class Segment:
 
     @property
     def heavy(self) -> bool:
-        """Whether it stands out by weight, too."""
+        """True if the piece is also set in bold."""
         return self.strength >= HEAVY
 
 
@@ -49,7 +50,7 @@ def explanations_page(
     source: str,
     faithfulness: Faithfulness | None = None,
 ) -> str:
-    """Write explained notes as one page, which asks the network for nothing.
+    """Return explained notes as one page, which loads nothing from the network.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def explanations_page(
     Returns
     -------
     str
-        It holds the text of the notes.
+        HTML, which contains the text of the notes.
     """
     return _render(
         "explanations.html.jinja",
@@ -74,14 +75,14 @@ def explanations_page(
     )
 
 
-def mistakes_page(found: Mistakes) -> str:
-    """Write a study's errors as one page, which holds the text of notes."""
+def mistakes_page(mistakes: Mistakes) -> str:
+    """Return a study's errors as one page, which contains the text of notes."""
     return _render(
         "mistakes.html.jinja",
-        found.classifier,
-        found=found,
-        about=found.study.about,
-        cell=found.study.handed_over,
+        mistakes.classifier,
+        mistakes=mistakes,
+        about=mistakes.study.about,
+        run=mistakes.study.handed_over,
         kinds=KINDS,
         top=TOP,
     )
@@ -100,7 +101,7 @@ def _render(template: str, classifier: NoteClassifier, **values: Any) -> str:
 
 
 def segments(explanation: Explanation) -> Iterator[Segment]:
-    """The whole text in pieces: words that count, stretches that were not read, all between."""
+    """Yield the text in pieces: marked words, passages that were not read, and plain text."""
     read = [word.contribution for word in explanation.words if word.contribution is not None]
     largest = max(map(abs, read), default=0.0) or 1.0
     text, end = explanation.text, 0
@@ -109,7 +110,7 @@ def segments(explanation: Explanation) -> Iterator[Segment]:
         return not word.read or abs(word.contribution or 0.0) / largest >= LEAST_MARKED
 
     shown = filter(marked, explanation.words)
-    # Words in a row that were not read become one stretch.
+    # Consecutive words that were not read become one passage.
     for key, group in groupby(shown, key=lambda word: word.start if word.read else -1):
         words = list(group)
         start, stop = words[0].start, words[-1].end
@@ -127,11 +128,11 @@ def segments(explanation: Explanation) -> Iterator[Segment]:
 
 
 def _listed(explanation: Explanation) -> list[Word]:
-    """The strongest words either way."""
+    """Return the words with the largest contributions of either sign."""
     read = [word for word in explanation.words if word.contribution]
     return sorted(read, key=lambda word: -abs(word.contribution or 0.0))[:LISTED]
 
 
 def signed(value: float) -> str:
-    """Three digits after the point, with a sign; nothing is +0.000."""
+    """Return a number with a sign and three decimals; zero is +0.000."""
     return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")

@@ -1,9 +1,8 @@
-"""Whether the words that are said to matter do: without them, the model changes its mind.
+"""Faithfulness of explanations: effect on the prediction of deleting the strongest words.
 
-Comprehensiveness: how much the probability of what the classifier said falls when its strongest
-words are deleted. Words drawn at random say how much any deletion does; the difference is what
-the explanation knows. DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP
-Models" (arXiv 1911.03429).
+Comprehensiveness is the fall of the prediction's probability when its strongest words are deleted.
+Words drawn at random give the effect of any deletion; the difference is due to the explanation.
+DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP Models" (arXiv 1911.03429).
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,12 +28,13 @@ class Faithfulness:
     Attributes
     ----------
     strongest : Score
-        When the strongest words are deleted.
+        Fall when the strongest words are deleted.
     random : Score
-        When as many random words are.
+        Fall when as many random words are deleted.
     difference : Score
-        The first less the second, note by note.
+        Difference of the two, note by note.
     notes : int
+        Number of notes.
     """
 
     strongest: Score
@@ -48,39 +48,39 @@ def faithfulness(
     explanations: Sequence[Explanation],
     clusters: NDArray[np.int64] | None = None,
 ) -> Faithfulness:
-    """Delete the strongest tenth of each note's words (one at least), and as many at random.
+    """Delete the strongest tenth of each note's words (at least one), and as many at random.
 
-    Words that the model did not read are never deleted. In notes that were cut, a deletion lets
-    it read on, whatever the words were.
+    Words that the model did not read are never deleted. In truncated notes any deletion lets the
+    model read further words.
 
     Parameters
     ----------
     classifier : NoteClassifier
     explanations : sequence of Explanation
-        Of this classifier; those of notes with fewer than two words that it read are left out.
+        Explanations of this classifier; notes of which it read fewer than two words are left out.
     clusters : ndarray of int64, shape [note], optional
-        Patient of each note; default each its own.
+        Patient of each note; default: every note is its own.
 
     Raises
     ------
     InputError
-        There is no note to try it on.
+        No note has two words that the model read.
     """
     generator = np.random.default_rng(0)
     clusters = np.arange(len(explanations)) if clusters is None else clusters
     usable = [n for n, one in enumerate(explanations) if sum(w.read for w in one.words) > 1]
     if not usable:
-        raise InputError("faithfulness needs notes with two words or more that the model read")
+        raise InputError("faithfulness needs notes of which the model read two words or more")
     texts: list[str] = []
     for note in usable:
         texts += _versions(explanations[note], generator)
     column = {str(name): number for number, name in enumerate(classifier.classes_)}
     targets = np.array([column[explanations[note].target] for note in usable])
-    chances = classifier.predict_proba(texts).reshape(len(usable), 1 + DRAWS, -1)
-    chances = np.take_along_axis(chances, targets[:, None, None], axis=2)[..., 0]
+    after = classifier.predict_proba(texts).reshape(len(usable), 1 + DRAWS, -1)
+    after = np.take_along_axis(after, targets[:, None, None], axis=2)[..., 0]
     before = np.array([explanations[note].probability for note in usable])
     sign = np.where([explanations[note].said for note in usable], 1.0, -1.0)
-    falls = sign[:, None] * (before[:, None] - chances)
+    falls = sign[:, None] * (before[:, None] - after)
     of_note = {"strongest": falls[:, 0], "random": falls[:, 1:].mean(axis=1)}
     of_note["difference"] = of_note["strongest"] - of_note["random"]
 
@@ -91,7 +91,7 @@ def faithfulness(
 
 
 def _versions(explanation: Explanation, generator: np.random.Generator) -> list[str]:
-    """The note without its strongest words, then without random ones, `DRAWS` times."""
+    """Return the note without its strongest words, then without random ones, `DRAWS` times."""
     read = [word for word in explanation.words if word.read]
     count = max(1, round(SHARE * len(read)))
     sign = 1.0 if explanation.said else -1.0
@@ -105,7 +105,7 @@ def _versions(explanation: Explanation, generator: np.random.Generator) -> list[
 
 
 def without(text: str, spans: Iterable[Span]) -> str:
-    """A text without some of its characters; what stood between stays."""
+    """Return a text without the characters of some spans."""
     kept, end = [], 0
     for start, stop in sorted(spans):
         kept.append(text[end:start])

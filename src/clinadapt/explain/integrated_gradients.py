@@ -1,10 +1,10 @@
-r"""Integrated gradients: what each input adds to a score, from a baseline to the input.
+r"""Integrated gradients: contribution of each input to a score, relative to a baseline.
 
 $$ (x_i - b_i) \int_0^1 \frac{\partial F}{\partial x_i}\bigl(b + t\,(x - b)\bigr)\,dt $$
 
 They sum to $F(x) - F(b)$ (completeness), up to the error of the numerical integral, which is
 reported. Sundararajan, Taly & Yan 2017, "Axiomatic Attribution for Deep Networks"
-(arXiv 1703.01365); by the library captum, an optional extra.
+(arXiv 1703.01365); computed by the library captum, an optional extra.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from clinadapt.core.errors import MissingExtraError
 from clinadapt.data.labels import Task
 
 STEPS = 32
-SMALL_STEPS = 128  # of a network that costs little
-# Inputs of the network, of all steps that go through it together.
+SMALL_STEPS = 128  # for small networks
+# Numbers that go through the network at once, over all steps of a batch.
 AT_ONCE = 2**19
 
 
@@ -29,10 +29,10 @@ def integrate(
     Parameters
     ----------
     logit : callable
-        From inputs [step, ...] to logits [step]; each on its own.
+        From inputs [step, ...] to logits [step], each independent of the others.
     inputs, baseline : Tensor, shape [1, ...]
     steps : int
-        Of the integral (Gauss-Legendre).
+        Steps of the integral (Gauss-Legendre).
 
     Returns
     -------
@@ -55,16 +55,16 @@ def integrate(
     with torch.no_grad():
         ends = [float(logit(point).double()) for point in (inputs, baseline)]
     at_once = min(steps, max(1, AT_ONCE // inputs.numel()))
-    found = IntegratedGradients(logit).attribute(
+    contributions = IntegratedGradients(logit).attribute(
         inputs.detach(), baseline.detach(), n_steps=steps, internal_batch_size=at_once
     )
-    return found[0].detach().double().cpu(), ends[0], ends[1]
+    return contributions[0].detach().double().cpu(), ends[0], ends[1]
 
 
 def pick(task: Task, outputs: Tensor, column: int) -> Tensor:
-    """Logit of a class [note], of a network's outputs [note, class].
+    """Return the logits of a class [note], from a network's outputs [note, class].
 
-    In a binary task the log-odds of the class, so that its sigmoid is the probability.
+    In a binary task they are the log-odds of the class, so that the sigmoid is its probability.
     """
     if task == "binary":
         return outputs[:, column] - outputs[:, 1 - column]

@@ -1,9 +1,9 @@
-"""Contributions of words to any model's decision: each word left out in turn.
+"""Contributions of words to any model's decision, by leaving out each word in turn.
 
-A word's contribution is the logit of the note less the logit of the note without it (Li, Monroe &
+A word's contribution is the logit of the note minus the logit of the note without it (Li, Monroe &
 Jurafsky 2016, "Understanding neural networks through representation erasure", arXiv 1612.08220).
-It needs nothing but probabilities, and one of them for each word; contributions of words that act
-together do not add up to the logit, and what they miss is reported as the gap.
+The method needs only probabilities, one prediction per word. Contributions of words that act
+together do not add up to the logit; the difference is reported as the gap.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.words import Span, spans
 from clinadapt.models.contract import Model
 
-SMALLEST = 1e-12  # a probability nearer to 0 or 1 has no logit worth the name
+SMALLEST = 1e-12  # logits of probabilities nearer to 0 or 1 are rounding errors
 
 
 def occlusion(model: Model, texts: Sequence[str], columns: Sequence[int]) -> Iterator[Attribution]:
@@ -28,13 +28,13 @@ def occlusion(model: Model, texts: Sequence[str], columns: Sequence[int]) -> Ite
         Fitted.
     texts : sequence of str
     columns : sequence of int
-        Number of the class, of each note.
+        Column of the explained class, for each note.
     """
     for text, column in zip(texts, columns, strict=True):
         words = spans(text)
         without = [text[:start] + " " + text[end:] for start, end in words]
-        nothing = " ".join(text[end:start] for end, start in _between(words, len(text)))
-        odds = _odds(model.predict_proba([text, nothing, *without])[:, column])
+        wordless = " ".join(text[end:start] for end, start in _between(words, len(text)))
+        odds = _odds(model.predict_proba([text, wordless, *without])[:, column])
         pieces = [
             (start, end, float(odds[0] - value))
             for (start, end), value in zip(words, odds[2:], strict=True)
@@ -43,7 +43,7 @@ def occlusion(model: Model, texts: Sequence[str], columns: Sequence[int]) -> Ite
 
 
 def _between(words: Sequence[Span], length: int) -> Iterator[Span]:
-    """Stretches of a text that no word covers."""
+    """Yield the passages of a text outside words."""
     ends = [0, *(end for _, end in words)]
     starts = [*(start for start, _ in words), length]
     yield from zip(ends, starts, strict=True)

@@ -1,6 +1,6 @@
-"""Contributions of words to word counts and an encoder, stacked: the parts' own, weighted alike.
+"""Contributions of words to a stacked model: the weighted sum of those to its two parts.
 
-The logit is a weighted sum, so what a word adds to it is the weighted sum of what it adds to each.
+The model's logit is a weighted sum of the parts' logits, so contributions have the same weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,16 @@ from clinadapt.models.stacked import StackedModel
 def stacked(
     model: StackedModel, texts: Sequence[str], columns: Sequence[int]
 ) -> Iterator[Attribution]:
-    """Contributions through both parts; the one on TF-IDF reads all of a note."""
-    ways = (
+    """Attribute the logit of a class through both parts; TF-IDF reads all of a note."""
+    attributions = (
         tfidf_attribution.linear(model.sparse_, texts, columns),
         token_attribution.pretrained(model.encoder_, texts, columns),
     )
     weights = model.weights_.tolist()
-    for parts in zip(*ways, strict=True):
-        weighed = list(zip(weights, parts, strict=True))
+    for parts in zip(*attributions, strict=True):
+        weighted = list(zip(weights, parts, strict=True))
         yield Attribution(
-            [(start, end, w * value) for w, part in weighed for start, end, value in part.pieces],
-            sum(w * part.baseline for w, part in weighed),
-            sum(w * part.logit for w, part in weighed),
+            [(start, end, w * value) for w, part in weighted for start, end, value in part.pieces],
+            sum(w * part.baseline for w, part in weighted),
+            sum(w * part.logit for w, part in weighted),
         )

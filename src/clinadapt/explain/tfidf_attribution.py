@@ -1,7 +1,7 @@
-"""Contributions of words where the input is TF-IDF: exact for a linear model.
+"""Contributions of words to models on TF-IDF, exact for a linear model.
 
-A term's contribution is shared equally by its occurrences in the note, and an occurrence's by the
-words (word n-grams) or word characters (character n-grams) that it covers.
+A term's contribution is divided equally among its occurrences in the note, and that of an
+occurrence among the words (word n-grams) or word characters (character n-grams) that it covers.
 """
 
 import re
@@ -29,20 +29,20 @@ NOT_SPACE = re.compile(r"\S+")
 
 
 def linear(model: TfidfLogistic, texts: Sequence[str], columns: Columns) -> Iterator[Attribution]:
-    """Coefficient times TF-IDF value, over the intercept: adds up to the decision function."""
+    """Attribute by coefficient times TF-IDF value; with the intercept they sum to the logit."""
     weights, intercepts = model.coefficients_, model.intercepts_
     if model.task_ == "binary":  # one regression, for the second class
         weights, intercepts = np.vstack([-weights, weights]), np.r_[-intercepts, intercepts]
     matrix = model.features_.transform(texts)
-    for row, (text, column) in enumerate(zip(texts, columns, strict=True)):
-        values = matrix[row].toarray()[0] * weights[column]
+    for note, (text, column) in enumerate(zip(texts, columns, strict=True)):
+        values = matrix[note].toarray()[0] * weights[column]
         intercept = float(intercepts[column])
-        logit = float((matrix[row] @ weights[column])[0]) + intercept
+        logit = float((matrix[note] @ weights[column])[0]) + intercept
         yield Attribution(pieces(model.features_, text, values), intercept, logit)
 
 
 def perceptron(model: TfidfMLP, texts: Sequence[str], columns: Columns) -> Iterator[Attribution]:
-    """Integrated gradients over TF-IDF, from a note with none of the terms."""
+    """Attribute by integrated gradients on TF-IDF, from a note with none of the terms."""
     network = model.network_.to(pick_device(model.device)).eval()
 
     def scores(vectors: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def perceptron(model: TfidfMLP, texts: Sequence[str], columns: Columns) -> Itera
 
 
 def codes(model: TfidfAutoencoder, texts: Sequence[str], columns: Columns) -> Iterator[Attribution]:
-    """Integrated gradients through the codes to TF-IDF, from a note with none of the terms."""
+    """Attribute by integrated gradients through the codes, from a note with none of the terms."""
     device = pick_device(model.device)
     encode = model.autoencoder_.to(device).eval().encode
     classifier = model.classifier_.to(device).eval()
@@ -72,27 +72,28 @@ def _integrated(
     columns: Columns,
 ) -> Iterator[Attribution]:
     matrix = features.transform(texts)
-    for row, (text, column) in enumerate(zip(texts, columns, strict=True)):
-        dense = torch.from_numpy(matrix[row].toarray()).float().to(pick_device(device))
+    for note, (text, column) in enumerate(zip(texts, columns, strict=True)):
+        dense = torch.from_numpy(matrix[note].toarray()).float().to(pick_device(device))
 
         def logit(vectors: Tensor, column: int = column) -> Tensor:
             return pick(task, scores(vectors), column)
 
-        nothing = torch.zeros_like(dense)
-        values, at_note, at_nothing = integrate(logit, dense, nothing, SMALL_STEPS)
-        yield Attribution(pieces(features, text, values.numpy()), at_nothing, at_note)
+        baseline = torch.zeros_like(dense)
+        values, at_note, at_baseline = integrate(logit, dense, baseline, SMALL_STEPS)
+        yield Attribution(pieces(features, text, values.numpy()), at_baseline, at_note)
 
 
 def pieces(features: TfidfFeatures, text: str, values: NDArray[np.float64]) -> list[Piece]:
-    """Spread contributions of terms over the places in the text where they occur.
+    """Divide contributions of terms among their occurrences in the text.
 
     Parameters
     ----------
     features : TfidfFeatures
     text : str
     values : ndarray of float64, shape [feature]
+        Contribution of each term.
     """
-    found: list[Piece] = []
+    divided: list[Piece] = []
     first = 0
     for name, vectorizer in features.blocks.items():
         column_of = vectorizer.vocabulary_
@@ -103,13 +104,13 @@ def pieces(features: TfidfFeatures, text: str, values: NDArray[np.float64]) -> l
         for column, occurrences in places.items():
             for covered in occurrences:
                 part = float(values[column]) / len(occurrences) / len(covered)
-                found += [(start, end, part) for start, end in covered]
+                divided += [(start, end, part) for start, end in covered]
         first += len(column_of)
-    return found
+    return divided
 
 
 def word_ngrams(text: str, least: int, most: int) -> Iterator[tuple[str, list[Span]]]:
-    """Word n-grams as scikit-learn counts them (two letters or more), and where their words are."""
+    """Yield word n-grams as scikit-learn counts them (two letters or more) with word positions."""
     lowered, where = _lower(text)
     matches = list(re.finditer(r"\b\w\w+\b", lowered))
     for size in range(least, most + 1):
@@ -119,14 +120,14 @@ def word_ngrams(text: str, least: int, most: int) -> Iterator[tuple[str, list[Sp
 
 
 def character_ngrams(text: str, least: int, most: int) -> Iterator[tuple[str, list[Span]]]:
-    """Character n-grams within words as scikit-learn counts them, and where they are."""
+    """Yield character n-grams within words as scikit-learn counts them, with positions."""
     lowered, where = _lower(text)
     for match in NOT_SPACE.finditer(lowered):
         padded = f" {match.group()} "
         start, end = match.span()
         for size in range(least, most + 1):
             for offset in range(max(1, len(padded) - size + 1)):
-                # One place left of the word is the padding's.
+                # The first position belongs to the padding on the left of the word.
                 left, right = start + offset - 1, start + offset - 1 + size
                 yield padded[offset : offset + size], [where(max(left, start), min(right, end))]
             if len(padded) <= size:  # a short word is counted once
@@ -137,7 +138,7 @@ OCCURRENCES = {"words": word_ngrams, "characters": character_ngrams}
 
 
 def _lower(text: str) -> tuple[str, Callable[[int, int], Span]]:
-    """Lower case, which may be longer than the text, and the way back to the text's characters."""
+    """Return a text in lower case, perhaps longer, and a map to positions in the original."""
     lowered = text.lower()
     if len(lowered) == len(text):
         return lowered, lambda start, end: (start, end)

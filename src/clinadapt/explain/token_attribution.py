@@ -1,12 +1,12 @@
-"""Contributions of words where the input is tokens: integrated gradients over their embeddings.
+"""Contributions of words to models that read tokens, by integrated gradients on embeddings.
 
 The baseline is the same note with every token of its text unknown: the encoder's mask token, which
-masked language models were trained to read as "some word". Where there is none it is the token
-that ends or begins a text, and without such tokens (from scratch) the mean of all tokens' vectors.
-Not zero: a norm right after the embedding jumps there, and nothing would be attributed. Special
-tokens, positions and the length stay as they are, so that only the words' content is attributed.
-The experts of a mixture stay those of the note: a routing that jumps on the way has no integral.
-All of it runs in fp32.
+masked language models were trained to read as "some word". An encoder without a mask token uses
+the token that ends or begins a text, and one without such tokens (from scratch) the mean of all
+token vectors. Zero would not do: a normalisation right after the embedding is discontinuous there,
+and nothing would be attributed. Special tokens, positions and the length do not change, so that
+only the content of words is attributed. The experts of a mixture remain those of the note, because
+discontinuous routing has no integral. All computation is in fp32.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,23 +38,23 @@ MASKS = ("[MASK]", "<mask>")
 
 @dataclass(frozen=True)
 class Reader:
-    """A network that reads token ids, and how notes become ids.
+    """A network that reads token ids, and the settings that turn notes into ids.
 
     Attributes
     ----------
     scores : callable
         From a `Batch` of ids to class scores [note, class].
     embedding : nn.Module
-        Turns ids [sequence, token] into vectors [sequence, token, width]; nothing else does.
+        The only module that turns ids [sequence, token] into vectors [sequence, token, width].
     tokenizer : tokenizers.Tokenizer
     max_tokens : int
     truncation : {"head", "tail", "head+tail", "windows"}
     task : {"binary", "multiclass", "multilabel"}
     device : torch.device
     steps : int
-        Of the integral.
-    held : callable
-        From a `Batch` to a context in which the network is continuous around it.
+        Steps of the integral.
+    fixed_routing : callable
+        From a `Batch` to a context in which the routing of its experts is fixed.
     """
 
     scores: Callable[[Batch], Tensor]
@@ -65,13 +65,13 @@ class Reader:
     task: Task
     device: torch.device
     steps: int = STEPS
-    held: Callable[[Batch], AbstractContextManager[object]] = nullcontext
+    fixed_routing: Callable[[Batch], AbstractContextManager[object]] = nullcontext
 
 
 def scratch(
     model: ScratchModel, texts: Sequence[str], columns: Sequence[int]
 ) -> Iterator[Attribution]:
-    """Contributions to what an encoder from scratch says."""
+    """Attribute the logit of a class of an encoder trained from scratch."""
     device = pick_device(model.device)
     network = model.network_.to(device).eval()
     encoder: Any = network.encoder
@@ -92,10 +92,10 @@ def scratch(
 def pretrained(
     model: PretrainedModel, texts: Sequence[str], columns: Sequence[int]
 ) -> Iterator[Attribution]:
-    """Contributions to what a pretrained encoder, its adapter and its head say.
+    """Attribute the logit of a class of a pretrained encoder with adapter and head.
 
-    The frozen layers run too, where `predict_proba` may take their features from elsewhere, rounded
-    to 16 bit.
+    The frozen layers run again here; `predict_proba` may read their features from the cache,
+    rounded to 16 bits.
     """
     device = pick_device(model.device)
     network = model.network_.to(device).eval()
@@ -140,7 +140,7 @@ def attributions(
     reader : Reader
     texts : sequence of str
     columns : sequence of int
-        Number of the class, of each note.
+        Column of the explained class, for each note.
     """
     unknown = _unknown(reader)
     for text, column in zip(texts, columns, strict=True):
@@ -166,16 +166,17 @@ def attributions(
                 return pick(reader.task, reader.scores(batch).float(), to)
 
         note = Batch(ids, mask, torch.zeros_like(ids[:, 0]), 1)
-        with reader.held(note):
-            found, at_note, at_baseline = integrate(
+        with reader.fixed_routing(note):
+            contributions, at_note, at_baseline = integrate(
                 logit, vectors[None], baseline[None], reader.steps
             )
-        yield _told(text, where, number, found.sum(dim=-1).numpy(), at_baseline, at_note)
+        by_token = contributions.sum(dim=-1).numpy()
+        yield _attribution(text, where, number, by_token, at_baseline, at_note)
 
 
 @torch.no_grad()
 def _unknown(reader: Reader) -> Tensor:
-    """Vector [width] of a token that says nothing."""
+    """Return the vector [width] of an uninformative token."""
     before, after = special_ids(reader.tokenizer)
     masks = [reader.tokenizer.token_to_id(name) for name in MASKS]
     known = [id for id in (*masks, *after, *before) if id is not None]
@@ -187,7 +188,7 @@ def _unknown(reader: Reader) -> Tensor:
 def sequences(
     reader: Reader, text: str
 ) -> tuple[Tensor, Tensor, NDArray[np.int64], list[tuple[int, int]]]:
-    """Ids and mask [sequence, token], each token's number in the text or -1, where each is."""
+    """Return ids, mask, and number in the text or -1 [sequence, token], and token positions."""
     before, after = special_ids(reader.tokenizer)
     encoding = reader.tokenizer.encode(text, add_special_tokens=False)
     room = reader.max_tokens - len(before) - len(after)
@@ -196,27 +197,28 @@ def sequences(
     ids = np.zeros((len(kept), longest), dtype=np.int64)
     number = np.full((len(kept), longest), -1)
     mask = np.zeros((len(kept), longest), dtype=np.bool_)
-    for row, tokens in enumerate(kept):
+    for place, tokens in enumerate(kept):
         sequence = [*before, *(encoding.ids[token] for token in tokens), *after]
-        ids[row, : len(sequence)] = sequence
-        mask[row, : len(sequence)] = True
-        number[row, len(before) : len(before) + len(tokens)] = tokens
+        ids[place, : len(sequence)] = sequence
+        mask[place, : len(sequence)] = True
+        number[place, len(before) : len(before) + len(tokens)] = tokens
     return torch.from_numpy(ids), torch.from_numpy(mask), number, encoding.offsets
 
 
-def _told(
+def _attribution(
     text: str,
     where: Sequence[tuple[int, int]],
     number: NDArray[np.int64],
-    found: NDArray[np.float64],
+    contributions: NDArray[np.float64],
     baseline: float,
     logit: float,
 ) -> Attribution:
-    """Attributions [sequence, token] as pieces of the text; in two windows a token counts twice."""
+    """Return contributions [sequence, token] as pieces of text; windows may share a token."""
     read = np.zeros(len(text), dtype=np.bool_)
-    told: list[Piece] = []
-    for token, contribution in zip(number[number >= 0].tolist(), found[number >= 0], strict=True):
+    in_text = number >= 0
+    by_piece: list[Piece] = []
+    for token, contribution in zip(number[in_text].tolist(), contributions[in_text], strict=True):
         start, end = where[token]
         read[start:end] = True
-        told.append((start, end, float(contribution)))
-    return Attribution(told, baseline, logit, read)
+        by_piece.append((start, end, float(contribution)))
+    return Attribution(by_piece, baseline, logit, read)

@@ -1,4 +1,4 @@
-"""The words of a note as its reader sees them, and what pieces of the text come to in words."""
+"""Words of a note as a reader sees them, and contributions of text pieces summed by word."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Accents may be characters of their own (decomposed Unicode): they do not end a word.
+# Accents may be separate characters (decomposed Unicode): they do not end a word.
 WORD = re.compile(r"\w[\w\u0300-\u036f]*")
 
 Span = tuple[int, int]
@@ -23,7 +23,7 @@ class Word:
     start, end : int
         Characters ``text[start:end]`` of the note.
     contribution : float, optional
-        What it adds to the logit. None where the model did not read it: that is not zero.
+        Contribution to the logit; None, not zero, if the model did not read the word.
     """
 
     start: int
@@ -32,34 +32,34 @@ class Word:
 
     @property
     def read(self) -> bool:
-        """Whether the model read any of it."""
+        """True if the model read any of the word."""
         return self.contribution is not None
 
 
 def spans(text: str) -> list[Span]:
-    """Start and end of every word of a text."""
-    return [found.span() for found in WORD.finditer(text)]
+    """Return start and end of every word of a text."""
+    return [match.span() for match in WORD.finditer(text)]
 
 
 def gather(
     text: str, pieces: Iterable[Piece], read: NDArray[np.bool_] | None = None
 ) -> tuple[list[Word], float]:
-    """Sum pieces of a text into its words.
+    """Sum contributions of pieces of a text by word.
 
     Parameters
     ----------
     text : str
     pieces : iterable of (start, end, contribution)
-        They may overlap. The contribution of a piece is shared by the word characters that it
-        covers, equally.
+        Pieces may overlap. The contribution of a piece is divided equally among the word
+        characters that it covers.
     read : ndarray of bool, shape [character], optional
-        What the model read; default all of it.
+        True for characters that the model read; default: all.
 
     Returns
     -------
     words : list of Word
     rest : float
-        Sum of the pieces that cover no word (punctuation, line ends).
+        Sum of the pieces outside words (punctuation, line ends).
     """
     where = spans(text)
     owner = np.full(len(text), -1)

@@ -1,1 +1,1 @@
-"""Notes as numbers: tokens, cached encoder features, TF-IDF."""
+"""Numeric features of notes: tokens, cached encoder features, TF-IDF."""

@@ -1,8 +1,7 @@
-"""Caches of cached features on this machine: what is there, how large and how old; and their end.
+"""List and delete cached features on this machine.
 
-Features reflect patient text, so nobody should have to guess where they are. Only what a
-`clinadapt.features.feature_cache.FeatureStore` writes is counted and deleted; anything else is left
-alone.
+Features reflect patient text, so nobody should have to guess where they are. Only files that a
+`clinadapt.features.feature_cache.FeatureStore` writes are counted and deleted.
 """
 
 import os
@@ -31,14 +30,15 @@ class Entry:
     ----------
     folder : Path
     size : int
-        Bytes.
+        Size in bytes.
     files : int
+        Number of files.
     written : float
-        When it was last written, in seconds since 1970.
+        Time of the last write, in seconds since 1970.
     in_use : bool
-        It is the cache of a process that is still there.
+        True if it is the cache of a running process.
     open_to_others : bool
-        Others than its owner may read it.
+        True if users other than its owner may read it.
     """
 
     folder: Path
@@ -49,28 +49,30 @@ class Entry:
     open_to_others: bool
 
     def days(self) -> float:
-        """Days since it was last written."""
+        """Return the days since it was last written."""
         return max(0.0, time.time() - self.written) / DAY
 
 
 def places(folders: Iterable[Path]) -> list[Path]:
-    """Caches among folders: of studies, caches themselves, and what processes left behind.
+    """Return the cache folders of studies, given caches, and caches that processes left behind.
 
     Parameters
     ----------
     folders : iterable of Path
         Folders of studies or of features.
     """
-    found = [place for folder in folders for place in (folder, folder / "cache")]
-    found += sorted(Path(tempfile.gettempdir()).glob(f"{SESSION}*"))
-    return [place for place in dict.fromkeys(found) if place.is_dir() and not place.is_symlink()]
+    candidates = [place for folder in folders for place in (folder, folder / "cache")]
+    candidates += sorted(Path(tempfile.gettempdir()).glob(f"{SESSION}*"))
+    return [
+        place for place in dict.fromkeys(candidates) if place.is_dir() and not place.is_symlink()
+    ]
 
 
 def entries(folders: Iterable[Path]) -> Iterator[Entry]:
-    """Yield what is cached in folders of studies or features, and in those of processes."""
+    """Yield the cached features in folders of studies or features, and in those of processes."""
     for place in places(folders):
         if not os.access(place, os.R_OK | os.X_OK):
-            continue  # another user's
+            continue  # belongs to another user
         for folder in sorted(place.iterdir()):
             if NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
                 yield _entry(folder)
@@ -90,34 +92,34 @@ def _entry(folder: Path) -> Entry:
 
 
 def _in_use(name: str) -> bool:
-    """Whether a folder is the cache of a process that is still there."""
+    """Return whether a folder is the cache of a running process."""
     owner = name.removeprefix(SESSION).partition("-")[0]
     return name.startswith(SESSION) and owner.isdigit() and psutil.pid_exists(int(owner))
 
 
-def purge(found: Iterable[Entry], older_than: float = 0.0) -> list[Entry]:
+def purge(cached: Iterable[Entry], older_than: float = 0.0) -> list[Entry]:
     """Delete entries that no process uses.
 
     Parameters
     ----------
-    found : iterable of Entry
+    cached : iterable of Entry
     older_than : float
-        Days since an entry was last written; younger ones stay.
+        Minimum age in days since the last write; younger entries are kept.
 
     Returns
     -------
     list of Entry
-        What was deleted.
+        The deleted entries.
     """
     deleted = []
-    for entry in found:
+    for entry in cached:
         if entry.in_use or entry.days() < older_than:
             continue
         for path in entry.folder.iterdir():
             if path.suffix in (DATA, SIDECAR, PARTIAL):
                 path.unlink()
         if any(entry.folder.iterdir()):
-            continue  # something that is none of ours
+            continue  # the folder also has files that are not cached features
         entry.folder.rmdir()
         deleted.append(entry)
         place = entry.folder.parent

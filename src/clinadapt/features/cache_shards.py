@@ -1,8 +1,8 @@
-"""A shard: the features of some hundred sequences in one file, and a sidecar that makes it count.
+"""Shards: files with the features of some hundred sequences, each with a sidecar.
 
-The features are in 16 bit, one row a token, in a safetensors file that is mapped into memory; with
-them the hash of each sequence's token ids, and its length. The sidecar is written after it and
-holds its checksum, so that nothing half-written or damaged is ever read.
+The features are stored in 16 bit, one row per token, in a safetensors file that is mapped into
+memory, together with the hash of each sequence's token ids and its length. The sidecar is written
+last and contains the checksum, so that no incomplete or damaged shard is ever read.
 """
 
 import hashlib
@@ -27,18 +27,19 @@ DATA = ".safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """Features of some sequences, end to end.
+    """Features of some sequences, concatenated.
 
     Attributes
     ----------
     features : Tensor, shape [token, width]
     hashes : ndarray of uint64, shape [sequence, 2]
-        Of each sequence's token ids.
+        Hash of each sequence's token ids.
     lengths : ndarray of int64, shape [sequence]
+        Number of tokens of each sequence.
     seconds : float
-        What computing them took.
+        Time that it took to compute them.
     mapping : mmap.mmap, optional
-        Memory that the features are in, if they are on disk.
+        Memory map of the file, if the features are on disk.
     """
 
     features: Tensor
@@ -48,18 +49,18 @@ class Shard:
     mapping: mmap.mmap | None = None
 
     def release(self) -> None:
-        """Give the mapped pages back; they are read again when they are needed."""
+        """Release the mapped pages; they are read again when needed."""
         if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
             self.mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def write_shard(folder: Path, shard: Shard) -> Path:
-    """Write a shard, then its sidecar; each appears at once, whole.
+    """Write a shard and then its sidecar, each atomically.
 
     Returns
     -------
     Path
-        Of the sidecar.
+        Path of the sidecar.
     """
     name = hashlib.sha256(shard.hashes.tobytes()).hexdigest()[:24]
     data = folder / f"{name}{DATA}"
@@ -78,13 +79,13 @@ def write_shard(folder: Path, shard: Shard) -> Path:
 
 
 def open_shard(sidecar: Path, verified: set[tuple[str, int, int, str]]) -> Shard | None:
-    """Open a shard; None if anything about it is wrong.
+    """Open a shard; return None if it is damaged or incomplete.
 
     Parameters
     ----------
     sidecar : Path
     verified : set
-        Files whose checksum was read before; this one is added. Reading it once a process does.
+        Files whose checksum this process has verified before; this one is added.
     """
     data = sidecar.with_suffix(DATA)
     try:
@@ -109,9 +110,12 @@ def discard(sidecar: Path) -> None:
 
 
 def _map(path: Path, seconds: float) -> Shard:
-    """Map a file. By hand, since only the owner of a mapping can give its pages back."""
+    """Map a file into memory.
+
+    The safetensors library could do this, but only the owner of a mapping can release its pages.
+    """
     with path.open("rb") as file:
-        # Copy on write: nobody writes, but torch wants memory that could be written.
+        # Copy on write: nothing is written, but torch expects writable memory.
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     start = 8 + int.from_bytes(mapping[:8], "little")
     entries = json.loads(mapping[8:start])
@@ -123,7 +127,7 @@ def _map(path: Path, seconds: float) -> Shard:
         return flat.view(entries[name]["shape"])
 
     features = part("states", DTYPES[entries["states"]["dtype"]])
-    # Copies: these are small, and looked at all the time.
+    # Copied, because these are small and used all the time.
     hashes = part("hashes", torch.int64).numpy().view(np.uint64).copy()
     lengths = part("lengths", torch.int64).numpy().copy()
     return Shard(features, hashes, lengths, seconds, mapping)

@@ -1,8 +1,7 @@
-"""The frozen pass: sequences in, features out, at the speed of the machine's matrix products.
+"""Inference with a frozen encoder: features of token sequences, in batches of similar length.
 
-Sequences go in batches of like length. On a CPU every core reads a batch of its own: matrix
-products of that size fill one core, everything between them stays in its cache, and no core waits
-for another after each operation.
+On a CPU every core runs a batch of its own: matrix products of that size use one core fully,
+intermediate results stay in its cache, and no core waits for another after each operation.
 """
 
 import os
@@ -20,13 +19,13 @@ from torch import Tensor
 from clinadapt.features.tokenization import Tokens, Truncation, tokenize
 from clinadapt.neural.training.length_batches import runs
 
-# Padded tokens a batch: enough to fill a core's matrix unit, few enough for its cache.
+# Padded tokens per batch: enough to use a core's matrix unit fully, few enough for its cache.
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}
-LEAST_TOKENS = 256  # of a batch that is cut smaller, so that more cores have one
-# Tokens in a batch. Beginning another one costs about as much as reading so many.
+LEAST_TOKENS = 256  # lower limit where batches are made smaller so that every core has one
+# Padding tokens accepted per batch: another batch costs about as much as running so many tokens.
 MOST_PADDING = {"cpu": 128, "cuda": 2_048}
-# The library of matrix products writes a kernel for every shape that it has not met, and keeps it:
-# lengths go up in steps, and so do numbers of sequences above the first step.
+# The matrix library compiles and caches a kernel for every new shape. Lengths are therefore rounded
+# up to steps, and so are numbers of sequences above the first step.
 LENGTH_STEP = 16
 BATCH_STEP = 8
 CHUNK_NOTES = 8_192
@@ -40,7 +39,7 @@ Result = TypeVar("Result")
 def token_chunks(
     tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, truncation: Truncation
 ) -> Iterator[Tokens]:
-    """Token ids of some thousand notes at a time; the next ones are made while these are read.
+    """Yield the token ids of some thousand notes at a time, tokenizing the next ones meanwhile.
 
     Parameters
     ----------
@@ -54,18 +53,18 @@ def token_chunks(
         return tokenize(tokenizer, texts[start : start + CHUNK_NOTES], max_tokens, truncation)
 
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(chunk, 0)
+        following = ahead.submit(chunk, 0)
         for start in range(0, len(texts), CHUNK_NOTES):
-            tokens = coming.result()
+            tokens = following.result()
             if start + CHUNK_NOTES < len(texts):
-                coming = ahead.submit(chunk, start + CHUNK_NOTES)
+                following = ahead.submit(chunk, start + CHUNK_NOTES)
             yield tokens
 
 
 def encode(
     read: Reader, tokens: Tokens, sequences: NDArray[np.int64], device: torch.device
 ) -> Tensor:
-    """Features of some sequences, end to end, in 16 bit.
+    """Return the features of some sequences, concatenated, in 16 bit.
 
     Parameters
     ----------
@@ -73,13 +72,13 @@ def encode(
         From ids and mask [sequence, token] to features [sequence, token, width].
     tokens : Tokens
     sequences : ndarray of int64
-        Sorted by length, so that little is padded.
+        Numbers of the sequences, sorted by length so that there is little padding.
     device : torch.device
 
     Returns
     -------
     Tensor, shape [token, width]
-        bf16 as computed; fp32 rounded to fp16 (to bf16 where its range does not do).
+        bf16 as computed; fp32 rounded to fp16, or to bf16 if fp16's range is too small.
     """
 
     def features_of(batch: NDArray[np.int64]) -> Tensor:
@@ -87,7 +86,7 @@ def encode(
         return read(ids.to(device), mask.to(device)).cpu()[mask]
 
     budget = BATCH_TOKENS[device.type]
-    if device.type == "cpu":  # few sequences: a share for every core
+    if device.type == "cpu":  # with few sequences, every core gets a share
         share = int(tokens.lengths[sequences].sum()) // torch.get_num_threads()
         budget = min(budget, max(share, LEAST_TOKENS))
     batches = list(reading_batches(sequences, tokens.lengths, device, budget))
@@ -101,7 +100,7 @@ def encode(
 def side_by_side(
     work: Callable[[Item], Result], items: Sequence[Item], device: torch.device
 ) -> Iterable[Result]:
-    """Results of independent pieces of work, in order; on a CPU one piece a core at a time."""
+    """Return the results of independent tasks, in order; on a CPU, each core runs one at a time."""
     workers = min(torch.get_num_threads(), MOST_WORKERS, len(items))
     if device.type != "cpu" or workers < 2:
         return map(work, items)
@@ -110,17 +109,17 @@ def side_by_side(
 
 
 class _Pools(threading.local):
-    """Workers of one thread that calls, so that two callers do not wait for each other's.
+    """Pools of workers for each calling thread, so that callers do not wait for each other.
 
-    They stay: new ones would set up their memory and their kernels at every call. The number of
-    threads is each worker's own; the caller's stays as it is.
+    The workers are kept, because new ones would allocate memory and compile kernels at every call.
+    The number of torch threads is set in each worker; that of the caller does not change.
     """
 
     def __init__(self) -> None:
         self.made: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
     def get(self, workers: int, threads: int) -> ThreadPoolExecutor:
-        """So many workers, with so many threads each."""
+        """Return a pool of `workers` workers with `threads` torch threads each."""
         key = workers, threads
         if key not in self.made:
             self.made[key] = ThreadPoolExecutor(
@@ -129,7 +128,7 @@ class _Pools(threading.local):
         return self.made[key]
 
     def forget(self) -> None:
-        """Threads are not forked."""
+        """Drop all pools in a forked process, which does not inherit their threads."""
         self.made = {}
 
 
@@ -143,16 +142,17 @@ def reading_batches(
     device: torch.device,
     budget: int | None = None,
 ) -> Iterator[NDArray[np.int64]]:
-    """`runs` for reading: of few shapes, and with little padding."""
+    """Yield batches for inference: like `runs`, with few shapes and little padding."""
     budget = budget or BATCH_TOKENS[device.type]
     return runs(numbers, lengths, budget, padding=MOST_PADDING[device.type], step=BATCH_STEP)
 
 
 def pad(tokens: Tokens, sequences: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Ids and mask, both [sequence, token].
+    """Return padded ids and mask, both [sequence, token].
 
-    Ids are zero-padded to the longest, and on to a multiple of `LENGTH_STEP`, but not beyond the
-    longest of all: there may be no position for more.
+    Ids are padded with zeros to the longest of the sequences, rounded up to a multiple of
+    `LENGTH_STEP`, but not beyond the longest of all sequences: the encoder may have no position
+    embeddings for more.
     """
     lengths = tokens.lengths[sequences]
     rounded = -(-int(lengths.max()) // LENGTH_STEP) * LENGTH_STEP

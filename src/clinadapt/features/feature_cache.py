@@ -1,11 +1,11 @@
-"""What is frozen is computed once: features at the split layer of the frozen prefix, on disk.
+"""Cache of frozen features: the output of an encoder's frozen prefix, computed once, on disk.
 
-A store has a folder a (weights, split_layer, precision, backend) with shards in it. Since the hash
-of a sequence is that of its token ids, which are the tokenizer's, the length's and the cut's work
-on the text, a sequence is found again by its content alone, whatever list of notes it came in.
-Shards are cut from the list sorted by length, so a run that was killed computes the missing ones
-with the very same batches. Notes come some thousand at a time, and only hashes and places stay in
-memory.
+A store has one folder of shards for each combination of weights, split layer, precision and
+backend. A sequence is identified by the hash of its token ids, which depend on the text, the
+tokenizer, the maximum length and the truncation. It is therefore reused by content alone, whatever
+list of notes it belongs to. Shards are taken from the list sorted by length, so that a run that
+was killed computes the missing ones with the same batches. Notes are processed some thousand at a
+time, and only hashes and positions stay in memory.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ from clinadapt.features.tokenization import Tokens
 from clinadapt.neural.training.length_batches import runs
 
 SHARD_TOKENS = 65_536
-# Pages of mapped features that a process holds before it gives them back.
+# Bytes of mapped features that a process reads before it releases the pages.
 HELD_BYTES = 2**28
-# Shards whose checksum this process has read.
+# Shards whose checksum this process has verified.
 _VERIFIED: set[tuple[str, int, int, str]] = set()
 
 
@@ -47,11 +47,12 @@ class Features:
     ----------
     shards : list of Shard
     shard, start, length : ndarray of int64, shape [sequence]
-        Where each sequence's features are.
+        Location of each sequence's features: index of the shard, first row and number of rows.
     encode_seconds : float
-        What computing these features took, whenever that was, as a share of their shards' time.
+        Time that it took to compute these features, in this or an earlier run. A shard's time is
+        shared among its tokens.
     encoded, reused : int
-        Sequences computed by this call, and found.
+        Sequences computed by this call, and sequences found in the cache.
     """
 
     shards: Sequence[Shard]
@@ -71,13 +72,14 @@ class Features:
     def part(
         self, first: NDArray[np.int64], start: int, end: int
     ) -> tuple["Features", NDArray[np.int64]]:
-        """Features of notes `start` to `end`, and the first sequence of each.
+        """Return the features of notes `start` to `end`, and the first sequence of each.
 
         Parameters
         ----------
         first : ndarray of int64, shape [note + 1]
-            First sequence of each note of the whole list.
+            First sequence of each note of the complete list.
         start, end : int
+            First note, and the one after the last.
         """
         own = first[start : end + 1]
         rows = slice(int(own[0]), int(own[-1]))
@@ -85,11 +87,11 @@ class Features:
         return replace(self, **places), own - own[0]
 
     def gather(self, sequences: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Padded features [sequence, token, width] and mask [sequence, token] of some sequences."""
+        """Return padded features [sequence, token, width] and mask [sequence, token]."""
         lengths = self.length[sequences]
         steps = np.arange(lengths.max())
         mask = torch.from_numpy(steps < lengths[:, None])
-        # Padding repeats the last token: any content will do, and no row is out of bounds.
+        # Padding repeats the last token, since its content does not matter and this row exists.
         rows = self.start[sequences][:, None] + np.minimum(steps, lengths[:, None] - 1)
         home = self.shard[sequences]
         present = np.unique(home)
@@ -98,11 +100,11 @@ class Features:
         for number in present:
             here = home == number
             wanted = torch.from_numpy(rows[here].ravel())
-            found = self.shards[number].features.index_select(0, wanted)
+            features = self.shards[number].features.index_select(0, wanted)
             if len(present) == 1:
-                hidden = found.view(hidden.shape)
+                hidden = features.view(hidden.shape)
             else:
-                hidden[torch.from_numpy(here)] = found.view(-1, *hidden.shape[1:]).to(dtype)
+                hidden[torch.from_numpy(here)] = features.view(-1, *hidden.shape[1:]).to(dtype)
         self._count(hidden.nbytes)
         return hidden, mask
 
@@ -115,12 +117,12 @@ class Features:
 
 
 class FeatureStore:
-    """Features on disk, found by content.
+    """Features on disk, addressed by content.
 
     Parameters
     ----------
     root : Path
-        Folder; made if absent, readable by its owner only, since features reflect patient text.
+        Folder; created if missing, readable by its owner only, since features reflect patient text.
     """
 
     def __init__(self, root: Path) -> None:
@@ -136,45 +138,45 @@ class FeatureStore:
         backend: Backend = "torch",
         progress: Callable[[int], None] = lambda notes: None,
     ) -> Features:
-        """Features of every sequence, computed where they are not there yet.
+        """Return the features of every sequence, computing those that are not cached.
 
         Parameters
         ----------
         encoder : PretrainedEncoder
             Its model is loaded only if something must be computed.
         split_layer : int
-            Layers of the frozen prefix.
+            Number of layers of the frozen prefix.
         chunks : iterable of Tokens
-            Of some notes each; looked at one by one.
+            Consecutive parts of the notes, processed one by one.
         device : torch.device
         precision : {"auto", "fp32", "bf16"}
-            Of the computation. Features of bf16 are kept as they are, those of fp32 as fp16.
+            Precision of the computation. bf16 features are stored as such, fp32 ones as fp16.
         backend : {"torch", "openvino"}
         progress : callable
-            Called with the number of notes that are done.
+            Called with the number of notes done so far.
         """
         dtype = compute_dtype(precision, device)
         folder = self._folder(encoder, split_layer, dtype, device, backend)
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_private(folder)
         shelf = _Shelf(list(self._open(folder)))
-        lazily = _Lazily(lambda: make_reader(backend, encoder, split_layer, dtype, device))
-        found, notes, encoded = [], 0, 0
+        reader = _LazyReader(lambda: make_reader(backend, encoder, split_layer, dtype, device))
+        places, notes, encoded = [], 0, 0
         for tokens in chunks:
             hashes = hash_sequences(tokens)
             missing = shelf.missing(tokens, hashes)
             shelf.add(
                 [
-                    self._write(folder, _compute(lazily.get(), tokens, run, hashes, device))
+                    self._write(folder, _compute(reader.get(), tokens, run, hashes, device))
                     for run in runs(missing, tokens.lengths, SHARD_TOKENS)
                 ]
             )
             encoded += len(missing)
-            found.append(shelf.places(hashes))
+            places.append(shelf.places(hashes))
             notes += len(tokens.first) - 1
             give_back_freed()
             progress(notes)
-        return shelf.collect(found, encoded)
+        return shelf.collect(places, encoded)
 
     def backend(
         self,
@@ -183,7 +185,7 @@ class FeatureStore:
         device: torch.device,
         precision: Precision = "auto",
     ) -> Backend | None:
-        """Whose features of this prefix are here; None if there are none."""
+        """Return the backend that computed the cached features of this prefix, None if none did."""
         dtype = compute_dtype(precision, device)
         for backend in get_args(Backend):
             folder = self._folder(encoder, split_layer, dtype, device, backend)
@@ -203,7 +205,7 @@ class FeatureStore:
         return self.root / hashlib.sha256(key.encode()).hexdigest()[:24]
 
     def _write(self, folder: Path, shard: Shard) -> Shard:
-        """Write a shard and open it: memory holds one at a time."""
+        """Write a shard and open the file, so that only one shard is in memory at a time."""
         written = open_shard(write_shard(folder, shard), _VERIFIED)
         assert written is not None
         return written
@@ -213,7 +215,7 @@ class FeatureStore:
             shard = open_shard(sidecar, _VERIFIED)
             if shard is None:
                 warnings.warn(
-                    f"cached features {sidecar.stem} are damaged and are computed again",
+                    f"cached features {sidecar.stem} are damaged and will be computed again",
                     RuntimeWarning,
                     stacklevel=4,
                 )
@@ -223,9 +225,9 @@ class FeatureStore:
 
 
 def live_features(read: Reader, tokens: Tokens, device: torch.device) -> Features:
-    """Features of every sequence, computed now and kept in memory only.
+    """Compute the features of every sequence, and keep them in memory only.
 
-    The batches are those that a `FeatureStore` would cut, so the features are the same.
+    The batches are the same as those of a `FeatureStore`, and so are the features.
     """
     hashes = hash_sequences(tokens)
     shelf = _Shelf([])
@@ -236,7 +238,7 @@ def live_features(read: Reader, tokens: Tokens, device: torch.device) -> Feature
 
 
 def hash_sequences(tokens: Tokens) -> NDArray[np.uint64]:
-    """Hash of the token ids of each sequence, two words each [sequence, 2]."""
+    """Return a hash of each sequence's token ids, as two 64-bit words [sequence, 2]."""
     ids, starts = tokens.ids.tobytes(), (tokens.starts * tokens.ids.itemsize).tolist()
     digests = [
         hashlib.blake2b(ids[start:end], digest_size=16).digest() for start, end in pairwise(starts)
@@ -257,8 +259,8 @@ def _compute(
     return Shard(features, hashes[run], tokens.lengths[run], seconds)
 
 
-class _Lazily:
-    """A reader that is made when it is first needed: often everything is cached."""
+class _LazyReader:
+    """A reader that is created when first needed, since often everything is cached."""
 
     def __init__(self, make: Callable[[], Reader]) -> None:
         self.make = make
@@ -291,7 +293,7 @@ class _Shelf:
         self.hashes, self.rows = joined[order], np.concatenate(rows)[order]
 
     def find(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Row of each hash, -1 where it is not there."""
+        """Return the row of each hash in the index, -1 where it is missing."""
         if not len(self.hashes):
             return np.full(len(hashes), -1)
         at = np.searchsorted(self.hashes[:, 0], hashes[:, 0])
@@ -299,9 +301,10 @@ class _Shelf:
         return np.where((self.hashes[at] == hashes).all(axis=1), at, -1)
 
     def missing(self, tokens: Tokens, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """One sequence of each content that is not there, shortest first.
+        """Return one sequence of each missing content, shortest first.
 
-        Among equals the hash decides, so that the order is of the contents, not of the list.
+        Sequences of equal length are sorted by hash, so that the order depends on the contents and
+        not on the list.
         """
         absent = np.flatnonzero(self.find(hashes) < 0)
         _, once = np.unique(hashes[absent], axis=0, return_index=True)
@@ -309,17 +312,18 @@ class _Shelf:
         return numbers[np.argsort(tokens.lengths[numbers], kind="stable")]
 
     def places(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Shard, start and length of each sequence [sequence, 3]."""
+        """Return shard, start and length of each sequence [sequence, 3]."""
         at = self.find(hashes)
         if (at < 0).any():  # two contents whose hashes share a word: one in 10^13 studies
             raise RuntimeError("cached features are missing: delete the cache and start again")
         return self.rows[at]
 
-    def collect(self, found: list[NDArray[np.int64]], encoded: int) -> Features:
-        places = np.concatenate(found) if found else np.empty((0, 3), dtype=np.int64)
-        used = np.unique(places, axis=0)
+    def collect(self, places: list[NDArray[np.int64]], encoded: int) -> Features:
+        """Return the features of the sequences at some places."""
+        joined = np.concatenate(places) if places else np.empty((0, 3), dtype=np.int64)
+        used = np.unique(joined, axis=0)
         each = np.array([shard.seconds / max(1, len(shard.features)) for shard in self.shards])
-        shard, start, length = places.T.copy()
+        shard, start, length = joined.T.copy()
         return Features(
             self.shards,
             shard,

@@ -1,4 +1,4 @@
-"""Notes through the frozen prefix of an encoder: cached features for fitting, passing ones else."""
+"""Features of notes from the frozen prefix of an encoder: cached, or computed on the fly."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,18 +18,18 @@ from clinadapt.features.feature_cache import FeatureStore, live_features
 from clinadapt.features.note_sources import FeatureSource
 from clinadapt.features.tokenization import Tokens, Truncation
 
-FEW_NOTES = 256  # whose memory serves the next notes, as of a server
+FEW_NOTES = 256  # up to so many, memory is kept for the next notes, as a server needs it
 
 
 @dataclass
 class FrozenPrefix:
-    """The layers of an encoder below a split layer, and how they are run.
+    """The layers of an encoder below a split layer, with the settings of their computation.
 
     Parameters
     ----------
     encoder : PretrainedEncoder
     split_layer : int
-        Number of layers.
+        Number of layers in the prefix.
     max_tokens : int
     truncation : {"head", "tail", "head+tail", "windows"}
     precision : {"auto", "fp32", "bf16"}
@@ -47,12 +47,12 @@ class FrozenPrefix:
     def cached(
         self, parts: Sequence[Sequence[str]], context: Context, device: torch.device
     ) -> list[FeatureSource]:
-        """One source a part, in one pass through the cache of the context.
+        """Return one source for each part, in one pass through the cache of the context.
 
         Parameters
         ----------
         parts : sequence of (sequence of str)
-            Those that are empty have no source.
+            Texts of each part; an empty part has no source.
         context : Context
         device : torch.device
         """
@@ -64,15 +64,15 @@ class FrozenPrefix:
                 counts.append(np.diff(tokens.first))
                 yield tokens
 
-        coming = chunks()
-        head = next(coming)  # the backend is chosen with the notes at hand
+        remaining = chunks()
+        head = next(remaining)  # the backend is chosen by the first notes
         store = FeatureStore(context.cache or session_cache())
         cached = store.backend(self.encoder, self.split_layer, device, self.precision)
         backend = self._choose(head, device, cached)
         features = store.features(
             self.encoder,
             self.split_layer,
-            chain([head], coming),
+            chain([head], remaining),
             device,
             self.precision,
             backend,
@@ -93,9 +93,9 @@ class FrozenPrefix:
     def passing(
         self, texts: Sequence[str], context: Context, device: torch.device
     ) -> Iterator[FeatureSource]:
-        """Sources of some thousand notes each, whose features are kept nowhere."""
+        """Yield sources of some thousand notes each, whose features are not cached."""
         for tokens in self._chunks(texts, context):
-            if self._reader is None:  # loaded once, for all calls
+            if self._reader is None:  # loaded once for all calls
                 dtype = compute_dtype(self.precision, device)
                 backend = self._choose(tokens, device)
                 self._reader = make_reader(backend, self.encoder, self.split_layer, dtype, device)

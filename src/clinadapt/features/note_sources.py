@@ -1,7 +1,7 @@
-"""Where a network's batches come from: token ids, cached features, or one vector a note.
+"""Sources of a network's batches: token ids, cached features, or one vector per note.
 
-A source knows the length of each note, for batching, and makes a `Batch` of any of its notes
-without Python work for each note.
+A source has the length of each note, for batching, and returns a `Batch` of any of its notes
+without a Python loop over notes.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ NOTES_AT_ONCE = 256
 def _sequences(
     first: NDArray[np.int64], notes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], Tensor]:
-    """Sequences of some notes, and the position of each one's note in `notes`."""
+    """Return the sequences of some notes, and the position of each sequence's note in `notes`."""
     counts = first[notes + 1] - first[notes]
     owner = np.repeat(np.arange(len(notes)), counts)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -60,7 +60,7 @@ class FeatureSource:
     Parameters
     ----------
     features : Features
-        Of all sequences.
+        Features of all sequences.
     first : ndarray of int64, shape [note + 1]
         First sequence of each note.
     """
@@ -77,7 +77,7 @@ class FeatureSource:
         return Batch(hidden, mask, owner, len(notes))
 
     def pooled(self, how: Pooling) -> "VectorSource":
-        """One vector a note, for what acts after pooling and need not read tokens again."""
+        """Return one vector per note, for models that need no tokens after pooling."""
         order = np.argsort(self.lengths, kind="stable")
         vectors = _room_for(len(order), self.features.width)
         for start in range(0, len(order), NOTES_AT_ONCE):
@@ -89,7 +89,7 @@ class FeatureSource:
 
 
 def _room_for(notes: int, width: int) -> NDArray[np.float32]:
-    """Vectors to be filled; if they are many, in a file that goes with the process."""
+    """Allocate vectors; large arrays are in a temporary file that ends with the process."""
     shape = (notes, width)
     if 4 * notes * width < IN_MEMORY_BYTES:
         return np.empty(shape, dtype=np.float32)

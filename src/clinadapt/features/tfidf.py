@@ -1,4 +1,4 @@
-"""TF-IDF of words, and of characters if wanted: what the three sparse families stand on."""
+"""TF-IDF features of words, and optionally of characters, for the models of word counts."""
 
 import json
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ CHARACTERS = (3, 5)
 class TfidfFeatures:
     """Word n-grams, and character n-grams within words, weighted by TF-IDF.
 
-    Lower case, accents kept, sub-linear term frequency; each block has rows of length 1.
+    Lower case, accents kept, sub-linear term frequency; the rows of each block have norm 1.
 
     Parameters
     ----------
     words : int
         Longest word n-gram.
     characters : bool
-        Add n-grams of 3 to 5 characters: robust to typing errors, and several times the features.
+        Add n-grams of 3 to 5 characters: robust to typing errors, with several times more features.
     max_features : int, optional
         Keep the most frequent terms of each block.
     min_notes : int
-        Notes that must share a term for it to be kept. The terms are written into a bundle.
+        Number of notes that must contain a term for it to be kept. Terms are written into a bundle.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class TfidfFeatures:
                 vectorizer.fit(texts)
             except ValueError:
                 raise InputError(
-                    f"no words of two letters or more are in {vectorizer.min_df} of {len(texts)} "
-                    "training notes: TF-IDF needs more notes, longer ones, or a smaller min_notes"
+                    f"no word of two letters or more occurs in {vectorizer.min_df} of {len(texts)} "
+                    "training notes: TF-IDF needs more or longer notes, or a smaller min_notes"
                 ) from None
         return self
 
     def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """Matrix [note, feature]."""
+        """Return the features as a matrix [note, feature]."""
         blocks = [vectorizer.transform(texts) for vectorizer in self.blocks.values()]
         return sparse.hstack(blocks, format="csr")
 
@@ -89,7 +89,7 @@ class TfidfFeatures:
         """Read what `save` wrote."""
         terms = safe_files.read_json(folder / TERMS_FILE, TERMS_BYTES)
         _check_terms(terms, set(self.blocks))
-        shapes = {name: (len(found),) for name, found in terms.items()}
+        shapes = {name: (len(listed),) for name, listed in terms.items()}
         idf = safe_files.read_arrays(folder / IDF_FILE, shapes)
         for name, vectorizer in self.blocks.items():
             vectorizer.set_params(
@@ -100,10 +100,10 @@ class TfidfFeatures:
 
 
 def _check_terms(terms: Any, blocks: set[str]) -> None:
-    """Raise unless every block has a list of words, each once."""
+    """Raise unless every block has a list of distinct terms."""
     if not isinstance(terms, dict) or set(terms) != blocks:
         raise InputError(f"{TERMS_FILE}: expected terms of {', '.join(sorted(blocks))}")
-    for name, found in terms.items():
-        texts = isinstance(found, list) and found and all(isinstance(term, str) for term in found)
-        if not texts or len(set(found)) < len(found):
-            raise InputError(f"{TERMS_FILE}: expected a list of terms of {name}, each once")
+    for name, listed in terms.items():
+        texts = isinstance(listed, list) and listed and all(isinstance(t, str) for t in listed)
+        if not texts or len(set(listed)) < len(listed):
+            raise InputError(f"{TERMS_FILE}: expected a list of distinct terms of {name}")

@@ -1,6 +1,6 @@
-"""Notes as token ids: cut to a length, with what was cut counted.
+"""Token ids of notes, truncated to a maximum length, with truncated notes counted.
 
-Pretrained and learned tokenizers alike are `tokenizers.Tokenizer`, which is fast, parallel, and
+Pretrained and learned tokenizers are both `tokenizers.Tokenizer`, which is fast, parallel, and
 one JSON file on disk.
 """
 
@@ -28,13 +28,13 @@ class Tokens:
     Attributes
     ----------
     ids : ndarray of int32, shape [token]
-        All sequences, end to end.
+        Token ids of all sequences, concatenated.
     starts : ndarray of int64, shape [sequence + 1]
         Sequence i is ``ids[starts[i]:starts[i + 1]]``.
     first : ndarray of int64, shape [note + 1]
-        Note i is the sequences ``first[i]`` to ``first[i + 1] - 1``.
+        Note i consists of the sequences ``first[i]`` to ``first[i + 1] - 1``.
     truncated : int
-        Notes that were longer than allowed (with windows: split, nothing lost).
+        Number of notes longer than allowed (with windows: split without loss).
     """
 
     ids: NDArray[np.int32]
@@ -44,16 +44,16 @@ class Tokens:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each sequence."""
+        """Number of tokens of each sequence."""
         return np.diff(self.starts)
 
     @cached_property
     def longest(self) -> int:
-        """Tokens of the longest sequence."""
+        """Number of tokens of the longest sequence."""
         return int(self.lengths.max())
 
     def sequence(self, number: int) -> NDArray[np.int32]:
-        """Token ids of one sequence."""
+        """Return the token ids of one sequence."""
         return self.ids[self.starts[number] : self.starts[number + 1]]
 
 
@@ -63,22 +63,24 @@ def tokenize(
     max_tokens: int = 256,
     truncation: Truncation = "head",
 ) -> Tokens:
-    """Token ids of notes, at most `max_tokens` a sequence, special tokens included.
+    """Return the token ids of notes, in sequences of at most `max_tokens` tokens.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
     texts : sequence of str
     max_tokens : int
-        The paper: 256.
+        Maximum length of a sequence, special tokens included; 256 in the paper.
     truncation : {"head", "tail", "head+tail", "windows"}
-        What is kept of a longer note: its start, its end, half of each, or all of it in windows
+        The part of a longer note to keep: its start, its end, half of each, or all of it in windows
         that overlap by a quarter.
     """
     before, after = special_ids(tokenizer)
     room = max_tokens - len(before) - len(after)
     if room < 1:
-        raise ValueError(f"max_tokens={max_tokens} leaves no room beside the special tokens")
+        raise ValueError(
+            f"max_tokens={max_tokens} leaves no room for text besides the special tokens"
+        )
     encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     sequences: list[list[int]] = []
     first = [0]
@@ -98,7 +100,7 @@ def tokenize(
 
 
 def pieces(ids: list[int], room: int, truncation: Truncation) -> list[list[int]]:
-    """What is kept of a note's ids (or of their numbers), in sequences of at most `room`."""
+    """Split or truncate a note's ids (or their positions) into sequences of at most `room`."""
     if len(ids) <= room:
         return [ids]
     if truncation == "head":
@@ -114,7 +116,7 @@ def pieces(ids: list[int], room: int, truncation: Truncation) -> list[list[int]]
 
 
 def special_ids(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Ids that the tokenizer puts before and after every text."""
+    """Return the ids that the tokenizer puts before and after every text."""
     bare = tokenizer.encode("a", add_special_tokens=False).ids
     full = tokenizer.encode("a", add_special_tokens=True).ids
     for start in range(len(full) - len(bare) + 1):
@@ -129,21 +131,21 @@ def learn_tokenizer(texts: Sequence[str], vocabulary: int = 8192) -> Tokenizer:
     Parameters
     ----------
     texts : sequence of str
-        Of the training part only.
+        Texts of the training part only.
     vocabulary : int
-        Largest number of sub-words.
+        Maximum number of sub-words.
 
     Returns
     -------
     tokenizers.Tokenizer
-        ``[PAD]`` is 0 and ``[UNK]`` is 1; no special tokens around a text.
+        ``[PAD]`` is 0 and ``[UNK]`` is 1; it adds no special tokens to a text.
     """
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     # The trainer numbers the pieces "##x" in the order of a random hash, and breaks ties between
-    # merges by number. Named beforehand, they have one order, and the texts give one tokenizer.
+    # merges by number. Listed beforehand, they have a fixed order, so the result is reproducible.
     letters = sorted(set().union(*map(tokenizer.normalizer.normalize_str, texts)))
     inner = [f"##{letter}" for letter in letters if not letter.isspace()]
     trainer = trainers.WordPieceTrainer(

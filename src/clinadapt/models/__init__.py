@@ -1,1 +1,1 @@
-"""Every classifier that a study compares."""
+"""Models that a study compares."""

@@ -1,4 +1,4 @@
-"""`NoteClassifier`: any model family as a scikit-learn classifier of texts."""
+"""`NoteClassifier`: any registered model as a scikit-learn classifier of texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,39 +24,40 @@ from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
 class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Classify notes with a model family, at a threshold chosen on validation notes.
+    """Classify notes with any model, at a threshold chosen on validation notes.
 
     Parameters
     ----------
     model : estimator or str, optional
         A model such as ``PretrainedModel(encoder="camembert-bio", adapter="gated_residual")``,
-        or the name of a family with its defaults. Default: TF-IDF and logistic regression.
+        or a registered name, with its default settings. Default: TF-IDF and logistic regression.
     metric : str, optional
-        What early stopping and threshold aim at. Default: F1 (binary), macro F1 (multi-class),
-        weighted F1 (multi-label).
+        Metric that early stopping and the threshold optimise. Default: F1 (binary), macro F1
+        (multi-class), weighted F1 (multi-label).
     validation_fraction : float
-        Share of the training notes that is carved out for validation, by patient if `groups` are
-        given to `fit`.
+        Share of the training notes set aside for validation, by patient if `groups` are given to
+        `fit`.
     positive : optional
-        Positive class of a binary task; default the one that is named like one, or the second.
+        Positive class of a binary task. Default: the class whose name suggests it, or the second.
     seed : int
-        Of the carving.
+        Seed of the choice of validation notes.
     cache : path, optional
-        Folder of cached features, shared by every fit that names it. Default: one of this process,
-        deleted at its end.
+        Folder of cached features, shared by all fits that use it. Default: a folder of this
+        process, deleted when it ends.
 
     Attributes
     ----------
     classes_ : ndarray of shape [class]
-        In a binary task the positive class is the second.
+        Classes in the order of the probability columns; in a binary task the positive one is
+        second.
     task_ : {"binary", "multiclass", "multilabel"}
     threshold_ : Threshold
     model_ : fitted model
     validation_probabilities_ : ndarray of shape [validation note, class]
     truncated_ : dict
-        Notes of the training and the validation part that were longer than allowed.
+        Number of truncated notes, by part ("train", "validation").
     reference_ : Reference, optional
-        What the validation notes were like, as counts; see `clinadapt.deployment.drift`.
+        Counts that describe the validation notes; see `clinadapt.deployment.drift`.
 
     Examples
     --------
@@ -93,36 +94,38 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Classes [note]; collections of classes [note], or a 0/1 indicator [note, class], for
             a multi-label task.
         groups : array-like, optional
-            Patient of each note, so that the validation notes are of other patients. With
-            `cross_validate`, pass them in ``params={"groups": groups}`` too.
+            Patient of each note, so that no patient has notes in both training and validation.
+            With `cross_validate`, pass them in ``params={"groups": groups}`` too.
 
         Raises
         ------
         InputError
-            Texts, labels, groups or settings that do not do.
+            Texts, labels, groups or settings are not valid.
         """
         texts = as_texts(X)
-        found = labelling.from_target(y, self.positive)
+        labels = labelling.from_target(y, self.positive)
         clusters = np.arange(len(texts))
         if groups is not None:
             units = [str(unit) for unit in np.asarray(groups, dtype=object)]
             clusters = np.unique(np.array(units), return_inverse=True)[1]
-        if not len(texts) == len(found) == len(clusters):
+        if not len(texts) == len(labels) == len(clusters):
             raise InputError(
                 f"expected as many labels and groups as texts, got {len(texts)} texts, "
-                f"{len(found)} labels, {len(clusters)} groups"
+                f"{len(labels)} labels, {len(clusters)} groups"
             )
-        carved = carve_validation(found.matrix, clusters, self.validation_fraction, self.seed)
-        train, validation = np.flatnonzero(~carved), np.flatnonzero(carved)
+        in_validation = carve_validation(
+            labels.matrix, clusters, self.validation_fraction, self.seed
+        )
+        train, validation = np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
         if not len(validation):
             raise InputError(
-                f"{len(texts)} notes are too few to carve out {self.validation_fraction:.0%} "
+                f"{len(texts)} notes are too few to set aside {self.validation_fraction:.0%} "
                 "for validation"
             )
         self.indicator_ = labelling.is_indicator(y)
-        held = texts.take(validation), found.take(validation)
-        self.fit_parts(texts.take(train), found.take(train), *held)
-        return self.describe_notes(texts.take(train), *held, clusters[validation])
+        validation_part = texts.take(validation), labels.take(validation)
+        self.fit_parts(texts.take(train), labels.take(train), *validation_part)
+        return self.describe_notes(texts.take(train), *validation_part, clusters[validation])
 
     def describe_notes(
         self,
@@ -131,14 +134,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_labels: Labels,
         clusters: NDArray[np.int64],
     ) -> Self:
-        """Count what the notes of the fit are like, for `clinadapt.deployment.drift`.
+        """Store counts that describe the notes of the fit, for `clinadapt.deployment.drift`.
 
         Parameters
         ----------
         texts, validation_texts : sequence of str
         validation_labels : Labels
         clusters : ndarray of int64, shape [validation note]
-            Patient of each.
+            Patient of each validation note.
         """
         self.reference_: Reference | None = make_reference(
             self.model_,
@@ -165,7 +168,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         name = self.metric or metrics.PRIMARY[labels.task]
         if name not in metrics.metric_names(labels.task):
             known = ", ".join(metrics.metric_names(labels.task))
-            raise InputError(f"metric {name!r} is not one of a {labels.task} task: {known}")
+            raise InputError(
+                f"metric {name!r} is not available for a {labels.task} task; choose one of {known}"
+            )
         self.classes_ = labels.classes
         self.task_ = labels.task
         self.metric_ = name
@@ -192,9 +197,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
-        """Compute whatever is frozen for these notes into the context's cache.
+        """Compute the features of frozen layers for these notes into the context's cache.
 
-        Only models with a frozen encoder have anything to prepare.
+        Models without a frozen encoder have nothing to prepare.
         """
         self._new_model().prepare(texts, context)
 
@@ -210,9 +215,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Context(cache=None if self.cache is None else Path(self.cache))
 
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:
-        """Probabilities [note, class], columns as in ``classes_``.
+        """Return probabilities [note, class], columns as in ``classes_``.
 
-        They sum to 1 over classes, or are each label's own in a multi-label task.
+        They sum to 1 over the classes; in a multi-label task each label has its own.
         """
         check_is_fitted(self, "model_")
         texts = as_texts(X)
@@ -222,14 +227,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return result
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:
-        """Classes [note]; tuples of classes, or an indicator if fitted on one (multi-label)."""
+        """Return classes [note]; multi-label: tuples, or an indicator if fitted on one."""
         matrix = self.predict_matrix(self.predict_proba(X))
         if self.indicator_:
             return matrix.astype(np.int64)
         return labelling.decode(self.task_, self.classes_, matrix)
 
     def predict_matrix(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Indicator [note, class] of the classes that probabilities amount to."""
+        """Return the indicator [note, class] of the classes predicted from probabilities."""
         return self.threshold_.predict(self.task_, probabilities)
 
     def save(self, folder: str | Path) -> Path:
@@ -238,37 +243,37 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InputError
-            The folder holds something else than a bundle.
+            The folder contains something other than a bundle.
         """
         check_is_fitted(self, "model_")
         folder = Path(folder)
         is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
         if not is_free and not (folder / RECORD).is_file():
             raise InputError(
-                f"{folder} is there and is no bundle: what it holds would be lost. Choose another "
-                "folder"
+                f"{folder} exists and is not a bundle: saving would overwrite its content. Choose "
+                "another folder"
             )
         return save_bundle(self, folder)
 
 
 def as_texts(X: Any) -> Texts:
-    """Texts as a column, or an error that says which rows are not text."""
+    """Return texts as a column; an error names the positions that are not text."""
     if isinstance(X, str):
         raise InputError("expected a sequence of texts, got one string: put it in a list")
-    rows = X if isinstance(X, Texts) else X.tolist() if hasattr(X, "tolist") else list(X)
+    values = X if isinstance(X, Texts) else X.tolist() if hasattr(X, "tolist") else list(X)
     bad, blank = [], []
-    for number, text in enumerate(rows):
+    for number, text in enumerate(values):
         if not isinstance(text, str):
             bad.append((number, type(text).__name__))
         elif not text.strip():
             blank.append(number)
     if bad:
         raise InputError(
-            f"expected texts, got other things at {len(bad)} position(s), first {bad[0][0]} "
-            f"({bad[0][1]})"
+            f"expected texts, got other types at {len(bad)} position(s), the first at "
+            f"{bad[0][0]} ({bad[0][1]})"
         )
     if blank:
         raise InputError(
-            f"empty text at {len(blank)} position(s), first {blank[0]}: leave these out"
+            f"empty text at {len(blank)} position(s), the first at {blank[0]}: leave these out"
         )
-    return Texts.of(rows)
+    return Texts.of(values)

@@ -1,9 +1,9 @@
-"""What the rest of the program asks of a model, with a default for each question.
+"""The interface between models and the rest of the program, with a default for every method.
 
-A model is a class in scikit-learn's manner: the constructor only stores its settings, `fit` checks
+A model is a class in scikit-learn's style: the constructor only stores its settings, `fit` checks
 them, fitted attributes end in ``_``. It must offer `fit`, `predict_proba`, `save` and `load`;
-everything else has an answer here that holds for any model, and is overridden by those that know
-better. Nobody asks what class a model is.
+everything else has a default that is valid for any model, and that a model may override. No other
+code depends on the class of a model.
 """
 
 from collections.abc import Sequence
@@ -29,35 +29,35 @@ Kind = Literal["word counts", "from scratch", "encoder", "stacked", "private", "
 
 
 class Model(BaseEstimator):  # type: ignore[misc]
-    """Base of every model.
+    """Base class of every model.
 
     Attributes
     ----------
     display_name : str
-        What the leaderboard calls it; empty for the name that it is registered under.
+        Name on the leaderboard; empty for the name that the model is registered under.
     kind : str
-        Models of one kind stand together in learning curves.
+        Kind by which learning curves group models.
     is_baseline : bool
-        Whether every other configuration is compared with it.
+        True if every other configuration is compared with it.
     explained_by : str, optional
         Name of the method in `clinadapt.explain` that attributes its decisions to words; None if
-        none can.
+        no method can.
     path_settings : tuple of str
-        Settings that may be paths of the machine at hand; a bundle keeps their last part only.
+        Settings that may be local paths; a bundle keeps only their last part.
     epoch_settings : tuple of str
-        Settings that count epochs, in the order in which a fit goes through its trainings.
+        Settings that count epochs, in the order of the trainings of a fit.
     reads_tokens : bool
-        Whether the model has a network that reads token ids, which can be exported.
+        True if the model has a network that reads token ids and can be exported.
     refit : bool
-        Whether the model is fitted again on training and validation notes together, once the
+        True if the model is fitted again on training and validation notes together once the
         threshold is chosen.
     history_ : list of dict
-        What training reported, an entry an epoch.
+        Training history, one entry per epoch.
     trainable_parameters_, total_parameters_ : int
     encoder_fingerprint_, vectors_fingerprint_ : str, optional
         Hash of the files that training started from.
     guarantee_ : optional
-        Of differential privacy.
+        Guarantee of differential privacy.
     """
 
     display_name: ClassVar[str] = ""
@@ -76,7 +76,7 @@ class Model(BaseEstimator):  # type: ignore[misc]
     vectors_fingerprint_: str | None = None
     guarantee_: Any = None
 
-    # ------------------------------------------------------------------ what every model must offer
+    # ------------------------------------------------------------------ required methods
 
     def fit(
         self,
@@ -90,11 +90,11 @@ class Model(BaseEstimator):  # type: ignore[misc]
         raise TypeError(f"{type(self).__name__} must define fit")
 
     def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
-        """Probabilities [note, class]; of each label by itself in a multi-label task."""
+        """Return probabilities [note, class]; in a multi-label task each label has its own."""
         raise TypeError(f"{type(self).__name__} must define predict_proba")
 
     def save(self, folder: Path) -> None:
-        """Write everything fitted, without pickles."""
+        """Write all fitted state, without pickles."""
         raise TypeError(f"{type(self).__name__} must define save")
 
     def load(self, folder: Path, task: Task, classes: int) -> Self:
@@ -104,73 +104,73 @@ class Model(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------ settings
 
     def setting_problems(self) -> list[str]:
-        """Problems of settings that are valid one by one; empty if there are none."""
+        """Return problems of settings that are valid one by one; empty if there are none."""
         return []
 
     def file_problems(self) -> list[str]:
-        """Problems of the files and libraries that fitting needs; a fitted model needs none."""
+        """Return problems of the files and libraries that fitting needs; empty if none."""
         return []
 
     def title(self, shown: dict[str, Any]) -> str:
-        """Name of a configuration, taking out of `shown` the settings that the name tells.
+        """Return a configuration's name, and remove the settings it contains from `shown`.
 
         Parameters
         ----------
         shown : dict
-            Settings that a study file gives; those that stay are printed behind the name.
+            Settings given in a study file; those that remain are printed after the name.
         """
         return self.display_name
 
     def starting_files(self) -> tuple[str, str] | None:
-        """Kind ("encoder" or "vectors") and name of the files that training starts from."""
+        """Return kind ("encoder" or "vectors") and name of the files that training starts from."""
         return None
 
     def planned_epochs(self) -> list[int]:
-        """Epochs of each training of a fit, at most."""
+        """Return the largest number of epochs of each training of a fit."""
         return [int(getattr(self, name)) for name in self.epoch_settings]
 
     # ------------------------------------------------------------------ parts
 
     def parts(self) -> tuple["Model", ...]:
-        """Models that this one is made of, unfitted, in the order in which they are fitted.
+        """Return the unfitted models that make up this one, in the order of fitting.
 
-        The last is the one that a stacked model is named after.
+        A stacked model is named after the last of them.
         """
         return (self,)
 
     def fitted_parts(self) -> tuple["Model", ...]:
-        """Models that this one is made of, fitted."""
+        """Return the fitted models that make up this one."""
         return (self,)
 
     @property
     def network_part(self) -> "Model":
-        """The fitted part that reads tokens, which an export replaces; default the whole."""
+        """The fitted part that reads tokens, which an export replaces; default: the model."""
         return self
 
     def with_network_part(self, part: "Model") -> "Model":
-        """Return this fitted model with another part in that place; itself it stays as it is."""
+        """Return a copy of this fitted model with another part in place of `network_part`."""
         return part
 
     @property
     def configured(self) -> "Model":
-        """The model whose settings stand in a bundle's record."""
+        """The model whose settings are written to a bundle's record."""
         return self
 
-    # ------------------------------------------------------------------ how notes are read
+    # ------------------------------------------------------------------ reading notes
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """Tokenizer of a fitted model; None if it reads no tokens."""
+        """Tokenizer of a fitted model; None if it does not read tokens."""
         return None
 
     @property
     def tfidf(self) -> TfidfFeatures | None:
-        """TF-IDF features of a fitted model; None if it counts no words."""
+        """TF-IDF features of a fitted model; None if it has none."""
         return None
 
     @property
     def trains_on_tokens(self) -> bool:
-        """Whether the cost of a training step depends on the tokens of its notes."""
+        """True if the cost of a training step depends on the number of tokens of its notes."""
         return False
 
     def token_network(self) -> TokenNetwork:
@@ -179,21 +179,21 @@ class Model(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InputError
-            There is none, or it cannot be given away as one graph.
+            The model has no such network, or it cannot be exported as a single graph.
         """
         raise InputError(
             "only networks that read tokens can be exported: pretrained, stacked and transformer; "
-            "TF-IDF and what stands on it gains nothing by it"
+            "models on TF-IDF would gain nothing from an export"
         )
 
     def licence_files(self) -> list[Path]:
-        """Licences that must go with the fitted network wherever it goes."""
+        """Return the licence files that must accompany the fitted network."""
         return []
 
     # ------------------------------------------------------------------ frozen layers
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
-        """Compute the features of frozen layers into the context's cache, if there are any."""
+        """Compute the features of frozen layers, if there are any, into the context's cache."""
 
     @property
     def frozen_part(self) -> Any | None:
@@ -205,13 +205,13 @@ class Model(BaseEstimator):  # type: ignore[misc]
         return None
 
     def finish(self, frozen: Floats, texts: Sequence[str]) -> Floats:
-        """Probabilities of the whole model, given those of its frozen part, both [note, class]."""
+        """Return the model's probabilities, given those of its frozen part, both [note, class]."""
         return frozen
 
     def reads_encoder(self) -> bool:
-        """Whether a pass over a pretrained encoder precedes the fit, to be planned for."""
+        """Return whether a pass over a pretrained encoder precedes the fit."""
         return False
 
     def footprint(self, device: torch.device) -> Footprint | None:
-        """Bytes that training the built network needs; None where they are not counted."""
+        """Return the bytes that training the built network needs; None if they are not known."""
         return None

@@ -1,4 +1,4 @@
-"""The network of a model with an encoder: what is frozen, adapted and tuned, put together."""
+"""Assembly of a network from frozen, adapted and tuned encoder layers and a head."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from clinadapt.neural.dropout import replace_dropout
 from clinadapt.neural.note_network import FeaturesAsTheyAre, NoteNetwork
 from clinadapt.neural.pooling_head import Head, Pooling
 
-INSERTED = (".adapter.", "lora_", "ia3_")  # in the names of weights that an encoder did not have
+INSERTED = (".adapter.", "lora_", "ia3_")  # in the names of weights added to an encoder
 
 
 class Settings(Protocol):
-    """Settings of a model with an encoder that decide how its network looks."""
+    """Settings that determine the network of a model with an encoder."""
 
     encoder: str
     adapter: str
@@ -43,11 +43,14 @@ class Settings(Protocol):
 
 @dataclass(frozen=True)
 class Layers:
-    """Layers of an encoder: how many there are, and how many at the top change.
+    """Number of layers of an encoder, and of those at the top that training changes.
 
     Attributes
     ----------
-    total, tuned, adapted : int
+    total : int
+        All layers.
+    tuned, adapted : int
+        Top layers that are tuned, and that have adapters.
     """
 
     total: int
@@ -56,12 +59,12 @@ class Layers:
 
     @classmethod
     def of(cls, settings: Settings, encoder: PretrainedEncoder) -> "Layers":
-        """Layers of an encoder under some settings.
+        """Return the layers of an encoder for a model's settings.
 
         Raises
         ------
         InputError
-            The encoder has fewer layers, or reads fewer tokens.
+            The settings ask for more layers or tokens than the encoder has.
         """
         if settings.max_tokens > encoder.max_tokens:
             raise InputError(
@@ -85,12 +88,12 @@ class Layers:
 
     @property
     def split_layer(self) -> int:
-        """Layers below the lowest that changes; 0: nothing is worth caching, ids go in."""
+        """Number of layers below the lowest that changes; 0 if token ids are the input."""
         return self.total - max(self.tuned, self.adapted)
 
 
 def make_adapter(settings: Settings, width: int) -> nn.Module:
-    """Return a new adapter for features of a width."""
+    """Return a new adapter for features of the given width."""
     options = dict(settings.adapter_options or {})
     if settings.match_parameters is not None:
         options["inner"] = adapters.match_inner(
@@ -100,7 +103,7 @@ def make_adapter(settings: Settings, width: int) -> nn.Module:
 
 
 def inserted_modules(settings: Settings, layers: Layers, width: int, classes: int) -> nn.ModuleList:
-    """Return head and adapters alone, but for low-rank weights, whose rank is bounded."""
+    """Return head and adapters alone, without low-rank weights, whose size is bounded by rank."""
     number = layers.adapted if settings.placement == "layers" else 1
     if settings.adapter in lora.LOW_RANK:
         number = 0
@@ -116,7 +119,7 @@ def assemble(
     classes: int,
     pooling: Pooling,
 ) -> tuple[NoteNetwork, Suffix | None]:
-    """Put a network together around a whole encoder model.
+    """Build the network around a complete encoder model.
 
     Parameters
     ----------
@@ -124,7 +127,7 @@ def assemble(
     layers : Layers
     encoder : PretrainedEncoder
     model : nn.Module, optional
-        The encoder, loaded; None if all of it is frozen.
+        The loaded encoder; None if all of it is frozen.
     classes : int
     pooling : {"mean", "first", "last", "max"}
 
@@ -132,7 +135,7 @@ def assemble(
     -------
     network : NoteNetwork
     suffix : Suffix, optional
-        The layers that run in training.
+        The encoder's layers that run in training.
     """
     width = encoder.width
     suffix: Suffix | None = None
@@ -142,7 +145,7 @@ def assemble(
         if model is not None:
             model.requires_grad_(False)
             if pick_device(settings.device).type == "cpu":
-                # The fused kernel's backward pass takes twice as long as all the rest there.
+                # On the CPU the fused kernel's backward pass takes twice as long as all the rest.
                 model.set_attn_implementation("eager")
             suffix = Suffix(model, layers.total, layers.split_layer)
             _adapt(settings, layers, suffix, width)
@@ -155,13 +158,13 @@ def assemble(
 
 
 def _adapt(settings: Settings, layers: Layers, suffix: Suffix, width: int) -> None:
-    """Put adapters into the layers that run, and say which of their weights train."""
+    """Insert adapters into the layers that run, and mark their trainable weights."""
     if settings.adapter in lora.LOW_RANK:
         top = nn.ModuleList(list(suffix.stack)[len(suffix.stack) - layers.adapted :])
         suffix.tune(layers.tuned)
         tuned = neural_base.trainable(suffix)
         lora.insert(settings.adapter, suffix.model, top, settings.adapter_options or {})
-        for weight in tuned.values():  # the library froze them
+        for weight in tuned.values():  # inserting low-rank weights froze them
             weight.requires_grad_(True)
         return
     if layers.adapted:
@@ -170,35 +173,35 @@ def _adapt(settings: Settings, layers: Layers, suffix: Suffix, width: int) -> No
 
 
 def is_pretrained_weight(name: str) -> bool:
-    """Whether a weight of the network, by name, came with the encoder."""
+    """Return whether a weight of the network, by its name, came with the encoder."""
     return name.startswith("encoder.") and not any(mark in name for mark in INSERTED)
 
 
 def count_total(network: NoteNetwork, encoder: PretrainedEncoder, whole: bool) -> int:
-    """Weights of encoder, adapters and head.
+    """Return the number of weights of encoder, adapters and head.
 
     Parameters
     ----------
     network : NoteNetwork
     encoder : PretrainedEncoder
     whole : bool
-        Whether all of the encoder is in the network.
+        True if all of the encoder is in the network.
     """
     if whole:
         return adapters.count_parameters(network)
     with torch.device("meta"):
-        beneath = adapters.count_parameters(encoder.empty())
+        in_encoder = adapters.count_parameters(encoder.empty())
     new = [w for name, w in network.named_parameters() if not is_pretrained_weight(name)]
-    return beneath + sum(weight.numel() for weight in new)
+    return in_encoder + sum(weight.numel() for weight in new)
 
 
 def option_problems(settings: Settings) -> list[str]:
-    """Problems of an adapter, its options and its place; empty if there are none."""
+    """Return problems of an adapter, its options and its placement; empty if there are none."""
     options: Mapping[str, Any] = settings.adapter_options or {}
     if settings.adapter in lora.LOW_RANK:
         problems = lora.option_problems(settings.adapter, dict(options))
         if settings.placement != "layers":
-            problems.append(f"{settings.adapter} lives inside layers: say placement = 'layers'")
+            problems.append(f"{settings.adapter} acts inside layers: set placement = 'layers'")
         if settings.match_parameters is not None:
             problems.append(f"{settings.adapter} has no inner width to match: set its rank instead")
         return problems
@@ -207,7 +210,9 @@ def option_problems(settings: Settings) -> list[str]:
         return [f"unknown adapter {settings.adapter!r}; known: {known}"]
     problems = adapters.option_problems(settings.adapter, options)
     if settings.adapter == "tiny_attention" and settings.placement == "pooled":
-        problems.append("tiny_attention on pooled features has nothing to attend to")
+        problems.append(
+            "tiny_attention needs token features: on pooled ones it has nothing to attend to"
+        )
     if settings.placement == "pooled" and settings.tuned_layers != 0:
         problems.append("placement 'pooled' is for frozen encoders: tuned_layers must be 0")
     if settings.match_parameters is not None and settings.adapter == "none":

@@ -1,8 +1,8 @@
-"""What models on a pretrained encoder share: frozen, tuned at the top, or tuned throughout.
+"""Base of models on a pretrained encoder: frozen, tuned at the top, or tuned throughout.
 
-``tuned_layers`` runs from 0 (the paper's frozen set-up) to all (its fine-tuned one). Features at
-the split between frozen and changing layers are computed once and cached; only what lies above it
-is run in training.
+``tuned_layers`` ranges from 0 (the paper's frozen set-up) to all (its fine-tuned one). Features at
+the split between frozen and trained layers are computed once and cached; only the layers above it
+run in training.
 """
 
 import shutil
@@ -54,7 +54,7 @@ NOTES_AT_ONCE = 8_192
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class EncoderModel(ReadsTokens, TrainingSettings):
-    """Encoder, adapter, pooling and head: what tuned and private training share.
+    """Encoder, adapter, pooling and head: base of tuned and private training.
 
     A subclass defines `_train`.
 
@@ -63,30 +63,30 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     encoder : str
         Known name, hub id or folder.
     adapter : str
-        An adapter of the registry, or "lora", "dora", "ia3".
+        A registered adapter, or "lora", "dora", "ia3".
     adapter_options : dict, optional
         Settings of the adapter: inner, dropout, norm, heads; rank, alpha, targets.
     match_parameters : int, optional
-        Choose the adapter's inner width so that it has about so many weights.
+        Number of weights that the adapter's inner width is chosen to match.
     placement : {"final", "pooled", "layers"}
         After the last layer, on token features (the paper); on the pooled features; or after each
-        of the top `adapted_layers` layers. Low-rank methods live in layers.
+        of the top `adapted_layers` layers. Low-rank methods require "layers".
     adapted_layers : int or "all"
-        With ``placement="layers"``.
+        Number of top layers with adapters; used with ``placement="layers"``.
     tuned_layers : int or "all"
-        Top layers of the encoder that are tuned: 0 is frozen, all includes the embeddings.
+        Number of top layers that are tuned: 0 is frozen, "all" includes the embeddings.
     pooling : {"auto", "mean", "first", "last", "max"}
-        "auto" is the mean, or the last token for a decoder.
+        "auto" is the mean, or for a decoder the last token.
     inner : int
         Units of the head's hidden layer; 0 for a linear head.
     dropout : float
-        Of the head.
+        Dropout rate of the head.
     epochs : int, optional
         Default 20 if the encoder is frozen, 5 if any of it is tuned.
     precision : {"auto", "fp32", "bf16"}
-        "auto" is bf16 where the machine is fast at it.
+        "auto" is bf16 on hardware that accelerates it.
     backend : {"auto", "torch", "openvino"}
-        Who runs the frozen layers; "auto" is who is measured to be fastest on this machine.
+        Runtime of the frozen layers; "auto" is the one measured fastest on this machine.
     others
         See `ReadsTokens` and `TrainingSettings`.
     """
@@ -112,11 +112,11 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     backend: BackendChoice = "auto"
 
     def setting_problems(self) -> list[str]:
-        """Problems of the adapter, its options and its place."""
+        """Return problems of the adapter, its options and its placement."""
         return encoder_assembly.option_problems(self)
 
     def title(self, shown: dict[str, Any]) -> str:
-        """Encoder, adapter and regime."""
+        """Return encoder, adapter and which layers are tuned."""
         for name in ("encoder", "adapter", "placement", "adapted_layers", "tuned_layers"):
             shown.pop(name, None)
         place = {
@@ -135,18 +135,18 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         return f"{name} · {self.adapter}{place} · {regime}"
 
     def starting_files(self) -> tuple[str, str]:
-        """The encoder's folder."""
+        """Return the encoder's folder."""
         return "encoder", self.encoder
 
     def planned_epochs(self) -> list[int]:
-        """Epochs of the fit; the default depends on whether any of the encoder runs in it."""
+        """Return the epochs of the fit; the default depends on whether encoder layers run."""
         usual = TUNED_EPOCHS if getattr(self, "suffix_", False) else FROZEN_EPOCHS
         return [self.epochs or usual]
 
-    # ------------------------------------------------------------------ what is frozen, what not
+    # ------------------------------------------------------------------ frozen and trained layers
 
     def _resolve(self) -> None:
-        """Work out split and regime for the encoder at hand."""
+        """Determine split layer, pooling and frozen prefix for the opened encoder."""
         param_validation.raise_if(self.setting_problems())
         encoder = self.encoder_
         self.layers_ = Layers.of(self, encoder)
@@ -165,13 +165,13 @@ class EncoderModel(ReadsTokens, TrainingSettings):
 
     @property
     def after_pooling(self) -> bool:
-        """Whether nothing that trains looks at single tokens."""
+        """True if training uses pooled features only, never single tokens."""
         no_tokens = self.placement == "pooled" or self.adapter == "none"
         return no_tokens and not self.suffix_
 
     @property
     def trains_on_tokens(self) -> bool:
-        """Whether the cost of a training step depends on the tokens of its notes."""
+        """True if the cost of a training step depends on the number of tokens of its notes."""
         return not self.after_pooling
 
     @property
@@ -181,11 +181,11 @@ class EncoderModel(ReadsTokens, TrainingSettings):
 
     @property
     def frozen_part(self) -> "EncoderModel | None":
-        """Itself, if it reads cached features of frozen layers."""
+        """The model itself if it reads cached features of frozen layers, else None."""
         return self if self.split_layer_ else None
 
     def reads_encoder(self) -> bool:
-        """Whether a pass over a pretrained encoder precedes the fit: it does."""
+        """Return True: a pass over the pretrained encoder precedes the fit."""
         return True
 
     def token_network(self) -> TokenNetwork:
@@ -196,11 +196,11 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         return TokenNetwork(self.network_, prefix, self.pooling_ if self.after_pooling else None)
 
     def licence_files(self) -> list[Path]:
-        """Licences of the encoder."""
+        """Return the licence files of the encoder."""
         return sorted(self.encoder_.folder.glob("LICENSE*"))
 
     def _build(self, task: Task, classes: int, model: Any) -> None:
-        """Put the network together around a whole encoder model (None if all is frozen)."""
+        """Build the network around a complete encoder model (None if all of it is frozen)."""
         self.task_: Task = task
         pooling: Pooling = "mean" if self.after_pooling else self.pooling_
         self.network_, self.suffix_module_ = encoder_assembly.assemble(
@@ -222,14 +222,14 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         metric: str | None = None,
         context: Context | None = None,
     ) -> Self:
-        """Train what is not frozen on training notes, stopping early on validation notes.
+        """Train the layers that are not frozen, stopping early by validation notes.
 
         Raises
         ------
         EncoderNotFoundError
             The encoder is not on this machine.
         InputError
-            Settings that do not fit each other or the encoder.
+            Settings are not compatible with each other or with the encoder.
         """
         self._open()
         context = context or Context()
@@ -238,29 +238,31 @@ class EncoderModel(ReadsTokens, TrainingSettings):
             labels.task, len(labels.classes), self.encoder_.load() if self.suffix_ else None
         )
         self.encoder_fingerprint_ = self.encoder_.fingerprint
-        held_texts = validation[0] if validation is not None else []
-        # One call for both parts: one pass over the encoder.
-        sources = self._sources([texts, held_texts], context, device)
+        validation_texts = validation[0] if validation is not None else []
+        # One call for both parts, so that the encoder runs once.
+        sources = self._sources([texts, validation_texts], context, device)
         savings = self._save_memory(context, device)
-        held = None if validation is None else validation[1]
-        self.history_ = self._train(sources, labels, held, metric, savings, device, context)
+        validation_labels = None if validation is None else validation[1]
+        self.history_ = self._train(
+            sources, labels, validation_labels, metric, savings, device, context
+        )
         return self
 
     def _train(
         self,
         sources: Sequence[Source],
         labels: Labels,
-        held: Labels | None,
+        validation_labels: Labels | None,
         metric: str | None,
         savings: MemorySavings,
         device: torch.device,
         context: Context,
     ) -> list[dict[str, Any]]:
-        """Train the built network on the first source; the second is of the validation notes."""
+        """Train the built network on the first source; the second holds the validation notes."""
         raise TypeError(f"{type(self).__name__} must define _train")
 
     def _save_memory(self, context: Context, device: torch.device) -> MemorySavings:
-        """Choose what to give up for the memory limit, and give it up."""
+        """Choose and apply the memory savings that the memory limit requires."""
         if context.memory is None:
             return MemorySavings()
         give_back_freed(always=True)
@@ -276,21 +278,21 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         return savings
 
     def footprint(self, device: torch.device) -> Footprint:
-        """Count the bytes that training the built network needs, with two made-up notes."""
+        """Return the bytes that training the built network needs, measured on synthetic notes."""
         suffix = self.suffix_module_
         dtype = compute_dtype(self.precision, device)
         return measure(
             self.network_,
             [] if suffix is None else suffix.running,
             [] if suffix is None else suffix.embeddings(),
-            lambda notes: self._made_up(notes, dtype),
+            lambda notes: self._longest_notes(notes, dtype),
             self.batch_size,
             device,
             dtype,
         )
 
-    def _made_up(self, notes: int, dtype: torch.dtype) -> Batch:
-        """Notes of the greatest length, as the network gets them."""
+    def _longest_notes(self, notes: int, dtype: torch.dtype) -> Batch:
+        """Return a batch of notes of the greatest length, as the network receives them."""
         longest = 1 if self.after_pooling else self.max_tokens
         mask = torch.ones(notes, longest, dtype=torch.bool)
         if not self.split_layer_:
@@ -300,7 +302,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         return Batch(inputs, mask, torch.arange(notes), notes)
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
-        """Compute the cached features of notes into the cache, if there is a frozen prefix."""
+        """Compute the features of notes into the cache, if there is a frozen prefix."""
         self._open()
         if self.split_layer_:
             self.prefix_.cached([texts], context, pick_device(self.device))
@@ -318,7 +320,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     def _sources(
         self, parts: list[Sequence[str]], context: Context, device: torch.device
     ) -> list[Source]:
-        """One source a part, through the cache of cached features if there is a frozen prefix."""
+        """Return one source per part, read through the feature cache if there is a prefix."""
         if not self.split_layer_:
             return [TokenSource(self._tokens(part, context)) for part in parts if len(part)]
         return [self._pooled(source) for source in self.prefix_.cached(parts, context, device)]
@@ -329,7 +331,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     # ------------------------------------------------------------------ prediction
 
     def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
-        """Probabilities [note, class]; memory does not grow with the number of notes."""
+        """Return probabilities [note, class]; memory does not grow with the number of notes."""
         context = context or Context()
         device = pick_device(self.device)
         dtype = compute_dtype(self.precision, device)
@@ -352,10 +354,11 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     # ------------------------------------------------------------------ bundle
 
     def save(self, folder: Path) -> None:
-        """Write the trained weights, and the encoder unless all of it is among them."""
+        """Write the trained weights, and the encoder's unless all of them were trained."""
         weights = neural_base.trainable(self.network_)
         if self._encoder_is_trained and self.suffix_module_ is not None:
-            # Embeddings frozen to save memory among them: the encoder's own file is not written.
+            # Embeddings that were frozen to save memory are needed too: without the encoder's
+            # own file they would be lost.
             named = self.network_.named_parameters()
             weights |= {name: w for name, w in named if name.startswith("encoder.")}
         neural_base.save_weights(weights, folder)
@@ -372,7 +375,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote; the encoder's own folder is not needed."""
         self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
-        with torch.device("meta"):  # of the size that the settings imply, without the memory
+        with torch.device("meta"):  # checks the size that the settings imply without the memory
             safe_files.require_room(folder, self.encoder_.empty())
         self._resolve()
         with torch.device("meta"):

@@ -47,7 +47,7 @@ VOCABULARY = 8192
 class ScratchModel(ReadsTokens, StoppedEarly):
     """An encoder trained from scratch, with a tokenizer learned on the training notes.
 
-    Its first weights are random; with `vectors`, those of the token embeddings are not.
+    Initial weights are random; with `vectors`, token embeddings start from those.
 
     Parameters
     ----------
@@ -55,18 +55,18 @@ class ScratchModel(ReadsTokens, StoppedEarly):
     encoder_options : dict, optional
         Settings of the encoder's class: width, blocks, heads, experts, balance_weight, …
     vocabulary : int
-        Largest number of sub-words.
+        Largest number of sub-words of the tokenizer.
     vectors : str, optional
-        Folder that `clinadapt.pretraining.subword_vectors.make_vectors` wrote: its tokenizer is
-        taken, and its vectors, cut to the encoder's width, are the first token embeddings.
+        Folder written by `clinadapt.pretraining.subword_vectors.make_vectors`: its tokenizer is
+        used, and its vectors, truncated to the encoder's width, initialise the token embeddings.
     pooling : {"mean", "first", "last", "max"}
     inner : int
         Units of the head's hidden layer.
     dropout : float
-        Of the head.
+        Dropout rate of the head.
     epochs : int
     precision : {"auto", "fp32", "bf16"}
-        "fp32" by default: at so small a width, conversions cost more than bf16 saves.
+        Default "fp32": at this small width, conversions cost more than bf16 saves.
     others
         See `ReadsTokens` and `StoppedEarly`.
     """
@@ -89,23 +89,23 @@ class ScratchModel(ReadsTokens, StoppedEarly):
     precision: Precision = "fp32"
 
     def title(self, shown: dict[str, Any]) -> str:
-        """Name of the encoder; of `vectors`, the last part of the path stays."""
+        """Return the encoder's title; `vectors` is shortened to the last part of its path."""
         if "vectors" in shown:
             shown["vectors"] = Path(str(shown["vectors"])).name
         return TITLES[self.encoder]
 
     def starting_files(self) -> tuple[str, str] | None:
-        """Folder of `vectors`, if it is given."""
+        """Return the folder of `vectors`, if it is given."""
         return None if self.vectors is None else ("vectors", self.vectors)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Tokenizer that was learned on the training notes, or that of the vectors."""
+        """Tokenizer learned on the training notes, or that of the vectors."""
         return self.tokenizer_
 
     @property
     def trains_on_tokens(self) -> bool:
-        """Whether the cost of a training step depends on the tokens of its notes: it does."""
+        """True: the cost of a training step depends on the number of tokens of its notes."""
         return True
 
     def token_network(self) -> TokenNetwork:
@@ -114,32 +114,32 @@ class ScratchModel(ReadsTokens, StoppedEarly):
         Raises
         ------
         InputError
-            A mixture of experts.
+            The encoder is a mixture of experts.
         """
         if isinstance(self.network_.encoder, MoETransformer):
             raise InputError(
-                "a mixture of experts cannot be exported: which expert reads a token depends on "
-                "the note, and a graph is fixed. Use the bundle as it is"
+                "a mixture of experts cannot be exported: an exported graph is fixed, but the "
+                "expert of a token depends on the note. Use the bundle itself"
             )
         return TokenNetwork(self.network_)
 
     def setting_problems(self) -> list[str]:
-        """Say what is wrong with `encoder_options`, and with settings that exclude each other."""
+        """Return problems of `encoder_options`, and of settings that exclude each other."""
         options = {"vocabulary": 10, "max_tokens": 4, **(self.encoder_options or {})}
-        found = param_validation.problems(ENCODERS[self.encoder], options)
+        problems = param_validation.problems(ENCODERS[self.encoder], options)
         if self.vectors is not None and self.vocabulary != VOCABULARY:
-            found.append("vocabulary is that of the vectors: leave it out where vectors are given")
-        return found
+            problems.append("vocabulary is that of the vectors: leave it out if vectors are given")
+        return problems
 
     def file_problems(self) -> list[str]:
-        """Say what is wrong with the folder of `vectors`; nothing without one."""
+        """Return problems of the folder of `vectors`; empty without one."""
         if self.vectors is None:
             return []
         try:
             vectors = Vectors.of(self.vectors)
         except InputError as error:
             return error.problems
-        # Built without memory, to know how wide the defaults make it.
+        # Built without memory, only to learn the width that the defaults give.
         with torch.device("meta"):
             encoder = ENCODERS[self.encoder](10, 4, **(self.encoder_options or {}))
         return vectors.problems(encoder.width)
@@ -152,7 +152,7 @@ class ScratchModel(ReadsTokens, StoppedEarly):
         metric: str | None = None,
         context: Context | None = None,
     ) -> Self:
-        """Learn tokenizer and network on training notes, stopping early on validation notes."""
+        """Train tokenizer and network on training notes, stopping early by validation notes."""
         param_validation.check(self)
         param_validation.raise_if(self.setting_problems() or self.file_problems())
         context = context or Context()
@@ -165,9 +165,9 @@ class ScratchModel(ReadsTokens, StoppedEarly):
             vectors.put_into(self.network_.get_parameter("encoder.embedding.token.weight"))
             self.vectors_fingerprint_ = vectors.fingerprint
         source = self._source(texts, context)
-        held = None
+        validation_part = None
         if validation is not None:
-            held = (self._source(validation[0], context), validation[1])
+            validation_part = (self._source(validation[0], context), validation[1])
         device = pick_device(self.device)
         savings = self._save_memory(context, device)
         encoder = self.network_.encoder
@@ -175,7 +175,7 @@ class ScratchModel(ReadsTokens, StoppedEarly):
             self.network_,
             source,
             labels,
-            held,
+            validation_part,
             metric,
             self.class_weight,
             self.recipe(
@@ -188,7 +188,7 @@ class ScratchModel(ReadsTokens, StoppedEarly):
         return self
 
     def _save_memory(self, context: Context, device: torch.device) -> MemorySavings:
-        """Choose micro-batches for the memory limit: there is nothing else to give up."""
+        """Choose the micro-batches that the memory limit requires, the only saving available."""
         if context.memory is None:
             return MemorySavings()
         savings = choose_savings(self.footprint(device), context.memory, batches_only=True)
@@ -196,14 +196,14 @@ class ScratchModel(ReadsTokens, StoppedEarly):
         return savings
 
     def footprint(self, device: torch.device) -> Footprint:
-        """Count the bytes that training the built network needs, with two made-up notes."""
+        """Return the bytes that training the built network needs, measured on synthetic notes."""
 
-        def made_up(notes: int) -> Batch:
+        def longest_notes(notes: int) -> Batch:
             ids = torch.ones(notes, self.max_tokens, dtype=torch.int64)
             return Batch(ids, ids.bool(), torch.arange(notes), notes)
 
         dtype = compute_dtype(self.precision, device)
-        return measure(self.network_, [], [], made_up, self.batch_size, device, dtype)
+        return measure(self.network_, [], [], longest_notes, self.batch_size, device, dtype)
 
     def _source(self, texts: Sequence[str], context: Context) -> TokenSource:
         return TokenSource(
@@ -227,7 +227,7 @@ class ScratchModel(ReadsTokens, StoppedEarly):
     def predict_proba(
         self, texts: Sequence[str], context: Context | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities [note, class]."""
+        """Return probabilities [note, class]."""
         device = pick_device(self.device)
         source = self._source(texts, context or Context())
         outputs = run(self.network_, source, device, compute_dtype(self.precision, device))
@@ -242,8 +242,8 @@ class ScratchModel(ReadsTokens, StoppedEarly):
         """Read what `save` wrote."""
         self.tokenizer_ = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         if max(self.tokenizer_.get_vocab().values()) >= self.tokenizer_.get_vocab_size():
-            raise InputError(f"{TOKENIZER_FILE}: a token's number is beyond the vocabulary")
-        with torch.device("meta"):  # of the size that the settings imply, without the memory
+            raise InputError(f"{TOKENIZER_FILE}: a token's number exceeds the vocabulary")
+        with torch.device("meta"):  # checks the size that the settings imply without the memory
             self._build(task, classes)
         safe_files.require(self.network_, folder / neural_base.WEIGHTS_FILE)
         self._build(task, classes)

@@ -27,12 +27,12 @@ def load(folder: str | Path) -> NoteClassifier:
     Returns
     -------
     NoteClassifier
-        Fitted, with the very probabilities of the one that was saved.
+        Fitted, with exactly the probabilities of the saved classifier.
 
     Raises
     ------
     InputError
-        Not a bundle, or not as it was saved: which files differ is said.
+        The folder is not a bundle, or has changed since it was saved; the message names the files.
     """
     folder, record = Path(folder), read_record(folder)
     try:
@@ -40,11 +40,11 @@ def load(folder: str | Path) -> NoteClassifier:
         return _open(folder, record)
     except ClinadaptError:
         raise
-    except Exception as error:  # whatever a file that was made to harm may lead to
+    except Exception as error:  # a manipulated file may raise anything
         raise InputError(
             f"{folder} cannot be opened ({describe_unexpected(error)}): the bundle is damaged, was "
-            "made by another version, or this is a fault of clinadapt, which its maintainers "
-            "would like to hear of"
+            "made by another version, or this is a bug in clinadapt, which its maintainers "
+            "would like to know about"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What every neural family does alike: fit a network, turn its outputs into probabilities."""
+"""Shared by all neural models: train a classifier, convert its outputs, save its weights."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def probabilities(task: Task, outputs: Tensor) -> NDArray[np.float64]:
-    """Softmax over classes, or a sigmoid of each label in a multi-label task; [note, class]."""
+    """Return probabilities [note, class]: a softmax, or a sigmoid per label (multi-label)."""
     scores = outputs.double()
     return (scores.sigmoid() if task == "multilabel" else scores.softmax(dim=1)).numpy()
 
@@ -43,7 +43,7 @@ def fit_classifier(
     pretrained: Callable[[str], bool] = lambda name: False,
     report: Callable[[], dict[str, Any]] = dict,
 ) -> list[dict[str, Any]]:
-    """Train a network to classify notes, stopping early by the metric on validation notes.
+    """Train a network to classify notes, stopping early by a metric on validation notes.
 
     Parameters
     ----------
@@ -64,20 +64,20 @@ def fit_classifier(
     Returns
     -------
     list of dict
-        The history, an entry an epoch.
+        The history, one entry per epoch.
     """
     objective = ClassLoss(labels.target, len(labels.classes), class_weight)
-    judged = None
+    judge = None
     if validation is not None:
-        held_source, held = validation
-        # Weighted as in training, so that the two losses compare.
-        held_loss = ClassLoss(held.target, len(held.classes), "none")
-        held_loss.present, held_loss.absent = objective.present, objective.absent
-        name = metric or metrics.PRIMARY[held.task]
-        judged = Validation(
-            held_source,
-            held_loss,
-            lambda outputs: best_score(held, probabilities(held.task, outputs), name),
+        validation_source, truth = validation
+        # Weighted as in training, so that the two losses are comparable.
+        loss = ClassLoss(truth.target, len(truth.classes), "none")
+        loss.present, loss.absent = objective.present, objective.absent
+        name = metric or metrics.PRIMARY[truth.task]
+        judge = Validation(
+            validation_source,
+            loss,
+            lambda outputs: best_score(truth, probabilities(truth.task, outputs), name),
         )
     return train(
         network,
@@ -85,7 +85,7 @@ def fit_classifier(
         objective,
         recipe,
         device,
-        judged,
+        judge,
         pretrained,
         context.checkpoint,
         context.progress,
@@ -100,7 +100,7 @@ def tokenize_notes(
     truncation: Truncation,
     context: Context,
 ) -> Tokens:
-    """Token ids of notes; how many were cut is entered in the ledger."""
+    """Return the token ids of notes, and count the truncated notes in the ledger."""
     tokens = tokenize(tokenizer, texts, max_tokens, truncation)
     context.ledger.truncated_notes += tokens.truncated
     return tokens
@@ -114,7 +114,7 @@ def save_weights(weights: dict[str, Tensor], folder: Path) -> None:
     for name, tensor in weights.items():
         plain[name] = tensor.detach().cpu().contiguous()
         address = plain[name].untyped_storage().data_ptr()
-        if address in stored:  # safetensors knows no shared memory
+        if address in stored:  # safetensors refuses tensors that share memory
             plain[name] = plain[name].clone()
         stored.add(address)
     save_file(plain, folder / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -127,25 +127,25 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def fill(network: nn.Module, folder: Path, needed: set[str] | None = None) -> None:
-    """Put saved tensors into a network, which must have just these.
+    """Load saved tensors into a network, which must have exactly these.
 
     Parameters
     ----------
     network : nn.Module
     folder : Path
-        Of the weights.
+        Folder of the weights.
     needed : set of str, optional
-        Names that must be there; default all of the network's.
+        Names that the file must contain; default: all of the network's.
 
     Raises
     ------
     InputError
-        A tensor is missing, left over or of another shape: nothing may stay random after a reload.
+        A tensor is missing, unexpected or of another shape: no weight may stay random.
     """
     safe_files.require(network, folder / WEIGHTS_FILE, needed)
     network.load_state_dict(read_weights(folder), strict=False)
 
 
 def trainable(network: nn.Module) -> dict[str, Tensor]:
-    """Weights that training changes, by name."""
+    """Return the weights that training changes, by name."""
     return {name: w for name, w in network.named_parameters() if w.requires_grad}

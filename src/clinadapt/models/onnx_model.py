@@ -1,7 +1,7 @@
-"""What stands in for a pretrained or from-scratch model in a bundle that was exported.
+"""The model of an exported bundle, in place of a pretrained or from-scratch model.
 
-It reads notes with the tokenizer and the settings of the model that it was made from, and runs the
-network as an ONNX file. It cannot be fitted, and no gradient passes through it.
+It reads notes with the tokenizer and settings of the original model, and runs the network as an
+ONNX file. It cannot be fitted, and gradients cannot pass through it.
 """
 
 import shutil
@@ -37,13 +37,13 @@ from clinadapt.models.onnx_runtime import (
 from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.note_network import Batch
 
-MOST_TOKENS = 2**17  # of the longest sequences that models read
+MOST_TOKENS = 2**17  # more than any encoder reads
 CPU = torch.device("cpu")
 Floats = NDArray[np.float64]
 
 
 class About(BaseModel):
-    """What must be known to run an exported network; the content of ``export.json``."""
+    """Runtime, weight type and size of an exported network; the content of ``export.json``."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     runtime: Runtime
@@ -52,21 +52,21 @@ class About(BaseModel):
 
 
 class ExportedModel(Model):
-    """A network from token ids to class scores, and the tokenizer before it.
+    """An exported network from token ids to class scores, with its tokenizer.
 
     Parameters
     ----------
     original : Model
-        Settings of the model that was exported; not fitted.
+        The exported model, unfitted: its settings are used.
     about : About
     task : {"binary", "multiclass", "multilabel"}
     classes : int
     tokenizer : tokenizers.Tokenizer
     folder : Path
-        Of the network's file, and of licences that go with it.
+        Folder of the network file and its licences.
     """
 
-    explained_by = None  # no gradient passes through it
+    explained_by = None  # gradients cannot pass through an exported network
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class ExportedModel(Model):
 
     @classmethod
     def of(cls, model: Any, classes: int, about: About, folder: Path) -> Self:
-        """Stand-in for a fitted model, of the network's file in a folder."""
+        """Return the exported model of a fitted one, from the network file in a folder."""
         for path in model.licence_files():
             shutil.copyfile(path, folder / path.name)
         return cls(clone(model), about, model.task_, classes, model.tokenizer, folder)
@@ -102,27 +102,27 @@ class ExportedModel(Model):
         return self._tokenizer
 
     def token_network(self) -> TokenNetwork:
-        """Refuse: an export is not exported again.
+        """Raise an error: an export cannot be exported again.
 
         Raises
         ------
         InputError
             Always.
         """
-        raise InputError("this bundle was exported before: export the one that it was made from")
+        raise InputError("this bundle is already an export: export the bundle it was made from")
 
     def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
-        """Probabilities [note, class]; memory does not grow with the number of notes."""
+        """Return probabilities [note, class]; memory does not grow with the number of notes."""
         context = context or Context()
-        found = []
+        scores = []
         model = self.original
         for tokens in token_chunks(self.tokenizer, texts, model.max_tokens, model.truncation):
             context.ledger.truncated_notes += tokens.truncated
-            found.append(self._scores(tokens))
-        return neural_base.probabilities(self.task_, torch.from_numpy(np.concatenate(found)))
+            scores.append(self._scores(tokens))
+        return neural_base.probabilities(self.task_, torch.from_numpy(np.concatenate(scores)))
 
     def _scores(self, tokens: Tokens) -> NDArray[np.float32]:
-        """Class scores [note, class], the notes read in batches of like length."""
+        """Return class scores [note, class], read in batches of similar length."""
         source = TokenSource(tokens)
         order = np.argsort(source.lengths, kind="stable")
         batches = list(reading_batches(order, source.lengths, CPU))
@@ -135,15 +135,15 @@ class ExportedModel(Model):
         shares = np.arange(batch.notes)[:, None] == batch.note.numpy()
         windows = shares / shares.sum(axis=1, keepdims=True)
         mask = batch.mask.numpy().astype(np.int64)
-        found: NDArray[np.float32] = self._run(
+        scores: NDArray[np.float32] = self._run(
             batch.inputs.numpy(), mask, windows.astype(np.float32)
         )
-        return found
+        return scores
 
     # ------------------------------------------------------------------ bundle
 
     def save(self, folder: Path) -> None:
-        """Write network, tokenizer, what runs it, and licences."""
+        """Write network, tokenizer, runtime and licences."""
         folder.mkdir(parents=True, exist_ok=True)
         for path in (self.folder / NETWORK_FILE, *self.folder.glob("LICENSE*")):
             shutil.copyfile(path, folder / path.name)
@@ -157,7 +157,7 @@ class ExportedModel(Model):
         Parameters
         ----------
         original : Model
-            With the settings of the model that was exported.
+            Model with the settings of the exported one.
         folder : Path
         task : {"binary", "multiclass", "multilabel"}
         classes : int
@@ -165,47 +165,47 @@ class ExportedModel(Model):
         Raises
         ------
         InputError
-            The files do not fit each other or the settings.
+            The files do not match each other or the settings.
         MissingExtraError
-            What runs it is not installed.
+            The runtime is not installed.
         """
         if not original.reads_tokens:
-            raise InputError(f"{ABOUT_FILE}: there is no network in a model of this kind")
+            raise InputError(f"{ABOUT_FILE}: a model of this kind has no network to export")
         if original.max_tokens > MOST_TOKENS:
             raise InputError(f"max_tokens: expected at most {MOST_TOKENS}")
         try:
             about = About.model_validate(safe_files.read_json(folder / ABOUT_FILE, ABOUT_BYTES))
         except ValidationError:
-            raise InputError(f"{ABOUT_FILE} is not what an export writes") from None
+            raise InputError(f"{ABOUT_FILE} is not the description of an export") from None
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         try:
-            found = cls(original, about, task, classes, tokenizer, folder)
-            found._try()
+            model = cls(original, about, task, classes, tokenizer, folder)
+            model._try()
         except ClinadaptError:
             raise
-        except Exception as error:  # whatever a runtime says of what it cannot run
+        except Exception as error:  # the runtimes' errors are not specified
             raise InputError(
-                f"{NETWORK_FILE} does not run ({type(error).__name__}): it does not fit the "
-                "tokenizer or the settings, or this version of the runtime is too old for it"
+                f"{NETWORK_FILE} does not run ({type(error).__name__}): it does not match the "
+                "tokenizer or the settings, or the installed runtime is too old for it"
             ) from error
-        return found
+        return model
 
     def _try(self) -> None:
-        """Read the longest sequence of the token with the greatest number."""
+        """Run the longest sequence, made of the token with the largest id."""
         largest = max(self.tokenizer.get_vocab().values())
         ids = np.full((1, self.original.max_tokens), largest, dtype=np.int64)
         scores = self._run(ids, np.ones_like(ids), np.ones((1, 1), dtype=np.float32))
         if scores.shape != (1, self.classes) or not np.isfinite(scores).all():
-            raise InputError(f"{NETWORK_FILE}: expected {self.classes} finite scores a note")
+            raise InputError(f"{NETWORK_FILE}: expected {self.classes} finite scores per note")
 
 
 def load_fitted(model: Any, folder: Path, task: Task, classes: int) -> Any:
-    """Fitted model of a bundle's folder: exported if that is what is there, else its family's own.
+    """Return the fitted model of a bundle's folder, exported or not.
 
     Parameters
     ----------
-    model
-        Of any family, with its settings.
+    model : Model
+        Unfitted, with the settings of the saved model.
     folder : Path
     task : {"binary", "multiclass", "multilabel"}
     classes : int

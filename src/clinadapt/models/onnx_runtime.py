@@ -1,6 +1,6 @@
-"""Who runs an exported network: ONNX Runtime or OpenVINO, on the CPU, a batch a core.
+"""Runtimes of an exported network: ONNX Runtime or OpenVINO, on the CPU, one batch per core.
 
-Both read the same file. OpenVINO does matrix products in bf16 where the machine is fast at it.
+Both read the same file. OpenVINO computes matrix products in bf16 on hardware that accelerates it.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,23 @@ from clinadapt.features.encoders import openvino
 Runtime = Literal["onnx", "openvino"]
 Run = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]
 ERRORS_ONLY = 3
+NETWORK_FILE = "network.onnx"
+ABOUT_FILE = "export.json"
+ABOUT_BYTES = 2**16
+INPUTS = ("ids", "mask", "windows")
+OUTPUT = "scores"
+MOST_BYTES = 2**31 - 2**20  # an ONNX file is one protobuf message, at most 2 GiB
 
 
 def open_network(path: Path, runtime: Runtime, dtype: torch.dtype) -> Run:
-    """Make a checked file ready to run; several threads may.
+    """Open a checked file for inference, in several threads if needed.
 
     Parameters
     ----------
     path : Path
     runtime : {"onnx", "openvino"}
     dtype : torch.dtype
-        Of matrix products, where the runtime offers the choice.
+        Type of matrix products, if the runtime offers the choice.
 
     Returns
     -------
@@ -42,24 +48,14 @@ def open_network(path: Path, runtime: Runtime, dtype: torch.dtype) -> Run:
         return openvino.Compiled(openvino.library().Core().read_model(path), dtype)
     library = need("onnxruntime")
     options = library.SessionOptions()
-    # By default a session takes all cores; here every core reads a batch of its own.
+    # By default a session uses all cores; here every core runs its own batch.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
     session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
 
     def run(*inputs: NDArray[Any]) -> NDArray[Any]:
-        found: NDArray[Any] = session.run(None, dict(zip(names, inputs, strict=True)))[0]
-        return found
+        scores: NDArray[Any] = session.run(None, dict(zip(names, inputs, strict=True)))[0]
+        return scores
 
     return run
-
-
-NETWORK_FILE = "network.onnx"
-ABOUT_FILE = "export.json"
-ABOUT_BYTES = 2**16
-
-
-INPUTS = ("ids", "mask", "windows")
-OUTPUT = "scores"
-MOST_BYTES = 2**31 - 2**20  # an ONNX file is one message of protobuf

@@ -27,9 +27,9 @@ class PretrainedModel(EncoderModel, StoppedEarly):
     encoder, adapter, placement, tuned_layers, …
         See `EncoderModel` and `StoppedEarly`.
     learning_rate : float
-        Of adapter and head.
+        Learning rate of adapter and head.
     encoder_learning_rate : float
-        Of tuned layers.
+        Learning rate of tuned layers.
     """
 
     encoder_learning_rate: Annotated[float, Gt(0)] = 5e-5
@@ -38,18 +38,18 @@ class PretrainedModel(EncoderModel, StoppedEarly):
         self,
         sources: Sequence[Source],
         labels: Labels,
-        held: Labels | None,
+        validation_labels: Labels | None,
         metric: str | None,
         savings: MemorySavings,
         device: torch.device,
         context: Context,
     ) -> list[dict[str, Any]]:
-        """Train the built network on the first source; the second is of the validation notes."""
+        """Train the built network on the first source; the second holds the validation notes."""
         return neural_base.fit_classifier(
             self.network_,
             sources[0],
             labels,
-            None if held is None else (sources[1], held),
+            None if validation_labels is None else (sources[1], validation_labels),
             metric,
             self.class_weight,
             self.recipe(

@@ -1,9 +1,9 @@
 """A frozen encoder whose adapter and head are trained with differential privacy.
 
-Who reads the bundle learns little more about any one training note than if it had not been there:
-see `clinadapt.neural.training.dp_sgd`, and docs/privacy.md for what that does not cover. Nothing
-but noisy gradients is taken from the training notes: no class weights, which count them, and no
-early stopping.
+A reader of the bundle learns little more about any single training note than if that note had not
+been there: see `clinadapt.neural.training.dp_sgd`, and docs/privacy.md for what this does not
+cover. The training notes contribute noisy gradients only: there are no class weights, which would
+count them, and there is no early stopping.
 """
 
 import importlib.util
@@ -45,22 +45,22 @@ class PrivateModel(EncoderModel):
     placement : {"final", "pooled"}
         After the last layer, on token features; or on the pooled features.
     max_tokens, truncation
-        See `ReadsTokens`. "windows" where the adapter acts after pooling, or there is none.
+        See `ReadsTokens`. "windows" requires an adapter after pooling, or none.
     epsilon, delta : float
-        What training may give away about a note; δ must be below one over the training notes.
+        Privacy budget of a note; δ must be below one over the number of training notes.
     clipping : float
         Largest norm of the gradient of a note.
     batch_size : int
-        Notes of a step on average; large batches drown the noise.
+        Average number of notes per step; large batches reduce the effect of the noise.
     precision, backend
-        Of the encoder; what is trained is fp32.
+        Precision and runtime of the encoder; trained weights are fp32.
     seed : int
-        Of the weights at the start. Noise and batches have a secret one: two fits differ.
+        Seed of the initial weights. Noise and batches use a secret one, so that two fits differ.
 
     Attributes
     ----------
     guarantee_ : Guarantee
-        What was given away at most.
+        Upper bound of the privacy loss.
     """
 
     kind: ClassVar[Kind] = "private"
@@ -76,36 +76,36 @@ class PrivateModel(EncoderModel):
     learning_rate: Annotated[float, Gt(0)] = 1e-2
 
     def title(self, shown: dict[str, Any]) -> str:
-        """Encoder, adapter and regime, and that training is private."""
+        """Return encoder, adapter and tuned layers, marked as private."""
         return f"private {super().title(shown)}"
 
     def setting_problems(self) -> list[str]:
-        """Say what is wrong with the adapter, its options and its place."""
+        """Return problems of the adapter, its options and its placement."""
         if self.adapter in lora.LOW_RANK:
             return [
                 f"{self.adapter} changes the encoder's layers, which stay frozen in private "
                 f"training; choose one of {', '.join(adapters.ADAPTERS)}"
             ]
-        found = super().setting_problems()
+        problems = super().setting_problems()
         if "dropout" in (self.adapter_options or {}):
-            found.append("private training has no dropout: leave it out of adapter_options")
+            problems.append("private training has no dropout: leave it out of adapter_options")
         one_vector = self.adapter == "none" or self.placement == "pooled"
         if self.truncation == "windows" and not one_vector:
-            found.append(
-                "private training takes one sequence a note: truncation = 'windows' needs "
+            problems.append(
+                "private training takes one sequence a note: truncation = 'windows' requires "
                 "placement = 'pooled' or adapter = 'none'"
             )
-        return found
+        return problems
 
     def file_problems(self) -> list[str]:
-        """Say what fitting needs and this machine lacks."""
+        """Return a problem if opacus is not installed."""
         return [] if importlib.util.find_spec("opacus") else [dp_sgd.MISSING]
 
     def _train(
         self,
         sources: Sequence[Source],
         labels: Labels,
-        held: Labels | None,
+        validation_labels: Labels | None,
         metric: str | None,
         savings: MemorySavings,
         device: torch.device,
@@ -114,7 +114,7 @@ class PrivateModel(EncoderModel):
         if self.delta * len(labels) >= 1:
             raise InputError(
                 f"delta = {self.delta:g} would allow one of the {len(labels)} training notes to be "
-                f"given away whole: choose one well below {1 / len(labels):.1g}"
+                f"disclosed in full: choose a delta well below {1 / len(labels):.1g}"
             )
         self.guarantee_, history = dp_sgd.train(
             self.network_,
@@ -128,7 +128,7 @@ class PrivateModel(EncoderModel):
         return history
 
     def token_network(self) -> TokenNetwork:
-        """Refuse: a guarantee does not go with an exported network.
+        """Raise an error: an exported network would not carry the guarantee.
 
         Raises
         ------
@@ -136,12 +136,12 @@ class PrivateModel(EncoderModel):
             Always.
         """
         raise InputError(
-            "a bundle trained with differential privacy is not exported, because its guarantee "
-            "would not go with it: use the bundle as it is"
+            "a bundle trained with differential privacy cannot be exported, because the export "
+            "would not carry its guarantee: use the bundle itself"
         )
 
     def save(self, folder: Path) -> None:
-        """Write what a pretrained model writes, and the guarantee."""
+        """Write the files of a pretrained model, and the guarantee."""
         super().save(folder)
         text = json.dumps(asdict(self.guarantee_), indent=2)
         (folder / GUARANTEE_FILE).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Models by the name that study files give them; other packages add theirs by an entry point."""
+"""Registry of models by the name used in study files; packages add theirs by entry point."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ ENTRY_POINTS = "clinadapt.models"
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the registry: a class, and the settings that make it this model."""
+    """An entry of the registry: a model class, and the settings that its name fixes."""
 
     cls: type[Model]
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -56,16 +56,16 @@ def models() -> dict[str, Entry]:
     Raises
     ------
     InputError
-        A package registers something else, or a name that is taken.
+        A package registers something else, or a name that is already taken.
     """
     known = dict(BUILT_IN)
     problems = []
     for point in entry_points(group=ENTRY_POINTS):
         cls = point.load()
         if point.name in known:
-            problems.append(f"entry point {point.value}: a model {point.name!r} is known already")
+            problems.append(f"entry point {point.value}: the name {point.name!r} is already taken")
         elif not (isinstance(cls, type) and issubclass(cls, Model)):
-            problems.append(f"entry point {point.value} is no subclass of clinadapt's Model")
+            problems.append(f"entry point {point.value} is not a subclass of clinadapt's Model")
         else:
             known[point.name] = Entry(cls)
     param_validation.raise_if(problems)
@@ -85,17 +85,17 @@ def build(name: str, values: Mapping[str, Any]) -> Model:
 
 
 def problems(name: str, values: Mapping[str, Any]) -> list[str]:
-    """Return everything that is wrong with the settings of a model."""
+    """Return all problems of a model's settings; empty if they are valid."""
     if name not in models():
-        return [f"unknown family {name!r}; known: {', '.join(models())}"]
+        return [f"unknown model {name!r}; known: {', '.join(models())}"]
     entry = models()[name]
-    fixed = [f"{name}: {key!r} is fixed by the family" for key in values if key in entry.fixed]
-    found = fixed or param_validation.problems(entry.cls, {**entry.fixed, **values})
-    return found or entry.build(values).setting_problems()
+    fixed = [f"{name}: {key!r} is fixed by the model" for key in values if key in entry.fixed]
+    invalid = fixed or param_validation.problems(entry.cls, {**entry.fixed, **values})
+    return invalid or entry.build(values).setting_problems()
 
 
 def file_problems(name: str, values: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the files that valid settings name; a fitted model needs none."""
+    """Return the problems of files named by valid settings; a fitted model needs none of them."""
     return models()[name].build(values).file_problems()
 
 
@@ -105,14 +105,14 @@ def name_of(model: Model) -> str:
     Raises
     ------
     InputError
-        It is of no known class.
+        Its class is not registered.
     """
     for name, entry in models().items():
         if type(model) is entry.cls and all(
             getattr(model, key) == value for key, value in entry.fixed.items()
         ):
             return name
-    raise InputError(f"{type(model).__name__} is not a model of a known family")
+    raise InputError(f"{type(model).__name__} is not a registered model")
 
 
 def settings_of(model: Model) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def settings_of(model: Model) -> dict[str, Any]:
 
 
 def takes(name: str, setting: str) -> bool:
-    """Whether a model has a setting that its name does not fix."""
+    """Return whether a model has a setting and its name does not fix it."""
     entry = models().get(name)
     return (
         entry is not None

@@ -1,8 +1,8 @@
-"""Several classifiers in one pass: the frozen layers that they share run once a note.
+"""Several classifiers in one pass: the frozen layers that they share run once per note.
 
-Bundles that were made from one encoder hold equal copies of it. Where tokens, layers and precision
-are the same too, the features at the split layer are the same, and only what lies above is each
-task's own: twenty tasks cost one pass of the encoder, twenty adapters and twenty heads.
+Bundles made from one encoder contain equal copies of it. If tokens, layers and precision are the
+same too, so are the features at the split layer, and only the layers above it differ by task:
+twenty tasks cost one pass of the encoder, twenty adapters and twenty heads.
 """
 
 import hashlib
@@ -33,13 +33,13 @@ NAME = re.compile(r"[\w.-]{1,64}")
 
 
 class Together:
-    """Classifiers by the name of their task; what several of them would do is done once.
+    """Classifiers by task name that share the work of equal frozen layers.
 
     Parameters
     ----------
     classifiers : mapping of str to NoteClassifier
-        Fitted. Those with the same frozen layers are given one `FrozenPrefix` among them, so that
-        memory holds one encoder, also when they are asked by themselves.
+        Fitted. Those with the same frozen layers share one `FrozenPrefix`, so that memory holds
+        one encoder even if they are used separately.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class Together:
 
     def __init__(self, classifiers: Mapping[str, NoteClassifier]) -> None:
         self.classifiers = dict(classifiers)
-        found = [one.model_.frozen_part for one in self.classifiers.values()]
-        models = [model for model in found if model is not None]
-        if len(models) < 2:  # whose weights need not be hashed
+        parts = [one.model_.frozen_part for one in self.classifiers.values()]
+        models = [part for part in parts if part is not None]
+        if len(models) < 2:  # nothing to share: the weights need not be hashed
             return
         prefixes: dict[tuple[Any, ...], FrozenPrefix] = {}
         for model in models:
@@ -63,25 +63,25 @@ class Together:
         Raises
         ------
         InputError
-            Not a bundle, or one of another format.
+            A folder is not a bundle, or a bundle of another format.
         """
         return cls({name: load(folder) for name, folder in bundles.items()})
 
     def predict_proba(
         self, texts: Sequence[str], tasks: Collection[str] | None = None
     ) -> dict[str, Floats]:
-        """Probabilities [note, class] of every task: those of each classifier alone.
+        """Return probabilities [note, class] by task, equal to those of each classifier alone.
 
         Parameters
         ----------
         texts : sequence of str
         tasks : collection of str, optional
-            Default: all.
+            Names of tasks; default: all.
 
         Raises
         ------
         InputError
-            Texts that do not do.
+            Something in `texts` is not a text, or is empty.
         """
         texts = as_texts(texts)
         chosen = {name: self.classifiers[name] for name in (tasks or self.classifiers)}
@@ -92,19 +92,19 @@ class Together:
             model = classifier.model_.frozen_part
             if model is not None:
                 sharing.setdefault(id(model.prefix_), {})[name] = model
-        read: dict[str, Floats] = {}
+        in_one_pass: dict[str, Floats] = {}
         for models in sharing.values():
-            read |= _one_pass(models, texts)
+            in_one_pass |= _one_pass(models, texts)
         return {
-            name: classifier.model_.finish(read[name], texts)
-            if name in read
+            name: classifier.model_.finish(in_one_pass[name], texts)
+            if name in in_one_pass
             else classifier.predict_proba(texts)
             for name, classifier in chosen.items()
         }
 
 
 def _content(model: EncoderModel) -> tuple[Any, ...]:
-    """All that the cached features of a text depend on."""
+    """Return everything that the cached features of a text depend on."""
     prefix = model.prefix_
     tokenizer = hashlib.sha256(prefix.encoder.tokenizer.to_str().encode()).hexdigest()
     how = (
@@ -118,13 +118,13 @@ def _content(model: EncoderModel) -> tuple[Any, ...]:
 
 
 def _one_pass(models: Mapping[str, EncoderModel], texts: Sequence[str]) -> dict[str, Floats]:
-    """Probabilities of models on one prefix."""
+    """Return probabilities [note, class] of models that share one prefix, by name."""
     first = next(iter(models.values()))
     device = pick_device(first.device)
     dtype = compute_dtype(first.precision, device)
     outputs: dict[str, list[torch.Tensor]] = {name: [] for name in models}
     for features in first.prefix_.passing(texts, Context(), device):
-        pooled: dict[Pooling, Source] = {}  # a mean over tokens costs more than a head
+        pooled: dict[Pooling, Source] = {}  # pooling costs more than a head: once for all models
         for name, model in models.items():
             source: Source = features
             if model.after_pooling:
@@ -139,17 +139,17 @@ def _one_pass(models: Mapping[str, EncoderModel], texts: Sequence[str]) -> dict[
 
 
 def named_bundles(arguments: Sequence[str]) -> dict[str, Path]:
-    """Tasks' names and bundles, of ``FOLDER`` or ``NAME=FOLDER`` each.
+    """Return bundles by task name, from arguments ``FOLDER`` or ``NAME=FOLDER``.
 
-    Without a name the task is called like the folder, or, in a study's ``best`` and
-    ``recommended``, like the study.
+    Without a name the task is named after the folder, or, for a study's ``best`` and
+    ``recommended``, after the study.
 
     Raises
     ------
     InputError
-        Two of one name, or a name that does not do.
+        Two tasks have one name, or a name is not valid.
     """
-    found: dict[str, Path] = {}
+    bundles: dict[str, Path] = {}
     problems = []
     for argument in arguments:
         name, separator, folder = argument.partition("=")
@@ -158,12 +158,12 @@ def named_bundles(arguments: Sequence[str]) -> dict[str, Path]:
             name = name_of(path)
         if not NAME.fullmatch(name):
             problems.append(
-                f"a task's name has letters, digits, '.', '_' and '-', got {name!r}: write "
+                f"a task's name may have letters, digits, '.', '_' and '-', got {name!r}: write "
                 "NAME=FOLDER"
             )
-        elif name in found:
+        elif name in bundles:
             problems.append(f"two tasks are called {name!r}: write NAME=FOLDER for one of them")
-        found[name] = path
+        bundles[name] = path
     if problems:
         raise InputError(problems)
-    return found
+    return bundles

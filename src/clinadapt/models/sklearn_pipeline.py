@@ -1,9 +1,9 @@
-"""The user's own scikit-learn pipeline as a model, compared and bundled like every other.
+"""The user's own scikit-learn pipeline as a model, compared and bundled like any other.
 
-A study file names a function that returns the pipeline, by its import path; it is imported to fit,
-never to open a bundle. A bundle holds the fitted pipeline in the format of the library `skops`,
-which builds objects of known types alone: what scikit-learn, numpy and scipy define opens; a bundle
-with any other type is refused, for reading it would run somebody's code.
+A study file names a function that returns the pipeline, by its import path; it is imported for the
+fit, never to open a bundle. A bundle contains the fitted pipeline in the format of the library
+`skops`, which builds objects of known types only, those of scikit-learn, numpy and scipy; a bundle
+with any other type is refused, because reading it would run foreign code.
 """
 
 import importlib
@@ -36,7 +36,7 @@ class SklearnModel(Model):
     ----------
     estimator : str
         Import path ``package.module:function`` of a function that returns the unfitted pipeline.
-        Modules in the working directory are found.
+        Modules in the working directory can be imported.
     options : dict, optional
         Keyword arguments of the function.
 
@@ -47,21 +47,21 @@ class SklearnModel(Model):
 
     Notes
     -----
-    The pipeline's ``fit(texts, y)`` gets texts as a list of str, and y as numbers of classes
-    [note], or as a 0/1 matrix [note, label] in a multi-label task.
+    The pipeline's ``fit(texts, y)`` receives texts as a list of str, and y as class numbers [note],
+    or as a 0/1 matrix [note, label] in a multi-label task.
     """
 
     estimator: str = field(default="", kw_only=False)
     options: dict[str, Any] | None = None
 
     def title(self, shown: dict[str, Any]) -> str:
-        """Name of the function; its options are printed behind it."""
+        """Return the import path of the function; its options are printed after it."""
         shown.pop("estimator", None)
         shown |= shown.pop("options", None) or {}
         return self.estimator
 
     def file_problems(self) -> list[str]:
-        """Say why the function cannot be imported, or what it lacks; empty if all is well."""
+        """Return why the function cannot be imported or used; empty if it can."""
         try:
             self._new_pipeline()
         except InputError as error:
@@ -81,9 +81,9 @@ class SklearnModel(Model):
                 f"{error}); {EXPECTED}"
             ) from error
         if not callable(factory):
-            raise InputError(f"estimator = {self.estimator!r} is no function: {EXPECTED}")
-        found: Callable[..., Any] = factory
-        return found
+            raise InputError(f"estimator = {self.estimator!r} is not a function: {EXPECTED}")
+        checked: Callable[..., Any] = factory
+        return checked
 
     def _new_pipeline(self) -> Any:
         factory = self._factory()
@@ -93,9 +93,9 @@ class SklearnModel(Model):
             raise InputError(f"estimator = {self.estimator!r}: {error}") from error
         if not hasattr(pipeline, "fit") or not hasattr(pipeline, "predict_proba"):
             raise InputError(
-                f"estimator = {self.estimator!r} returns a {type(pipeline).__name__}, which does "
-                "not offer fit and predict_proba; CalibratedClassifierCV gives probabilities to a "
-                "classifier that has none"
+                f"estimator = {self.estimator!r} returns a {type(pipeline).__name__} without fit "
+                "or predict_proba; CalibratedClassifierCV adds probabilities to a classifier that "
+                "has none"
             )
         return pipeline
 
@@ -112,7 +112,7 @@ class SklearnModel(Model):
         Raises
         ------
         InputError
-            The function cannot be imported, or returns something else than a pipeline.
+            The function cannot be imported, or does not return a pipeline.
         """
         self.pipeline_ = self._new_pipeline()
         self.task_: Task = labels.task
@@ -122,10 +122,10 @@ class SklearnModel(Model):
         return self
 
     def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
-        """Probabilities [note, class]; of each label by itself in a multi-label task."""
+        """Return probabilities [note, class]; in a multi-label task each label has its own."""
         answer = self.pipeline_.predict_proba(list(texts))
         if self.task_ == "multilabel":
-            if isinstance(answer, list):  # as forests give it: [note, absent or present] a label
+            if isinstance(answer, list):  # of forests: per label, [note, absent or present]
                 answer = np.column_stack([each[:, -1] for each in answer])
             return np.asarray(answer, dtype=np.float64)
         probabilities = np.zeros((len(texts), self.classes_))
@@ -140,7 +140,7 @@ class SklearnModel(Model):
         MissingExtraError
             skops is not installed.
         InputError
-            The pipeline holds types that could not be read back safely.
+            The pipeline contains types that cannot be read back safely.
         """
         skops = need("skops.io")
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ class SklearnModel(Model):
         MissingExtraError
             skops is not installed.
         InputError
-            The file holds types of other packages than scikit-learn, numpy and scipy.
+            The file contains types of packages other than scikit-learn, numpy and scipy.
         """
         skops = need("skops.io")
         path = folder / PIPELINE_FILE
@@ -163,7 +163,7 @@ class SklearnModel(Model):
             with zipfile.ZipFile(path) as archive:
                 size = sum(entry.file_size for entry in archive.infolist())
         except zipfile.BadZipFile:
-            raise InputError(f"{PIPELINE_FILE} is not what a study writes") from None
+            raise InputError(f"{PIPELINE_FILE} is not a file of skops") from None
         if size > PIPELINE_BYTES:
             raise InputError(f"{PIPELINE_FILE}: expected at most {PIPELINE_BYTES:,} bytes")
         _refuse_unknown_types(skops, path)
@@ -176,9 +176,9 @@ def _refuse_unknown_types(skops: Any, path: Path) -> None:
     unknown = skops.get_untrusted_types(file=path)
     if unknown:
         raise InputError(
-            f"the pipeline holds {', '.join(sorted(unknown)[:5])}, and a bundle is opened only if "
-            "all of its types are scikit-learn's, numpy's or scipy's: build the pipeline of these, "
-            "or register a model of your own (entry point clinadapt.models)"
+            f"the pipeline contains {', '.join(sorted(unknown)[:5])}, but a bundle opens only if "
+            "all of its types belong to scikit-learn, numpy or scipy: build the pipeline of these, "
+            "or register your own model (entry point clinadapt.models)"
         )
 
 

@@ -1,12 +1,13 @@
-r"""Word counts and a pretrained encoder, stacked: the logits of the two are added, weighted.
+r"""TF-IDF and a pretrained encoder, stacked: a weighted sum of the logits of both.
 
 $$ z = a\,z_{\text{sparse}} + b\,z_{\text{encoder}}, \qquad a, b \ge 0 $$
 
 Stacked generalisation (Wolpert 1992; non-negative weights after Breiman 1996, "Stacked
-Regressions"), with two weights that all classes share, fitted by log-loss on the validation notes:
-these stop the encoder's training early, but neither part is fitted on them. The weights' ratio says
-whom to believe, their size how far. They need not sum to one: a head trained with
-balanced class weights says too much, and a mean would have to believe that or leave the head out.
+Regressions"), with two weights shared by all classes, fitted by log-loss on the validation notes:
+these stop the encoder's training early, but neither part is fitted on them. The weights' ratio sets
+the trust in each part, their size the overall confidence. They need not sum to one: a head trained
+with balanced class weights is overconfident, which a mean could not correct without discarding the
+head.
 """
 
 import copy
@@ -35,7 +36,7 @@ SPARSE_FOLDER, ENCODER_FOLDER = "sparse", "encoder"
 BLEND_FILE = "blend.safetensors"
 OWN = ("encoder", "max_tokens", "truncation", "seed")
 EQUAL = np.array([0.5, 0.5])
-SMALLEST = 2.0**-52  # a probability nearer to 0 or 1 has no logit worth the name
+SMALLEST = 2.0**-52  # logits of probabilities nearer to 0 or 1 are rounding errors
 Floats = NDArray[np.float64]
 
 
@@ -48,18 +49,18 @@ class StackedModel(ReadsTokens):
     encoder : str
         Known name, hub id or folder.
     max_tokens, truncation
-        What the encoder gets of longer notes; TF-IDF reads all of them. See `ReadsTokens`.
+        Truncation of notes for the encoder; TF-IDF reads all of them. See `ReadsTokens`.
     encoder_options : dict, optional
         Further settings of `PretrainedModel`, such as adapter and tuned_layers.
     tfidf_options : dict, optional
         Settings of `TfidfLogistic`, such as characters and C.
     seed : int
-        Of the encoder's head.
+        Seed of the encoder's head.
 
     Attributes
     ----------
     weights_ : ndarray of float64, shape [2]
-        Of the logits of TF-IDF, and of the encoder. Both 0.5 if there were no validation notes.
+        Weights of the logits of TF-IDF and of the encoder; both 0.5 without validation notes.
     sparse_ : TfidfLogistic
     encoder_ : PretrainedModel
         Fitted.
@@ -75,36 +76,38 @@ class StackedModel(ReadsTokens):
     seed: int = 0
 
     def setting_problems(self) -> list[str]:
-        """Say what is wrong with the settings of the two parts."""
+        """Return problems of the settings of the two parts."""
         tfidf, encoder = self.tfidf_options or {}, self.encoder_options or {}
-        found = [
+        problems = [
             f"encoder_options: {name!r} is a setting of {type(self).__name__} itself"
             for name in OWN
             if name in encoder
         ]
         if "refit" in tfidf:
-            found.append("tfidf_options: 'refit' would fit on the notes that weigh the two parts")
-        found += [
+            problems.append(
+                "tfidf_options: 'refit' would fit on the validation notes, which weight the parts"
+            )
+        problems += [
             f"tfidf_options: {text}" for text in param_validation.problems(TfidfLogistic, tfidf)
         ]
-        unfit = param_validation.problems(PretrainedModel, encoder)
-        if not unfit:
-            unfit = PretrainedModel(**encoder).setting_problems()
-        return found + [f"encoder_options: {text}" for text in unfit]
+        of_encoder = param_validation.problems(PretrainedModel, encoder)
+        if not of_encoder:
+            of_encoder = PretrainedModel(**encoder).setting_problems()
+        return problems + [f"encoder_options: {text}" for text in of_encoder]
 
     def title(self, shown: dict[str, Any]) -> str:
-        """TF-IDF and what the encoder's part is called."""
+        """Return "TF-IDF + " and the title of the encoder's part."""
         options = shown.pop("tfidf_options", None) or {}
         shown |= {f"tfidf {name}": value for name, value in options.items()}
         shown |= shown.pop("encoder_options", None) or {}
         return f"TF-IDF + {self.parts()[1].title(shown)}"
 
     def starting_files(self) -> tuple[str, str]:
-        """The encoder's folder."""
+        """Return the encoder's folder."""
         return "encoder", self.encoder
 
     def parts(self) -> tuple[TfidfLogistic, PretrainedModel]:
-        """The two models, unfitted."""
+        """Return the two models, unfitted."""
         own = {name: getattr(self, name) for name in OWN}
         return (
             TfidfLogistic(**(self.tfidf_options or {})),
@@ -123,15 +126,15 @@ class StackedModel(ReadsTokens):
     ) -> Self:
         """Fit both parts on training notes, and their weights on validation notes.
 
-        Without validation notes both weigh the same: on the training notes themselves the part
-        that overfits more would win.
+        Without validation notes the weights are equal: on the training notes the part that
+        overfits more would get the larger one.
 
         Raises
         ------
         EncoderNotFoundError
             The encoder is not on this machine.
         InputError
-            Settings that do not fit each other or the encoder.
+            Settings are not compatible with each other or with the encoder.
         """
         self._check()
         context = context or Context()
@@ -143,10 +146,11 @@ class StackedModel(ReadsTokens):
         self.sparse_.fit(texts, labels)
         self.weights_ = EQUAL
         if validation is not None:
-            held_texts, held = validation
-            # The classifier scores these notes again, and counts what was cut of them.
+            validation_texts, validation_labels = validation
+            # The classifier scores these notes again, and counts their truncation then.
             uncounted = replace(context, ledger=Ledger())
-            self.weights_ = fit_weights(held, *self._logits(held_texts, uncounted))
+            parts = self._logits(validation_texts, uncounted)
+            self.weights_ = fit_weights(validation_labels, *parts)
         self._finish()
         return self
 
@@ -161,19 +165,19 @@ class StackedModel(ReadsTokens):
         self.total_parameters_ = sum(part.total_parameters_ for part in parts) + 2
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
-        """Compute the encoder's cached features of notes into the cache, if it has any."""
+        """Compute the features of the encoder's frozen layers, if it has any, into the cache."""
         self._check()
         self.parts()[1].prepare(texts, context)
 
     # ------------------------------------------------------------------ prediction
 
     def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
-        """Probabilities [note, class]."""
+        """Return probabilities [note, class]."""
         sparse, encoder = self._logits(texts, context or Context())
         return blend(self.task_, self.weights_, sparse, encoder)
 
     def _logits(self, texts: Sequence[str], context: Context) -> tuple[Floats, Floats]:
-        """Logits [note, class] of both parts."""
+        """Return logits [note, class] of both parts."""
         sparse = self.sparse_.predict_proba(texts, context)
         encoder = self.encoder_.predict_proba(texts, context)
         return logits(self.task_, sparse), logits(self.task_, encoder)
@@ -181,7 +185,7 @@ class StackedModel(ReadsTokens):
     # ------------------------------------------------------------------ parts
 
     def fitted_parts(self) -> tuple[Model, ...]:
-        """The two models, fitted."""
+        """Return the two models, fitted."""
         return self.sparse_, self.encoder_
 
     @property
@@ -190,25 +194,25 @@ class StackedModel(ReadsTokens):
         return self.encoder_
 
     def with_network_part(self, part: Model) -> Self:
-        """Return this fitted model with another encoder's part; itself it stays as it is."""
+        """Return a copy of this fitted model with another encoder part."""
         changed = copy.copy(self)
         changed.encoder_ = part
         return changed
 
     @property
     def frozen_part(self) -> Any | None:
-        """The encoder's part, if it reads cached features of a frozen encoder."""
+        """The encoder's part if it reads cached features of a frozen encoder, else None."""
         return self.encoder_.frozen_part
 
     def finish(self, frozen: Floats, texts: Sequence[str]) -> Floats:
-        """Probabilities of the whole, given those of the encoder's part, both [note, class]."""
+        """Return the model's probabilities, given those of the encoder, both [note, class]."""
         sparse = logits(self.task_, self.sparse_.predict_proba(texts))
         return blend(self.task_, self.weights_, sparse, logits(self.task_, frozen))
 
     # ------------------------------------------------------------------ bundle
 
     def save(self, folder: Path) -> None:
-        """Write both parts, each into a folder of its own, and their weights."""
+        """Write both parts, each to its own folder, and their weights."""
         self.sparse_.save(folder / SPARSE_FOLDER)
         self.encoder_.save(folder / ENCODER_FOLDER)
         save_file({"weights": self.weights_}, folder / BLEND_FILE)
@@ -221,29 +225,29 @@ class StackedModel(ReadsTokens):
         self.encoder_ = load_fitted(encoder, folder / ENCODER_FOLDER, task, classes)
         self.weights_ = safe_files.read_arrays(folder / BLEND_FILE, {"weights": (2,)})["weights"]
         if (self.weights_ < 0).any():
-            raise InputError(f"{BLEND_FILE}: a weight is below zero")
+            raise InputError(f"{BLEND_FILE}: a weight is negative")
         self._finish()
         return self
 
 
 def logits(task: Task, probabilities: Floats) -> Floats:
-    """Log-odds of each label (multi-label), else log-probabilities; [note, class]."""
+    """Return logits [note, class]: log-odds (multi-label), else log-probabilities."""
     inside = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
     return np.asarray(logit(inside) if task == "multilabel" else np.log(inside))
 
 
 def blend(task: Task, weights: Floats, sparse: Floats, encoder: Floats) -> Floats:
-    """Probabilities of the weighted sum of two parts' logits, all [note, class]."""
+    """Return probabilities of the weighted sum of two parts' logits, all [note, class]."""
     summed = weights[0] * sparse + weights[1] * encoder
     return np.asarray(expit(summed) if task == "multilabel" else softmax(summed, axis=1))
 
 
 def fit_weights(labels: Labels, sparse: Floats, encoder: Floats) -> Floats:
-    """Weights of two parts' logits, by log-loss with an L2 penalty, neither below zero.
+    """Fit non-negative weights of two parts' logits, by log-loss with an L2 penalty.
 
-    The penalty draws them to equal weights, from which some ten notes lead away. Beside them every
-    class has an offset, free and then left out: without it, classes that are more or less common
-    among these notes than the parts say would draw both weights to zero.
+    The penalty pulls the weights towards equal ones; about ten notes outweigh it. Every class also
+    has an offset, which is fitted and then discarded: without it, classes that are more or less
+    common among these notes than the parts predict would pull both weights towards zero.
 
     Parameters
     ----------
@@ -252,16 +256,16 @@ def fit_weights(labels: Labels, sparse: Floats, encoder: Floats) -> Floats:
     """
     carried = labels.matrix
 
-    def loss(found: Floats) -> float:
-        weights, offsets = found[:2], found[2:]
+    def loss(values: Floats) -> float:
+        weights, offsets = values[:2], values[2:]
         summed = weights[0] * sparse + weights[1] * encoder + offsets
         if labels.task == "multilabel":
-            told = log_expit(np.where(carried, summed, -summed))
+            likelihood = log_expit(np.where(carried, summed, -summed))
         else:
-            told = log_softmax(summed, axis=1)[carried]
-        return float(-told.sum() + 0.5 * np.square(weights - EQUAL).sum())
+            likelihood = log_softmax(summed, axis=1)[carried]
+        return float(-likelihood.sum() + 0.5 * np.square(weights - EQUAL).sum())
 
     start = np.concatenate([EQUAL, np.zeros(carried.shape[1])])
     bounds = [(0, None)] * 2 + [(None, None)] * carried.shape[1]
-    found = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
-    return np.asarray(found.x[:2], dtype=np.float64)
+    optimum = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    return np.asarray(optimum.x[:2], dtype=np.float64)

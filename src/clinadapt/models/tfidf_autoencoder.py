@@ -1,7 +1,7 @@
-"""TF-IDF, an autoencoder, a classifier on its codes (Le et al. 2022, arXiv 2209.12831).
+"""TF-IDF, an autoencoder, and a classifier on its codes (Le et al. 2022, arXiv 2209.12831).
 
-The same laboratory reports 0.92 accuracy for it on the paper's notes, above the best adapter's
-0.88. The autoencoder learns from the training notes without their labels.
+The same laboratory reports an accuracy of 0.92 on the paper's notes, above 0.88 for the best
+adapter. The autoencoder learns from the training notes without their labels.
 """
 
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ from clinadapt.neural.training.losses import Reconstruction
 
 
 class Autoencoder(nn.Module):
-    """Vector to code and back, one hidden layer each way.
+    """Autoencoder of vectors, with one hidden layer in each direction.
 
     Parameters
     ----------
     features, inner, code : int
-        Width of the vector, of the hidden layers, of the code.
+        Width of the vector, of the hidden layers and of the code.
     """
 
     def __init__(self, features: int, inner: int, code: int) -> None:
@@ -54,7 +54,7 @@ class Autoencoder(nn.Module):
 
 
 class Encode(nn.Module):
-    """The way to the code alone, as a network that `run` accepts.
+    """The encoding half of an autoencoder, as a network that `run` accepts.
 
     Parameters
     ----------
@@ -66,31 +66,31 @@ class Encode(nn.Module):
         self.encode = autoencoder.encode
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Codes [note, code]; the auxiliary loss is zero."""
+        """Return codes [note, code]; the auxiliary loss is zero."""
         codes = self.encode(batch.inputs[:, 0])
         return codes, codes.new_zeros(())
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TfidfAutoencoder(StoppedEarly):
-    """A small classifier on the codes of an autoencoder; takes the settings of `StoppedEarly` too.
+    """A small classifier on the codes of an autoencoder; also has the settings of `StoppedEarly`.
 
     Parameters
     ----------
     words : int
         Longest word n-gram.
     max_features : int
-        Most frequent terms kept.
+        Number of terms, the most frequent ones.
     min_notes : int
-        Notes that must share a term for it to be kept.
+        Number of notes a term must occur in to be kept.
     inner, code : int
         Width of the autoencoder's hidden layers and of its code.
     classifier_inner : int
         Units of the classifier's hidden layer; 0 for a linear one.
     dropout : float
-        Of the classifier.
+        Dropout rate of the classifier.
     pretrain_epochs, epochs : int
-        Of the autoencoder, and of the classifier.
+        Epochs of the autoencoder and of the classifier.
     """
 
     display_name = "TF-IDF → autoencoder → classifier"
@@ -131,7 +131,7 @@ class TfidfAutoencoder(StoppedEarly):
             weight_decay=0.0,
             seed=self.seed,
         )
-        # No checkpoint: this takes seconds, and the file belongs to the classifier's training.
+        # Without a checkpoint: this takes seconds, and the file is for the classifier's training.
         train(
             self.autoencoder_,
             SparseSource(matrix),
@@ -143,14 +143,14 @@ class TfidfAutoencoder(StoppedEarly):
         codes = self._codes(matrix)
         self._center = codes.vectors.mean(dim=0)
         self._scale = codes.vectors.std(dim=0).clamp(min=1e-6)
-        held = None
+        validation_part = None
         if validation is not None:
-            held = (self._standard(validation[0]), validation[1])
+            validation_part = (self._standard(validation[0]), validation[1])
         self.history_ = neural_base.fit_classifier(
             self.classifier_,
             VectorSource(self.standardize(codes.vectors)),
             labels,
-            held,
+            validation_part,
             metric,
             self.class_weight,
             self.recipe(),
@@ -188,19 +188,19 @@ class TfidfAutoencoder(StoppedEarly):
         return VectorSource(self.standardize(self._codes(self.features_.transform(texts)).vectors))
 
     def standardize(self, codes: Tensor) -> Tensor:
-        """Codes [note, code], centred and scaled as on the training notes."""
+        """Return codes [note, code], centred and scaled by the training notes."""
         return (codes - self._center.to(codes.device)) / self._scale.to(codes.device)
 
     def predict_proba(
         self, texts: Sequence[str], context: Context | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities [note, class]."""
+        """Return probabilities [note, class]."""
         source = self._standard(texts)
         outputs = run(self.classifier_, source, pick_device(self.device), Recipe.dtype)
         return neural_base.probabilities(self.task_, outputs)
 
     def save(self, folder: Path) -> None:
-        """Write terms, their weights, both networks and the codes' scale."""
+        """Write terms, their weights, both networks, and centre and scale of the codes."""
         self.features_.save(folder)
         neural_base.save_weights(self._weights(), folder)
 
@@ -210,7 +210,7 @@ class TfidfAutoencoder(StoppedEarly):
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote."""
         self.features_ = self._features().load(folder)
-        with torch.device("meta"):  # of the size that the settings imply, without the memory
+        with torch.device("meta"):  # checks the size that the settings imply without the memory
             self._build(task, classes)
         codes = {"center": (self.code,), "scale": (self.code,)}
         safe_files.require(self._networks(), folder / neural_base.WEIGHTS_FILE, further=codes)

@@ -1,4 +1,4 @@
-"""TF-IDF and logistic regression: the row that every other must beat."""
+"""TF-IDF and logistic regression: the baseline of every comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,23 +24,24 @@ LINEAR_FILE = "linear.safetensors"
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TfidfLogistic(Model):
-    """Logistic regression on TF-IDF; one regression a label in a multi-label task.
+    """Logistic regression on TF-IDF; in a multi-label task one regression per label.
 
     Parameters
     ----------
     words : int
         Longest word n-gram.
     characters : bool
-        Add character n-grams.
+        True to add character n-grams.
     C : float
         Inverse strength of the L2 penalty.
     class_weight : {"balanced", "none"}
     max_features : int, optional
+        Number of terms, the most frequent ones; default: all.
     min_notes : int
-        Notes that must share a term for it to be kept.
+        Number of notes a term must occur in to be kept.
     refit : bool
-        Once the threshold is chosen, fit again on training and validation notes together: more
-        labels for the same money. Scores on validation stay those of the first fit.
+        True to fit again on training and validation notes together once the threshold is chosen,
+        which uses all labels. Scores on validation notes remain those of the first fit.
     """
 
     display_name = "TF-IDF + logistic regression"
@@ -85,7 +86,7 @@ class TfidfLogistic(Model):
         return TfidfFeatures(self.words, self.characters, self.max_features, self.min_notes)
 
     def _fit_one(self, matrix: Any, target: NDArray[np.int64]) -> tuple[Any, Any]:
-        if len(np.unique(target)) == 1:  # a label that no, or every, training note carries
+        if len(np.unique(target)) == 1:  # a label of none or all of the training notes
             rate = np.clip(target.mean(), 0.5 / len(target), 1 - 0.5 / len(target))
             return np.zeros((1, matrix.shape[1])), np.array([np.log(rate / (1 - rate))])
         weight = None if self.class_weight == "none" else self.class_weight
@@ -100,7 +101,7 @@ class TfidfLogistic(Model):
     def predict_proba(
         self, texts: Sequence[str], context: Context | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities [note, class]."""
+        """Return probabilities [note, class]."""
         scores = self.features_.transform(texts) @ self.coefficients_.T + self.intercepts_
         if self.task_ == "multiclass":
             return softmax(scores, axis=1)

@@ -26,7 +26,7 @@ from clinadapt.neural.training.loop import Recipe, run
 
 
 class DenseNetwork(nn.Module):
-    """Dense, ReLU, dropout, dense, over one vector a note.
+    """Dense, ReLU, dropout and dense layers on one vector per note.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class DenseNetwork(nn.Module):
     inner : int
         Units of the hidden layer; 0 for none.
     dropout : float
-        Not on the input: a TF-IDF row is wide and mostly zero.
+        Dropout rate of the hidden layer; the input has none, as TF-IDF vectors are sparse.
     """
 
     def __init__(self, width: int, classes: int, inner: int, dropout: float) -> None:
@@ -43,23 +43,23 @@ class DenseNetwork(nn.Module):
         self.layers = nn.Sequential(*hidden, nn.Linear(inner or width, classes))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Class scores [note, class] of vectors [note, 1, width]; the auxiliary loss is zero."""
+        """Return scores [note, class] of vectors [note, 1, width]; the auxiliary loss is zero."""
         scores = self.layers(batch.inputs[:, 0])
         return scores, scores.new_zeros(())
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TfidfMLP(StoppedEarly):
-    """One hidden layer on TF-IDF; takes the settings of `StoppedEarly` too.
+    """One hidden layer on TF-IDF; also has the settings of `StoppedEarly`.
 
     Parameters
     ----------
     words : int
         Longest word n-gram.
     max_features : int
-        Most frequent terms kept.
+        Number of terms, the most frequent ones.
     min_notes : int
-        Notes that must share a term for it to be kept.
+        Number of notes a term must occur in to be kept.
     inner : int
         Units of the hidden layer.
     dropout : float
@@ -85,18 +85,19 @@ class TfidfMLP(StoppedEarly):
         metric: str | None = None,
         context: Context | None = None,
     ) -> Self:
-        """Fit on training notes, stopping early on validation notes."""
+        """Fit on training notes, stopping early by validation notes."""
         param_validation.check(self)
         self.features_ = self._features().fit(texts)
         self._build(labels.task, len(labels.classes))
-        held = None
+        validation_part = None
         if validation is not None:
-            held = (SparseSource(self.features_.transform(validation[0])), validation[1])
+            source = SparseSource(self.features_.transform(validation[0]))
+            validation_part = (source, validation[1])
         self.history_ = neural_base.fit_classifier(
             self.network_,
             SparseSource(self.features_.transform(texts)),
             labels,
-            held,
+            validation_part,
             metric,
             self.class_weight,
             self.recipe(),
@@ -124,7 +125,7 @@ class TfidfMLP(StoppedEarly):
     def predict_proba(
         self, texts: Sequence[str], context: Context | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities [note, class]."""
+        """Return probabilities [note, class]."""
         source = SparseSource(self.features_.transform(texts))
         outputs = run(self.network_, source, pick_device(self.device), Recipe.dtype)
         return neural_base.probabilities(self.task_, outputs)
@@ -137,7 +138,7 @@ class TfidfMLP(StoppedEarly):
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote."""
         self.features_ = self._features().load(folder)
-        with torch.device("meta"):  # of the size that the settings imply, without the memory
+        with torch.device("meta"):  # checks the size that the settings imply without the memory
             self._build(task, classes)
         safe_files.require(self.network_, folder / neural_base.WEIGHTS_FILE)
         self._build(task, classes)

@@ -1,6 +1,6 @@
 """A fitted network as one module, from token ids to class scores.
 
-What was frozen and what was trained, which fitting keeps apart, are put together again.
+It joins the frozen and the trained layers, which are separate during the fit.
 """
 
 import torch
@@ -13,7 +13,7 @@ from clinadapt.neural.training.batch_sources import one_token_each
 
 
 class TokenNetwork(nn.Module):
-    """A fitted network from ids to scores, on the CPU and for inference.
+    """A fitted network from token ids to scores, on the CPU, for inference.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class TokenNetwork(nn.Module):
     prefix : Prefix, optional
         The frozen layers below it.
     pooling : {"mean", "first", "last", "max"}, optional
-        If the network was fitted on pooled features of the prefix: how they were pooled.
+        Pooling of the prefix's features, if the network was fitted on pooled ones.
     """
 
     def __init__(
@@ -33,19 +33,19 @@ class TokenNetwork(nn.Module):
         self.pooling: Pooling | None = pooling
         self.cpu().eval()
         for module in self.modules():
-            # Written out, attention is what runtimes know how to fuse.
+            # Runtimes fuse attention only if it is written out.
             choose = getattr(module, "set_attn_implementation", None)
             if choose is not None:
                 choose("eager")
 
     def forward(self, ids: Tensor, mask: Tensor, windows: Tensor) -> Tensor:
-        """Class scores [note, class].
+        """Return class scores [note, class].
 
         Parameters
         ----------
         ids, mask : Tensor of int64, shape [sequence, token]
         windows : Tensor of float32, shape [note, sequence]
-            Share of each sequence in a note: the rows sum to 1.
+            Share of each sequence in a note; the shares of a note sum to 1.
         """
         real = mask.bool()
         features = ids if self.prefix is None else self.prefix.features(ids, mask)

@@ -1,4 +1,4 @@
-"""Settings that every model trained by gradient descent shares."""
+"""Settings shared by models trained by gradient descent, and by models that read tokens."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -18,10 +18,10 @@ class TrainingSettings(Model):
     Parameters
     ----------
     batch_size : int
-        Notes of a step.
+        Notes per step.
     learning_rate : float
     device : str
-        "auto" is CUDA where there is one, else the CPU.
+        "auto" is CUDA if available, else the CPU.
     seed : int
     """
 
@@ -33,7 +33,7 @@ class TrainingSettings(Model):
     seed: int = 0
 
     def recipe(self, **further: Any) -> Recipe:
-        """Return how the training loop is to run, with `further` settings of `Recipe`."""
+        """Return the recipe of the training loop, with `further` settings of `Recipe`."""
         return Recipe(
             epochs=self.planned_epochs()[-1],
             batch_size=self.batch_size,
@@ -44,7 +44,7 @@ class TrainingSettings(Model):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class StoppedEarly(TrainingSettings):
-    """A model whose training stops early, by its score on validation notes.
+    """A model whose training stops early, by the score on validation notes.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class StoppedEarly(TrainingSettings):
     class_weight: ClassWeight = "balanced"
 
     def recipe(self, **further: Any) -> Recipe:
-        """Return how the training loop is to run, with `further` settings of `Recipe`."""
+        """Return the recipe of the training loop, with `further` settings of `Recipe`."""
         return super().recipe(**{"patience": self.patience, **further})
 
 
@@ -68,9 +68,9 @@ class ReadsTokens(Model):
     Parameters
     ----------
     max_tokens : int
-        Tokens that are read of a note, or of each of its windows.
+        Largest number of tokens read of a note, or of each of its windows.
     truncation : {"head", "tail", "head+tail", "windows"}
-        What is kept of longer notes.
+        Part of a longer note that is read; "windows" reads all of it, in sequences.
     """
 
     max_tokens: Annotated[int, Ge(4)] = 256

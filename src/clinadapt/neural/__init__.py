@@ -1,1 +1,1 @@
-"""Modules of the networks, adapters and the training loop."""
+"""Network modules, adapters and the training loop."""

@@ -1,4 +1,4 @@
-"""The parts that both from-scratch encoders share: embedding, self-attention, block."""
+"""Modules that both from-scratch encoders use: embedding, self-attention, block."""
 
 import torch
 from torch import Tensor, nn
@@ -8,18 +8,22 @@ from clinadapt.neural.dropout import Dropout
 
 
 class Embedding(nn.Module):
-    """Sum of a token's and a position's learned vector.
+    """Sum of learned token and position embeddings.
 
     Parameters
     ----------
-    vocabulary, max_tokens, width : int
+    vocabulary : int
+        Number of token ids.
+    max_tokens : int
+        Length of the longest sequence.
+    width : int
     """
 
     def __init__(self, vocabulary: int, max_tokens: int, width: int) -> None:
         super().__init__()
         self.token = nn.Embedding(vocabulary, width)
         self.position = nn.Embedding(max_tokens, width)
-        # Keras's range; PyTorch's unit variance drowns the attention of so narrow a model.
+        # The range that Keras uses: PyTorch's unit variance is too large for so narrow a model.
         nn.init.uniform_(self.token.weight, -0.05, 0.05)
         nn.init.uniform_(self.position.weight, -0.05, 0.05)
 
@@ -35,9 +39,8 @@ class SelfAttention(nn.Module):
     Parameters
     ----------
     width, heads : int
-        Each head has width `width`, as in the Keras example, or ``width / heads`` as usual.
     head_width : int, optional
-        Default ``width // heads``.
+        Width of each head; default ``width // heads``.
     """
 
     def __init__(self, width: int, heads: int, head_width: int | None = None) -> None:
@@ -59,13 +62,14 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each with dropout, residual and a norm after (post-norm).
+    """Post-norm block: attention and feed-forward, each with dropout, residual and layer norm.
 
     Parameters
     ----------
     width, heads : int
+        Each head has width `width`, as in the Keras example.
     feed_forward : nn.Module
-        From ``(hidden, mask)`` to ``(hidden, auxiliary_loss)``.
+        Module from ``(hidden, mask)`` to ``(hidden, auxiliary_loss)``.
     dropout : float
     """
 
@@ -78,7 +82,7 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features [sequence, token, width] to others, with the feed-forward's auxiliary loss."""
+        """Return features [sequence, token, width] and the feed-forward's auxiliary loss."""
         attended = self.dropout(self.attention(hidden, mask))
         hidden = self.norm_attention(hidden + attended)
         transformed, auxiliary_loss = self.feed_forward(hidden, mask)

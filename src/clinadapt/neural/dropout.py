@@ -1,7 +1,7 @@
-"""Dropout whose random bits are cheap on a CPU.
+"""Dropout with a faster random generator on CPUs.
 
-PyTorch draws one number an element there, on one core: an eighth of a training step of a base
-encoder. Four elements can share one 64-bit draw, 16 bits each.
+PyTorch draws one random number per element on a single core, which takes an eighth of a training
+step of a base encoder. Here four elements share one 64-bit number, with 16 bits each.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ STEPS = 2**16
 
 
 class Dropout(nn.Dropout):
-    """As `torch.nn.Dropout`, with its probability rounded to a multiple of 2⁻¹⁶.
+    """Replacement for `torch.nn.Dropout`, with a probability rounded to a multiple of 2⁻¹⁶.
 
     Parameters
     ----------
@@ -22,23 +22,23 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop elements of a tensor of any shape, in training."""
+        """Set random elements of a tensor of any shape to zero, in training only."""
         dropped = round(self.p * STEPS)
         if not self.training or not dropped:
             return input
         if input.device.type != "cpu" or dropped >= STEPS:
             return super().forward(input)
-        # Torch's generator decides, so that a seed decides; a faster one draws.
+        # Torch's generator seeds the faster one, so that results follow torch's seed.
         seed = int(torch.empty((), dtype=torch.int64).random_())
         words = np.random.SFC64(seed).random_raw(-(-input.numel() // 4)).view(np.int16)
         kept = (words[: input.numel()] >= dropped - STEPS // 2).view(np.int8)
-        # A product, forwards and backwards, is several times faster than a choice.
+        # Multiplication is several times faster than masking, forward and backward.
         factors = torch.from_numpy(kept).view(input.shape).to(input.dtype)
         return input * factors.mul_(STEPS / (STEPS - dropped))
 
 
 def replace_dropout(module: nn.Module) -> None:
-    """Put `Dropout` in the place of every `torch.nn.Dropout` of a module, in place."""
+    """Replace every `torch.nn.Dropout` of a module by `Dropout`, in place."""
     for name, child in module.named_children():
         if type(child) is nn.Dropout:
             setattr(module, name, Dropout(child.p))

@@ -1,15 +1,15 @@
 r"""A small Mixture-of-Experts Transformer, trained from scratch.
 
-As the small Transformer, but each token goes through one of several feed-forward experts, chosen
-by a router: Le et al. 2023 (arXiv 2303.12892) on the same notes, after the Switch Transformer
-(Fedus et al. 2022, arXiv 2101.03961). A balance loss keeps the router from sending all tokens to
-one expert:
+It is the small Transformer, except that each token goes through one of several feed-forward
+experts, chosen by a router: Le et al. 2023 (arXiv 2303.12892) on the same notes, after the Switch
+Transformer (Fedus et al. 2022, arXiv 2101.03961). A balance loss keeps the router from sending all
+tokens to one expert:
 
 $$ \alpha\, N \sum_i f_i P_i $$
 
 with $f_i$ the share of tokens sent to expert $i$ of $N$ and $P_i$ the router's mean probability
 for it. Its weight $\alpha$ is 0.01 in the Switch paper (the default) and 1.0 in the Keras example.
-No token is dropped for want of capacity: on one machine there is no reason to.
+Experts have no capacity limit, so no token is dropped: on one machine there is no need for one.
 """
 
 from collections.abc import Iterator
@@ -30,17 +30,20 @@ class Experts(nn.Module):
 
     Parameters
     ----------
-    width, inner, experts : int
+    width, inner : int
+        Width of the features, and of the hidden layer of each expert.
+    experts : int
+        Number of experts.
     """
 
     def __init__(self, width: int, inner: int, experts: int) -> None:
         super().__init__()
         self.router = nn.Linear(width, experts)
         self.experts = nn.ModuleList(FeedForward(width, inner) for _ in range(experts))
-        # Tokens sent to each expert since the count was last taken; not a weight.
+        # Tokens sent to each expert since the count was last read; not a weight.
         self.routed: Tensor
         self.register_buffer("routed", torch.zeros(experts), persistent=False)
-        self.held: Tensor | None = None  # expert of each token [sequence · token]
+        self.held: Tensor | None = None  # fixed expert of each token [sequence · token]
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map features to features [sequence, token, width], and the balance loss (unweighted)."""
@@ -51,7 +54,7 @@ class Experts(nn.Module):
         if self.held is not None:
             choice = self.held.repeat(len(choice) // len(self.held))
             confidence = probabilities.gather(1, choice[:, None])[:, 0]
-        # One stable sort puts each expert's tokens side by side, and the padding last.
+        # One stable sort makes each expert's tokens contiguous and puts the padding last.
         experts = len(self.experts)
         choice = choice.masked_fill(~real, experts)
         sizes = torch.bincount(choice, minlength=experts + 1)[:experts].tolist()
@@ -72,14 +75,14 @@ class Experts(nn.Module):
 
 
 class MoETransformer(nn.Module):
-    """Embedding and post-norm blocks whose feed-forward part is a mixture of experts.
+    """Embedding and post-norm blocks with a mixture of experts as feed-forward layer.
 
     Parameters
     ----------
     vocabulary : int
         Number of token ids.
     max_tokens : int
-        Longest sequence.
+        Length of the longest sequence.
     width, blocks, heads, feed_forward, experts : int
     balance_weight : float
         Weight of the balance loss.
@@ -109,7 +112,7 @@ class MoETransformer(nn.Module):
         self.register_buffer("balance", torch.zeros(()), persistent=False)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return hidden [sequence, token, width], mask, and the weighted balance loss."""
+        """Return features [sequence, token, width], mask and weighted balance loss."""
         hidden = self.embedding(batch.inputs)
         total = hidden.new_zeros((), dtype=torch.float32)
         for block in self.blocks:
@@ -120,20 +123,21 @@ class MoETransformer(nn.Module):
 
     @contextmanager
     def routing_held(self, batch: Batch) -> Iterator[None]:
-        """Keep each token of a batch with its expert while features vary, within a `with` block.
+        """Fix the expert of each token of a batch within a `with` block.
 
-        Batches inside are this one, repeated. The routing jumps; what is left is continuous.
+        Batches inside the block must be repetitions of this one. With its routing fixed, the
+        network is a continuous function of its features, which attribution methods need.
         """
-        found: list[Tensor] = []
+        choices: list[Tensor] = []
         with torch.no_grad():
             hooks = [
                 mixture.router.register_forward_hook(
-                    lambda module, args, scores: found.append(scores.argmax(dim=-1))
+                    lambda module, args, scores: choices.append(scores.argmax(dim=-1))
                 )
                 for mixture in self.mixtures
             ]
             self(batch)
-        for hook, mixture, choice in zip(hooks, self.mixtures, found, strict=True):
+        for hook, mixture, choice in zip(hooks, self.mixtures, choices, strict=True):
             hook.remove()
             mixture.held = choice
         try:
@@ -143,9 +147,9 @@ class MoETransformer(nn.Module):
                 mixture.held = None
 
     def take_report(self) -> dict[str, object]:
-        """Share of tokens that each expert got since the last call, and the last balance loss.
+        """Return each expert's share of the tokens since the last call, and the last balance loss.
 
-        With several blocks the share is over all of them. A balance loss of 1 a block is perfect.
+        Shares are over all blocks. The best possible balance loss is 1 per block.
         """
         counts = torch.stack([mixture.routed for mixture in self.mixtures]).sum(dim=0)
         for mixture in self.mixtures:

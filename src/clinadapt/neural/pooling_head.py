@@ -1,4 +1,4 @@
-"""From token features to class scores: pooling over the note, then a linear head."""
+"""Pooling of token features over a note, and the head that computes class scores."""
 
 from typing import Literal
 
@@ -11,16 +11,16 @@ Pooling = Literal["mean", "first", "last", "max"]
 
 
 def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
-    """One state a sequence.
+    """Pool the features of each sequence into one vector.
 
     Parameters
     ----------
     hidden : Tensor, shape [sequence, token, width]
     mask : Tensor of bool, shape [sequence, token]
-        True at real tokens, which come first.
+        True for real tokens, which precede the padding.
     how : {"mean", "first", "last", "max"}
         "first" is the classification token of BERT-like encoders; "last" suits decoders, in which
-        only the last token has seen the whole note.
+        only the last token attends to the entire note.
 
     Returns
     -------
@@ -37,12 +37,12 @@ def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
 
 
 def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the real tokens of each sequence.
+    """Return the mean over the real tokens of each sequence.
 
     Parameters
     ----------
     hidden : Tensor, shape [sequence, token, width]
-        Padding may hold anything finite.
+        Features; those of the padding may have any finite value.
     mask : Tensor of bool, shape [sequence, token]
 
     Returns
@@ -50,20 +50,21 @@ def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     Tensor, shape [sequence, width]
         In fp32.
     """
-    # A product with zeros and ones reads the features once and adds up in fp32.
+    # A product with zeros and ones reads the features once and accumulates in fp32.
     total = torch.bmm(mask[:, None].to(hidden.dtype), hidden)[:, 0]
     return total.float() / mask.sum(dim=1, keepdim=True)
 
 
 def merge_windows(pooled: Tensor, note: Tensor, notes: int) -> Tensor:
-    """Mean over the windows of each note.
+    """Return the mean over the windows of each note.
 
     Parameters
     ----------
     pooled : Tensor, shape [sequence, width]
     note : Tensor of int64, shape [sequence]
-        Number of the note that each sequence is a window of.
+        Index of the note that each sequence is a window of.
     notes : int
+        Number of notes.
 
     Returns
     -------
@@ -76,7 +77,7 @@ def merge_windows(pooled: Tensor, note: Tensor, notes: int) -> Tensor:
 
 
 class Head(nn.Module):
-    """Dropout and a linear layer, with a hidden layer of `inner` units if that is not 0.
+    """Dropout and a linear layer, after a hidden layer of `inner` units if that is not 0.
 
     Parameters
     ----------
@@ -84,7 +85,8 @@ class Head(nn.Module):
         Width of the pooled features.
     classes : int
     inner : int
-        Units of a ReLU layer before the output; the Keras example of a small Transformer has 20.
+        Number of units of a ReLU layer before the output; 20 in the Keras example of a small
+        Transformer.
     dropout : float
     """
 
@@ -97,10 +99,10 @@ class Head(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         """Map pooled features [note, width] to class scores (logits) [note, class]."""
         if torch.is_autocast_enabled(pooled.device.type):
-            # A row a note: in 16 bit, casts would cost more than products this small save.
+            # The input is so small that casts to 16 bit would cost more than they save.
             with torch.autocast(pooled.device.type, enabled=False):
                 return self.forward(pooled)
-        state = self.dropout(pooled.float())
+        features = self.dropout(pooled.float())
         if self.hidden is not None:
-            state = self.dropout(self.hidden(state).relu())
-        return self.out(state)
+            features = self.dropout(self.hidden(features).relu())
+        return self.out(features)

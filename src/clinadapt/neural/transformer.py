@@ -1,8 +1,8 @@
 """A small Transformer, trained from scratch.
 
 The clinical paper (arXiv 2407.19299) gives no sizes. The defaults are those of the Keras example
-"Text classification with Transformer": token and position embeddings of 32, one post-norm block,
-two heads, feed-forward of 32, dropout 0.1. Unlike that example, padding is masked.
+"Text classification with Transformer": token and position embeddings of width 32, one post-norm
+block, two heads, feed-forward width 32, dropout 0.1. Unlike that example, padding is masked.
 """
 
 from typing import Annotated
@@ -16,11 +16,12 @@ from clinadapt.neural.note_network import Batch
 
 
 class FeedForward(nn.Module):
-    """Dense, ReLU, dense.
+    """Feed-forward layers: dense, ReLU, dense.
 
     Parameters
     ----------
     width, inner : int
+        Width of the features, and of the hidden layer.
     """
 
     def __init__(self, width: int, inner: int) -> None:
@@ -29,7 +30,7 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(inner, width)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features to features [sequence, token, width], and an auxiliary loss of zero."""
+        """Return features [sequence, token, width] and an auxiliary loss of zero."""
         return self.out(self.inner(hidden).relu()), hidden.new_zeros((), dtype=torch.float32)
 
 
@@ -41,7 +42,7 @@ class Transformer(nn.Module):
     vocabulary : int
         Number of token ids.
     max_tokens : int
-        Longest sequence.
+        Length of the longest sequence.
     width, blocks, heads, feed_forward : int
     dropout : float
     """
@@ -64,7 +65,7 @@ class Transformer(nn.Module):
         )
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return hidden [sequence, token, width], mask, and an auxiliary loss of zero."""
+        """Return features [sequence, token, width], mask and an auxiliary loss of zero."""
         hidden = self.embedding(batch.inputs)
         for block in self.blocks:
             hidden, _ = block(hidden, batch.mask)

@@ -1,9 +1,10 @@
 r"""Guess what was masked, and from the mean of the features which words the whole sequence holds.
 
-Masked tokens alone teach features of single tokens; a note is classified by their mean. So that mean also predicts the sequence's bag of words (Ma et al. 2024, "Drop your decoder:
-pre-training with bag-of-word prediction for dense passage retrieval", arXiv 2401.11248), here with
-rare words counting more: the target is the TF-IDF of its sub-words, scaled to a distribution, and
-the loss the cross-entropy with the softmax over all sub-words.
+Masked tokens alone teach features of single tokens; a note is classified by their mean. So that
+mean also predicts the sequence's bag of words (Ma et al. 2024, "Drop your decoder: pre-training
+with bag-of-word prediction for dense passage retrieval", arXiv 2401.11248), here with rare words
+counting more: the target is the TF-IDF of its sub-words, scaled to a distribution, and the loss the
+cross-entropy with the softmax over all sub-words.
 """
 
 from typing import Any

@@ -11,8 +11,8 @@ in between (TinyBERT, Jiao et al. 2020, arXiv 1909.10351) bind the student to th
 with s a token's state in the student [width], t in the teacher [teacher's width], W learned, and
 the correlation taken over all tokens of a step. 1 - agreement is half the mean squared error of
 features that are standardised, each dimension over the tokens. The cosine of two features is not
-used: in most encoders a few dimensions are far larger than the others and hardly vary, and one constant
-state has a high cosine with all (Timkey & van Schijndel 2021, arXiv 2109.04404).
+used: in most encoders a few dimensions are far larger than the others and hardly vary, and one
+constant vector has a high cosine with all (Timkey & van Schijndel 2021, arXiv 2109.04404).
 
 The teacher reads the masked tokens, as the student does: what they agree on is then a function
 of the same input, which the student can learn (Beyer et al. 2022, arXiv 2106.05237), and at a mask
@@ -67,10 +67,10 @@ class DistilledTokens(nn.Module):
         """
         shown, labels = self.masking(ids, generator)
         read = {"input_ids": shown, "attention_mask": torch.ones_like(shown)}
-        output = self.model(**read, labels=labels, output_hidden_features=True)
+        output = self.model(**read, labels=labels, output_hidden_states=True)
         with torch.no_grad():
             wanted = self.taught_by[0](**read).last_hidden_state
-        agreement = correlation(self.map(output.hidden_features[-1]), wanted)
+        agreement = correlation(self.map(output.hidden_states[-1]), wanted)
         found = {"loss": output.loss + WEIGHT * (1 - agreement), "agreement": agreement}
         if self.training:
             return found

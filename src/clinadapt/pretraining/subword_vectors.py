@@ -158,7 +158,8 @@ def count_pairs(
         No two sub-words stand together.
     """
     size = len(tokenizer)
-    following = sparse.csr_matrix((size, size), dtype=np.int64)
+    # The stubs do not know that a shape alone makes an empty matrix.
+    following: Any = sparse.csr_matrix((size, size), dtype=np.int64)  # type: ignore[arg-type]
     read = 0
     for ids, owner, texts_read in _blocks(texts, tokenizer):
         first, second, weight = [], [], []
@@ -233,7 +234,8 @@ def factor(information: sparse.csr_matrix, width: int, seed: int) -> NDArray[np.
     start = np.random.default_rng(seed).normal(size=information.shape[0]).astype(np.float32)
     left, singular, _ = svds(information, k=width, v0=start)
     order = np.argsort(-singular)
-    vectors: NDArray[np.float32] = left[:, order] * singular[order].clip(min=0) ** EXPONENT
+    kept = left[:, order] * singular[order].clip(min=0) ** EXPONENT
+    vectors = np.asarray(kept, dtype=np.float32)
     vectors[np.asarray(information.sum(axis=1)).ravel() == 0] = 0
     return vectors
 

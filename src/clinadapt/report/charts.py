@@ -1,4 +1,4 @@
-"""The charts of the page, as the JSON that plotly takes."""
+"""Charts of the page, as JSON for plotly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 @dataclass(frozen=True)
 class Cost:
-    """One way to count what a configuration costs."""
+    """A kind of cost of a configuration."""
 
     key: str
     title: str
@@ -65,7 +65,7 @@ COSTS = (
 
 
 def front(configurations: Sequence[LeaderboardRow], cost: Cost) -> list[LeaderboardRow]:
-    """Keep the configurations that no cheaper configuration beats or equals, cheapest first."""
+    """Return the Pareto front: configurations better than every cheaper one, cheapest first."""
     kept: list[LeaderboardRow] = []
     for _price, configuration in sorted(
         _priced(configurations, cost), key=lambda p: (p[0], -(p[1].test or 0.0))
@@ -76,7 +76,7 @@ def front(configurations: Sequence[LeaderboardRow], cost: Cost) -> list[Leaderbo
 
 
 def accuracy_against_cost(study: StudyResults, cost: Cost) -> Figure:
-    """Draw each configuration's test score over what it costs, and the front."""
+    """Draw each configuration's test score over its cost, and the Pareto front."""
     priced = _priced(study.done, cost)
     models = list(dict.fromkeys(configuration.model or "" for _, configuration in priced))
     traces = [
@@ -156,7 +156,7 @@ def roc(study: StudyResults) -> Figure:
 
 
 def precision_recall(study: StudyResults) -> Figure:
-    """Draw precision over recall; each step is held as the curve's area counts it."""
+    """Draw precision over recall, in the steps that average precision integrates."""
     traces = []
     for number, curve in enumerate(_curves(study)):
         precision, recall, _ = precision_recall_curve(
@@ -172,7 +172,7 @@ def precision_recall(study: StudyResults) -> Figure:
 
 def training(study: StudyResults) -> Figure | None:
     """Draw the validation score by epoch, one line per run and one colour per configuration."""
-    # Private training looks at no validation notes.
+    # Private training does not score validation notes.
     trained = [c for c in study.finished if "validation_score" in (c.training or [{}])[0]]
     numbers = {
         configuration_id: n
@@ -203,7 +203,7 @@ def training(study: StudyResults) -> Figure | None:
 
 
 def router_load(study: StudyResults) -> Figure | None:
-    """Draw what each expert received in the last epoch, against an even share."""
+    """Draw each expert's load in the last epoch, relative to an even share."""
     routed = [c for c in study.finished if c.training and c.training[-1].get("router_load")]
     traces = []
     for number, run in enumerate(routed):
@@ -238,13 +238,13 @@ class _Curve:
 
 
 def _curves(study: StudyResults) -> Iterator[_Curve]:
-    """Give the yes-or-no questions of the task, those that have both answers on the test part."""
-    for curve in _questions(study):
+    """Yield the task's binary curves that have both classes on the test part."""
+    for curve in _candidates(study):
         if curve.truth.any() and not curve.truth.all():
             yield curve
 
 
-def _questions(study: StudyResults) -> Iterator[_Curve]:
+def _candidates(study: StudyResults) -> Iterator[_Curve]:
     classes = study.about["classes"]
     if study.about["task"] == "binary":
         for run in study.first_runs:
@@ -270,7 +270,7 @@ def _one_class(run: RunResult, positive: str, name: str) -> _Curve:
 def _priced(
     configurations: Sequence[LeaderboardRow], cost: Cost
 ) -> list[tuple[float, LeaderboardRow]]:
-    """Pair configurations with their cost; a logarithmic axis has no place for nothing."""
+    """Pair configurations with their cost; costs of 0 do not fit a logarithmic axis."""
     return [
         (price, configuration)
         for configuration in configurations
@@ -283,7 +283,8 @@ def _costs_in_words(configuration: LeaderboardRow) -> str:
         [
             f"<b>{escape(configuration.configuration)}</b>",
             f"test {formatting.score(configuration.test)}"
-            f" [{formatting.score(configuration.test_low)}, {formatting.score(configuration.test_high)}]",
+            f" [{formatting.score(configuration.test_low)},"
+            f" {formatting.score(configuration.test_high)}]",
             *(f"{cost.title}: {cost.spell(cost.of(configuration))}" for cost in COSTS),
         ]
     )

@@ -1,4 +1,4 @@
-"""What the probabilities of the model handed over mean, and what acting on them is worth."""
+"""Calibration and decision curve of the model handed over."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ THRESHOLDS = np.linspace(0.01, 0.99, 99)
 
 @dataclass(frozen=True)
 class Meaning:
-    """How far probabilities can be taken at their word.
+    """Calibration of a model's probabilities.
 
     Attributes
     ----------
     parts : clinadapt.evaluation.calibration.BrierParts
-        On the test notes.
+        Parts of the Brier score on the test notes.
     temperature : float, optional
-        Fitted on the validation notes; None where there are none.
+        Temperature fitted on the validation notes; None if there are none.
     ece, ece_scaled : float
-        Expected calibration error on the test notes, as it is and at that temperature.
+        Expected calibration error on the test notes, without and with that temperature.
     """
 
     parts: calibration.BrierParts
@@ -36,45 +36,48 @@ class Meaning:
 
     @property
     def words(self) -> str:
-        """What the temperature says."""
+        """Interpretation of the temperature in words."""
         if self.temperature is None:
-            return "Without validation notes no temperature is fitted."
-        told = f"The temperature fitted on validation notes is {self.temperature:.2f}: "
+            return "There are no validation notes to fit a temperature on."
+        fitted = f"The temperature fitted on validation notes is {self.temperature:.2f}: "
         if self.temperature > 1.1:
-            return told + "the model is surer of itself than it should be."
+            return fitted + "the model is overconfident."
         if self.temperature < 0.9:
-            return told + "the model is less sure of itself than it could be."
-        return told + "the model is about as sure of itself as it should be."
+            return fitted + "the model is underconfident."
+        return fitted + "the model is neither clearly overconfident nor underconfident."
 
 
 def meaning(study: StudyResults) -> Meaning | None:
-    """Calibration of the model handed over; None if there is none."""
+    """Return the calibration of the model handed over; None if there is none."""
     if study.handed_over is None:
         return None
     labels, probabilities = _part(study, "test")
-    events, said = calibration.events_of(labels, probabilities)
-    held, held_probabilities = _part(study, "validation")
-    temperature = scaled = None
-    if len(held_probabilities):
-        temperature = calibration.fit_temperature(held, held_probabilities)
-        again = calibration.with_temperature(labels.task, probabilities, temperature)
-        scaled = _ece(labels, again)
+    events, predicted = calibration.events_of(labels, probabilities)
+    validation, validation_probabilities = _part(study, "validation")
+    temperature = ece_scaled = None
+    if len(validation_probabilities):
+        temperature = calibration.fit_temperature(validation, validation_probabilities)
+        scaled = calibration.with_temperature(labels.task, probabilities, temperature)
+        ece_scaled = _ece(labels, scaled)
     return Meaning(
-        calibration.brier_parts(events, said), temperature, _ece(labels, probabilities), scaled
+        parts=calibration.brier_parts(events, predicted),
+        temperature=temperature,
+        ece=_ece(labels, probabilities),
+        ece_scaled=ece_scaled,
     )
 
 
 def reliability(study: StudyResults) -> Figure | None:
-    """Draw what was said against what came true, with intervals, and the honest diagonal."""
+    """Draw observed frequency against predicted probability, with intervals and diagonal."""
     if study.handed_over is None:
         return None
     bins = calibration.reliability(*calibration.events_of(*_part(study, "test")))
     traces = [
-        guide([0, 1], [0, 1], "as said"),
+        guide([0, 1], [0, 1], "perfect calibration"),
         {
             "type": "scatter",
             "mode": "markers+lines",
-            "name": "as it came",
+            "name": "observed",
             "x": [rounded(item.said) for item in bins],
             "y": [rounded(item.came) for item in bins],
             "error_y": {
@@ -84,50 +87,52 @@ def reliability(study: StudyResults) -> Figure | None:
                 "arrayminus": [rounded(item.came - item.low) for item in bins],
             },
             "text": [f"{item.events} events" for item in bins],
-            "hovertemplate": "said %{x:.2f}, came true %{y:.2f}, %{text}<extra></extra>",
+            "hovertemplate": "predicted %{x:.2f}, observed %{y:.2f}, %{text}<extra></extra>",
             "marker": {"color": COLOURS[0], "size": 8},
             "line": {"color": COLOURS[0], "width": 1.5},
         },
     ]
-    return unit_square(figure(traces, x="mean probability", y="share that came true"))
+    return unit_square(figure(traces, x="mean predicted probability", y="observed frequency"))
 
 
 def decision_curve(study: StudyResults) -> Figure | None:
     """Draw the net benefit of acting on the model, on every note and on none; binary only."""
     if study.handed_over is None or study.about["task"] != "binary":
         return None
-    events, said = calibration.events_of(*_part(study, "test"))
-    model = calibration.net_benefit(events, said, THRESHOLDS)
-    everyone = calibration.net_benefit(events, np.ones(len(said)), THRESHOLDS)
+    events, predicted = calibration.events_of(*_part(study, "test"))
+    model = calibration.net_benefit(events, predicted, THRESHOLDS)
+    everyone = calibration.net_benefit(events, np.ones(len(predicted)), THRESHOLDS)
     across = [rounded(value) for value in THRESHOLDS]
     traces = [
         line(0, study.handed_over.configuration, across, [rounded(value) for value in model]),
         line(1, "act on every note", across, [rounded(value) for value in everyone]),
-        guide([0, 1], [0, 0], "act on none"),
+        guide([0, 1], [0, 0], "act on no note"),
     ]
-    drawn = figure(traces, x="threshold of acting", y="net benefit a note", height=600)
+    drawn = figure(traces, x="threshold probability", y="net benefit per note", height=600)
     top = max(float(events.mean()), float(model.max()))
     drawn["layout"]["yaxis"]["range"] = [rounded(-0.15 * top), rounded(1.1 * top)]
     return drawn
 
 
 def points(study: StudyResults) -> list[calibration.OperatingPoint]:
-    """Thresholds for chosen sensitivities and precisions; binary only."""
+    """Return thresholds for chosen sensitivities and precisions; binary only."""
     if study.handed_over is None or study.about["task"] != "binary":
         return []
-    held, test = (calibration.events_of(*_part(study, part)) for part in ("validation", "test"))
-    return calibration.operating_points(held, test) if len(held[0]) else []
+    validation, test = (
+        calibration.events_of(*_part(study, part)) for part in ("validation", "test")
+    )
+    return calibration.operating_points(validation, test) if len(validation[0]) else []
 
 
 def _part(study: StudyResults, part: str) -> tuple[Labels, NDArray[np.float64]]:
-    """Labels and probabilities [note, class] of the model handed over."""
+    """Return the labels and probabilities [note, class] of the model handed over."""
     table = study.answers[part]
     classes = study.about["classes"]
-    given = table["label"]
+    labels = table["label"]
     if study.about["task"] == "multilabel":
-        columns = [given.list.contains(name) for name in classes]
+        columns = [labels.list.contains(name) for name in classes]
     else:
-        columns = [given == name for name in classes]
+        columns = [labels == name for name in classes]
     matrix = np.column_stack([column.to_numpy() for column in columns])
     probabilities = table.select(f"prob_{name}" for name in classes).to_numpy()
     return Labels(study.about["task"], np.array(classes), matrix), probabilities

@@ -1,8 +1,9 @@
-"""How every chart looks: colours, lines, axes, as the JSON that plotly takes.
+"""Style of the charts: colours, lines and axes, as JSON for plotly.
 
-Colours are Okabe and Ito's, told apart by the colour-blind; a symbol or a dash says the same again.
-Backgrounds are transparent and text takes the page's colour, so that one figure serves light, dark
-and paper. Names go through ``escape``: plotly reads a part of HTML in every text.
+The colours are Okabe and Ito's, which colour-blind readers can distinguish; symbols and dashes
+repeat the distinction. Backgrounds are transparent and text takes the page's colour, so that one
+figure suits the light page, the dark page and paper. Names go through ``escape``, because plotly
+interprets some HTML tags in every text.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ POINTS = 200
 
 
 def line(number: int, name: str, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
-    """A line of a name, in the colour and dash of its number."""
+    """Return a named line, in the colour and dash of its number."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -43,7 +44,7 @@ def line(number: int, name: str, x: Sequence[float], y: Sequence[float]) -> dict
 
 
 def guide(x: Sequence[float], y: Sequence[float], name: str) -> dict[str, Any]:
-    """A dotted grey line."""
+    """Return a dotted grey line."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -56,7 +57,7 @@ def guide(x: Sequence[float], y: Sequence[float], name: str) -> dict[str, Any]:
 
 
 def figure(traces: list[dict[str, Any]], *, x: str, y: str, height: int = 440) -> Figure:
-    """Traces with the page's axes, legend and fonts."""
+    """Return traces with the page's axes, legend and fonts."""
     return {
         "data": traces,
         "layout": {
@@ -79,20 +80,22 @@ def figure(traces: list[dict[str, Any]], *, x: str, y: str, height: int = 440) -
 
 
 def unit_square(drawn: Figure) -> Figure:
-    """Both axes from 0 to 1."""
-    drawn["layout"]["height"] = 600  # the legend stands below the curves
+    """Set both axes to run from 0 to 1."""
+    drawn["layout"]["height"] = 600  # leaves room for the legend below the curves
     drawn["layout"]["xaxis"]["range"] = [-0.01, 1.01]
     drawn["layout"]["yaxis"]["range"] = [-0.01, 1.01]
     return drawn
 
 
 def thin(x: NDArray[Any], y: NDArray[Any]) -> tuple[list[float], list[float]]:
-    """Keep points that lie evenly along the curve: steep and flat parts keep their shape."""
-    way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], POINTS)).clip(max=len(x) - 1))
+    """Keep points evenly spaced along the curve, which preserves steep and flat parts."""
+    distance = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    kept = np.unique(
+        np.searchsorted(distance, np.linspace(0, distance[-1], POINTS)).clip(max=len(x) - 1)
+    )
     return [rounded(v) for v in x[kept]], [rounded(v) for v in y[kept]]
 
 
 def rounded(value: float) -> float:
-    """Four digits: more only make the page larger."""
+    """Round to four digits: more would only make the page larger."""
     return round(float(value), 4)

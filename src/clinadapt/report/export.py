@@ -1,4 +1,4 @@
-"""The report's numbers for other programs and for a paper: JSON, CSV and LaTeX."""
+"""Export the report's numbers for other programs and for papers: JSON, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ LATEX = {
 
 
 def write(study: StudyResults, folder: Path) -> None:
-    """Write ``report.json``, and the leaderboard, the comparisons and any energy in ``tables/``.
+    """Write ``report.json`` and, in ``tables/``, leaderboard, comparisons and any energy.
 
     Parameters
     ----------
     study : StudyResults
     folder : Path
-        The study's.
+        The study's folder.
     """
     content = json.dumps(_content(study), ensure_ascii=False, indent=1)
     (folder / REPORT).write_text(content, encoding="utf-8")
@@ -50,10 +50,14 @@ def write(study: StudyResults, folder: Path) -> None:
     metric = formatting.metric(study.about["metric"])
     written = [
         ("leaderboard", leaderboard(study), f"Test {metric} with 95 % intervals, and cost."),
-        ("comparisons", comparisons(study), f"Differences of test {metric} in points."),
+        (
+            "comparisons",
+            comparisons(study),
+            f"Differences of test {metric} in points (hundredths).",
+        ),
     ]
     if spending.spent(study):
-        caption = "Energy of the whole machine while a run ran, and how it is known."
+        caption = "Energy of the machine during a run, measured or estimated."
         written.append(("energy", energy(study), caption))
     for name, table, caption in written:
         table.write_csv(tables / f"{name}.csv")
@@ -81,7 +85,7 @@ def _content(study: StudyResults) -> dict[str, Any]:
 
 
 def leaderboard(study: StudyResults) -> pl.DataFrame:
-    """One line a finished configuration, in words."""
+    """Return one line per finished configuration, numbers as text."""
     return pl.DataFrame(
         [
             {
@@ -101,8 +105,8 @@ def leaderboard(study: StudyResults) -> pl.DataFrame:
 
 
 def comparisons(study: StudyResults) -> pl.DataFrame:
-    """One line a pair that matters."""
-    pairs = chain(*findings.told_once(findings.pairs(study)).values())
+    """Return one line per pair that answers a question of the report."""
+    pairs = chain(*findings.without_repeats(findings.pairs(study)).values())
     return pl.DataFrame(
         [
             {
@@ -119,7 +123,7 @@ def comparisons(study: StudyResults) -> pl.DataFrame:
 
 
 def energy(study: StudyResults) -> pl.DataFrame:
-    """One line a finished configuration whose energy is on record."""
+    """Return one line per finished configuration whose energy is recorded."""
     return pl.DataFrame(
         [
             {
@@ -127,7 +131,7 @@ def energy(study: StudyResults) -> pl.DataFrame:
                 "Energy": formatting.energy(line.kwh),
                 "CO2e": formatting.mass(line.kg_co2e),
                 "Kind": line.kind,
-                "How it is known": line.how,
+                "Source": line.how,
             }
             for line in spending.spent(study)
         ]
@@ -135,7 +139,7 @@ def energy(study: StudyResults) -> pl.DataFrame:
 
 
 def latex(table: pl.DataFrame, caption: str) -> str:
-    """A table for LaTeX's booktabs package; the first column is text, the others are centred."""
+    """Return a table for LaTeX's booktabs; the first column is left-aligned, others centred."""
     lines = [
         r"\begin{table}",
         rf"\caption{{{_escaped(caption)}}}",
@@ -143,7 +147,7 @@ def latex(table: pl.DataFrame, caption: str) -> str:
         r"\toprule",
         _line(table.columns),
         r"\midrule",
-        *(_line(configuration) for configuration in table.iter_rows()),
+        *(_line(row) for row in table.iter_rows()),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -152,8 +156,8 @@ def latex(table: pl.DataFrame, caption: str) -> str:
     return "\n".join(lines)
 
 
-def _line(runs: Sequence[str]) -> str:
-    return " & ".join(map(_escaped, runs)) + r" \\"
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(map(_escaped, cells)) + r" \\"
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the comparison of the configurations found, in sentences, each with its interval."""
+"""Findings of the comparison of configurations, in sentences with intervals."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from clinadapt.core import formatting
 from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
-# A run overfits where its validation loss ends so much above its lowest while training goes on.
+# A run overfits if its last validation loss exceeds its lowest by this factor.
 OVERFIT = 1.25
 HEADINGS = {
-    "tuning": "What freezing cost",
-    "adapter": "What an adapter brought",
-    "tfidf": "What beats word counts",
-    "best": "The leader against the others",
+    "tuning": "Effect of freezing the encoder",
+    "adapter": "Effect of the adapter",
+    "tfidf": "Comparison with word counts (TF-IDF)",
+    "best": "Best configuration on validation compared with the others",
 }
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two configurations and their difference; positive where the first is better."""
+    """Difference of two configurations; positive where the first is better."""
 
     first: LeaderboardRow
     second: LeaderboardRow
@@ -36,18 +36,24 @@ class Pair:
 
     @property
     def sentence(self) -> str:
-        """Who does better, by how much, and whether it can be told from nothing."""
+        """The difference, its interval, and which configuration is significantly better, if any."""
         if self.low is None or self.high is None:
-            return f"{self.first.configuration} and {self.second.configuration}: the metric is undefined."
+            return (
+                f"{self.first.configuration} and {self.second.configuration}: "
+                "the metric is undefined."
+            )
         low, high = formatting.points(self.low), formatting.points(self.high)
-        gap = f"{formatting.points(self.value)} [{low}, {high}]"
+        gap = f"{formatting.points(self.value)} points [{low}, {high}]"
         if not self.different:
-            verdict = "which cannot be told from no difference"
+            verdict = "not significantly different"
         elif self.value > 0:
-            verdict = f"so {self.first.configuration} is better"
+            verdict = f"{self.first.configuration} is significantly better"
         else:
-            verdict = f"so {self.second.configuration} is better"
-        return f"{self.first.configuration} less {self.second.configuration}: {gap}, {verdict}{self._price()}."
+            verdict = f"{self.second.configuration} is significantly better"
+        return (
+            f"{self.first.configuration} minus {self.second.configuration}: "
+            f"{gap}; {verdict}{self._price()}."
+        )
 
     def _price(self) -> str:
         one, other = self.first.seconds, self.second.seconds
@@ -58,11 +64,11 @@ class Pair:
 
 
 def pairs(study: StudyResults) -> dict[str, list[Pair]]:
-    """Pairs that were compared, by the question that they answer; a pair may answer several."""
+    """Return the compared pairs by the question they answer; a pair may answer several."""
     if study.evidence is None:
         return {}
     configurations = {configuration.configuration_id: configuration for configuration in study.done}
-    found: dict[str, list[Pair]] = {question: [] for question in HEADINGS}
+    by_question: dict[str, list[Pair]] = {question: [] for question in HEADINGS}
     for entry in study.evidence["pairs"]:
         if entry["value"] is None:
             continue
@@ -75,24 +81,24 @@ def pairs(study: StudyResults) -> dict[str, list[Pair]]:
             },
         )
         for question in entry["questions"]:
-            found[question].append(pair)
-    return {question: several for question, several in found.items() if several}
+            by_question[question].append(pair)
+    return {question: several for question, several in by_question.items() if several}
 
 
-def told_once(found: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
-    """The same, each pair under the first question that it answers."""
-    told: set[int] = set()
+def without_repeats(by_question: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+    """Keep each pair only under the first question it answers."""
+    listed: set[int] = set()
     once: dict[str, list[Pair]] = {}
-    for question, several in found.items():
-        fresh = [pair for pair in several if id(pair) not in told]
-        told |= {id(pair) for pair in fresh}
+    for question, several in by_question.items():
+        fresh = [pair for pair in several if id(pair) not in listed]
+        listed |= {id(pair) for pair in fresh}
         if fresh:
             once[question] = fresh
     return once
 
 
 def not_useful(study: StudyResults) -> list[LeaderboardRow]:
-    """Configurations that cannot be told from a constant answer."""
+    """Return the configurations that are not significantly better than a constant answer."""
     if study.evidence is None:
         return []
     useless = {
@@ -106,7 +112,7 @@ def not_useful(study: StudyResults) -> list[LeaderboardRow]:
 
 
 def overfitted(study: StudyResults) -> list[RunResult]:
-    """Runs whose validation loss rose well above its lowest while the training loss fell."""
+    """Return the runs whose validation loss rose clearly while their training loss fell."""
     return [run for run in study.finished if _overfits(run.training)]
 
 
@@ -120,7 +126,7 @@ def _overfits(history: list[dict[str, Any]]) -> bool:
 
 
 def every_pair(study: StudyResults) -> Iterator[tuple[str, str, float, float, float]]:
-    """Configuration ids of any two configurations, and their difference with its interval, for the page's chooser."""
+    """Yield the ids of any two configurations and their difference with its interval."""
     if study.evidence is None:
         return
     for first, second, value, low, high in study.evidence["every_pair"]:

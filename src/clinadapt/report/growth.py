@@ -1,4 +1,4 @@
-"""Learning curves: what each configuration scores on so many labelled notes, and what more would bring."""
+"""Learning curves: each configuration's score by number of labelled notes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clinadapt.study.read_results import StudyResults
 
 
 def learning_curves(study: StudyResults) -> Figure | None:
-    """Draw measured points with intervals, the fitted laws and their bands."""
+    """Draw measured points with intervals, and fitted power laws with bands."""
     if study.curves is None:
         return None
     traces: list[dict[str, Any]] = []

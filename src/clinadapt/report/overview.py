@@ -1,4 +1,4 @@
-"""The page above the reports of several tasks."""
+"""Overview page of a study of several tasks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from clinadapt.core.atomic_files import atomic_path
 
 
 def write_overview(content: dict[str, Any], folder: Path) -> Path:
-    """Write ``report.html`` of several tasks; it links to each one's own.
+    """Write the overview ``report.html`` of several tasks, with links to their reports.
 
     Parameters
     ----------
     content : dict
         See `clinadapt.study.multi_task.Tasks.to_json`.
     folder : Path
+        Folder of all tasks.
+
+    Returns
+    -------
+    Path
+        The page.
     """
     environment = html.page_environment("clinadapt.report")
     style = html.source(environment, html.STYLE)

@@ -1,4 +1,4 @@
-"""The page: template, style, script, figures and the drawing library, put into one text."""
+"""Assemble the report page: template, style, script, figures and plotly in one file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from clinadapt.study.read_results import StudyResults
 
 
 def page(study: StudyResults) -> str:
-    """Write a study as one HTML page.
+    """Return a study's report as one HTML page.
 
     Parameters
     ----------
     study : StudyResults
-        A study, as :func:`clinadapt.study.read_results.load` reads it.
+        Results of a study; see :func:`clinadapt.study.read_results.load`.
 
     Returns
     -------
     str
-        The page. It asks the network for nothing and holds no text of any note.
+        HTML that needs no network and holds no text of any note.
     """
     environment = html.page_environment("clinadapt.report")
     return environment.get_template("page.html.jinja").render(
@@ -42,7 +42,7 @@ def page(study: StudyResults) -> str:
 
 @cache
 def _library() -> str:
-    """Give plotly's script, packed to two fifths; the page unpacks it."""
+    """Return plotly's script, compressed to two fifths; the page decompresses it."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
@@ -79,8 +79,8 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "in_short": summary.three_sentences(study),
         "handed": "recommended" if study.about["recommended"] else "best",
         "headings": findings.HEADINGS,
-        "pairs": findings.told_once(compared),
-        "all_pairs": list(chain(*findings.told_once(compared).values())),
+        "pairs": findings.without_repeats(compared),
+        "all_pairs": list(chain(*findings.without_repeats(compared).values())),
         "not_useful": findings.not_useful(study),
         "overfitted": findings.overfitted(study),
         "every_pair": list(findings.every_pair(study)),

@@ -1,8 +1,9 @@
-"""Energy of each configuration, and how it is known; an estimate is called one."""
+"""Energy of each configuration, measured or estimated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -18,12 +19,12 @@ class Spent:
     ----------
     configuration : str
     runs : int
-        Those that have it on record.
+        Number of runs whose energy is recorded.
     kwh, kg_co2e : float
     kind : str
         "measured", "part estimate" or "estimate"; several if the runs differ.
     how : str
-        By what each part of the machine is measured, or from what it is estimated.
+        Sources: what measures each part of the machine, or what its estimate is based on.
     """
 
     configuration: str
@@ -35,12 +36,12 @@ class Spent:
 
 
 def spent(study: StudyResults) -> list[Spent]:
-    """Return the energy of each finished configuration that has it on record, the best configuration first."""
-    found = []
+    """Return the energy of each finished configuration that has it recorded, best first."""
+    lines = []
     for configuration in study.done:
         records = _records(study, configuration.configuration_id)
         if records:
-            found.append(
+            lines.append(
                 Spent(
                     configuration=configuration.configuration,
                     runs=len(records),
@@ -50,11 +51,11 @@ def spent(study: StudyResults) -> list[Spent]:
                     how=" / ".join(sorted({in_words(record) for record in records})),
                 )
             )
-    return found
+    return lines
 
 
 def grids(study: StudyResults) -> list[tuple[str, float]]:
-    """List the countries whose electricity was counted, with g CO2e a kWh."""
+    """Return the countries whose electricity was used, with g CO2e per kWh."""
     records = [
         record
         for configuration in study.done
@@ -64,9 +65,9 @@ def grids(study: StudyResults) -> list[tuple[str, float]]:
 
 
 def warnings(study: StudyResults) -> list[str]:
-    """List what codecarbon warned of, each once."""
-    found = (run.energy["warnings"] for run in study.finished if run.energy)
-    return list(dict.fromkeys(text for texts in found for text in texts))
+    """Return codecarbon's warnings, each once."""
+    texts = (run.energy["warnings"] for run in study.finished if run.energy)
+    return list(dict.fromkeys(chain.from_iterable(texts)))
 
 
 def _records(study: StudyResults, configuration_id: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The study in three sentences that a clinician understands: the question, the answer, how sure."""
+"""Summary of a study for clinicians, in three sentences: question, answer, certainty."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 
 def three_sentences(study: StudyResults) -> list[str]:
-    """What was asked, how often the model handed over is right, and what that is worth.
+    """Describe the question, how often the model handed over is right, and how certain that is.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def three_sentences(study: StudyResults) -> list[str]:
     Returns
     -------
     list of str
-        Three; none if no configuration finished.
+        Three sentences; none if no configuration finished.
     """
     run = study.handed_over
     if run is None or study.evidence is None:
@@ -29,38 +29,38 @@ def three_sentences(study: StudyResults) -> list[str]:
 def _question(study: StudyResults) -> str:
     about, data = study.about, study.about["data"]
     if about["task"] == "binary":
-        asked = f"Can a program tell which notes are “{about['positive']}”?"
+        question = f"Can a program tell which notes are “{about['positive']}”?"
     elif about["task"] == "multiclass":
-        asked = (
-            f"Can a program put each note into the right one of {len(about['classes'])} classes?"
+        question = (
+            f"Can a program assign each note to the right one of {len(about['classes'])} classes?"
         )
     else:
-        asked = f"Can a program tell which of {len(about['classes'])} labels a note has?"
+        question = f"Can a program tell which of {len(about['classes'])} labels a note has?"
     parts = data["parts"]
     learned = parts["train"]["notes"] + parts["validation"]["notes"]
     of_others = f" of {parts['test']['groups']:,} other patients" if data["groups"] else ""
     return (
-        f"{asked} {len(study.done)} methods learned from {learned:,} labelled notes, and were then "
-        f"examined on {parts['test']['notes']:,} notes{of_others} that they had not seen."
+        f"{question} {len(study.done)} methods learned from {learned:,} labelled notes and were "
+        f"then tested on {parts['test']['notes']:,} notes{of_others} that they had not seen."
     )
 
 
 def _answer(study: StudyResults, run: RunResult) -> str:
-    about, configuration = study.about, _row(study, run)
+    about, name = study.about, run.configuration
     if about["task"] == "binary":
-        found, right = (run.metrics[name] for name in ("recall", "precision"))
-        name = f"“{about['positive']}”"
+        recall, precision = (run.metrics[metric] for metric in ("recall", "precision"))
+        positive = f"“{about['positive']}”"
         return (
-            f"{configuration.configuration} finds {_of_hundred(found)} of 100 notes that are {name}, and of 100 that "
-            f"it calls so, {_of_hundred(right)} are."
+            f"Of 100 notes that are {positive}, {name} finds {_of_hundred(recall)}; "
+            f"of 100 notes that it labels {positive}, {_of_hundred(precision)} are."
         )
     if about["task"] == "multiclass":
-        return f"{configuration.configuration} gets {_of_hundred(run.metrics['accuracy'])} of 100 notes right."
-    # Weighted by how often labels occur, recall is the share of all labels that are found.
-    found, right = (run.metrics[name] for name in ("recall_weighted", "accuracy"))
+        return f"{name} classifies {_of_hundred(run.metrics['accuracy'])} of 100 notes correctly."
+    # Recall weighted by label frequency is the share of all labels that are found.
+    recall, accuracy = (run.metrics[metric] for metric in ("recall_weighted", "accuracy"))
     return (
-        f"{configuration.configuration} finds {_of_hundred(found)} of 100 labels, and has every label right on "
-        f"{_of_hundred(right)} of 100 notes."
+        f"{name} finds {_of_hundred(recall)} of 100 labels, and gets every label right on "
+        f"{_of_hundred(accuracy)} of 100 notes."
     )
 
 
@@ -68,37 +68,41 @@ def _worth(study: StudyResults, run: RunResult) -> str:
     assert study.evidence is not None
     if study.about["recommended"] is None:
         return (
-            "But no method was shown to know more than one that gives every note the same answer, "
-            "so none should be used on the strength of this study."
+            "But no method was shown to be better than giving every note the same answer, so this "
+            "study does not support using any of them."
         )
     others = [
         configuration
         for configuration in study.done
         if configuration.configuration_id != run.configuration_id
     ]
-    configuration = _row(study, run)
+    configuration = _line(study, run)
     alike = sum(other.group == configuration.group for other in others)
-    cost = f"it took {formatting.seconds(configuration.seconds)} to learn"
+    cost = f"it took {formatting.seconds(configuration.seconds)} to train"
     if not others:
-        told = "There was no other method to compare it with"
+        comparison = "There was no other method to compare it with"
     elif not alike:
-        told = f"None of the others does as well; {cost}"
+        comparison = f"All other methods differ significantly from it on these notes; {cost}"
     else:
-        told = (
-            f"Of the others, {alike} of {len(others)} cannot be told from it on these notes; {cost}"
+        comparison = (
+            f"{alike} of the {len(others)} others {'is' if alike == 1 else 'are'} not "
+            f"significantly different from it on these notes; {cost}"
         )
-    return f"{told}. Before it is used, check it on recent notes of the ward where it will be used."
+    return (
+        f"{comparison}. Before using it, check it on recent notes from the ward where it will be "
+        "used."
+    )
 
 
 def _of_hundred(score: dict[str, Any]) -> str:
-    """A share as people count, with its interval."""
+    """Return a share as a number out of 100, with its interval."""
     if score["value"] is None:
         return "an unknown number"
     value, low, high = (round(100 * score[end]) for end in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
 
-def _row(study: StudyResults, run: RunResult) -> LeaderboardRow:
+def _line(study: StudyResults, run: RunResult) -> LeaderboardRow:
     return next(
         configuration
         for configuration in study.done

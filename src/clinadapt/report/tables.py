@@ -1,4 +1,4 @@
-"""What the page counts and lays out itself, without a drawing library."""
+"""Tables and axes that the page lays out without plotly."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from clinadapt.study.read_results import RunResult, StudyResults
 
 @dataclass(frozen=True)
 class Axis:
-    """The score axis that the leaderboard's whiskers share; positions are in percent of it."""
+    """Score axis shared by the leaderboard's whiskers; positions are percentages of its length."""
 
     low: float
     high: float
     ticks: list[float]
 
     def at(self, value: float) -> float:
-        """Say where a score lies between the two ends."""
+        """Return the position of a score on the axis."""
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
 
 def score_axis(scores: Iterable[float | None]) -> Axis:
-    """Span every score and end of an interval, with round ticks and a little air at both ends."""
+    """Return an axis that covers all scores, with round ticks and padding at both ends."""
     ends = [score for score in scores if score is not None]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     span = max(high - low, 0.02)
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if span / s <= 4 or s == 1.0)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    air = 0.06 * span
-    return Axis(low - air, high + air, [tick * step for tick in range(first, last + 1)])
+    padding = 0.06 * span
+    return Axis(low - padding, high + padding, [tick * step for tick in range(first, last + 1)])
 
 
 def unranked(study: StudyResults) -> list[tuple[str, str, str | None]]:
-    """List what has no score and why: whole configurations, then single seeds of configurations that have one."""
+    """List configurations without a score, then failed seeds of the others, with reasons."""
     done = {configuration.configuration_id for configuration in study.done}
     return [
         (configuration.configuration, configuration.status, configuration.reason)
@@ -54,7 +54,7 @@ def unranked(study: StudyResults) -> list[tuple[str, str, str | None]]:
 
 
 def metric_names(study: StudyResults) -> list[str]:
-    """List every metric of any run, the primary one first."""
+    """List the metrics of all runs, the primary one first."""
     names = dict.fromkeys(name for run in study.finished for name in run.metrics)
     return sorted(names, key=lambda name: name != study.about["metric"])
 
@@ -66,7 +66,7 @@ def confusion(run: RunResult, classes: Sequence[str]) -> list[list[int]]:
 
 
 def per_label(run: RunResult, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Give precision, recall, F1 and support of each label; None where undefined."""
+    """Return precision, recall, F1 and support of each label; None where undefined."""
     table = run.predictions("test")
     true, predicted = (
         table.select(pl.col(column).list.contains(c).alias(c) for c in classes).to_numpy()
@@ -86,14 +86,12 @@ def per_label(run: RunResult, classes: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def left_out(study: StudyResults) -> list[tuple[str, int]]:
-    """Count the left-out configurations of the notes table by reason, the commonest first."""
-    return Counter(
-        configuration["reason"] for configuration in study.about["data"]["left_out"]
-    ).most_common()
+    """Count the rows of the notes table that were left out by reason, the commonest first."""
+    return Counter(row["reason"] for row in study.about["data"]["left_out"]).most_common()
 
 
 def truncated(study: StudyResults) -> list[dict[str, Any]]:
-    """Count the notes that were truncated, once per reader: the adapters on an encoder share it."""
+    """Count truncated notes, once per reader: configurations with one encoder share the count."""
     lines = {
         (
             run.axes["encoder"] or run.axes["model"],

@@ -1,4 +1,4 @@
-"""Write a study's report: the page, its numbers as data, and the reporting checklist."""
+"""Write a study's report: the page, its numbers as data files, the reporting checklist."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def write_report(study_dir: Path) -> Path:
     Parameters
     ----------
     study_dir : Path
-        A study folder: ``study.json``, ``leaderboard.csv`` and ``cells/``.
+        A study's folder, with ``study.json``, ``leaderboard.csv`` and ``cells/``.
 
     Returns
     -------
     Path
-        ``study_dir / "report.html"``, replaced in one step: a reader sees the old page or the new.
-        Beside it ``report.json``, ``tables/`` as CSV and LaTeX, and the reporting checklist.
+        ``study_dir / "report.html"``, replaced atomically. ``report.json``, ``tables/`` in CSV and
+        LaTeX, and the reporting checklist are written to the same folder.
 
     Raises
     ------

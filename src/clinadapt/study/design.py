@@ -1,4 +1,4 @@
-"""A study as data: a TOML file whose lists are axes, expanded into configurations and runs."""
+"""Study files: TOML whose lists are axes, expanded into configurations and runs."""
 
 import hashlib
 import itertools
@@ -27,14 +27,14 @@ AXES = ("model", "encoder", "adapter", "placement", "tuned_layers")
 
 
 class Curve(BaseModel):
-    """Smaller amounts of labelled notes that every configuration is fitted on as well.
+    """Smaller amounts of labelled notes on which every configuration is fitted too.
 
     Attributes
     ----------
     shares : list of float
-        Of the training and validation notes; whole patients, drawn at random.
+        Shares of the training and validation notes; whole patients are drawn at random.
     draws : int
-        Random draws of each share.
+        Number of random draws of each share.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,26 +44,28 @@ class Curve(BaseModel):
 
 
 class Design(BaseModel):
-    """What a study file says.
+    """Content of a study file.
 
     Attributes
     ----------
     name : str
     configurations : list of dict
-        ``model`` and its settings; a list is an axis, and axes multiply.
+        ``model`` and its settings; a list is an axis, and every combination is a configuration.
     seeds : list of int
-        Every configuration is fitted once a seed (once in all if its model has no randomness).
+        Every configuration is fitted once per seed, or once if its model has no randomness.
     metric : str, optional
-        What thresholds, early stopping and the ranking aim at.
+        Metric that thresholds, early stopping and the ranking optimise.
     max_tokens, truncation
-        For every configuration that does not set its own.
+        Defaults for configurations that do not set their own.
     test_fraction, validation_fraction, split_seed
         See `clinadapt.data.split.make_split`.
     resamples : int
-        Of the bootstrap.
+        Number of bootstrap resamples.
     margin : float
-        Difference of the metric that does not matter: a cheaper configuration may score so much less.
+        Largest negligible difference of the metric: a cheaper configuration may score this much
+        less and still be recommended.
     curve : Curve, optional
+        Smaller amounts of labelled notes, for learning curves.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -92,20 +94,20 @@ class Configuration:
 
     @property
     def cls(self) -> type[Model]:
-        """Class of the model."""
+        """The model's class."""
         return registry.models()[self.model].cls
 
     @property
     def axes(self) -> dict[str, Any]:
-        """Return the configuration's place in the comparison, null where a notion does not apply."""
-        # A stacked model stands where its encoder does.
-        known = registry.build(self.model, self.settings).parts()[-1].get_params()
+        """The configuration's value on each axis of comparison, None where it does not apply."""
+        # A stacked model is compared by its encoder part.
+        settings = registry.build(self.model, self.settings).parts()[-1].get_params()
         fixed = registry.models()[self.model].fixed
-        described: dict[str, Any] = {"model": self.model}
-        described |= {key: None if key in fixed else known.get(key) for key in AXES[1:]}
-        if described["adapter"] == "none":
-            described["placement"] = None
-        return described
+        axes: dict[str, Any] = {"model": self.model}
+        axes |= {key: None if key in fixed else settings.get(key) for key in AXES[1:]}
+        if axes["adapter"] == "none":
+            axes["placement"] = None
+        return axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ class Run:
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """Every setting, defaults included."""
+        """All settings, defaults included."""
         given = dict(self.configuration.settings)
         if registry.takes(self.configuration.model, "seed"):
             given["seed"] = self.seed
@@ -140,7 +142,7 @@ class Run:
 
     @property
     def start_fingerprint(self) -> str | None:
-        """Hash of these files; None without any, or where they are not here."""
+        """Hash of these files; None if there are none, or if they are not on this machine."""
         if self.start is None:
             return None
         kind, name = self.start
@@ -151,18 +153,18 @@ class Run:
 
 
 def identity(*parts: Any) -> str:
-    """Short hash of JSON-like values."""
+    """Return a short hash of JSON-like values."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load_design(source: str | Path | Mapping[str, Any]) -> Design:
-    """Design of a built-in study's name, a TOML file, or a mapping.
+    """Return the design of a built-in study, a TOML file or a mapping.
 
     Raises
     ------
     InputError
-        With everything that is wrong with it.
+        The design is not valid; lists every problem.
     """
     if isinstance(source, Mapping):
         content, origin = dict(source), "the study"
@@ -191,36 +193,38 @@ def _is_name(source: str | Path) -> bool:
 
 
 def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
-    """Runs of a design, the seeds of a configuration next to each other.
+    """Return the runs of a design, the seeds of a configuration next to each other.
 
     Parameters
     ----------
     design : Design
     encoders : sequence of str
-        Take the place of the encoders that the design names.
+        Encoders to use instead of those that the design names.
 
     Raises
     ------
     InputError
-        With every problem of every configuration.
+        Some configuration is not valid; lists every problem of every configuration.
     """
     problems: list[str] = []
     configurations: dict[str, Configuration] = {}
     for number, entry in enumerate(design.configurations, start=1):
         if "model" not in entry:
             problems.append(
-                f"configuration {number}: no model; known: {', '.join(registry.models())}"
+                f"configuration {number}: 'model' is missing; "
+                f"expected one of {', '.join(registry.models())}"
             )
             continue
         if "seed" in entry:
             problems.append(
-                f"configuration {number}: seeds are set for the whole study, in 'seeds'"
+                f"configuration {number}: 'seed' is not a setting of a configuration; "
+                "set 'seeds' for the whole study"
             )
         for model, settings in _combinations(entry, design, encoders):
-            found = registry.problems(model, settings)
-            found = found or registry.file_problems(model, settings)
-            problems += [f"configuration {number}: {problem}" for problem in found]
-            if not found:
+            invalid = registry.problems(model, settings)
+            invalid = invalid or registry.file_problems(model, settings)
+            problems += [f"configuration {number}: {problem}" for problem in invalid]
+            if not invalid:
                 configuration = Configuration(model, settings, _label(model, settings, design))
                 resolved = registry.settings_of(registry.build(model, settings))
                 configurations.setdefault(identity(model, resolved), configuration)
@@ -238,9 +242,9 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
 def _combinations(
     entry: Mapping[str, Any], design: Design, encoders: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Every choice of one value an axis of a configuration, shared settings filled in."""
+    """Return every combination of one value per axis, with the study's defaults filled in."""
     axes = {key: value if isinstance(value, list) else [value] for key, value in entry.items()}
-    found = []
+    combinations = []
     for choice in itertools.product(*axes.values()):
         settings = dict(zip(axes, choice, strict=True))
         model = settings.pop("model")
@@ -250,20 +254,20 @@ def _combinations(
             for key, value in shared.items():
                 if value is not None and key in names:
                     settings.setdefault(key, value)
-        found.append((model, settings))
+        combinations.append((model, settings))
     if not encoders:
-        return found
+        return combinations
     return [
         (model, {**settings, "encoder": name} if registry.takes(model, "encoder") else settings)
-        for model, settings in found
+        for model, settings in combinations
         for name in (encoders if registry.takes(model, "encoder") else [""])
     ]
 
 
 def _label(model: str, settings: Mapping[str, Any], design: Design) -> str:
-    """Return the configuration in words: what it is, then every other setting that is not the default."""
+    """Describe a configuration in words: its title, then every other setting that was given."""
     shown = dict(settings)
-    for key in ("max_tokens", "truncation"):  # what all configurations share goes without saying
+    for key in ("max_tokens", "truncation"):  # shared by all: not worth showing
         if key in shown and shown[key] == getattr(design, key):
             del shown[key]
     title = registry.build(model, settings).title(shown) or model

@@ -1,7 +1,8 @@
-"""Electricity of a run, by codecarbon, and how it is known: an extra, `clinadapt[energy]`.
+"""Electricity used by a run, by codecarbon: an optional extra, `clinadapt[energy]`.
 
-Most machines have no meter that a program may read. What codecarbon reports is then an estimate;
-a record says so of each part, with what codecarbon itself warned of.
+Most machines have no meter that a program may read, and codecarbon then reports an estimate. Each
+record states for every part of the machine whether it is measured or estimated, and includes
+codecarbon's warnings.
 """
 
 import logging
@@ -13,7 +14,7 @@ from typing import Any
 
 from clinadapt.core.errors import InputError, MissingExtraError
 
-# By codecarbon's names of the ways in which it knows a processor's power, and a card's.
+# codecarbon's names for its sources of a processor's or a graphics card's power.
 METERS = {
     "RAPL": "RAPL counters",
     "Windows EMI": "the Windows energy meter",
@@ -26,11 +27,11 @@ MODELS = {
     "global constant": "half of its nominal power",
 }
 DRIVERS = ("pynvml", "amdsmi")
-# Everything that a configuration file or variable of codecarbon's could change otherwise: no
-# output, no server, no other factor than the country's.
+# Set explicitly, because codecarbon's configuration files and environment variables could change
+# them: no output, no server, no factor other than the country's.
 SETTINGS: dict[str, Any] = {
-    "tracking_mode": "machine",  # counters know no processes
-    "measure_power_secs": 15,  # counters overflow after some minutes: read them before
+    "tracking_mode": "machine",  # the counters cannot tell processes apart
+    "measure_power_secs": 15,  # counters overflow after some minutes
     "output_methods": [],
     "output_handlers": [],
     "emissions_endpoint": None,
@@ -46,28 +47,28 @@ SETTINGS: dict[str, Any] = {
     "rapl_prefer_psys": False,
     "pue": 1.0,
     "wue": 0.0,
-    "allow_multiple_runs": True,  # the other choice takes over signals, and a file
+    "allow_multiple_runs": True,  # otherwise it installs signal handlers and a lock file
     "log_level": "warning",
     "logger_preamble": "",
 }
-ALWAYS_SAID = "Multiple instances of codecarbon are allowed"
+ROUTINE_WARNING = "Multiple instances of codecarbon are allowed"
 
 
 class Meter:
-    """Measures stretches of work.
+    """Meter of the machine's energy.
 
     Parameters
     ----------
     country : str
-        Of the electricity: ISO 3166-1 code of three letters, whose yearly mean turns kWh into CO2e.
+        Three-letter ISO 3166-1 code; the country's yearly mean converts kWh to CO2e.
 
     Attributes
     ----------
     parts : dict
-        Of "cpu", "memory" and, where there is one, "gpu": ``mode``, codecarbon's name of the way;
-        whether it is ``measured``; and in words ``by`` what.
+        For "cpu", "memory" and, if there is one, "gpu": ``mode``, codecarbon's name for the
+        source; ``measured``, whether it is a meter; ``by``, the source in words.
     warnings : list of str
-        What codecarbon said when it looked for meters.
+        codecarbon's warnings while it looked for meters.
 
     Raises
     ------
@@ -88,31 +89,31 @@ class Meter:
                 ) from None
             if self.country not in DataSource().get_global_energy_mix_data():
                 raise InputError(
-                    f"energy: no country {country!r}: expected the ISO 3166-1 code of three "
-                    "letters of a country whose electricity codecarbon knows, such as FRA or USA"
+                    f"energy: unknown country {country!r}: expected an ISO 3166-1 code of three "
+                    "letters that codecarbon has electricity data for, such as FRA or USA"
                 )
             try:
                 from codecarbon.core.resource_tracker import ResourceTracker
 
                 with self._tracker() as tracker:
                     hardware = tracker.get_detected_hardware()
-                    # The tracker does not tell how it will measure; what sets that up does.
-                    ways = ResourceTracker(tracker)
-                    ways.set_CPU_GPU_ram_tracking()
-                self.parts = parts(ways.cpu_tracker, ways.gpu_tracker, hardware)
-            except Exception as error:  # of any of the drivers that it asks
+                    # The tracker does not expose its sources of power; this helper does.
+                    sources = ResourceTracker(tracker)
+                    sources.set_CPU_GPU_ram_tracking()
+                self.parts = parts(sources.cpu_tracker, sources.gpu_tracker, hardware)
+            except Exception as error:  # any driver may fail in its own way
                 raise InputError(f"energy: codecarbon cannot measure here: {error}") from error
 
     @contextmanager
     def measure(self) -> Iterator[dict[str, Any]]:
-        """Fill in a record of what a `with` block took, at its end.
+        """Measure the energy of a `with` block; the record is filled in when the block ends.
 
         Yields
         ------
         dict
-            ``kwh`` and ``kg_co2e``, null where codecarbon failed; ``kind``, see `kind`;
-            ``scope``, what was measured; ``seconds``; of each part its ``kwh`` and how it is
-            known; ``country`` and ``g_co2e_per_kwh``; ``codecarbon``, its version; ``warnings``.
+            ``kwh`` and ``kg_co2e``, None if codecarbon failed; ``kind``, see `kind`; ``scope``,
+            what was measured; ``seconds``; for each part its ``kwh`` and source; ``country`` and
+            ``g_co2e_per_kwh``; ``codecarbon``, its version; ``warnings``.
         """
         record: dict[str, Any] = {}
         with _quiet() as warnings, self._tracker() as tracker:
@@ -130,101 +131,106 @@ class Meter:
     def _tracker(self) -> Iterator[Any]:
         from codecarbon import OfflineEmissionsTracker
 
-        # Some meters come as files that codecarbon has written.
+        # Some meters work through files that codecarbon writes.
         with TemporaryDirectory(prefix="clinadapt-") as folder:
             yield OfflineEmissionsTracker(
                 country_iso_code=self.country, output_dir=folder, **SETTINGS
             )
 
-    def _record(self, found: Any) -> dict[str, Any]:
+    def _record(self, emissions: Any) -> dict[str, Any]:
         about = {"kind": kind(self.parts), "scope": "machine", "country": self.country}
-        if found is None:
+        if emissions is None:
             return {"kwh": None, "kg_co2e": None, **about, **self.parts}
-        kwh = {"cpu": found.cpu_energy, "memory": found.ram_energy, "gpu": found.gpu_energy}
-        grams = 1000 * found.emissions / found.energy_consumed if found.energy_consumed else None
+        kwh = {
+            "cpu": emissions.cpu_energy,
+            "memory": emissions.ram_energy,
+            "gpu": emissions.gpu_energy,
+        }
+        total = emissions.energy_consumed
+        grams = 1000 * emissions.emissions / total if total else None
         return {
-            "kwh": found.energy_consumed,
-            "kg_co2e": found.emissions,
+            "kwh": total,
+            "kg_co2e": emissions.emissions,
             **about,
             "g_co2e_per_kwh": None if grams is None else round(grams, 3),
             **{name: {"kwh": kwh[name], **part} for name, part in self.parts.items()},
-            "codecarbon": found.codecarbon_version,
+            "codecarbon": emissions.codecarbon_version,
         }
 
 
 @contextmanager
 def _quiet() -> Iterator[list[str]]:
-    """Collect what codecarbon warns of, and print nothing."""
-    told: list[str] = []
+    """Collect codecarbon's warnings instead of printing them."""
+    warnings: list[str] = []
 
     def collect(record: logging.LogRecord) -> bool:
         text = " ".join(record.getMessage().split())
-        if record.levelno >= logging.WARNING and not text.startswith(ALWAYS_SAID):
-            told.append(f"{text} ({record.exc_info[1]!r})" if record.exc_info else text)
+        if record.levelno >= logging.WARNING and not text.startswith(ROUTINE_WARNING):
+            warnings.append(f"{text} ({record.exc_info[1]!r})" if record.exc_info else text)
         return False
 
     logger = logging.getLogger("codecarbon")
     logger.addFilter(collect)
     try:
-        yield told
+        yield warnings
     finally:
         logger.removeFilter(collect)
 
 
 def parts(cpu: str, gpu: str, hardware: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """How the energy of each part of a machine is known to codecarbon.
+    """Describe codecarbon's source for the energy of each part of the machine.
 
-    What is not known to be a meter is called an estimate.
+    A source that is not known to be a meter counts as an estimate.
 
     Parameters
     ----------
     cpu, gpu : str
-        codecarbon's names of the ways in which their power is known.
+        codecarbon's names for the sources of their power.
     hardware : mapping
-        What codecarbon's tracker has detected.
+        Hardware that codecarbon's tracker detected.
 
     Returns
     -------
     dict
         See `Meter.parts`.
     """
-    by = METERS.get(cpu) or MODELS.get(cpu, "means unknown")
-    found: dict[str, dict[str, Any]] = {
+    by = METERS.get(cpu) or MODELS.get(cpu, "an unknown source")
+    described: dict[str, dict[str, Any]] = {
         "cpu": {"mode": cpu, "measured": cpu in METERS, "by": by, "model": hardware["cpu_model"]},
         "memory": {"mode": "size", "measured": False, "by": "its size"},
     }
-    if cpu == "raspberry":  # its chip reads the memory's rails, too
-        found["memory"] = {"mode": cpu, "measured": True, "by": by}
+    if cpu == "raspberry":  # its power chip reads the memory's supply too
+        described["memory"] = {"mode": cpu, "measured": True, "by": by}
     if gpu in DRIVERS:
-        answers = bool(hardware["gpu_count"])
-        by = "the driver's counters or power readings" if answers else "nothing: no card answers"
-        found["gpu"] = {"mode": gpu, "measured": answers, "by": by}
+        responds = bool(hardware["gpu_count"])
+        by = "the driver's counters or power readings" if responds else "zero: no card responds"
+        described["gpu"] = {"mode": gpu, "measured": responds, "by": by}
     elif gpu in METERS:
-        found["gpu"] = {"mode": gpu, "measured": True, "by": METERS[gpu]}
-    return found
+        described["gpu"] = {"mode": gpu, "measured": True, "by": METERS[gpu]}
+    return described
 
 
 def in_words(record: Mapping[str, Any]) -> str:
-    """Say how energy is known: what is measured, what is an estimate, and of what.
+    """Describe in words which parts are measured and which are estimated, and from what.
 
     Parameters
     ----------
     record : mapping
-        Of a run, or `Meter.parts`.
+        Record of a run, or `Meter.parts`.
     """
-    said = []
+    phrases = []
     for name, spelt in (("cpu", "CPU"), ("gpu", "GPU"), ("memory", "memory")):
         if name not in record:
             continue
         part = record[name]
         how = "measured by" if part["measured"] else "estimated from"
-        said.append(f"{spelt} {how} {part['by']}")
-    return "; ".join(said)
+        phrases.append(f"{spelt} {how} {part['by']}")
+    return "; ".join(phrases)
 
 
 def kind(parts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return "measured", "part estimate" or "estimate": what the sum over `Meter.parts` is."""
-    known = {part["measured"] for part in parts.values()}
-    if False not in known:
+    """Return "measured", "part estimate" or "estimate" for the sum over `Meter.parts`."""
+    measured = {part["measured"] for part in parts.values()}
+    if False not in measured:
         return "measured"
-    return "part estimate" if True in known else "estimate"
+    return "part estimate" if True in measured else "estimate"

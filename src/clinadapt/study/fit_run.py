@@ -1,4 +1,4 @@
-"""One run: its model fitted, scored and kept, and what that took."""
+"""One run: fit its model, score it, save it, and record the cost."""
 
 import hashlib
 import time
@@ -29,16 +29,16 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What the runs of a study are fitted and scored on.
+    """Notes and split that a study's runs are fitted and scored on.
 
     Attributes
     ----------
     notes : Notes
     split : Split
     metric : str
-        What thresholds and early stopping aim at.
+        Metric that thresholds and early stopping optimise.
     resamples : int
-        Of the bootstrap.
+        Number of bootstrap resamples.
     """
 
     notes: Notes
@@ -53,7 +53,7 @@ class Material:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of everything here that a result hangs on, but the metric."""
+        """Hash of everything here that a result depends on, except the metric."""
         rows = {
             name: hashlib.sha256(numbers.tobytes()).hexdigest()
             for name, numbers in self.split.parts().items()
@@ -61,7 +61,7 @@ class Material:
         return identity(self.notes.fingerprint, self.resamples, rows)
 
     def take(self, rows: Mapping[str, NDArray[np.int64]]) -> "Material":
-        """The same of some notes of each part, by row numbers."""
+        """Return the same for some notes of each part, given by row numbers."""
         ends = np.cumsum([len(rows[name]) for name in PARTS])
         chosen = np.concatenate([rows[name] for name in PARTS])
         split = Split(*np.split(np.arange(len(chosen)), ends[:-1]))
@@ -76,7 +76,7 @@ def fit_run(
     context: Context,
     environment: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Fit a run, and write its predictions and bundle.
+    """Fit a run and write its predictions and bundle.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ def fit_run(
     run : Run
     run_id : str
     folder : Path
-        Of the predictions and the bundle; a checkpoint that is there is gone on from.
+        Folder for the predictions and the bundle; training resumes from a checkpoint found there.
     context : Context
-        Cache, memory limit and progress; the rest is the run's own.
+        Cache, memory limit and progress; the other fields are set here.
     environment : mapping
-        See `clinadapt.core.device.environment`; it becomes part of the bundle's provenance.
+        See `clinadapt.core.device.environment`; recorded in the bundle's provenance.
 
     Returns
     -------
@@ -104,10 +104,10 @@ def fit_run(
         ledger=ledger,
     )
     resumed = (folder / CHECKPOINT).is_file()
-    held = resources.reset_peak_memory()
+    held_bytes = resources.reset_peak_memory()
     classifier = NoteClassifier(run.build(), metric=material.metric)
     with watch.stage("encode"):
-        # All parts at once: one pass over the encoder, and later stages only read.
+        # All parts at once: one pass through the encoder; the later stages read the cache.
         in_order = np.concatenate(list(material.split.parts().values()))
         classifier.prepare(material.notes.texts.take(in_order), context)
     encoding = replace(ledger)
@@ -155,14 +155,14 @@ def fit_run(
             "fit_seconds": watch.seconds["fit"],
             "predict_seconds": watch.seconds["predict"],
             **resources.peak_memory(),
-            "held_memory_bytes": held,
+            "held_memory_bytes": held_bytes,
             "trainable_parameters": model.trainable_parameters_,
             "total_parameters": model.total_parameters_,
             "encoded_sequences": encoding.encoded,
             "reused_sequences": encoding.reused,
             "backend": ledger.backend,
             "memory_savings": ledger.memory_savings,
-            # After a kill, seconds and memory are those of the last run alone.
+            # After an interruption, seconds and memory are those of the last attempt alone.
             "resumed": resumed,
         },
     }
@@ -199,8 +199,10 @@ def _score(
     probabilities: NDArray[np.float64],
     predicted: NDArray[np.bool_],
 ) -> dict[str, Any]:
-    found = metrics.scores(part.labels, probabilities, predicted, part.clusters, material.resamples)
-    return {name: score.to_json() for name, score in found.items()}
+    scores = metrics.scores(
+        part.labels, probabilities, predicted, part.clusters, material.resamples
+    )
+    return {name: score.to_json() for name, score in scores.items()}
 
 
 def _named(progress: Progress, name: str) -> Progress:

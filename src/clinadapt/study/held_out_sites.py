@@ -1,10 +1,10 @@
-"""Scores on sites that the configurations have not seen: each site held out in turn.
+"""Scores on sites not seen in training: each site is held out in turn.
 
-Leave-one-group-out over a site, department or year, known for prediction models as
+Leave-one-group-out over a site, department or year is known for prediction models as
 internal-external cross-validation (Steyerberg & Harrell 2016, "Prediction models need appropriate
-internal, internal-external, and external validation"). A site's scores are pooled by
-random effects (DerSimonian & Laird 1986), and the interval for a new site is the prediction
-interval of Higgins, Thompson & Spiegelhalter (2009), as Debray et al. (2017) advise.
+internal, internal-external, and external validation"). The sites' scores are pooled by random
+effects (DerSimonian & Laird 1986), and the interval for a new site is the prediction interval of
+Higgins, Thompson & Spiegelhalter (2009), as Debray et al. (2017) advise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,14 +28,14 @@ from clinadapt.study.leaderboard import Leaderboard
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """What came of a study that holds a site out.
+    """Results of a study with one site held out.
 
     Attributes
     ----------
     name : str
     board : Leaderboard
     evidence : Evidence
-        Of the board; every configuration that is complete.
+        Comparison of the complete configurations on the site's notes.
     """
 
     name: str
@@ -44,15 +44,16 @@ class Site:
 
 
 class Sites:
-    """Configurations of a study on sites that they have not seen.
+    """Scores of a study's configurations on sites not seen in training.
 
     Parameters
     ----------
     column : str
+        Column of the sites, such as "site", "department" or "year".
     whole : Evidence
-        Of the study in which no site is held out.
+        Comparison in the study in which no site is held out.
     boards : mapping of str to Leaderboard
-        Of each site. Those without a complete configuration are told as refused.
+        Leaderboard of each site; one without a complete configuration is listed as refused.
     refused : mapping of str to str
         Sites that could not be held out, and why.
     """
@@ -82,14 +83,14 @@ class Sites:
 
     @cached_property
     def pooled(self) -> dict[str, Pooled]:
-        """Each configuration's score on a site that it has not seen."""
+        """Each configuration's score on sites not seen in training, pooled over the sites."""
         return {
             configuration: pool(*self._scores(configuration))
             for configuration in self.configurations
         }
 
     def _scores(self, configuration: str) -> tuple[Floats, Floats]:
-        """Score of a configuration on each site where it is defined, and its standard error [site]."""
+        """Return a configuration's defined scores and their standard errors [site]."""
         values = np.array([site.evidence.scores.value[configuration] for site in self.sites])
         errors = np.array(
             [
@@ -102,7 +103,7 @@ class Sites:
 
     @cached_property
     def chosen(self) -> str | None:
-        """The configuration that the whole study recommends, or else the one that leads there."""
+        """Id of the configuration that the full study recommends, or else of its leader."""
         first = self.whole.recommended or self.whole.leader
         return (
             first.configuration_id
@@ -112,14 +113,14 @@ class Sites:
 
     @cached_property
     def differences(self) -> dict[str, Difference]:
-        """Of the chosen configuration from each other, mean over sites, corrected together."""
+        """Chosen configuration minus each other, mean over sites, corrected together."""
         if self.chosen is None:
             return {}
         others = [
             configuration for configuration in self.configurations if configuration != self.chosen
         ]
         freedom = sum(site.evidence.scores.freedom for site in self.sites)
-        found = [
+        uncorrected = [
             difference(
                 self.sign * (self._mean(self.chosen)[0] - self._mean(configuration)[0]),
                 self.sign * (self._mean(self.chosen)[1] - self._mean(configuration)[1]),
@@ -127,43 +128,43 @@ class Sites:
             )
             for configuration in others
         ]
-        return dict(zip(others, corrected(found), strict=True))
+        return dict(zip(others, corrected(uncorrected), strict=True))
 
     def _mean(self, configuration: str) -> tuple[float, Floats]:
-        """Mean over sites, on all notes and on each resample of their patients [resample]."""
+        """Return the mean score over sites, and that of each resample of patients [resample]."""
         scores = [site.evidence.scores for site in self.sites]
-        resampled = np.mean([found.resampled[configuration] for found in scores], axis=0)
-        return float(np.mean([found.value[configuration] for found in scores])), resampled
+        resampled = np.mean([site.resampled[configuration] for site in scores], axis=0)
+        return float(np.mean([site.value[configuration] for site in scores])), resampled
 
     # ------------------------------------------------------------------ words
 
     def sentences(self) -> list[str]:
-        """How the chosen configuration does on a new site, and whether another does better there."""
+        """Describe the chosen configuration on a new site, and compare it with the others there."""
         if self.chosen is None or not len(self._scores(self.chosen)[0]):
-            return [f"No configuration has a score on every value of {self.column}."]
+            return [f"No configuration has a score on every {self.column}."]
         return [self._of_new_site(self.chosen), *self._of_others(self.configurations[self.chosen])]
 
     def _of_new_site(self, configuration: str) -> str:
-        found = self.pooled[configuration]
+        pooled = self.pooled[configuration]
         scored = {site.name: site.evidence.scores.value[configuration] for site in self.sites}
         ends = {name: value for name, value in scored.items() if not np.isnan(value)}
         worst, best = (pick(ends, key=lambda n: self.sign * ends[n]) for pick in (min, max))
-        spread = f"from {ends[worst]:.3f} ({worst}) to {ends[best]:.3f} ({best})"
-        known = self.whole.scores.value[configuration]
-        told = (
-            f"On a {self.column} that it has not seen, {self.configurations[configuration]} scores {found.value:.3f} "
-            f"[{found.low:.3f}, {found.high:.3f}] over {len(ends)} of them, {spread}; on other "
-            f"patients of those that it knows, {known:.3f}."
+        seen = self.whole.scores.value[configuration]
+        scores = (
+            f"On a {self.column} not seen in training, {self.configurations[configuration]} scores "
+            f"{pooled.value:.3f} [{pooled.low:.3f}, {pooled.high:.3f}], pooled over {len(ends)} "
+            f"held out in turn and ranging from {ends[worst]:.3f} ({worst}) to {ends[best]:.3f} "
+            f"({best}). When every {self.column} is represented in training, it scores {seen:.3f}."
         )
-        if np.isnan(found.new_low):
-            return f"{told} With so few of them nothing can be said of the next."
+        if np.isnan(pooled.new_low):
+            return f"{scores} They are too few for a prediction interval for a new {self.column}."
         return (
-            f"{told} A new one should score between {max(0.0, found.new_low):.3f} and "
-            f"{min(1.0, found.new_high):.3f}, in 95 of 100 cases."
+            f"{scores} The 95 % prediction interval for a new {self.column} is "
+            f"{max(0.0, pooled.new_low):.3f} to {min(1.0, pooled.new_high):.3f}."
         )
 
     def _of_others(self, label: str) -> Iterator[str]:
-        sure = {
+        significant = {
             configuration: item.value
             for configuration, item in self.differences.items()
             if item.different
@@ -171,17 +172,21 @@ class Sites:
         for verdict, sign in (("better", 1), ("worse", -1)):
             named = [
                 self.configurations[configuration]
-                for configuration, value in sure.items()
+                for configuration, value in significant.items()
                 if sign * value > 0
             ]
             if named:
-                yield f"Across them {label} does {verdict} than {', '.join(named)}."
-        unsure = len(self.differences) - len(sure)
-        if unsure:
-            yield f"{unsure} other configuration(s) cannot be told from it there."
+                yield (
+                    f"On average over held-out values of {self.column}, {label} is significantly "
+                    f"{verdict} than {', '.join(named)}."
+                )
+        alike = len(self.differences) - len(significant)
+        if alike:
+            noun, verb = ("configuration", "is") if alike == 1 else ("configurations", "are")
+            yield f"{alike} other {noun} {verb} not significantly different from it there."
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for ``sites.json``."""
+        """Return the content of ``sites.json``."""
         return {
             "column": self.column,
             "sentences": self.sentences(),
@@ -196,23 +201,23 @@ class Sites:
             ],
             "refused": [{"site": name, "reason": why} for name, why in self.refused.items()],
             "configurations": [
-                self._row(configuration, label)
+                self._entry(configuration, label)
                 for configuration, label in self.configurations.items()
             ],
         }
 
-    def _row(self, configuration: str, label: str) -> dict[str, Any]:
-        found = []
+    def _entry(self, configuration: str, label: str) -> dict[str, Any]:
+        scores = []
         for site in self.sites:
             low, high = metrics.interval(site.evidence.scores.resampled[configuration])
-            found.append(
+            scores.append(
                 {"value": site.evidence.scores.value[configuration], "low": low, "high": high}
             )
         against = self.differences.get(configuration)
         return {
             "configuration_id": configuration,
             "configuration": label,
-            "sites": found,
+            "sites": scores,
             "pooled": asdict(self.pooled[configuration]),
             "against_chosen": None if against is None else against.to_json(),
         }

@@ -1,4 +1,4 @@
-"""What a study's finished runs amount to: evidence, leaderboard, ledger, curves."""
+"""Summaries of a study's finished runs: evidence, leaderboard, ledger, learning curves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ from clinadapt.study import result_files
 from clinadapt.study.design import Configuration, Run
 from clinadapt.study.run_store import RunStore
 
-SPENT = ("encoded_sequences", "reused_sequences", "encode_seconds")
+ENCODING_COSTS = ("encoded_sequences", "reused_sequences", "encode_seconds")
 
 
 @dataclass(frozen=True, eq=False)
 class Leaderboard:
-    """What a study's runs amount to.
+    """Scores, comparison and cost of a study's configurations.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Leaderboard:
     parts : mapping of str to Notes
         Training, validation and test part.
     margin : float
-        Difference of the metric that does not matter.
+        Largest difference of the metric that is negligible.
     resamples : int
-        Of the bootstrap.
+        Number of bootstrap resamples.
     """
 
     folders: RunStore
@@ -50,12 +50,12 @@ class Leaderboard:
 
     @property
     def labelled(self) -> int:
-        """Notes that a configuration learns from, thresholds and stopping included."""
+        """Number of notes that a configuration learns from: training and validation notes."""
         return len(self.parts["train"]) + len(self.parts["validation"])
 
     @cached_property
     def evidence(self) -> Evidence | None:
-        """The configurations compared; None if none is complete."""
+        """Comparison of the complete configurations; None if none is complete."""
         standing = self.folders.standing()
         entrants = []
         for configuration_id, runs in self.folders.configurations.items():
@@ -93,7 +93,7 @@ class Leaderboard:
         )
 
     def write_evidence(self) -> None:
-        """Write ``evidence.json``, if there is anything to compare."""
+        """Write ``evidence.json``, or delete it if no configuration is complete."""
         path = self.folders.root / result_files.EVIDENCE
         if self.evidence is None:
             path.unlink(missing_ok=True)
@@ -101,14 +101,17 @@ class Leaderboard:
             atomic_files.write_json(path, self.evidence.to_json())
 
     def write_subgroups(self) -> None:
-        """Write ``subgroups.json``: the recommended configuration, or else the leader, by kind of note."""
+        """Write ``subgroups.json``: scores by subgroup of the recommended configuration.
+
+        Where none is recommended, they are those of the leader.
+        """
         path = self.folders.root / result_files.SUBGROUPS
         if self.evidence is None:
             path.unlink(missing_ok=True)
             return
         configuration = self.evidence.recommended or self.evidence.leader
         test = self.test
-        found = subgroups.compare_subgroups(
+        compared = subgroups.compare_subgroups(
             test.labels,
             test.clusters,
             self.folders.metric,
@@ -119,13 +122,13 @@ class Leaderboard:
         content = {
             "configuration_id": configuration.configuration_id,
             "configuration": configuration.label,
-            "sentences": subgroups.sentences(found),
-            "subgroups": [item.to_json() for item in found],
+            "sentences": subgroups.sentences(compared),
+            "subgroups": [item.to_json() for item in compared],
         }
         atomic_files.write_json(path, content)
 
     def write_leaderboard(self) -> pl.DataFrame:
-        """Write ``leaderboard.csv``: one line a configuration, best on validation first."""
+        """Write ``leaderboard.csv``: one line per configuration, best on validation first."""
         standing = self.folders.standing()
         metric = self.folders.metric
         sign = metrics.sign(metric)
@@ -150,44 +153,42 @@ class Leaderboard:
         return board
 
     def _line(self, runs: list[Run]) -> dict[str, Any]:
-        """Leaderboard entries of a configuration: means over its finished seeds."""
-        found = [self.folders.result(run) for run in runs]
-        known = [result for result in found if result is not None]
+        """Return the leaderboard line of a configuration: means over its finished seeds."""
+        known = [result for run in runs if (result := self.folders.result(run)) is not None]
         done = [result for result in known if result["status"] == "done"]
-        model = dict(runs[0].configuration.axes)
-        model["tuned_layers"] = (
-            None if model["tuned_layers"] is None else str(model["tuned_layers"])
-        )
+        axes = dict(runs[0].configuration.axes)
+        if axes["tuned_layers"] is not None:
+            axes["tuned_layers"] = str(axes["tuned_layers"])
         line: dict[str, Any] = {
             "configuration": runs[0].configuration.label,
             "metric": self.folders.metric,
-            **model,
+            **axes,
         }
         other = [result for result in known if result["status"] != "done"]
         line["reason"] = "; ".join(dict.fromkeys(str(result["reason"]) for result in other)) or None
         line["seeds"] = len(done)
         if not done:
             return line | {"status": other[0]["status"] if other else "skipped"}
-        score = self._row_score(done)
+        score = self._test_score(done)
         line |= {"test": score.value, "test_low": score.low, "test_high": score.high}
         for name in result_files.COSTS[:-1]:
             mean = float(np.mean([result["cost"][name] for result in done]))
             line[name] = mean if name.endswith("seconds") else round(mean)
         return line | {"status": "done"}
 
-    def _row_score(self, done: list[dict[str, Any]]) -> metrics.Score:
+    def _test_score(self, done: list[dict[str, Any]]) -> metrics.Score:
         test = self.test
         return result_files.test_interval(
             self.predictions(done), test.labels, test.clusters, self.folders.metric, self.resamples
         )
 
     def done(self, runs: list[Run]) -> list[dict[str, Any]]:
-        """Results of those runs that are done."""
-        found = [self.folders.result(run) for run in runs]
-        return [result for result in found if result is not None and result["status"] == "done"]
+        """Return the results of the runs that are done."""
+        results = [self.folders.result(run) for run in runs]
+        return [result for result in results if result is not None and result["status"] == "done"]
 
     def predictions(self, done: list[dict[str, Any]], part: str = "test") -> list[Predictions]:
-        """Of each result, probabilities and predicted classes of a part's notes; read once."""
+        """Return each result's probabilities and predicted classes on a part; read once."""
         for result in done:
             if (result["id"], part) not in self._read:
                 folder = self.folders.root / result_files.RUNS / result["id"]
@@ -197,19 +198,19 @@ class Leaderboard:
         return [self._read[result["id"], part] for result in done]
 
     def write_ledger(self) -> None:
-        """Write ``ledger.csv``: who computed cached features, and who found them."""
+        """Write ``ledger.csv``: which runs computed cached features, and which reused them."""
         entries = []
         for run in self.folders.runs:
             result = self.folders.result(run)
             if result is None or result["status"] != "done":
                 continue
-            spent = result["cost"]
+            cost = result["cost"]
             entries.append(
                 {
                     "run": result["id"],
                     "configuration": result["configuration"],
                     "seed": result["seed"],
-                    **{key: spent[key] for key in SPENT},
+                    **{key: cost[key] for key in ENCODING_COSTS},
                     "notes": "synthetic" if self.test.synthetic else "real",
                 }
             )
@@ -217,39 +218,39 @@ class Leaderboard:
 
 
 def learning_curves(sizes: Sequence[Sequence[Leaderboard]]) -> Curves:
-    """Scores over the number of labelled notes.
+    """Return the configurations' scores by number of labelled notes.
 
     Parameters
     ----------
     sizes : sequence of (sequence of Leaderboard)
-        Of each size, the boards of its draws; the configurations and test notes of all are the same.
+        Leaderboards of the draws of each size; all have the same configurations and test notes.
     """
     whole = sizes[-1][0]
     growers = []
     for configuration_id, runs in whole.folders.configurations.items():
-        found = []
+        points = []
         for boards in sizes:
             done = [
                 (board, board.done(board.folders.configurations[configuration_id]))
                 for board in boards
             ]
-            results_of = [result for _, several in done for result in several]
-            if not results_of:
+            results = [result for _, several in done for result in several]
+            if not results:
                 continue
-            found.append(
+            points.append(
                 Size(
                     notes=round(float(np.mean([board.labelled for board in boards]))),
                     predictions=[
                         pair for board, several in done for pair in board.predictions(several)
                     ],
-                    seconds=float(np.mean([_seconds(result) for result in results_of])),
+                    seconds=float(np.mean([_seconds(result) for result in results])),
                     memory=float(
-                        np.mean([result["cost"]["peak_memory_bytes"] for result in results_of])
+                        np.mean([result["cost"]["peak_memory_bytes"] for result in results])
                     ),
                 )
             )
-        if found:
-            growers.append(_grower(configuration_id, runs[0].configuration, found))
+        if points:
+            growers.append(_grower(configuration_id, runs[0].configuration, points))
     test = whole.test
     return Curves(growers, test.labels, test.clusters, whole.folders.metric)
 
@@ -261,7 +262,7 @@ def _grower(configuration_id: str, configuration: Configuration, sizes: Sequence
 
 
 def _seconds(result: dict[str, Any]) -> float:
-    """What a run takes to encode, fit and predict."""
+    """Return the seconds that a run takes to encode, fit and predict."""
     return float(
         sum(result["cost"][name] for name in result_files.COSTS if name.endswith("seconds"))
     )

@@ -1,7 +1,7 @@
-"""Runs of a study as runs of MLflow: an optional extra, `clinadapt[mlflow]`.
+"""Log a study's runs to MLflow: an optional extra, `clinadapt[mlflow]`.
 
-Settings, scores, costs and training history are logged; no note, no text of one, no path of this
-machine and no name of its user.
+Settings, scores, costs and training history are logged; note texts, paths on this machine and the
+user's name are not.
 """
 
 import math
@@ -23,16 +23,16 @@ from clinadapt.study.refits import SUBSTUDIES
 
 LOCAL = "local"
 DATABASE = "mlflow.db"
-# No artifact is logged. The default would be a path of this machine.
+# No artifact is logged; the default location would be a path on this machine.
 ARTIFACTS = "mlflow-artifacts:/"
-AT_ONCE = 1000  # metrics that a request may hold
-LONGEST = 5000  # letters that a tag may hold
+AT_ONCE = 1000  # most metrics in one request
+LONGEST = 5000  # most characters in a tag
 STATUS = {"done": "FINISHED", "failed": "FAILED", "skipped": "FAILED"}
 ABSOLUTE = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?[/\\][^\s'\"(),;]+")
 
 
 class Experiment:
-    """An experiment in a store, which takes the result of each run once.
+    """An experiment in an MLflow store; each run's result is logged once.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Experiment:
         local = uri.startswith("sqlite:")
         if local:
             _check_file(Path(uri.removeprefix("sqlite:///")))
-            SqlAlchemyStore(uri, ARTIFACTS)  # or a new file's first experiment were at a path
+            SqlAlchemyStore(uri, ARTIFACTS)  # else its default experiment would hold a path
         self._client = MlflowClient(uri)
         known = self._client.get_experiment_by_name(name)
         self._id = (
@@ -59,33 +59,36 @@ class Experiment:
         self._runs = self._known()
 
     def _known(self) -> dict[str, Any]:
-        """Runs of the experiment, by the id of their run."""
-        found, page = [], None
-        while page is None or page.token:
+        """Return the experiment's MLflow runs, by the id of the study's run."""
+        logged: list[Any] = []
+        token: str | None = ""
+        while token is not None:
             page = self._client.search_runs(
-                [self._id], max_results=AT_ONCE, page_token=page and page.token
+                [self._id], max_results=AT_ONCE, page_token=token or None
             )
-            found += page
-        return {run.data.tags["run"]: run for run in found if "run" in run.data.tags}
+            logged += page
+            token = page.token or None
+        # Version 0.1 named the tag "cell".
+        ids = ((run.data.tags.get("run") or run.data.tags.get("cell"), run) for run in logged)
+        return {run_id: run for run_id, run in ids if run_id is not None}
 
     def log(self, result: Mapping[str, Any]) -> None:
-        """Log the result of a run, unless the store has it."""
+        """Log the result of a run, unless the store already has it."""
         from mlflow.entities import Metric, Param, RunTag
 
         start = datetime.fromisoformat(result["environment"]["started"])
         seconds = (result.get("cost") or {}).get("seconds", 0.0)
-        # All from the result: what is logged again after a kill is equal, and so kept once.
+        # Times come from the result: logging again after an interruption writes equal values.
         started, ended = (int(1000 * (start.timestamp() + extra)) for extra in (0, seconds))
         tags = _tags(result)
         run = self._runs.get(result["id"])
         if run is None:
             title = f"{tags['configuration']} · seed {result['seed']}"
-            run = {"run": result["id"]}
-            run = self._client.create_run(self._id, started, run, title)
+            run = self._client.create_run(self._id, started, {"run": result["id"]}, title)
         elif run.info.status != "RUNNING":
             if run.data.tags.get("status") == result["status"]:
                 return
-            self._client.update_run(run.info.run_id, status="RUNNING")  # until all is told anew
+            self._client.update_run(run.info.run_id, status="RUNNING")  # until everything is logged
         if "reason" in run.data.tags and "reason" not in tags:
             self._client.delete_tag(run.info.run_id, "reason")
         params = [Param(key, value) for key, value in _params(result).items()]
@@ -98,25 +101,26 @@ class Experiment:
 
 
 def track(folder: Path, store: str) -> int:
-    """Log every run of a study's folder that the store has not got yet.
+    """Log every run of a study's folder that is not in the store yet.
 
-    Its experiment has the name of the study and of its notes and split.
+    The experiment is named after the study and the fingerprint of its notes and split.
 
     Parameters
     ----------
     folder : path
+        The study's folder.
     store : str
         See `store_uri`.
 
     Returns
     -------
     int
-        How many runs the folder holds.
+        Number of runs in the folder.
 
     Raises
     ------
     InputError
-        The folder holds no study, or the store does not answer; or see `store_uri`.
+        The folder holds no study, or the store cannot be used; see also `store_uri`.
     MissingExtraError
         MLflow is not installed.
     """
@@ -124,7 +128,7 @@ def track(folder: Path, store: str) -> int:
     if about is None:
         raise InputError(f"{folder} holds no study (no study.json)")
     uri = store_uri(store, folder)
-    # Read when MLflow is imported, and at every call after that.
+    # MLflow reads these on import and at each call.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     try:
@@ -144,7 +148,7 @@ def track(folder: Path, store: str) -> int:
 
 
 def _results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Results of the study's runs and of those on some of its notes, by the id of the run."""
+    """Return the results of a study's runs and of its refits, by the id of the run."""
     results = {}
     for root in (folder, *(one for kind in SUBSTUDIES for one in sorted(folder.glob(f"{kind}/*")))):
         for path in sorted(root.glob(f"{result_files.RUNS}/*/{result_files.RESULT}")):
@@ -155,20 +159,20 @@ def _results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def store_uri(store: str, out: Path) -> str:
-    """Where runs are logged, as MLflow spells it.
+    """Return the MLflow tracking URI of a store.
 
     Parameters
     ----------
     store : str
-        "local", a file ``mlflow.db`` in the study's folder; ``sqlite:///FILE``; or a server's
-        http address.
+        "local" for the file ``mlflow.db`` in the study's folder, ``sqlite:///FILE``, or the http
+        address of a server.
     out : path
         The study's folder.
 
     Raises
     ------
     InputError
-        It is none of these, or a server in offline mode.
+        The store is none of these, or is a server in offline mode.
     """
     if store == LOCAL:
         return f"sqlite:///{(out / DATABASE).resolve().as_posix()}"
@@ -181,14 +185,14 @@ def store_uri(store: str, out: Path) -> str:
         )
     if is_offline():
         raise InputError(
-            "offline mode: an MLflow server may not be reached; use local or sqlite:///FILE, or "
-            "give this command where that is allowed"
+            "offline mode does not allow logging to an MLflow server: use local or "
+            "sqlite:///FILE, or turn offline mode off"
         )
     return store
 
 
 def _check_file(path: Path) -> None:
-    """Say at once what is wrong with a database; MLflow would try ten times, for minutes."""
+    """Check that a database can be written; MLflow would retry for minutes before failing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path)) as connection:
@@ -203,7 +207,7 @@ def _params(result: Mapping[str, Any]) -> dict[str, str]:
 
 def _tags(result: Mapping[str, Any]) -> dict[str, str]:
     cost = result.get("cost") or {}
-    said = {
+    tags = {
         "configuration": result["configuration"],
         "configuration_id": result["configuration_id"],
         "run": result["id"],
@@ -220,13 +224,13 @@ def _tags(result: Mapping[str, Any]) -> dict[str, str]:
     }
     return {
         name: _portable(str(value), result)[:LONGEST]
-        for name, value in said.items()
+        for name, value in tags.items()
         if value is not None
     }
 
 
 def _metrics(result: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
-    """Names, values and steps; what is undefined is left out."""
+    """Yield names, values and steps; undefined values are left out."""
     for part, key in (("test", "metrics"), ("validation", "validation_metrics")):
         for name, score in (result.get(key) or {}).items():
             for end, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
@@ -236,7 +240,7 @@ def _metrics(result: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
         yield "data/labelled", result["data"]["labelled"], 0
     cost = dict(result.get("cost") or {})
     energy = cost.pop("energy", None)
-    if energy is not None:  # an estimate is called one
+    if energy is not None:  # the name shows whether it is measured or estimated
         cost[f"energy {energy['kind']}"] = energy
     for name, value in _leaves(cost, "cost/"):
         if _is_number(value):
@@ -248,7 +252,7 @@ def _metrics(result: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Values that are no mapping and no list, with their names joined by slashes."""
+    """Yield the scalar values of nested mappings and lists, names joined by slashes."""
     if isinstance(value, Mapping | list):
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
         inner = f"{name}/" if name and not name.endswith("/") else name
@@ -263,11 +267,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _portable(text: str, result: Mapping[str, Any]) -> str:
-    """A text without paths of this machine: of each the last part is left."""
+    """Return a text with each path on this machine replaced by its last part."""
     for name in ("encoder", "vectors"):
         folder = str(result["settings"].get(name) or "")
         if PurePath(folder).is_absolute():
             text = text.replace(folder, PurePath(folder).name)
-    if Path.home().name:  # not the root of all paths
+    if Path.home().name:  # a home of "/" would match every path
         text = text.replace(str(Path.home()), "~")
-    return ABSOLUTE.sub(lambda found: PurePath(found.group()).name, text)
+    return ABSOLUTE.sub(lambda path: PurePath(path.group()).name, text)

@@ -1,4 +1,4 @@
-"""Several label columns of one table: a study of each, and what they amount to together.
+"""Several label columns of one table: a study of each, and a summary over all of them.
 
 Every task has its own folder, split and threshold; cached features are computed once for all.
 """
@@ -21,20 +21,21 @@ TASKS = "tasks.json"
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a task's study came to.
+    """Result of a task's study.
 
     Attributes
     ----------
     name, folder : str
-        The label column; the study's folder below the whole's.
+        The label column; the study's folder, below that of all tasks.
     metric : str
     notes : int
     scores : dict of str to list of float
-        Of each finished configuration, its test score, low and high.
+        Test score, lower and upper limit of each finished configuration, by id.
     groups : dict of str to int
-        Of each configuration that was compared; those of group 1 cannot be told from the best.
+        Group of each compared configuration, by id; group 1 is not significantly different from
+        the best.
     recommended : str, optional
-        The configuration, if any is.
+        Id of the recommended configuration, if any.
     sentence : str, optional
         The recommendation in words.
     """
@@ -50,33 +51,33 @@ class TaskResult:
 
 
 def folders_of(names: Sequence[str]) -> dict[str, str]:
-    """Folder of each task: its name with nothing in it that a path could stumble over.
+    """Return the folder of each task: its name in letters, digits, "_" and "-".
 
     Raises
     ------
     InputError
-        A task given twice.
+        A task is given twice.
     """
     if len(set(names)) < len(names):
         raise InputError(f"expected each task once, got {', '.join(names)}")
-    found: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for name in names:
         plain = re.sub(r"[^\w-]+", "-", name).strip("-") or "task"
-        taken = {folder.lower() for folder in found.values()}
+        taken = {folder.lower() for folder in folders.values()}
         numbered = (f"{plain}-{number}" for number in range(2, len(names) + 2))
         free = (folder for folder in (plain, *numbered) if folder.lower() not in taken)
-        found[name] = next(free)
-    return found
+        folders[name] = next(free)
+    return folders
 
 
 class Tasks:
-    """The studies of several tasks together.
+    """Summary of the studies of several tasks.
 
     Parameters
     ----------
     tasks : sequence of TaskResult
     labels : dict of str to str
-        Of each configuration, by its id.
+        Label of each configuration, by id.
     """
 
     def __init__(self, tasks: Sequence[TaskResult], labels: dict[str, str]) -> None:
@@ -84,11 +85,11 @@ class Tasks:
 
     @property
     def learned(self) -> list[TaskResult]:
-        """Tasks in which some configuration is shown to know something; the others tell nothing of configurations."""
+        """Tasks in which some configuration is better than a constant answer; only these rank."""
         return [task for task in self.tasks if task.recommended is not None]
 
     def ranks(self) -> dict[str, float]:
-        """Mean rank on the test notes of each configuration that finished in every task; ties share."""
+        """Return the mean rank on test notes of each configuration that finished in every task."""
         shared = [
             configuration
             for configuration in self.labels
@@ -104,40 +105,41 @@ class Tasks:
         return dict(zip(shared, np.mean(ranked, axis=0).tolist(), strict=True))
 
     def among_the_best(self) -> dict[str, int]:
-        """In how many tasks each configuration cannot be told from the best."""
+        """Count the tasks in which each configuration is not significantly worse than the best."""
         return {
             configuration: sum(task.groups.get(configuration) == 1 for task in self.learned)
             for configuration in self.labels
         }
 
     def sentences(self) -> list[str]:
-        """Which configuration would do for all tasks, and which tasks ask for another."""
+        """Describe which configuration suits all tasks best, and where another is better."""
         count, ranks = self.among_the_best(), self.ranks()
-        told = []
+        sentences = []
         if ranks:
             first = max(
                 ranks, key=lambda configuration: (count[configuration], -ranks[configuration])
             )
-            told.append(
-                f"If one configuration is to serve all tasks: {self.labels[first]} cannot be told from the "
-                f"best in {count[first]} of {len(self.learned)}; its mean rank is "
-                f"{ranks[first]:.1f} of {len(ranks)}."
+            sentences.append(
+                f"If one configuration is to serve all tasks, choose {self.labels[first]}: it is "
+                f"not significantly different from the best in {count[first]} of "
+                f"{len(self.learned)}, and its mean rank is {ranks[first]:.1f} of {len(ranks)}."
             )
             behind = [task.name for task in self.learned if task.groups.get(first) != 1]
             if behind:
-                told.append(f"It falls behind in {', '.join(behind)}.")
+                sentences.append(f"It is significantly worse than the best in {', '.join(behind)}.")
         elif self.learned:
-            told.append("No configuration finished in every task.")
+            sentences.append("No configuration finished in every task.")
         nothing = [task.name for task in self.tasks if task.recommended is None]
         if nothing:
-            told.append(
-                f"Nothing was shown to be learned in {', '.join(nothing)}, so ranks leave "
-                f"{'these' if len(nothing) > 1 else 'this'} out."
+            sentences.append(
+                "No configuration is significantly better than a constant answer in "
+                f"{', '.join(nothing)}, so the ranks leave "
+                f"{'these tasks' if len(nothing) > 1 else 'this task'} out."
             )
-        return told
+        return sentences
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for ``tasks.json``."""
+        """Return the content of ``tasks.json``."""
         ranks, count = self.ranks(), self.among_the_best()
         in_order = sorted(
             self.labels,
@@ -160,11 +162,12 @@ class Tasks:
 
 
 def read_tasks(out: Path, folders: dict[str, str]) -> Tasks:
-    """Put finished studies together.
+    """Read the finished studies of several tasks.
 
     Parameters
     ----------
     out : Path
+        Folder of all tasks.
     folders : dict of str to str
         Folder of each task's study below `out`.
     """

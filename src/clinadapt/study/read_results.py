@@ -1,4 +1,4 @@
-"""A study folder, read back into plain values; nothing is computed here."""
+"""Read a study folder back into plain values; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READ_FORMATS = (1, result_files.FORMAT)
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One line of the leaderboard; its numbers are over all seeds of the configuration."""
+    """A line of the leaderboard; its numbers are means over the configuration's seeds."""
 
     rank: int | None
     configuration: str
@@ -46,7 +46,7 @@ class LeaderboardRow:
 
     @property
     def seconds(self) -> float | None:
-        """What it takes to have the configuration: encoding the notes and fitting on them."""
+        """Seconds to encode the notes and fit the configuration on them."""
         if self.fit_seconds is None:
             return None
         return (self.encode_seconds or 0.0) + self.fit_seconds
@@ -54,7 +54,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One configuration at one seed."""
+    """Result of a configuration with one seed."""
 
     folder: Path
     id: str
@@ -72,18 +72,31 @@ class RunResult:
     energy: dict[str, Any] | None
 
     def predictions(self, part: str) -> pl.DataFrame:
-        """Read the run's labels, predictions and probabilities on a part."""
+        """Return the run's labels, predictions and probabilities on a part."""
         table = pl.read_parquet(self.folder / "predictions.parquet")
         return table.filter(pl.col("part") == part)
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """A study; ``configurations`` and ``runs`` come best first, and those without a rank last.
+    """Results of a study.
 
-    ``evidence`` is the comparison of the configurations and ``subgroups`` the scores of the one handed over
-    by kind of note, None where no configuration has all its seeds; ``curves`` are the scores over numbers of
-    labelled notes and ``sites`` those on sites held out, None where the study asks for none.
+    Attributes
+    ----------
+    about : dict
+        Content of ``study.json``.
+    configurations : list of LeaderboardRow
+        Best first; those without a rank last.
+    runs : list of RunResult
+        In the order of the configurations, then by seed.
+    evidence : dict, optional
+        Comparison of the configurations; None where no configuration has all its seeds.
+    curves : dict, optional
+        Scores by number of labelled notes; None where the study asks for none.
+    subgroups : dict, optional
+        Scores of the recommended or best configuration by subgroup; None like `evidence`.
+    sites : dict, optional
+        Scores on held-out sites; None where the study asks for none.
     """
 
     about: dict[str, Any]
@@ -96,19 +109,19 @@ class StudyResults:
 
     @cached_property
     def done(self) -> list[LeaderboardRow]:
-        """The configurations that take part in the ranking."""
+        """Configurations with a rank."""
         return [
             configuration for configuration in self.configurations if configuration.status == "done"
         ]
 
     @cached_property
     def best(self) -> LeaderboardRow | None:
-        """The configuration that did best on validation."""
+        """The best configuration on validation, if any finished."""
         return next((configuration for configuration in self.done if configuration.best), None)
 
     @cached_property
     def finished(self) -> list[RunResult]:
-        """The runs that have metrics and predictions."""
+        """Runs with metrics and predictions."""
         return [run for run in self.runs if run.status == "done"]
 
     @cached_property
@@ -121,7 +134,7 @@ class StudyResults:
 
     @cached_property
     def handed_over(self) -> RunResult | None:
-        """The recommended run, or else the one that leads on validation."""
+        """The recommended run, or else the best on validation."""
         chosen = self.about["recommended"] or self.about["best"]
         return next((c for c in self.finished if chosen and c.id == chosen["run"]), None)
 
@@ -135,17 +148,20 @@ class StudyResults:
 def load(study_dir: Path) -> StudyResults:
     """Read a study folder.
 
-    Runs that the leaderboard does not know, left from an earlier edit of the study, stay out.
+    Runs that are not in the leaderboard, left over from an earlier version of the study file, are
+    ignored.
 
     Parameters
     ----------
     study_dir : Path
-        A study folder.
+        A study's folder.
 
-    Returns
-    -------
-    StudyResults
-        Its configurations and runs, best first.
+    Raises
+    ------
+    FileNotFoundError
+        The folder holds no study.
+    ValueError
+        A file is damaged, or in a format that this version does not read.
     """
     about_file = study_dir / "study.json"
     if not about_file.is_file():
@@ -155,8 +171,8 @@ def load(study_dir: Path) -> StudyResults:
     written = json.loads(about_file.read_text(encoding="utf-8")).get("format")
     if written not in READ_FORMATS:
         raise ValueError(
-            f"{about_file} has format {written}; this version reads format {result_files.FORMAT}. "
-            "Run the study again with this version."
+            f"{about_file} has format {written}; this version reads formats "
+            f"{' and '.join(map(str, READ_FORMATS))}. Run the study again with this version."
         )
     about = result_files.read_result_file(about_file)
     assert about is not None
@@ -189,7 +205,7 @@ def load(study_dir: Path) -> StudyResults:
 
 
 def _rows(file: Path) -> list[LeaderboardRow]:
-    # The column types follow the fields: a column that happens to be empty must not be guessed.
+    # Types come from the fields: polars cannot infer the type of an empty column.
     types = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
     schema = {field.name: types[str(field.type).split()[0]] for field in fields(LeaderboardRow)}
     table = result_files.read_leaderboard(file, schema)
@@ -199,7 +215,7 @@ def _rows(file: Path) -> list[LeaderboardRow]:
 def _run_result(file: Path) -> RunResult:
     result = result_files.read_result_file(file)
     if result is None:
-        raise ValueError(f"{file} is damaged: run the study again, which mends it")
+        raise ValueError(f"{file} is damaged: run the study again to replace it")
     return RunResult(
         folder=file.parent,
         id=result["id"],

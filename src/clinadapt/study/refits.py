@@ -1,4 +1,4 @@
-"""The same study on other splits: on fewer labelled notes, and with each site held out."""
+"""Refits of a study on other splits: fewer labelled notes, and each site held out."""
 
 import shutil
 from collections.abc import Callable
@@ -14,19 +14,18 @@ from clinadapt.study.held_out_sites import Sites
 from clinadapt.study.leaderboard import Leaderboard, learning_curves
 from clinadapt.study.setup import StudySetup
 
-FitRuns = Callable[
-    [Split, str], Leaderboard
-]  # under another split, in a folder below the study's own
-SIZES, SITES = SUBSTUDIES = "sizes", "sites"  # folders, and the names of the stages
+# Fits the study's runs with another split, in a folder below the study's own.
+FitRuns = Callable[[Split, str], Leaderboard]
+SIZES, SITES = SUBSTUDIES = "sizes", "sites"  # names of folders and of progress stages
 
 
 def write_curves(
     study: StudySetup, whole: Leaderboard, fit_runs: FitRuns, progress: Progress
 ) -> None:
-    """Run the configurations on smaller amounts of labelled notes, and write ``curves.json``."""
+    """Fit the configurations on fewer labelled notes, and write ``curves.json``."""
     path = study.out / result_files.CURVES
     if study.design.curve is None:
-        path.unlink(missing_ok=True)  # of an earlier design
+        path.unlink(missing_ok=True)  # left by an earlier design
         return
     shares, draws = sorted(study.design.curve.shares), study.design.curve.draws
     boards: list[list[Leaderboard]] = []
@@ -35,7 +34,7 @@ def write_curves(
         split = thinned(study.split, study.notes, share, draw)
         if not draw:
             boards.append([])
-        boards[-1].append(_scored(fit_runs(split, f"{SIZES}/{share:g}-{draw}")))
+        boards[-1].append(_without_bundles(fit_runs(split, f"{SIZES}/{share:g}-{draw}")))
     progress(SIZES, len(shares) * draws, len(shares) * draws)
     atomic_files.write_json(path, learning_curves([*boards, [whole]]).to_json())
 
@@ -43,10 +42,10 @@ def write_curves(
 def write_sites(
     study: StudySetup, whole: Leaderboard, fit_runs: FitRuns, progress: Progress
 ) -> None:
-    """Run the configurations with each site held out in turn, and write ``sites.json``."""
+    """Fit the configurations with each site held out in turn, and write ``sites.json``."""
     path = study.out / result_files.SITES
     if study.sites is None or whole.evidence is None:
-        path.unlink(missing_ok=True)  # of an earlier run
+        path.unlink(missing_ok=True)  # left by an earlier run
         return
     boards, refused = {}, {}
     for number, site in enumerate(study.site_names):
@@ -62,14 +61,14 @@ def write_sites(
         except InputError as error:
             refused[site] = "; ".join(error.problems)
             continue
-        # The number, not the name: that may hold anything, and must not become a path.
-        boards[site] = _scored(fit_runs(split, f"{SITES}/{number + 1}"))
+        # Folders are numbered: a site's name may not be a valid path.
+        boards[site] = _without_bundles(fit_runs(split, f"{SITES}/{number + 1}"))
     progress(SITES, len(study.site_names), len(study.site_names))
     atomic_files.write_json(path, Sites(study.sites, whole.evidence, boards, refused).to_json())
 
 
-def _scored(board: Leaderboard) -> Leaderboard:
-    """Delete the bundles of a refit, of which only the scores are kept."""
+def _without_bundles(board: Leaderboard) -> Leaderboard:
+    """Delete the bundles of a refit: only its scores are kept."""
     for bundle in board.folders.root.glob(f"{result_files.RUNS}/*/{result_files.BUNDLE}"):
         shutil.rmtree(bundle)
     return board

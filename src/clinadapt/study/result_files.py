@@ -1,7 +1,7 @@
-"""A study's folder: what a run writes, and the leaderboard made of it.
+"""Files of a study's folder: names, formats and the columns of the leaderboard.
 
-``cells/<id>/result.json`` is the commit point of a run: it is written last and at once, so a
-study that is killed at any moment finds each run either finished or not begun.
+``cells/<id>/result.json`` is the commit point of a run: it is written last and atomically, so that
+after an interruption at any moment each run is either finished or not begun.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from clinadapt.core import atomic_files, old_names
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 
-FORMAT = 2  # 1 had the names of version 0.1
+FORMAT = 2  # format 1 had the names of version 0.1
 RUNS = "cells"
 RESULT = "result.json"
 BUNDLE = "bundle"
@@ -67,19 +67,21 @@ def test_interval(
     metric: str,
     resamples: int,
 ) -> metrics.Score:
-    """Mean of a metric over a configuration's seeds, with its interval by bootstrap over patients.
+    """Return the mean of a metric over a configuration's seeds, with a bootstrap interval.
 
-    Each resample of patients is scored under every seed and the mean taken, so that the interval
-    is the mean's.
+    Each resample of patients is scored under every seed and the scores are averaged, so that the
+    interval is that of the mean.
 
     Parameters
     ----------
     seeds : list of (probabilities, predicted), both [note, class]
-        Of each seed, on the same notes.
+        Answers of each seed on the same notes.
     labels : Labels
     clusters : ndarray of int64, shape [note]
+        Patient of each note.
     metric : str
     resamples : int
+        Number of bootstrap resamples.
     """
     each = [metrics.Statistics(labels, *seed, [metric]) for seed in seeds]
 
@@ -90,60 +92,58 @@ def test_interval(
 
 
 def read_result_file(path: Path) -> dict[str, Any] | None:
-    """Return a result file's content under today's names; None if it is absent or damaged.
+    """Return a result file's content under current names; None if it is absent or damaged.
 
-    Files of version 0.1 have format 1, or no format and the names of then.
+    Files of version 0.1 have format 1, or no format and the old names.
     """
     content = atomic_files.read_json(path)
     if content is None:
         return None
-    old = content.get("format", 1 if {"row", "rows", "row_id"} & content.keys() else FORMAT)
-    if old == FORMAT:
+    written = content.get("format", 1 if {"row", "rows", "row_id"} & content.keys() else FORMAT)
+    if written == FORMAT:
         return content
     old_names.tell_once(str(path.parent))
-    return {**old_names.result(content), "format": FORMAT}
+    renamed: dict[str, Any] = old_names.result(content)
+    if "format" in renamed:
+        renamed["format"] = FORMAT
+    return renamed
 
 
 def read_leaderboard(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
-    """Return columns of a leaderboard, or of one of version 0.1, with their types.
+    """Return columns of a leaderboard file, of this version or of 0.1, with their types.
 
     Parameters
     ----------
     path : Path
-        Of the CSV file.
+        CSV file.
     columns : mapping of str to polars type
+        Names and types of the columns to read.
     """
     header = pl.read_csv(path, n_rows=0).columns
     if not set(old_names.RESULT) & set(header):
         return pl.read_csv(path, columns=list(columns), schema_overrides=dict(columns))
     old_names.tell_once(str(path.parent))
-    today = {name: old_names.RESULT.get(name, name) for name in header}
-    types = {name: columns[new] for name, new in today.items() if new in columns}
+    current = {name: old_names.RESULT.get(name, name) for name in header}
+    types = {name: columns[new] for name, new in current.items() if new in columns}
     table = pl.read_csv(path, columns=list(types), schema_overrides=types)
-    return table.rename({name: today[name] for name in types}).select(list(columns))
+    return table.rename({name: current[name] for name in types}).select(list(columns))
 
 
-def leaderboard(configurations: list[dict[str, Any]], metric: str, synthetic: bool) -> pl.DataFrame:
-    """One line a configuration, best on validation first; configurations without a result last."""
+def leaderboard(lines: list[dict[str, Any]], metric: str, synthetic: bool) -> pl.DataFrame:
+    """Return one line per configuration, best on validation first, those without a result last."""
     sign = -metrics.sign(metric)
     ordered = sorted(
-        configurations,
-        key=lambda configuration: (
-            configuration["status"] != "done",
-            sign * (configuration.get("validation") or 0.0),
-        ),
+        lines,
+        key=lambda line: (line["status"] != "done", sign * (line.get("validation") or 0.0)),
     )
     rank = 0
-    for configuration in ordered:
-        configuration["notes"] = "synthetic" if synthetic else "real"
-        if configuration["status"] == "done":
+    for line in ordered:
+        line["notes"] = "synthetic" if synthetic else "real"
+        if line["status"] == "done":
             rank += 1
-            configuration["rank"] = rank
+            line["rank"] = rank
     return pl.DataFrame(
-        [
-            {name: configuration.get(name) for name in LEADERBOARD_COLUMNS}
-            for configuration in ordered
-        ],
+        [{name: line.get(name) for name in LEADERBOARD_COLUMNS} for line in ordered],
         schema=LEADERBOARD_COLUMNS,
         orient="row",
     )

@@ -1,4 +1,4 @@
-"""The runs of a study on disk: which are finished, which configuration leads, whose bundle is kept."""
+"""A study's runs on disk: finished runs, the leading configuration, the bundles that are kept."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,17 @@ ID_FORMAT = 1
 
 @dataclass(frozen=True)
 class Standing:
-    """How the configurations stand, by validation scores alone.
+    """Ranking of the configurations by validation scores alone.
 
     Attributes
     ----------
     leader : str, optional
-        The complete configuration with the best mean validation score over its seeds; first come at a tie.
+        The complete configuration with the best mean validation score over its seeds; the first
+        one in a tie.
     best : dict of str to Run
-        Of each configuration with a finished run, the seed with the best validation score.
+        Best run on validation of each configuration with a finished run, by configuration id.
     validation : dict of str to float
-        Of each such configuration, the mean validation score.
+        Mean validation score of each of these configurations, by configuration id.
     """
 
     leader: str | None
@@ -38,18 +39,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class RunStore:
-    """Where each run keeps its result.
+    """Results of a study's runs, each in a folder of its own.
 
     Attributes
     ----------
     root : Path
         The study's folder.
     runs : sequence of Run
-        In the order in which they run, the seeds of a configuration next to each other.
+        Runs in the order in which they run, the seeds of a configuration next to each other.
     fingerprint : str
-        Of notes and split.
+        Hash of the notes and the split.
     metric : str
-        What the configurations are ranked by.
+        Metric that ranks the configurations.
     """
 
     root: Path
@@ -60,14 +61,14 @@ class RunStore:
     _starts: dict[tuple[str, str] | None, str | None] = field(default_factory=dict)
 
     def id(self, run: Run) -> str:
-        """Hash of everything that decides a run's result."""
+        """Return a hash of everything that determines a run's result."""
         if run not in self._ids:
-            decided_by = (
+            determined_by = (
                 run.configuration.model,
                 old_names.as_hashed(run.resolved),
                 self._start(run),
             )
-            self._ids[run] = identity(ID_FORMAT, *decided_by, self.fingerprint, self.metric)
+            self._ids[run] = identity(ID_FORMAT, *determined_by, self.fingerprint, self.metric)
         return self._ids[run]
 
     def _start(self, run: Run) -> str | None:
@@ -76,56 +77,57 @@ class RunStore:
         return self._starts[run.start]
 
     def configuration_id(self, configuration: Configuration) -> str:
-        """Hash of a configuration's settings."""
+        """Return a hash of a configuration's settings."""
         return identity(configuration.model, old_names.as_hashed(configuration.settings))
 
     def folder(self, run: Run) -> Path:
-        """Folder of a run."""
+        """Return the folder of a run."""
         return self.root / result_files.RUNS / self.id(run)
 
     def result(self, run: Run) -> dict[str, Any] | None:
-        """Result of a run, None if there is none yet."""
+        """Return the result of a run, or None if there is none yet."""
         return result_files.read_result_file(self.folder(run) / result_files.RESULT)
 
     def settled(self, run: Run, retry: bool = False) -> dict[str, Any] | None:
-        """Result of a run that need not run: finished, or failed unless failures are retried.
+        """Return the result of a run that need not run again, or None.
 
-        A skipped run is always tried again: its encoder may have come.
+        A finished run is settled; a failed one is settled unless failures are retried. A skipped
+        run is always tried again: its encoder may have become available.
         """
         result = self.result(run)
-        wanted = ("done",) if retry else ("done", "failed")
-        return result if result is not None and result["status"] in wanted else None
+        final = ("done",) if retry else ("done", "failed")
+        return result if result is not None and result["status"] in final else None
 
     @cached_property
     def configurations(self) -> dict[str, list[Run]]:
-        """Runs of each configuration, by the configuration's id."""
+        """Runs of each configuration, by configuration id."""
         configurations: dict[str, list[Run]] = {}
         for run in self.runs:
             configurations.setdefault(self.configuration_id(run.configuration), []).append(run)
         return configurations
 
     def standing(self) -> Standing:
-        """How the configurations stand now."""
+        """Rank the configurations by the results so far."""
         best, validation = {}, {}
         leader: str | None = None
         for configuration_id, runs in self.configurations.items():
-            found = [(run, self.result(run)) for run in runs]
+            results = [(run, self.result(run)) for run in runs]
             done = [
                 (_score(result, self.metric), run)
-                for run, result in found
+                for run, result in results
                 if result is not None and result["status"] == "done"
             ]
             if not done:
                 continue
             best[configuration_id] = max(done, key=lambda item: item[0])[1]
             validation[configuration_id] = float(np.mean([score for score, _ in done]))
-            complete = all(result is not None for _, result in found)
+            complete = all(result is not None for _, result in results)
             if complete and (leader is None or validation[configuration_id] > validation[leader]):
                 leader = configuration_id
         return Standing(leader, best, validation)
 
     def prune_bundles(self) -> None:
-        """Keep the bundles of the leader and of the best run of any configuration not yet complete."""
+        """Delete every bundle but the leader's and the best of each incomplete configuration."""
         standing = self.standing()
         keep = {
             self.folder(standing.best[configuration_id])
@@ -142,7 +144,7 @@ class RunStore:
 
 
 def _score(result: Mapping[str, Any], metric: str) -> float:
-    """Validation score of a finished run; more is better."""
+    """Return the validation score of a finished run, signed so that more is better."""
     value = result["validation_metrics"][metric]["value"]
     if value is None:
         return -np.inf

@@ -1,8 +1,8 @@
-"""Run every run of a study, rank the configurations, hand over the best.
+"""Fit every run of a study, rank the configurations, and keep the best model.
 
-A study's folder holds everything about it; the same command goes on where it was killed. Runs
-run one by one, the seeds of a configuration next to each other, so that at most two bundles are on disk:
-the leader's, and the best so far of the configuration at hand.
+A study's folder holds everything about it; running the same command again resumes an interrupted
+study. Runs are fitted one by one, the seeds of a configuration next to each other, so that at most
+two bundles are on disk: the leader's, and the best so far of the current configuration.
 """
 
 import os
@@ -38,9 +38,9 @@ from clinadapt.study.setup import StudySetup
 
 
 class Study(StudySetup):
-    """A table of notes, a design and a folder, and the run of it all.
+    """A study of a table of notes: a design, a folder of results, and `run`.
 
-    Takes what `StudySetup` takes.
+    The parameters are those of `StudySetup`.
     """
 
     # ------------------------------------------------------------------ the run
@@ -56,11 +56,12 @@ class Study(StudySetup):
         Parameters
         ----------
         progress : callable
-            Called with a stage's name, steps done and steps in all; "runs" is the whole.
+            Called with a stage's name, the steps done and the total; the stage "runs" counts the
+            study's runs.
         finished : callable
             Called with the result of every run, old or new.
         retry : bool
-            Run runs again that failed before.
+            Whether to fit again the runs that failed before.
 
         Returns
         -------
@@ -86,22 +87,22 @@ class Study(StudySetup):
     def _refit(
         self, whole: Leaderboard, progress: Progress, finished: Finished, retry: bool
     ) -> None:
-        """Fit the configurations again on smaller amounts of notes and with each site held out, if asked."""
+        """Refit on smaller amounts of notes and with each site held out, if the study asks."""
 
         def stages(stage: str, done: int, total: int) -> None:
-            if stage != "runs":  # these are the whole study's
+            if stage != "runs":  # that bar counts the study's own runs
                 progress(stage, done, total)
 
         def fit_runs(split: Split, folder: str) -> Leaderboard:
             other = self.under(split, folder)
-            other._budget = None  # it speaks of the whole
+            other._budget = None  # the plan is for the full study
             return other.fit_runs(stages, finished, retry)
 
         write_curves(self, whole, fit_runs, progress)
         write_sites(self, whole, fit_runs, progress)
 
     def fit_runs(self, progress: Progress, finished: Finished, retry: bool) -> Leaderboard:
-        """Run every run that has no result yet; see `run`."""
+        """Fit every run that has no result yet; see `run`."""
         for number, run in enumerate(self.runs):
             progress("runs", number, len(self.runs))
             finished(self._result_of(run, progress, retry))
@@ -112,23 +113,23 @@ class Study(StudySetup):
 
     def _claim_folder(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        there = atomic_files.read_json(self.out / "study.json")
-        if there is not None and there["data"]["fingerprint"] != self.material.fingerprint:
+        existing = atomic_files.read_json(self.out / "study.json")
+        if existing is not None and existing["data"]["fingerprint"] != self.material.fingerprint:
             raise InputError(
                 f"{self.out} holds a study of other notes or of another split: "
-                "choose another --out, or delete it"
+                "choose another folder (--out), or delete this one"
             )
 
     def _result_of(self, run: Run, progress: Progress, retry: bool) -> dict[str, Any]:
-        """Return the run's result, from disk if it is there."""
-        known = self.folders.settled(run, retry)
-        if known is not None:
-            return known
+        """Return the run's result, read from disk if it is settled."""
+        settled = self.folders.settled(run, retry)
+        if settled is not None:
+            return settled
         folder = self.folders.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         result = self._header(run)
         try:
-            self._refuse_what_does_not_fit(run)
+            self._check_limits(run)
             result |= {"status": "done", "reason": None, **self._fit(run, folder, progress)}
             if self._budget is not None:
                 predicted = self._budget.compare(
@@ -147,7 +148,7 @@ class Study(StudySetup):
         return result
 
     def _make_budget(self, progress: Progress) -> Budget | None:
-        """Limits need a plan: the one in the folder, or one made now."""
+        """Return the plan's budget; a limit needs a plan, so make one if the folder has none."""
         plan = read_plan(self)
         if plan is None and self.memory is None and self.hours is None:
             return None
@@ -156,22 +157,22 @@ class Study(StudySetup):
             plan.save(self.out)
         return Budget(plan, self.memory, self.hours)
 
-    def _refuse_what_does_not_fit(self, run: Run) -> None:
+    def _check_limits(self, run: Run) -> None:
         if self._budget is not None:
             spent = time.perf_counter() - self._started
             reason = self._budget.refusal(self.folders.configuration_id(run.configuration), spent)
             if reason is not None:
                 raise LimitError(reason)
         elif self.hours is not None and time.perf_counter() - self._started > 3600 * self.hours:
-            raise LimitError(f"the {self.hours:g} hours are spent")
+            raise LimitError(f"the limit of {self.hours:g} hours is used up")
 
     def _fit(self, run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
         context = Context(cache=self.cache, memory=self.memory, progress=progress)
-        asked = (self.material, run, self.folders.id(run), folder, context, self.environment)
+        arguments = (self.material, run, self.folders.id(run), folder, context, self.environment)
         if self.meter is None:
-            return fit_run(*asked)
+            return fit_run(*arguments)
         with self.meter.measure() as energy:
-            content = fit_run(*asked)
+            content = fit_run(*arguments)
         content["cost"]["energy"] = energy
         return content
 
@@ -193,26 +194,26 @@ class Study(StudySetup):
         }
 
     def _hand_over(self, board: Leaderboard, progress: Progress) -> None:
-        """Put the bundles of the configuration that leads and of the recommended one where they are found."""
+        """Copy the bundles of the leader and of the recommended configuration to their places."""
         standing = self.folders.standing()
         recommended = None if board.evidence is None else board.evidence.recommended
         configurations = {
             "best": standing.leader,
             "recommended": None if recommended is None else recommended.configuration_id,
         }
-        handed = {}
+        chosen = {}
         for name, configuration_id in configurations.items():
             if configuration_id is None:
                 shutil.rmtree(self.out / name, ignore_errors=True)
                 continue
             run = standing.best[configuration_id]
             self._ensure_bundle(run, self.out / name, progress)
-            handed[name] = {"run": self.folders.id(run), "configuration": run.configuration.label}
+            chosen[name] = {"run": self.folders.id(run), "configuration": run.configuration.label}
         self.folders.prune_bundles()
-        self._write_study(**handed)
+        self._write_study(**chosen)
 
     def _ensure_bundle(self, run: Run, target: Path, progress: Progress) -> None:
-        """Put a run's bundle at a place, fitting it again if it is gone."""
+        """Copy a run's bundle to a folder; fit the run again if the bundle was deleted."""
         if _holds(target, self.folders.id(run)):
             return
         folder = self.folders.folder(run)
@@ -249,12 +250,12 @@ class Study(StudySetup):
 
 
 def _holds(bundle: Path, run: str) -> bool:
-    """Whether a folder is a run's bundle, in the format of this version."""
+    """Return whether a folder is a run's bundle in a format that this version reads."""
     record = atomic_files.read_json(bundle / RECORD)
     if record is None or record.get("format") not in READ_FORMATS:
         return False
-    made_by = record.get("provenance", {})
-    return bool(run in (made_by.get("run"), made_by.get("cell")))
+    provenance = record.get("provenance", {})
+    return run in (provenance.get("run"), provenance.get("cell"))  # "cell" in version 0.1
 
 
 def _link_or_copy(source: str, target: str) -> str:
@@ -266,8 +267,11 @@ def _link_or_copy(source: str, target: str) -> str:
 
 
 def _describe(error: Exception) -> str:
-    """Kind and place of an unexpected error; not its message, which may quote a note."""
+    """Return the type and place of an unexpected error, not its message: it may quote a note."""
     text = describe_unexpected(error)
     if os.environ.get("CLINADAPT_DEBUG"):
         return f"{text}: {error}"
-    return f"{text} (its message may quote notes: set CLINADAPT_DEBUG=1 and --retry to see it)"
+    return (
+        f"{text} (its message is withheld because it may quote notes; to see it, set "
+        "CLINADAPT_DEBUG=1 and run again with --retry)"
+    )

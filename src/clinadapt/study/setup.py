@@ -1,4 +1,4 @@
-"""What a study is, before anything is fitted: notes, split, runs and folder."""
+"""A study before anything is fitted: notes, split, runs and folder."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,37 +24,37 @@ from clinadapt.study.run_store import RunStore
 
 
 class StudySetup:
-    """A table of notes, a design and a folder.
+    """Notes, design and folder of a study, checked and expanded into runs.
 
     Parameters
     ----------
     notes : Notes
     design : str, path or mapping
-        Name of a built-in study ("quick", "paper"), a TOML file, or the same as a mapping.
+        Name of a built-in study ("quick", "paper"), a TOML file, or its content as a mapping.
     out : path
-        Folder of the results; one study of one set of notes.
+        Folder of the results; it holds one study of one set of notes.
     encoders : sequence of str
-        Take the place of the encoders that the design names.
+        Encoders to use instead of those that the design names.
     overrides : mapping, optional
-        Values that take the place of the design's own, such as ``max_tokens`` or ``seeds``.
+        Values to use instead of the design's own, such as ``max_tokens`` or ``seeds``.
     cache : path, optional
         Folder of cached features; default ``out/cache``. They reflect patient text.
     memory : int, optional
-        Bytes that a run may hold. What is given up for it is said in the run's result; a run
-        that does not fit with everything given up is skipped.
+        Limit in bytes for each run. The run's result lists what was done to save memory; a run
+        that still does not fit is skipped.
     hours : float, optional
-        For the whole run: a run that is predicted to take longer than what is left is skipped.
+        Limit for the study: a run that is predicted to take longer than the time left is skipped.
     sites : str, optional
-        Column that describes the notes, such as a site, department or year: every row is fitted
-        again for each of its values, on the notes of all others, and scored on the notes of that.
+        Column that describes the notes, such as a site, department or year. Every configuration
+        is fitted again for each of its values on the notes of all others, and scored on its notes.
     energy : str, optional
-        Country whose electricity the runs use, such as "FRA": their energy is measured, or
-        estimated where there is no meter. See `clinadapt.study.energy`.
+        ISO code of the country whose electricity the runs use, such as "FRA": their energy is
+        measured, or estimated where there is no meter. See `clinadapt.study.energy`.
 
     Raises
     ------
     InputError
-        The design, or the notes under its split, do not do; or the folder holds another study.
+        The design is not valid, or the notes cannot be split as it asks.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class StudySetup:
         self.metric = self.design.metric or metrics.PRIMARY[notes.labels.task]
         if self.metric not in metrics.metric_names(notes.labels.task):
             known = ", ".join(metrics.metric_names(notes.labels.task))
-            raise InputError(f"metric {self.metric!r} is not one of this task's: {known}")
+            raise InputError(
+                f"metric {self.metric!r} is not defined for this task; expected one of {known}"
+            )
         self.memory, self.hours = memory, hours
         self.sites = sites
         self.site_names = site_names(notes, sites) if sites is not None else []
@@ -103,11 +105,11 @@ class StudySetup:
 
     @property
     def split(self) -> Split:
-        """Configuration numbers of the parts."""
+        """Row numbers of the notes of each part."""
         return self.material.split
 
     def under(self, split: Split, folder: str) -> Self:
-        """The same study under another split, in a folder below its own."""
+        """Return the same study with another split, in a folder below its own."""
         other = copy(self)
         other.out = self.out / folder
         other._take(replace(self.material, split=split))
@@ -116,16 +118,21 @@ class StudySetup:
     def probe(
         self, run: Run, rows: Mapping[str, NDArray[np.int64]], out: Path, progress: Progress
     ) -> dict[str, Any]:
-        """Content of a run's result on some notes of each part, apart from the study's own.
+        """Fit a run on some notes of each part, apart from the study's own results.
 
         Parameters
         ----------
         run : Run
         rows : mapping of str to ndarray of int64
-            Configuration numbers, by the name of the part.
+            Row numbers of the notes, by the name of the part.
         out : Path
-            Of its cached features, ``cache``, and of its bundle and predictions, ``run``.
+            Folder for cached features, in ``cache``, and for bundle and predictions, in ``run``.
         progress : callable
+
+        Returns
+        -------
+        dict
+            The run's part of ``result.json``.
         """
         folder = out / "run"
         shutil.rmtree(folder, ignore_errors=True)

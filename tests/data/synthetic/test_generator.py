@@ -92,8 +92,8 @@ def test_label_varies_within_a_patient_but_follows_the_patient(notes):
 
 @pytest.mark.parametrize("name", ["insuffisance cardiaque", "FEVG", "milrinone", "galop"])
 def test_words_of_cardiac_failure_occur_under_both_labels(notes, name):
-    told = notes.with_columns(told=notes["text"].str.contains(name)).group_by("label")
-    shares = dict(told.agg(pl.col("told").mean()).rows())
+    mentions = notes.with_columns(mentions=notes["text"].str.contains(name)).group_by("label")
+    shares = dict(mentions.agg(pl.col("mentions").mean()).rows())
     assert min(shares.values()) > 0.05
     assert max(shares.values()) < 6 * min(shares.values())
 
@@ -113,11 +113,11 @@ def test_a_share_of_the_positives_never_names_it(notes):
         (f"{NAME}( \\w+){{0,3}},? (exclue|infirmée)", "negative"),
     ],
 )
-def test_what_is_said_plainly_agrees_with_the_label(notes, statement, label):
+def test_plain_statements_agree_with_the_label(notes, statement, label):
     # At most one note in ten, for LABEL_NOISE of few notes may by chance be one or two.
-    said = notes.filter(notes["text"].str.contains(rf"\b{statement}\b"))
-    assert said.height >= 10
-    assert (said["label"] == label).mean() >= 0.9
+    matching = notes.filter(notes["text"].str.contains(rf"\b{statement}\b"))
+    assert matching.height >= 10
+    assert (matching["label"] == label).mean() >= 0.9
 
 
 def test_label_noise_is_small():

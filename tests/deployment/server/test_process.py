@@ -104,7 +104,7 @@ def test_tokens_by_command_and_hosts_that_need_them(served_bundles, tmp_path, ca
     file = tmp_path / "tokens.json"
     code, secret, err = command("token", "new", file, "--name", "ward", capsys=capsys)
     assert code == 0
-    assert "For ward, until" in err
+    assert "Token for ward, valid until" in err
     assert Tokens.read(file).find(secret).name == "ward"
     bundle = f"failure={served_bundles['failure']}"
     code, _, err = command("serve", bundle, "--host", "0.0.0.0", capsys=capsys)

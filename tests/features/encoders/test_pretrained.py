@@ -1,4 +1,4 @@
-"""Real loading code on folders of each format, and prefix + suffix against the whole model."""
+"""Loading from folders of each format, and prefix + suffix compared with the complete model."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def batch_of(encoder: PretrainedEncoder) -> Batch:
 
 
 def untouched(folder, batch) -> torch.Tensor:
-    """Features of the library's own model."""
+    """Return the features of the library's own model."""
     model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
         output = model(input_ids=batch.inputs, attention_mask=batch.mask.long())
@@ -67,7 +67,7 @@ def test_prefix_then_suffix_is_the_untouched_model(encoder_folders, name, split_
 
 
 @pytest.mark.parametrize("name", ["bert", "modernbert", "llama"])
-def test_gradients_of_the_suffix_are_those_of_the_whole_model(encoder_folders, name):
+def test_gradients_of_the_suffix_are_those_of_the_complete_model(encoder_folders, name):
     encoder = PretrainedEncoder(encoder_folders[name])
     batch = batch_of(encoder)
     whole = encoder.load()
@@ -81,14 +81,14 @@ def test_gradients_of_the_suffix_are_those_of_the_whole_model(encoder_folders, n
     suffix.tune(1)
     out, _, _ = suffix(Batch(features.clone(), batch.mask, batch.note, 3))
     (out[batch.mask] ** 2).sum().backward()
-    found = dict(suffix.model.named_parameters())
+    parameters = dict(suffix.model.named_parameters())
     for key, gradient in expected.items():
-        torch.testing.assert_close(found[key].grad, gradient, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(parameters[key].grad, gradient, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("split_layer", [0, LAYERS - 1])
-def test_two_threads_read_with_one_suffix(encoder_folders, split_layer):
-    """Each has handed its features and mask to the layers before either of them reads."""
+def test_two_threads_share_one_suffix(encoder_folders, split_layer):
+    """Both have set their features and masks before either computes."""
     suffix = Suffix(PretrainedEncoder(encoder_folders["bert"]).load(), LAYERS, split_layer).eval()
     suffix.adapt([MaskReader()])
     ids = torch.tensor([[5, 6, 7, 8], [8, 7, 6, 5]])
@@ -117,7 +117,7 @@ def test_two_threads_read_with_one_suffix(encoder_folders, split_layer):
 
 
 class MaskReader(torch.nn.Module):
-    """An adapter whose features tell how many tokens its mask has."""
+    """An adapter that adds the number of tokens in its mask to the features."""
 
     def forward(self, features, mask):
         return features + mask.sum(dim=1)[:, None, None]
@@ -150,7 +150,7 @@ def test_tuned_layers_are_the_top_ones(encoder_folders, name, tuned):
         assert not any(weight.requires_grad for weight in suffix.parameters())
 
 
-def test_a_adapter_after_each_of_the_top_layers(encoder_folders):
+def test_one_adapter_follows_each_of_the_top_layers(encoder_folders):
     encoder = PretrainedEncoder(encoder_folders["bert"])
     batch = batch_of(encoder)
     expected = untouched(encoder_folders["bert"], batch)
@@ -160,7 +160,7 @@ def test_a_adapter_after_each_of_the_top_layers(encoder_folders):
     suffix.tune(0)
     torch.testing.assert_close(suffix(batch)[0][batch.mask], expected, atol=1e-5, rtol=1e-5)
     with torch.no_grad():
-        adapters[1].up.bias.fill_(1.0)  # after the last layer: moves the output by just that
+        adapters[1].up.bias.fill_(1.0)  # after the last layer, it shifts the output by exactly that
     moved = suffix(batch)[0][batch.mask]
     torch.testing.assert_close(moved, expected + 1.0, atol=1e-5, rtol=1e-5)
     trained = {key for key, weight in suffix.named_parameters() if weight.requires_grad}
@@ -168,7 +168,7 @@ def test_a_adapter_after_each_of_the_top_layers(encoder_folders):
     assert all(".adapter." in key for key in trained)
 
 
-# get_peft_model, used here as the reference only, calls a name that transformers retires.
+# get_peft_model, used here only as the reference, calls a name that transformers deprecates.
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 @pytest.mark.parametrize("method", ["lora", "dora"])
 @pytest.mark.parametrize("name", EVERY)
@@ -205,7 +205,7 @@ def test_ia3_and_its_refusal(encoder_folders):
     suffix.tune(0)
     lora.insert("ia3", suffix.model, suffix.stack, {})
     trained = {key for key, weight in suffix.named_parameters() if weight.requires_grad}
-    assert len(trained) == LAYERS * 3  # key, value, and the way out of the feed-forward
+    assert len(trained) == LAYERS * 3  # key, value, and output of the feed-forward
     with pytest.raises(InputError, match="no matrices that it knows"):
         lora.insert("ia3", torch.nn.Module(), torch.nn.ModuleList(), {})
 
@@ -214,7 +214,7 @@ def test_ia3_and_its_refusal(encoder_folders):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_decoders_are_told_apart(encoder_folders, name):
+def test_decoders_are_recognised(encoder_folders, name):
     assert PretrainedEncoder(encoder_folders[name]).causal == (name in DECODERS)
 
 
@@ -239,7 +239,7 @@ def test_fingerprint_follows_weights_and_configuration(encoder_folders, tmp_path
 # ---------------------------------------------------------------- tokenizers
 
 
-def test_sentencepiece_folder_cuts_words_as_sentencepiece_does(tmp_path):
+def test_sentencepiece_folder_splits_words_as_sentencepiece_does(tmp_path):
     folder = camembert(tmp_path / "camembert")
     assert not (folder / "tokenizer.json").exists()
     processor = sentencepiece.SentencePieceProcessor(
@@ -259,7 +259,7 @@ def test_tokenizer_file_and_vocabulary_files_agree(tmp_path):
         assert slow.tokenizer.encode(text).ids == fast.tokenizer.encode(text).ids
 
 
-def test_cased_vocabulary_stays_cased_when_told(encoder_folders):
+def test_a_cased_vocabulary_stays_cased_on_request(encoder_folders):
     cased = PretrainedEncoder(encoder_folders["bert"], lower_case=False).tokenizer
     assert cased.encode("Enfant", add_special_tokens=False).tokens == ["Enfant"]
 
@@ -335,7 +335,7 @@ def test_real_pretrained_weights_give_sensible_features(minilm):
     assert alike > 0.6 > 0.3 > unlike
 
 
-def test_the_encoder_that_comes_along():
+def test_the_included_encoder():
     folder = catalog.resolve("clinadapt-mini-fr")
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 40e6
     assert "CC BY-NC 4.0" in (folder / "LICENSE.md").read_text(encoding="utf-8")
@@ -345,7 +345,7 @@ def test_the_encoder_that_comes_along():
     assert count_parameters(model) == record["parameters"]
     stored = load_file(folder / "model.safetensors")
     assert {weight.dtype for weight in stored.values()} == {torch.bfloat16}
-    # Notes of the test parts were in the texts, and were left out.
+    # Notes of the test parts were among the texts and were excluded.
     assert record["corpus"]["excluded_notes_found"] > 0
     notes = [
         "enfant admis pour une insuffisance cardiaque",
@@ -373,7 +373,7 @@ def test_local_folders_come_first(encoder_folders, tmp_path, monkeypatch):
     assert catalog.resolve(str(encoder_folders["bert"])) == encoder_folders["bert"]
 
 
-def test_absent_encoders_say_how_to_get_them(monkeypatch, tmp_path):
+def test_the_error_for_missing_encoders_says_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv("CLINADAPT_ENCODERS", str(tmp_path))
     with pytest.raises(EncoderNotFoundError) as caught:
         catalog.resolve("camembert-bio")
@@ -386,12 +386,12 @@ def test_absent_encoders_say_how_to_get_them(monkeypatch, tmp_path):
         catalog.resolve("camembert-boi")
 
 
-def test_revisions_are_whole_commits():
+def test_revisions_are_full_commit_hashes():
     for entry in catalog.CATALOG.values():
         assert entry.revision is None or len(bytes.fromhex(entry.revision)) == 20
 
 
-def test_a_failed_download_is_tried_once_and_says_how(monkeypatch, tmp_path):
+def test_a_failed_download_is_not_repeated(monkeypatch, tmp_path):
     import huggingface_hub
 
     monkeypatch.setenv("CLINADAPT_ENCODERS", str(tmp_path))
@@ -405,6 +405,6 @@ def test_a_failed_download_is_tried_once_and_says_how(monkeypatch, tmp_path):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refused)
     for _ in range(2):
-        with pytest.raises(EncoderNotFoundError, match="could not be fetched"):
+        with pytest.raises(EncoderNotFoundError, match="could not be downloaded"):
             catalog.resolve("alibert")
     assert calls == [catalog.CATALOG["alibert"].revision]

@@ -121,13 +121,13 @@ def test_a_part_that_is_added_later_is_sealed_again(copied):
     seal(folder, read_record(folder))
     assert (folder / "bundle.json").read_bytes() == sealed
     (folder / "LICENSE").write_text("of the encoder")
-    with pytest.raises(InputError, match="'LICENSE' is not part of it"):
+    with pytest.raises(InputError, match="'LICENSE' is not part of the bundle"):
         load(folder)
     seal(folder, read_record(folder) | {"provenance": {"backend": "other"}})
     assert load(folder).task_ == "binary"
     assert read_record(folder)["provenance"] == {"backend": "other"}
     (folder / "run.py").write_text("print()")
-    with pytest.raises(InputError, match="no file of a bundle"):
+    with pytest.raises(InputError, match="not a file that a bundle may contain"):
         seal(folder, read_record(folder))
 
 
@@ -138,7 +138,7 @@ def test_a_fault_of_ours_is_not_hidden(bundles, monkeypatch):
         raise KeyError("fièvre")
 
     monkeypatch.setattr(TfidfLogistic, "load", broken)
-    with pytest.raises(InputError, match=r"KeyError at \w+\.py:\d+.*fault of clinadapt") as told:
+    with pytest.raises(InputError, match=r"KeyError at \w+\.py:\d+.*bug in clinadapt") as told:
         load(bundles["sparse"])
     assert isinstance(told.value.__cause__, KeyError)
     assert "fièvre" not in str(told.value)
@@ -203,7 +203,7 @@ def test_missing_and_further_files_are_named(copied):
     with pytest.raises(InputError) as told:
         load(folder)
     assert "model/idf.safetensors is missing" in str(told.value)
-    assert "'model/run.py' is not part of it" in str(told.value)
+    assert "'model/run.py' is not part of the bundle" in str(told.value)
 
 
 # ---------------------------------------------------------------- harm
@@ -249,7 +249,7 @@ def test_links_and_pipes_are_no_files_of_a_bundle(copied, tmp_path):
 def test_files_that_a_library_might_look_for_are_refused(copied, name):
     folder = copied("frozen")
     (folder / name).write_text("{}")
-    with pytest.raises(InputError, match="no file of a bundle"):
+    with pytest.raises(InputError, match="not a file that a bundle may contain"):
         load(reseal(folder))
 
 
@@ -364,14 +364,14 @@ def test_headers_are_read_before_they_are_believed(copied, content):
     ("changed", "told"),
     [
         ({"threshold": {"value": 1.5, "at_least_one": False}}, "threshold"),
-        ({"threshold": {"value": None, "at_least_one": False}}, "threshold is not one of"),
+        ({"threshold": {"value": None, "at_least_one": False}}, "threshold is not valid for"),
         ({"classes": [0, 1, 2]}, "cannot have 3 classes"),
-        ({"classes": [1, 1]}, "named twice"),
+        ({"classes": [1, 1]}, "listed twice"),
         ({"classes": [[0], [1]]}, "classes"),
         ({"task": "regression"}, "task"),
         ({"metric": "nothing"}, "metric"),
-        ({"model": 7, "settings": []}, r"family[\s\S]*settings"),
-        ({"model": "nothing"}, "unknown family"),
+        ({"model": 7, "settings": []}, r"model[\s\S]*settings"),
+        ({"model": "nothing"}, "unknown model"),
         ({"settings": {"C": -1.0}}, "C = -1.0"),
     ],
 )
@@ -385,11 +385,11 @@ def test_the_record_is_what_a_bundle_has(copied, changed, told):
     [
         ("[" * 200_000, "nested too deeply"),
         (" " * (2**24 + 1), "at most"),
-        ('{"format": 2, "threshold": NaN}', "not JSON"),
+        ('{"format": 3, "threshold": NaN}', "not JSON"),
         ('{"format": 1' + "0" * 5000 + "}", "not JSON"),
-        ("[]", "no mapping"),
+        ("[]", "does not contain a mapping"),
         ("{}", "format None"),
-        ('{"format": 1, "clinadapt": "0.1.0"}', "format 1, this version reads 2"),
+        ('{"format": 1, "clinadapt": "0.1.0"}', "format 1, this version reads 2 and 3"),
         ("\0", "not JSON"),
     ],
 )
@@ -425,7 +425,7 @@ def test_counts_of_the_notes_are_counts(copied):
     content = json.loads(path.read_text())
     content["readings"]["length"]["counted"]["counts"] = [-1]
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"reference\.json is not what a fit writes"):
+    with pytest.raises(InputError, match=r"reference\.json is not valid"):
         load(reseal(folder))
 
 

@@ -1,16 +1,21 @@
 """A bundle is enough by itself: another process, no network, no study, no encoder folder."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
+from resealed import reseal
+from safetensors.torch import load_file, save_file
 
 from clinadapt import NoteClassifier, PretrainedModel, load
 from clinadapt.core.errors import InputError
 from clinadapt.models.bundle.integrity import seal
+from clinadapt.models.bundle.record import FORMAT, read_record
 
 TEXTS = [
     f"enfant {'fievre' if n % 2 else 'pas de dyspnee'} {'oedeme ' * (n % 3)}" for n in range(40)
@@ -27,8 +32,6 @@ with no_network():
 
 @pytest.fixture
 def bundle(encoder_folders, tmp_path):
-    import shutil
-
     encoder = tmp_path / "encoder"
     shutil.copytree(encoder_folders["camembert"], encoder)
     model = PretrainedModel(str(encoder), adapter="bottleneck", epochs=1, max_tokens=12)
@@ -94,9 +97,60 @@ def test_damage_is_told(bundle, tmp_path):
         load(folder)
 
 
-def test_a_lost_head_is_an_error_not_a_random_one(bundle):
-    from safetensors.torch import load_file, save_file
+def as_version_0_1(folder):
+    """Give a bundle the names of format 2, and seal it by hand, as that version did."""
+    path = folder / "model" / "model.safetensors"
+    weights = load_file(path)
+    old = {re.sub(r"(^|\.)adapter\.", r"\1structure.", name): w for name, w in weights.items()}
+    assert set(old) != set(weights)
+    save_file(old, path, metadata={"format": "pt"})
+    record = json.loads((folder / "bundle.json").read_text())
+    settings = record["settings"]
+    for today, name in (("adapter", "structure"), ("truncation", "cut")):
+        settings[name] = settings.pop(today)
+    settings["structure_options"] = settings.pop("adapter_options")
+    record["family"] = record.pop("model")
+    provenance = {"row": "a row", "cell": "0a1b", "data": {"classes": ["row", "cell"]}}
+    (folder / "bundle.json").write_text(json.dumps(record))
+    return reseal(folder, format=2, provenance=provenance)
 
+
+def test_a_bundle_of_version_0_1_opens_with_the_same_probabilities(bundle):
+    expected, folder = bundle
+    as_version_0_1(folder)
+    stored = (folder / "bundle.json").read_bytes()
+    assert b'"structure": "bottleneck"' in stored
+    assert b'"adapter' not in stored
+    again = load(folder)
+    assert np.array_equal(again.predict_proba(TEXTS), expected)
+    assert again.model_.adapter == "bottleneck"
+    record = read_record(folder)
+    assert record["model"] == "pretrained"
+    assert record["provenance"] == {
+        "configuration": "a row",
+        "run": "0a1b",
+        "data": {"classes": ["row", "cell"]},
+    }
+    assert (folder / "bundle.json").read_bytes() == stored  # opening changes nothing
+    saved = again.save(folder.parent / "saved")
+    assert json.loads((saved / "bundle.json").read_text())["format"] == FORMAT
+    assert np.array_equal(load(saved).predict_proba(TEXTS), expected)
+
+
+def test_the_names_of_version_0_1_are_no_way_round_the_checks(bundle):
+    _, folder = bundle
+    as_version_0_1(folder)
+    path = folder / "bundle.json"
+    sealed = path.read_text()
+    path.write_text(sealed.replace("a row", "another row"))
+    with pytest.raises(InputError, match="has changed since it was saved"):
+        load(folder)
+    path.write_text(sealed)
+    with pytest.raises(InputError, match="family and model are the same setting"):
+        load(reseal(folder, model="pretrained"))
+
+
+def test_a_lost_head_is_an_error_not_a_random_one(bundle):
     _, folder = bundle
     path = folder / "model" / "model.safetensors"
     weights = {key: value for key, value in load_file(path).items() if "head" not in key}
@@ -114,7 +168,7 @@ def test_saving_replaces_nothing_but_bundles(bundle, tmp_path):
     kept = tmp_path / "mine" / "kept.txt"
     kept.write_text("kept")
     for place in (kept, kept.parent):
-        with pytest.raises(InputError, match="is there and is no bundle"):
+        with pytest.raises(InputError, match="exists and is not a bundle"):
             classifier.save(place)
     assert kept.read_text() == "kept"
 

@@ -57,13 +57,13 @@ def test_learns_a_learnable_task(data):
 
 def test_accumulated_batches_give_the_same_weights(data):
     source, target = data
-    found = []
+    trained = []
     for limit in (10_000, 3):  # whole batches of 20 notes, or three notes at a time
         net = network(dropout=0.0)
         recipe = Recipe(epochs=2, batch_size=20, learning_rate=1e-2, max_batch_tokens=limit)
         train(net, source, ClassLoss(target, 2), recipe, CPU)
-        found.append(weights(net))
-    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
+        trained.append(weights(net))
+    torch.testing.assert_close(trained[0], trained[1], atol=1e-5, rtol=1e-4)
 
 
 def test_one_step_is_adamw_by_hand():
@@ -85,8 +85,10 @@ def test_one_step_is_adamw_by_hand():
 def test_a_killed_fit_ends_with_the_same_weights(data, tmp_path, killed_after):
     source, target = data
     recipe = Recipe(epochs=6, batch_size=16, learning_rate=1e-2, patience=6)
-    whole = network()
-    history = train(whole, source, ClassLoss(target, 2), recipe, CPU, judged(source, target))
+    uninterrupted = network()
+    history = train(
+        uninterrupted, source, ClassLoss(target, 2), recipe, CPU, judged(source, target)
+    )
 
     path = tmp_path / "checkpoint.pt"
     calls = 0
@@ -113,7 +115,7 @@ def test_a_killed_fit_ends_with_the_same_weights(data, tmp_path, killed_after):
         again, source, ClassLoss(target, 2), recipe, CPU, judged(source, target), checkpoint=path
     )
     assert resumed == history
-    assert torch.equal(weights(again), weights(whole))
+    assert torch.equal(weights(again), weights(uninterrupted))
 
 
 def test_stops_early_and_keeps_the_best_epoch(data):
@@ -143,13 +145,13 @@ def test_callers_randomness_is_left_alone(data):
 
 def test_seeds_decide_everything(data):
     source, target = data
-    found = {}
+    trained = {}
     for seed in (0, 0, 1):
         net = network()
         train(net, source, ClassLoss(target, 2), Recipe(2, 16, 1e-2, seed=seed), CPU)
-        found.setdefault(seed, []).append(weights(net))
-    assert torch.equal(*found[0])
-    assert not torch.equal(found[0][0], found[1][0])
+        trained.setdefault(seed, []).append(weights(net))
+    assert torch.equal(*trained[0])
+    assert not torch.equal(trained[0][0], trained[1][0])
 
 
 def test_a_loss_that_is_no_number_is_an_error(data):

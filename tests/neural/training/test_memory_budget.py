@@ -1,4 +1,4 @@
-"""Training within a memory limit: what is given up, in which order, and that it fits."""
+"""Training within a memory limit: the savings, their order, and that training fits."""
 
 from dataclasses import replace
 
@@ -65,7 +65,7 @@ def test_peak_by_hand():
     assert FOOTPRINT.peak(frozen) == 1_350 + 18
 
 
-def test_the_cheapest_economy_that_fits_is_chosen():
+def test_the_cheapest_savings_that_fit_are_chosen():
     assert choose_savings(FOOTPRINT, None) == MemorySavings()
     ladder = list(possible_savings(256))
     assert ladder[0] == MemorySavings()
@@ -103,7 +103,7 @@ def test_the_order_is_micro_batches_recomputation_optimizer_embeddings():
     ]
 
 
-def test_what_does_not_fit_at_all_says_what_it_would_take():
+def test_a_limit_that_is_too_small_states_what_is_needed():
     with pytest.raises(InputError, match=r"at least .* the limit is .*: tune fewer layers"):
         choose_savings(FOOTPRINT, 1_000)
 
@@ -148,33 +148,33 @@ def fitted(folder, memory, **settings):
 
 
 @pytest.mark.parametrize("name", ["bert", "camembert", "modernbert", "distilbert"])
-def test_a_limit_is_obeyed_and_said(encoder_folders, monkeypatch, name):
+def test_a_limit_is_kept_and_the_savings_are_reported(encoder_folders, monkeypatch, name):
     monkeypatch.setattr(memory_budget, "held_bytes", lambda device: 0)  # two fits count alike
     settings = {"tuned_layers": "all"}
-    model, said = fitted(encoder_folders[name], None, **settings)
-    assert said == []
-    found = model.footprint(torch.device("cpu"))
-    assert found.trained == 4 * sum(w.numel() for w in model.network_.parameters())
-    assert 0 < found.embeddings < found.trained
-    assert found.sequence > found.sequence_recomputed > 0
-    smallest = min(possible_savings(found.longest), key=found.peak)
-    wanted = choose_savings(found, found.peak(smallest))
-    lean, said = fitted(encoder_folders[name], found.peak(smallest), **settings)
-    assert said == wanted.words() != []
+    model, reported = fitted(encoder_folders[name], None, **settings)
+    assert reported == []
+    footprint = model.footprint(torch.device("cpu"))
+    assert footprint.trained == 4 * sum(w.numel() for w in model.network_.parameters())
+    assert 0 < footprint.embeddings < footprint.trained
+    assert footprint.sequence > footprint.sequence_recomputed > 0
+    smallest = min(possible_savings(footprint.longest), key=footprint.peak)
+    wanted = choose_savings(footprint, footprint.peak(smallest))
+    lean, reported = fitted(encoder_folders[name], footprint.peak(smallest), **settings)
+    assert reported == wanted.words() != []
     frozen = [weight for weight in lean.suffix_module_.embeddings() if not weight.requires_grad]
     assert bool(frozen) == wanted.frozen_embeddings
     assert np.isfinite(lean.predict_proba(TEXTS)).all()
     with pytest.raises(LimitError, match="training needs at least"):
-        fitted(encoder_folders[name], found.peak(smallest) - 1, **settings)
+        fitted(encoder_folders[name], footprint.peak(smallest) - 1, **settings)
 
 
-def test_everything_given_up_still_trains_and_reloads(encoder_folders, tmp_path, monkeypatch):
-    from clinadapt.models import pretrained
+def test_a_model_trains_and_reloads_with_all_savings(encoder_folders, tmp_path, monkeypatch):
+    from clinadapt.models import encoder_model
 
     everything = MemorySavings(16, recompute=True, lean_optimizer=True, frozen_embeddings=True)
-    monkeypatch.setattr(pretrained, "choose_savings", lambda footprint, limit: everything)
-    model, said = fitted(encoder_folders["bert"], 1, tuned_layers="all")
-    assert said == everything.words()
+    monkeypatch.setattr(encoder_model, "choose_savings", lambda footprint, limit: everything)
+    model, reported = fitted(encoder_folders["bert"], 1, tuned_layers="all")
+    assert reported == everything.words()
     embeddings = {id(weight) for weight in model.suffix_module_.embeddings()}
     trained = {id(w) for w in model.network_.parameters() if w.requires_grad}
     assert embeddings
@@ -186,30 +186,30 @@ def test_everything_given_up_still_trains_and_reloads(encoder_folders, tmp_path,
 
 
 def test_micro_batches_alone_change_nothing_but_rounding(encoder_folders, monkeypatch):
-    from clinadapt.models import pretrained
+    from clinadapt.models import encoder_model
 
-    found = []
+    probabilities = []
     for size in (8_192, 16):
         monkeypatch.setattr(
-            pretrained, "choose_savings", lambda footprint, limit, size=size: MemorySavings(size)
+            encoder_model, "choose_savings", lambda footprint, limit, size=size: MemorySavings(size)
         )
         model, _ = fitted(
             encoder_folders["bert"], 1, adapter="lightweight", dropout=0.0, tuned_layers=0
         )
-        found.append(model.predict_proba(TEXTS))
-    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+        probabilities.append(model.predict_proba(TEXTS))
+    np.testing.assert_allclose(probabilities[0], probabilities[1], atol=1e-5)
 
 
-def test_from_scratch_rows_give_up_micro_batches_only():
+def test_from_scratch_models_have_smaller_micro_batches_only():
     from clinadapt.models.from_scratch import ScratchModel
 
     model = ScratchModel(max_tokens=64, epochs=1, batch_size=24)
     model.fit(TEXTS, LABELS, context=Context())
-    found = model.footprint(torch.device("cpu"))
-    limit = found.peak(MemorySavings(batch_tokens=256))
-    assert choose_savings(found, limit, batches_only=True).batch_tokens == 256
+    footprint = model.footprint(torch.device("cpu"))
+    limit = footprint.peak(MemorySavings(batch_tokens=256))
+    assert choose_savings(footprint, limit, batches_only=True).batch_tokens == 256
     context = Context(memory=limit + 2**26)  # and what the process grows meanwhile
     ScratchModel(max_tokens=64, epochs=1, batch_size=24).fit(TEXTS, LABELS, context=context)
     assert all(words.startswith("micro-batches") for words in context.ledger.memory_savings)
     with pytest.raises(InputError, match="with micro-batches of 64 tokens"):
-        choose_savings(found, 1, batches_only=True)
+        choose_savings(footprint, 1, batches_only=True)

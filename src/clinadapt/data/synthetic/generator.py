@@ -1,26 +1,27 @@
-"""The built-in notes: a seeded corpus in the manner of a French paediatric intensive care unit.
+"""Generate the built-in notes, in the style of a French paediatric intensive care unit.
 
-The question is whether the child has cardiac failure ("insuffisance cardiaque") at the time of
-the note. No real note was used; the proportions are those of the published corpus.
+The label states whether the child has cardiac failure ("insuffisance cardiaque") at the time of the
+note. No real note was used; the proportions are those of the published corpus.
 
-How the label decides the text. Every note, whatever its label, makes the same kinds of
-statement: some condition is present, others are absent, suspected and not confirmed, resolved,
-feared, or a relative's. The label decides only *which* condition fills *which* statement:
+Every note, whatever its label, makes the same kinds of statement: some condition is present, others
+are absent, suspected but not confirmed, resolved, feared, or a relative's. The label decides only
+*which* condition fills *which* statement:
 
-- in a positive note, cardiac failure fills a present one ("pas de myocardite mais IC"), or is not
-  said by name but told by at least four unexplained signs, of which a low ejection fraction
-  ("FEVG effondrée", gallop, hepatomegaly, furosemide, milrinone);
-- in a negative note, cardiac failure is absent, suspected in vain, or not spoken of, and its signs
-  are absent or have another cause ("furosémide pour balance positive"), but for at most one.
+- in a positive note, cardiac failure is present ("pas de myocardite mais IC"), or it is not named
+  but implied by at least four unexplained signs, including a low ejection fraction ("FEVG
+  effondrée", gallop, hepatomegaly, furosemide, milrinone);
+- in a negative note, cardiac failure is absent, suspected but not confirmed, or not mentioned, and
+  its signs, except for at most one, are absent or have another cause ("furosémide pour balance
+  positive").
 
 A relative's cardiac failure and a resolved one belong to the patient and occur under both labels.
-So the same words occur in both classes, and what tells them apart is the order, the scope of a
-negation, the section, the person and the time. A share `LABEL_NOISE` of the notes, and no more,
-tells the opposite of its label. Typing errors come on top, but a number or a short word loses at
-most the space after it.
+Therefore the same words occur in both classes, which differ by the order of words, the scope of
+negations, the section, the person and the time. Exactly a share `LABEL_NOISE` of the notes
+contradicts its label. Typing errors are added, but a number or a short word loses at most the space
+after it.
 
-The constants below are set so that a bag of words and word pairs with a logistic regression has
-an F1 of about .85 on the notes of unseen patients.
+The constants are set so that logistic regression on single words and word pairs has an F1 of about
+.85 on the notes of unseen patients.
 """
 
 import random
@@ -35,21 +36,21 @@ import polars as pl
 from clinadapt.data.synthetic import phrases
 
 LABEL_NOISE = 0.01
-"""Share of the notes whose text tells the opposite of their label."""
+"""Share of the notes whose text contradicts their label."""
 
-_NAMED = 0.68  # share of the positive notes that name the cardiac failure
+_NAMED = 0.68  # share of the positive notes that name cardiac failure
 _DENIED = 0.7  # share of the negative notes that name it to rule it out
-_CONTRASTED = 0.4  # share of such statements that set it against another condition
-_CARDIAC_REASON = {True: 0.45, False: 0.35}  # by "has cardiac failure"
+_CONTRASTED = 0.4  # share of such statements that contrast it with another condition
+_CARDIAC_REASON = {True: 0.45, False: 0.35}  # share of cardiac reasons, by "has cardiac failure"
 _CARDIAC_RELATIVE, _CARDIAC_PAST = 0.3, 0.25  # share of the patients
-_PATIENT_WEIGHT = 1.0  # of the patient in the label, against 1 for the note
-_SIGN_COUNTS = {  # least and most signs, by how the note tells of cardiac failure
+_PATIENT_WEIGHT = 1.0  # standard deviation of the patient's severity, where that of a note is 1
+_SIGN_COUNTS = {  # minimum and maximum number of signs, by how the note states cardiac failure
     "named": {"found": (2, 4), "absent": (0, 1), "explained": (0, 1)},
-    "told by signs": {"found": (4, 6), "absent": (0, 1), "explained": (0, 1)},
+    "implied": {"found": (4, 6), "absent": (0, 1), "explained": (0, 1)},
     "none": {"found": (0, 1), "absent": (0, 3), "explained": (0, 2)},
 }
 _LENGTH_MU, _LENGTH_SIGMA = 4.43, 0.42  # of the logarithm of the number of words
-_ERROR_RATES = (0.0, 0.01, 0.02, 0.05)  # typing errors per word; each note has one of them
+_ERROR_RATES = (0.0, 0.01, 0.02, 0.05)  # typing errors per word; each note has one of these rates
 _NO_ACCENTS = 0.2  # share of the notes without any accent
 _LAYOUTS = (  # between statements, after a title, between sections
     (". ", " : ", "\n"),
@@ -70,19 +71,19 @@ Statement = tuple[str, str]  # (section, text)
 def generate(
     n_notes: int = 5444, n_patients: int = 1386, n_positive: int = 1941, seed: int = 0
 ) -> pl.DataFrame:
-    """Write a corpus of French intensive-care-like notes, labelled for cardiac failure.
+    """Generate a corpus of French notes like those of intensive care, labelled for cardiac failure.
 
     Parameters
     ----------
     n_notes : int
         Number of notes. This and `n_positive` default to the corpus of arXiv 2407.19299.
     n_patients : int
-        Number of patients, each with at least one note. The default is that of the same
+        Number of patients, each with at least one note. The default is the number in the same
         laboratory's other papers on these notes.
     n_positive : int
         Number of notes labelled "positive".
     seed : int
-        The same seed and numbers give the same table.
+        Seed of all randomness; the same arguments give the same table.
 
     Returns
     -------
@@ -93,8 +94,7 @@ def generate(
     Raises
     ------
     ValueError
-        If the numbers cannot be met together.
-
+        The numbers contradict each other.
     """
     _check_numbers(n_notes, n_patients, n_positive)
     rng = random.Random(seed)
@@ -119,21 +119,21 @@ def generate(
 def _check_numbers(n_notes: int, n_patients: int, n_positive: int) -> None:
     if not 1 <= n_patients <= n_notes:
         raise ValueError(
-            f"expected 1 <= n_patients <= n_notes, for each patient has a note; got "
-            f"n_patients={n_patients} and n_notes={n_notes}. Lower n_patients or raise n_notes."
+            f"expected 1 <= n_patients <= n_notes, since each patient has a note; got "
+            f"n_patients={n_patients} and n_notes={n_notes}: change n_patients or n_notes"
         )
     if not 0 <= n_positive <= n_notes:
         raise ValueError(
             f"expected 0 <= n_positive <= n_notes; got n_positive={n_positive} and "
-            f"n_notes={n_notes}. Give an n_positive within these bounds."
+            f"n_notes={n_notes}: give an n_positive within these bounds"
         )
 
 
-# --- Whose note, and with which label --------------------------------------------------------
+# --- Patients and labels ---------------------------------------------------------------------
 
 
 def _share_out(n_notes: int, n_patients: int, rng: random.Random) -> list[int]:
-    """Give each patient one note and the rest unevenly; return the patient of each note."""
+    """Return the patient of each note: one note for each patient, and the rest unevenly."""
     stays = [rng.gammavariate(1, 1) for _ in range(n_patients)]
     owners = [
         *range(n_patients),
@@ -144,7 +144,7 @@ def _share_out(n_notes: int, n_patients: int, rng: random.Random) -> list[int]:
 
 
 def _draw_labels(owners: Sequence[int], n_positive: int, rng: random.Random) -> list[bool]:
-    """Call the `n_positive` notes of highest severity positive: a part patient, a part chance."""
+    """Label the `n_positive` most severe notes positive; severity is part patient, part chance."""
     patient_severity = {owner: rng.gauss(0, _PATIENT_WEIGHT) for owner in sorted(set(owners))}
     severity = [patient_severity[owner] + rng.gauss(0, 1) for owner in owners]
     ranked = sorted(range(len(owners)), key=severity.__getitem__, reverse=True)
@@ -154,10 +154,10 @@ def _draw_labels(owners: Sequence[int], n_positive: int, rng: random.Random) -> 
 
 @dataclass(frozen=True)
 class _Patient:
-    """What stays the same from one note of a patient to the next."""
+    """Content that all notes of a patient share."""
 
     slots: Slots
-    background: tuple[Statement, ...]  # history and family, repeated in the same words
+    background: tuple[Statement, ...]  # history and family, with the same words in each note
 
 
 def _draw_patient(rng: random.Random) -> _Patient:
@@ -174,7 +174,7 @@ def _draw_patient(rng: random.Random) -> _Patient:
 
 
 def _person_slots(months: int, rng: random.Random) -> Slots:
-    """Describe a child of that age; the values are templates, drawn again at each use."""
+    """Return slots that describe a child of this age, as templates expanded at each use."""
     girl = rng.random() < 0.45
     years = months // 12
     if months < 2:
@@ -200,19 +200,19 @@ def _person_slots(months: int, rng: random.Random) -> Slots:
     }
 
 
-# --- What the note tells ---------------------------------------------------------------------
+# --- Content of a note -----------------------------------------------------------------------
 
 
 def _write_note(patient: _Patient, failing: bool, rng: random.Random) -> str:
-    """Write a note about a child who has cardiac failure now (`failing`), or has not."""
+    """Write a note about a child who has cardiac failure now (`failing`) or does not."""
     slots = patient.slots
     named = rng.random() < (_NAMED if failing else _DENIED)
-    story = ("named" if named else "told by signs") if failing else "none"
+    story = ("named" if named else "implied") if failing else "none"
     must = [_admission(failing, slots, rng)]
     if named:
         must.append(_verdict(failing, slots, rng))
     signs = _signs(story, slots, rng)
-    if story == "told by signs":
+    if story == "implied":
         must.extend(signs)
         signs = []
     may = [*signs, *_asides(failing, slots, rng), *patient.background]
@@ -229,7 +229,7 @@ def _admission(failing: bool, slots: Slots, rng: random.Random) -> Statement:
 
 
 def _verdict(failing: bool, slots: Slots, rng: random.Random) -> Statement:
-    """Say by name that there is cardiac failure, or that there is none."""
+    """Make a statement that names cardiac failure as present or absent."""
     failure, other = rng.choice(phrases.CARDIAC_FAILURE), rng.choice(phrases.OTHER_CONDITIONS)
     if rng.random() < _CONTRASTED:
         c, o = (failure, other) if failing else (other, failure)
@@ -238,23 +238,23 @@ def _verdict(failing: bool, slots: Slots, rng: random.Random) -> Statement:
 
 
 def _signs(story: str, slots: Slots, rng: random.Random) -> list[Statement]:
-    """Deal the signs of cardiac failure out: some found, some absent, some explained."""
+    """Make statements about signs of cardiac failure: some found, some absent, some explained."""
     signs = rng.sample(phrases.SIGNS, len(phrases.SIGNS))
-    if story == "told by signs":
+    if story == "implied":
         signs.sort(key=lambda sign: sign is not phrases.EJECTION_FRACTION)
-    features = [
+    states = [
         state for state, bounds in _SIGN_COUNTS[story].items() for _ in range(rng.randint(*bounds))
     ]
     statements = []
-    for sign, state in zip(signs, features, strict=False):
+    for sign, state in zip(signs, states, strict=False):
         if sign is phrases.EJECTION_FRACTION and story == "none" and state == "found":
-            state = "explained"  # a low fraction would by itself speak for cardiac failure
+            state = "explained"  # a low ejection fraction alone would imply cardiac failure
         statements.append((sign.section, _expand(rng.choice(getattr(sign, state)), slots, rng)))
     return statements
 
 
 def _asides(failing: bool, slots: Slots, rng: random.Random) -> Iterator[Statement]:
-    """Say of other conditions what a verdict says of cardiac failure."""
+    """Yield statements about other conditions, of the kinds used for cardiac failure."""
     other = phrases.OTHER_CONDITIONS
     if rng.random() < _CONTRASTED:
         yield _state(phrases.CONTRAST, slots, rng, *rng.sample(other, 2))
@@ -268,16 +268,16 @@ def _asides(failing: bool, slots: Slots, rng: random.Random) -> Iterator[Stateme
 
 
 def _fillers(slots: Slots, rng: random.Random) -> Iterator[Statement]:
-    """Yield all that belongs in a note and says nothing of the label, in random order."""
+    """Yield statements that are independent of the label, in random order."""
     pool = [(section, text) for section, texts in phrases.FILLERS.items() for text in texts]
-    for section, text in sorted(pool, key=lambda _: rng.random()):  # a shuffle, but faster
+    for section, text in sorted(pool, key=lambda _: rng.random()):  # faster than rng.shuffle
         yield section, _expand(text, slots, rng)
 
 
 def _fill_up(
     statements: list[Statement], more: Iterable[Statement], n_words: float
 ) -> list[Statement]:
-    """Add of `more` until there are `n_words`."""
+    """Append statements from `more` until there are `n_words` words."""
     filled = list(statements)
     missing = n_words - sum(len(text.split()) for _, text in filled)
     for section, text in more:
@@ -292,13 +292,13 @@ def _fill_up(
 
 
 def _state(bank: phrases.Bank, slots: Slots, rng: random.Random, c: str, o: str = "") -> Statement:
-    """Make a statement of `bank` on the condition `c`, and on `o` if it is about two."""
+    """Make a statement from `bank` about the condition `c`, and about `o` if it needs two."""
     section = rng.choice(bank.sections)
     return section, _expand(rng.choice(bank.phrases), slots | {"c": c, "o": o}, rng)
 
 
 def _expand(template: str, slots: Slots, rng: random.Random) -> str:
-    """Replace what stands between braces."""
+    """Replace the braces of a template by their content."""
     if "{" not in template:
         return template
     return "".join(
@@ -320,9 +320,9 @@ def _resolve(alternatives: Sequence[str], slots: Slots, rng: random.Random) -> s
     return _expand(chosen, slots, rng)
 
 
-@lru_cache(maxsize=10_000)  # the phrases are some hundred, the slots of a patient a few more
+@lru_cache(maxsize=10_000)  # there are hundreds of phrases, and a few more for each patient
 def _parse(template: str) -> tuple[str | tuple[str, ...], ...]:
-    """Cut a template into plain text and the alternatives of each outermost pair of braces."""
+    """Split a template into plain text and the alternatives of each outermost pair of braces."""
     pieces: list[str | tuple[str, ...]] = []
     parts = [""]
     depth = 0
@@ -348,11 +348,11 @@ def _draw_number(low: str, high: str, rng: random.Random) -> str:
 
 
 def _pick(options: Sequence[str], rng: random.Random) -> str:
-    return options[int(rng.random() * len(options))]  # in a third of the time of rng.choice
+    return options[int(rng.random() * len(options))]  # three times as fast as rng.choice
 
 
 def _lay_out(statements: Sequence[Statement], rng: random.Random) -> str:
-    """Put the statements into the order of sections, under titles or as prose, and elide."""
+    """Join the statements in the order of sections, under titles or as prose, with elisions."""
     titled = rng.random() < 0.6
     between, after_title, after_section = rng.choice(_LAYOUTS)
     sections = []
@@ -369,7 +369,7 @@ def _lay_out(statements: Sequence[Statement], rng: random.Random) -> str:
 
 
 def _mistype(text: str, rng: random.Random) -> str:
-    """Write as in a hurry: swapped, doubled and lost letters, lost accents and spaces."""
+    """Add typing errors: swapped, doubled and missing letters, missing accents and spaces."""
     if rng.random() < _NO_ACCENTS:
         text = text.translate(_WITHOUT_ACCENT)
     words = _WORD.findall(text)
@@ -379,9 +379,9 @@ def _mistype(text: str, rng: random.Random) -> str:
 
 
 def _misspell(word: str, rng: random.Random) -> str:
-    """Make one error in a word, which is given with the spaces that follow it."""
+    """Make one error in a word, which is given with its trailing spaces."""
     n_letters = len(word.rstrip())
-    if n_letters < 4 or not word[:n_letters].isalpha():  # numbers and "pas" keep their sense
+    if n_letters < 4 or not word[:n_letters].isalpha():  # numbers and "pas" keep their meaning
         return word.rstrip(" ")
     at = rng.randrange(1, n_letters - 1)
     before, letter, after = word[:at], word[at], word[at + 1 :]

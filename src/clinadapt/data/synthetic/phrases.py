@@ -1,4 +1,4 @@
-"""Phrase banks of the built-in notes; ``phrases.toml`` holds them and says how they are written."""
+"""Phrase banks of the built-in notes, read from ``phrases.toml``, which explains their syntax."""
 
 import tomllib
 from pathlib import Path
@@ -8,14 +8,14 @@ Phrases = tuple[str, ...]
 
 
 class Bank(NamedTuple):
-    """Phrases that say the same of a condition, and the sections that they may stand in."""
+    """Phrases with the same meaning about a condition, and the sections they may appear in."""
 
     sections: tuple[str, ...]
     phrases: Phrases
 
 
 class Sign(NamedTuple):
-    """A sign of cardiac failure: found, not found, or found with another cause than the heart."""
+    """Sign of cardiac failure: found, absent, or explained by a cause other than the heart."""
 
     section: str
     found: Phrases

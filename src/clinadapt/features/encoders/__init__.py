@@ -1,1 +1,1 @@
-"""Encoders: pretrained ones (named, pinned, local first) and those trained from scratch."""
+"""Pretrained encoders: catalogue, loading, layer split and inference backends."""

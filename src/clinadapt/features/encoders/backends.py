@@ -1,7 +1,7 @@
-"""Who runs a frozen prefix: PyTorch, or OpenVINO where it is installed and measured faster.
+"""Choice of the inference backend: PyTorch, or OpenVINO where it is installed and faster.
 
-The choice is made by reading some of the user's own notes with each, once, and remembered for the
-machine. Both agree within `TOLERANCE`, and cached features are kept apart.
+The choice is made by timing each backend once on some of the user's own notes, and is remembered
+for the machine. Both agree within `TOLERANCE`, and their cached features are kept separately.
 """
 
 import hashlib
@@ -31,11 +31,10 @@ Backend = Literal["torch", "openvino"]
 BackendChoice = Literal["auto", "torch", "openvino"]
 # Largest relative distance ‖a − b‖ / ‖b‖ between the features of two backends.
 TOLERANCE = 0.03
-# Another backend must be worth another set of cached features.
+# Required speed-up: another backend must be worth another set of cached features.
 WORTH = 1.1
 PROBE_TOKENS = 4_096
-# Measuring takes some ten seconds, and OpenVINO some seconds to get ready: not for work that is
-# done sooner.
+# Timing takes about ten seconds, and OpenVINO some seconds to start: not worth it for less work.
 WORTHWHILE_TOKENS = 200_000
 SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "intermediate_size")
 
@@ -49,26 +48,26 @@ def choose(
     sample: Tokens,
     cached: Backend | None = None,
 ) -> Backend:
-    """Pick the backend that reads fastest on this machine.
+    """Choose the fastest backend on this machine.
 
     Parameters
     ----------
     wanted : {"auto", "torch", "openvino"}
-        "auto" is what the variable ``CLINADAPT_BACKEND`` says, or else what was measured to be
-        fastest; where there is little to read it is PyTorch, which is ready sooner.
+        "auto" stands for the value of the variable ``CLINADAPT_BACKEND``, or else for the backend
+        measured to be fastest. With few notes this is PyTorch, which starts sooner.
     encoder : PretrainedEncoder
     split_layer : int
     dtype : torch.dtype
     device : torch.device
     sample : Tokens
-        Notes to measure with.
+        Notes for the timing.
     cached : {"torch", "openvino"}, optional
-        Whose features are in the cache already: reading on with another would be reading twice.
+        Backend of the features that are already cached; another would compute them again.
 
     Raises
     ------
     InputError
-        OpenVINO is asked for and not installed, or the device is not the CPU.
+        OpenVINO is requested but not installed, or the device is not the CPU.
     """
     installed = importlib.util.find_spec("openvino") is not None
     if wanted == "auto":
@@ -81,7 +80,7 @@ def choose(
                 "backend 'openvino' is not installed: pip install 'clinadapt[openvino]'"
             )
         if device.type != "cpu":
-            raise InputError(f"backend 'openvino' reads on the CPU, but the device is {device}")
+            raise InputError(f"backend 'openvino' runs only on the CPU, but the device is {device}")
     if wanted != "auto":
         return wanted
     if not installed or device.type != "cpu":
@@ -106,7 +105,7 @@ def make_reader(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Reader:
-    """Load an encoder's prefix, ready to read ids and mask [sequence, token]."""
+    """Load an encoder's prefix as a function of ids and mask [sequence, token]."""
     prefix = Prefix(encoder.load(), encoder.layers, split_layer)
     if backend == "openvino":
         from clinadapt.features.encoders.openvino import OpenVinoReader
@@ -119,10 +118,10 @@ def make_reader(
 
 
 def lay_out_for_reading(module: nn.Module) -> None:
-    """Store each linear layer's weight as the product wants it: its transpose contiguous.
+    """Store the weight of each linear layer so that its transpose is contiguous.
 
-    Shapes and values stay. The library otherwise turns the weight round at every call, which for
-    small batches costs as much as the product.
+    Shapes and values do not change. Otherwise the matrix library would transpose the weight at
+    every call, which for small batches costs as much as the product.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
@@ -136,7 +135,7 @@ def _measure(
     device: torch.device,
     sample: Tokens,
 ) -> dict[str, Any]:
-    """Tokens per second of each backend, and how far their features are apart."""
+    """Measure the tokens per second of each backend, and the distance between their features."""
     order = np.argsort(sample.lengths, kind="stable")
     step = max(1, int(sample.lengths.sum()) // PROBE_TOKENS)
     probe = order[::step]
@@ -168,7 +167,7 @@ def _measure(
 
 
 def _key(encoder: PretrainedEncoder, split_layer: int, dtype: torch.dtype) -> str:
-    """Everything that the speed depends on: machine, versions, architecture."""
+    """Return a hash of all that the speed depends on: machine, versions, architecture."""
     about = environment()["machine"] | {
         "torch": torch.__version__,
         "openvino": importlib.metadata.version("openvino"),
@@ -185,7 +184,7 @@ def _memory_file() -> Path:
 
 
 class _Memory:
-    """What was measured before; a file that cannot be read or written is no hindrance."""
+    """Earlier measurements, in a file; if it cannot be used, the backends are timed again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -209,7 +208,7 @@ class _Memory:
                 partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
         except OSError:
             warnings.warn(
-                f"{self.path} cannot be written: the backends are measured again next time",
+                f"{self.path} cannot be written: the backends will be timed again next time",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -1,7 +1,7 @@
-"""The encoders that clinadapt knows by name, and where to find any encoder on this machine.
+"""Catalogue of encoders known by name, and the search for any encoder on this machine.
 
-Revisions are commits that were read in public sources; where none could be read, the entry says
-so with None and the fingerprint of the weights, kept in every result, does the pinning.
+Revisions are commits stated in public sources. Where none was available, the revision is None, and
+the fingerprint of the weights, stored in every result, identifies the version.
 """
 
 import importlib.util
@@ -13,9 +13,9 @@ from pathlib import Path
 from clinadapt.core.errors import EncoderNotFoundError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-# Encoders that come with clinadapt, a folder each.
+# Encoders included in clinadapt, one folder each.
 BUILT_IN = Path(__file__).parent / "builtin"
-# What a folder needs: never pickled weights, never code.
+# Files to download: never pickled weights, never code.
 FETCHED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model")
 
 
@@ -31,13 +31,13 @@ class Entry:
         Repository and pinned commit on the Hugging Face hub.
     language, licence, paper : str
     parameters : int
-        Millions, about.
+        Approximate number of parameters, in millions.
     package : str, optional
-        Python package that carries the weights in its folder ``model``.
+        Python package that contains the weights in its folder ``model``.
     note : str, optional
-        What a user must know before using it.
-    tokenizer_options : dict
-        Passed to the tokenizer where the repository does not state them itself.
+        What users must know before they use it.
+    lower_case : bool, optional
+        Passed to the tokenizer where the repository does not state it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Entry:
 
 
 PICKLED = "published with pickled weights only: convert them once to safetensors (docs/encoders.md)"
-UNPINNED = "no commit could be read where this catalogue was made: pin one when you fetch it"
+UNPINNED = "no commit is known to this catalogue: pin one when you download it"
 
 CATALOG: dict[str, Entry] = {
     entry.name: entry
@@ -174,23 +174,23 @@ CATALOG: dict[str, Entry] = {
 
 
 def encoder_home() -> Path:
-    """Folder of encoders filled by hand: ``$CLINADAPT_ENCODERS``, else under the user's data."""
+    """Return the folder of downloaded encoders: ``$CLINADAPT_ENCODERS``, or a default."""
     default = Path.home() / ".local" / "share" / "clinadapt" / "encoders"
     return Path(os.environ.get("CLINADAPT_ENCODERS") or default)
 
 
 def is_offline() -> bool:
-    """Say whether the network is forbidden (``CLINADAPT_OFFLINE`` or ``HF_HUB_OFFLINE``)."""
+    """Return whether the network is off limits (``CLINADAPT_OFFLINE`` or ``HF_HUB_OFFLINE``)."""
     values = (os.environ.get(name, "") for name in ("CLINADAPT_OFFLINE", "HF_HUB_OFFLINE"))
     return any(value.lower() not in ("", "0", "false", "no") for value in values)
 
 
 def find_local(name: str) -> Path | None:
-    """Folder of an encoder that is already on this machine, or None.
+    """Return the folder of an encoder on this machine, or None.
 
-    Looked for, in this order: a folder of that path; those that come with clinadapt;
-    `encoder_home` under the short name or the hub id; the Python package that carries it; the
-    Hugging Face cache at the pinned revision.
+    Searched in this order: the name as a path; the encoders included in clinadapt; `encoder_home`
+    under the short name or the hub id; the Python package that contains it; the Hugging Face cache
+    at the pinned revision.
     """
     if _has_config(Path(name).expanduser()):
         return Path(name).expanduser()
@@ -209,7 +209,7 @@ def find_local(name: str) -> Path | None:
 
 
 def resolve(name: str) -> Path:
-    """Folder of an encoder: local first, fetched from the hub only if that is allowed.
+    """Return the folder of an encoder, downloading it only if it is not local and this is allowed.
 
     Parameters
     ----------
@@ -219,7 +219,8 @@ def resolve(name: str) -> Path:
     Raises
     ------
     EncoderNotFoundError
-        It is not here and may not or cannot be fetched; the message says how to get it.
+        It is not on this machine and may not or cannot be downloaded; the message says how to get
+        it.
     """
     if folder := find_local(name):
         return folder
@@ -234,14 +235,14 @@ def resolve(name: str) -> Path:
     fetched = _fetch(name)
     if isinstance(fetched, str):
         raise EncoderNotFoundError(
-            f"{name} is not on this machine and could not be fetched ({fetched}). "
+            f"{name} is not on this machine and could not be downloaded ({fetched}). "
             f"{how_to_get(name)}"
         )
     return fetched
 
 
 def how_to_get(name: str) -> str:
-    """Say how to bring an encoder to a machine without internet."""
+    """Return instructions for bringing an encoder to a machine without internet."""
     entry = CATALOG.get(name)
     hub_id = entry.hub_id if entry else name
     revision = f" --revision {entry.revision}" if entry and entry.revision else ""
@@ -263,15 +264,16 @@ def _in_hub_cache(hub_id: str, revision: str | None) -> Path | None:
 
     if "/" not in hub_id or hub_id.startswith((".", "/", "~")) or hub_id.count("/") > 1:
         return None
-    found = try_to_load_from_cache(hub_id, "config.json", revision=revision or "main")
-    return Path(found).parent if isinstance(found, str) else None
+    config = try_to_load_from_cache(hub_id, "config.json", revision=revision or "main")
+    return Path(config).parent if isinstance(config, str) else None
 
 
 @cache
 def _fetch(name: str) -> Path | str:
-    """Folder of a fetched encoder, or the kind of failure, asked for once a process.
+    """Return the folder of a downloaded encoder, or the kind of failure.
 
-    The hub client tries again for half a minute before it gives up: not once a cell.
+    The result is cached, because the hub client retries for half a minute before it gives up,
+    which must not happen in every run.
     """
     from huggingface_hub import snapshot_download
 
@@ -282,6 +284,6 @@ def _fetch(name: str) -> Path | str:
             revision=entry.revision if entry else None,
             allow_patterns=list(FETCHED),
         )
-    except Exception as error:  # the client raises many kinds, all meaning: not to be had
+    except Exception as error:  # the client raises many kinds, all meaning: not available
         return type(error).__name__
     return Path(folder)

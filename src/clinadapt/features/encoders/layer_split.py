@@ -1,9 +1,10 @@
-"""An encoder in two at its split layer: a prefix that is frozen, a suffix that trains.
+"""An encoder split at a layer into a frozen prefix and a trained suffix.
 
-Any architecture with a list of layers is served. The library's own forward runs on a model in
-which the layers beyond the split layer are replaced by stand-ins: above it, they pass features
-through and the first one records what it is given (the prefix); below it, the first one returns
-the recorded features (the suffix). Masks, positions and local or global attention stay the model's own.
+Any architecture with a list of layers is supported. The library's own forward runs on a model in
+which some layers are replaced by stand-ins. In the prefix, the layers above the split layer are
+replaced: they pass features through, and the first one records its input. In the suffix, those
+below are replaced, and the first one returns the recorded features. Masks, positions and local or
+global attention remain those of the model.
 """
 
 import threading
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from clinadapt.core.errors import InputError
 from clinadapt.neural.note_network import Batch
 
-# Layers' own plain attributes that a model's forward reads (ModernBERT picks its mask by one).
+# Types of layer attributes that a model's forward may read (ModernBERT chooses its mask by one).
 PLAIN = (str, int, float, bool)
 
 
@@ -27,10 +28,10 @@ def _copy_plain(layer: nn.Module, onto: nn.Module) -> None:
 
 
 class Handed:
-    """A tensor that goes to a layer, or comes from it, beside its arguments.
+    """A tensor that is passed to a layer, or from it, in addition to its arguments.
 
-    Reading, each thread has its own: several read with one network. In training there is one for
-    all, because layers may be computed again by the thread of the backward pass.
+    In inference each thread has its own, since several threads may share a network. In training
+    all threads share one, because the thread of the backward pass may compute layers again.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class Handed:
 
     @property
     def value(self) -> Tensor | None:
-        """What was handed over last, or None."""
+        """The last tensor that was set, or None."""
         return self._trained if torch.is_grad_enabled() else getattr(self._own, "value", None)
 
     @value.setter
@@ -51,14 +52,14 @@ class Handed:
 
 
 class StandIn(nn.Module):
-    """Takes the place of a layer: passes features through, or returns given ones.
+    """Replacement of a layer that passes features through, or returns given ones.
 
     Parameters
     ----------
     layer : nn.Module
-        The layer that it replaces; its plain attributes are kept, its weights are not.
+        The replaced layer; its plain attributes are kept, its weights are not.
     outputs : int
-        0 if such layers return a tensor, else the length of the tuple they return.
+        0 if such layers return a tensor, else the length of the tuple that they return.
     """
 
     def __init__(self, layer: nn.Module, outputs: int) -> None:
@@ -68,11 +69,11 @@ class StandIn(nn.Module):
         self.given = Handed()
         self.seen = Handed()
 
-    def forward(self, hidden_features: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Return the given features if there are any, else what came in."""
-        self.seen.value = hidden_features
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return the given features if there are any, else the input."""
+        self.seen.value = hidden_states
         given = self.given.value
-        features = hidden_features if given is None else given
+        features = hidden_states if given is None else given
         return (features,) + (None,) * (self.outputs - 1) if self.outputs else features
 
 
@@ -100,7 +101,7 @@ class AdaptedLayer(nn.Module):
 
 
 def layer_list(model: nn.Module, count: int) -> tuple[str, nn.ModuleList]:
-    """Path and module of the model's list of `count` layers.
+    """Return the path and the module of the model's list of `count` layers.
 
     Raises
     ------
@@ -111,34 +112,35 @@ def layer_list(model: nn.Module, count: int) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return path, module
     raise InputError(
-        f"{type(model).__name__} has no list of {count} layers; encoders of one stack are served"
+        f"{type(model).__name__} has no list of {count} layers: only encoders with a single stack "
+        "of layers are supported"
     )
 
 
 def _outputs_of_layers(model: nn.Module, layers: nn.ModuleList) -> int:
-    """0 if the layers return a tensor, else the length of their tuple; seen on a tiny input."""
-    found: list[int] = []
+    """Return 0 if the layers return a tensor, else the length of their tuple, by a tiny input."""
+    lengths: list[int] = []
     hook = layers[0].register_forward_hook(
-        lambda module, args, output: found.append(len(output) if isinstance(output, tuple) else 0)
+        lambda module, args, output: lengths.append(len(output) if isinstance(output, tuple) else 0)
     )
     ids = torch.ones((1, 2), dtype=torch.int64, device=next(model.parameters()).device)
     with hook, torch.inference_mode():
         model(input_ids=ids, attention_mask=torch.ones_like(ids))
-    return found[0]
+    return lengths[0]
 
 
 class Prefix(nn.Module):
-    """The frozen part of an encoder, up to a split layer.
+    """The frozen part of an encoder, below a split layer.
 
     Parameters
     ----------
     model : nn.Module
-        A whole model; changed in place.
+        A complete model; modified in place.
     layers : int
-        How many it has.
+        Number of its layers.
     split_layer : int
-        Layers that belong to the prefix, from 1 to `layers`. With all of them the features are the
-        model's own output, after any last norm.
+        Number of layers in the prefix, from 1 to `layers`. With all of them, the features are the
+        model's own output, after any final norm.
     """
 
     def __init__(self, model: nn.Module, layers: int, split_layer: int) -> None:
@@ -156,11 +158,11 @@ class Prefix(nn.Module):
 
     @torch.inference_mode()
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Features [sequence, token, width] at the split layer, of ids and mask [sequence, token]."""
+        """Return features [sequence, token, width] at the split layer from ids and mask."""
         return self.features(ids, mask.long())
 
     def features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Like `forward`, as plain tensor operations on a mask of integers."""
+        """Return the same as `forward`, by plain tensor operations on an integer mask."""
         output = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         if self.recorder is None:
             return output
@@ -169,16 +171,16 @@ class Prefix(nn.Module):
 
 
 class Suffix(nn.Module):
-    """The part of an encoder above a split layer, fed with features; or all of it, fed with ids.
+    """The part of an encoder above a split layer, with features as input; or all of it, with ids.
 
     Parameters
     ----------
     model : nn.Module
-        A whole model; changed in place.
+        A complete model; modified in place.
     layers : int
-        How many it has.
+        Number of its layers.
     split_layer : int
-        Layers whose work was done before; 0 if the input is token ids.
+        Number of layers computed before; 0 if the input is token ids.
     """
 
     def __init__(self, model: nn.Module, layers: int, split_layer: int) -> None:
@@ -198,22 +200,23 @@ class Suffix(nn.Module):
             self._idle_below()
 
     def _idle_below(self) -> None:
-        """Switch off dropout outside the layers: the embeddings' features are thrown away."""
+        """Disable dropout outside the layers, since the embeddings' output is discarded."""
         inside = {module for layer in self.stack for module in layer.modules()}
         for module in self.model.modules():
             if isinstance(module, nn.Dropout) and module not in inside:
                 module.p = 0.0
 
     def adapt(self, adapters: list[nn.Module]) -> None:
-        """Put one adapter after each of the top layers, the last after the last."""
+        """Insert one adapter after each of the top layers, the last one after the last layer."""
         start = len(self.stack) - len(adapters)
         for number, adapter in enumerate(adapters, start=start):
             self.stack[number] = AdaptedLayer(self.stack[number], adapter)
 
     def tune(self, layers: int) -> None:
-        """Freeze all but the top `layers` layers and what follows them; all of them frees all.
+        """Freeze all but the top `layers` layers and the weights after them.
 
-        Weights inserted before (adapters, low-rank) are left as they are.
+        With all layers, the embeddings are trained as well. Adapter weights inserted before, also
+        low-rank ones, do not change.
         """
         inserted = {
             id(weight)
@@ -223,8 +226,8 @@ class Suffix(nn.Module):
         }
         top = list(self.stack)[len(self.stack) - layers :]
         tuned = {id(weight) for layer in top for weight in layer.parameters()}
-        # Weights are listed in the order of the forward pass: what comes after the last layer's
-        # (a last norm) is tuned with it, what comes before the first (embeddings) only with all.
+        # Weights are listed in the order of the forward pass: those after the last layer (a final
+        # norm) are tuned with it, those before the first (embeddings) only with all layers.
         after_first = layers == len(self.stack)
         for weight in self.model.parameters():
             after_first = after_first or (layers > 0 and id(weight) in tuned)
@@ -236,17 +239,17 @@ class Suffix(nn.Module):
         return list(self.stack)[self.split_layer :]
 
     def embeddings(self) -> list[nn.Parameter]:
-        """Weights before the first layer, if these are run at all."""
+        """Return the weights before the first layer, if they are used at all."""
         if self.split_layer:
             return []
         inside = {id(weight) for weight in self.stack.parameters()}
-        # In the order of the forward pass: they come before the first layer's.
+        # Weights are listed in the order of the forward pass, so these precede the first layer's.
         return list(takewhile(lambda weight: id(weight) not in inside, self.model.parameters()))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return hidden [sequence, token, width], mask, and an auxiliary loss of zero."""
         mask = batch.mask.long()
-        self._tell_adapters(batch.mask)
+        self._set_masks(batch.mask)
         if self.source is None:
             output = self.model(input_ids=batch.inputs, attention_mask=mask)
         else:
@@ -254,12 +257,12 @@ class Suffix(nn.Module):
             self.source.given.value = features
             output = self.model(inputs_embeds=features, attention_mask=mask)
             self.source.given.value = None
-        if not torch.is_grad_enabled():  # layers that are computed again in training ask for it
-            self._tell_adapters(None)
+        if not torch.is_grad_enabled():  # in training, layers that are computed again need it
+            self._set_masks(None)
         hidden = output.last_hidden_state
         return hidden, batch.mask, hidden.new_zeros((), dtype=torch.float32)
 
-    def _tell_adapters(self, mask: Tensor | None) -> None:
+    def _set_masks(self, mask: Tensor | None) -> None:
         for layer in self.stack:
             if isinstance(layer, AdaptedLayer):
                 layer.mask.value = mask

@@ -1,4 +1,4 @@
-"""A frozen prefix compiled by OpenVINO (Intel), an optional extra: `clinadapt[openvino]`."""
+"""A frozen prefix compiled by Intel's OpenVINO (optional dependency `clinadapt[openvino]`)."""
 
 import sys
 import threading
@@ -16,26 +16,26 @@ from clinadapt.features.encoders.pretrained import quiet
 
 
 def library() -> Any:
-    """The library, which then sends no usage data.
+    """Import OpenVINO, with its usage statistics disabled.
 
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        OpenVINO is not installed.
     """
-    # Without this module the converter uses a stub.
+    # Without this module the converter uses a stub that sends nothing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return need("openvino")
 
 
 class Compiled:
-    """A graph compiled for this CPU, one stream a core; several threads may call it at once.
+    """A graph compiled for this CPU, with one stream per core; safe to call from several threads.
 
     Parameters
     ----------
     graph : openvino.Model
     dtype : torch.dtype
-        Of matrix products.
+        Type of the matrix products.
     """
 
     def __init__(self, graph: Any, dtype: torch.dtype) -> None:
@@ -56,42 +56,42 @@ class Compiled:
         self._requests = threading.local()
 
     def __call__(self, *inputs: NDArray[Any]) -> NDArray[Any]:
-        """First output of the graph."""
+        """Return the first output of the graph."""
         if not hasattr(self._requests, "own"):
             self._requests.own = self.compiled.create_infer_request()
-        found: NDArray[Any] = self._requests.own.infer(list(inputs))[0]
-        return found.copy()
+        output: NDArray[Any] = self._requests.own.infer(list(inputs))[0]
+        return output.copy()
 
 
 class OpenVinoReader:
-    """Reads ids into features.
+    """Computes features of token ids.
 
     Parameters
     ----------
     prefix : Prefix
         In fp32, on the CPU.
     dtype : torch.dtype
-        Of matrix products; also of the features that come out.
+        Type of the matrix products and of the features.
     """
 
     def __init__(self, prefix: Prefix, dtype: torch.dtype) -> None:
         model: Any = prefix.model
         model.set_attn_implementation("eager")
         example = torch.ones((2, 8), dtype=torch.int64)
-        with quiet(), warnings.catch_warnings():  # the tracer's remarks on Python branches
+        with quiet(), warnings.catch_warnings():  # the tracer warns of Python branches
             warnings.simplefilter("ignore")
             graph = library().convert_model(_Traceable(prefix), example_input=(example, example))
         self.dtype = dtype
         self.compiled = Compiled(graph, dtype)
 
     def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Features [sequence, token, width] of ids and mask [sequence, token]."""
+        """Return features [sequence, token, width] of ids and mask [sequence, token]."""
         features = self.compiled(ids.numpy(), mask.numpy().astype(np.int64))
         return torch.from_numpy(features).to(self.dtype)
 
 
 class _Traceable(nn.Module):
-    """The prefix as the tracer wants it: tensors in, one tensor out, integers for the mask."""
+    """The prefix in a form that can be traced: tensors in, one tensor out, an integer mask."""
 
     def __init__(self, prefix: Prefix) -> None:
         super().__init__()

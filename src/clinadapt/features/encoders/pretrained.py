@@ -1,4 +1,4 @@
-"""Pretrained encoders: a folder with configuration, safetensors weights and tokenizer, opened."""
+"""Pretrained encoders, opened from a folder of configuration, weights and tokenizer."""
 
 import copy
 import hashlib
@@ -22,8 +22,8 @@ from clinadapt.features.encoders.catalog import CATALOG, WEIGHTS, resolve
 
 PICKLED_WEIGHTS = "pytorch_model.bin"
 TOKENIZER_FILE = "tokenizer.json"
-# Dropout of attention weights is left out where layers are tuned: drawing it took two fifths of a
-# training step on a CPU, and encoders since ModernBERT do without. Dropout of features stays.
+# Dropout of attention weights is disabled where layers are tuned: it took two fifths of a training
+# step on a CPU, and encoders since ModernBERT do not use it. Dropout of features remains.
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
@@ -33,7 +33,7 @@ class PretrainedEncoder:
     Parameters
     ----------
     folder : Path
-        With ``config.json``, safetensors weights and tokenizer files.
+        Folder with ``config.json``, safetensors weights and tokenizer files.
     lower_case : bool, optional
         Passed to the tokenizer, for repositories that do not state it.
 
@@ -45,7 +45,7 @@ class PretrainedEncoder:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the folder holds safetensors weights."""
+        """True if the folder has safetensors weights."""
         return any((self.folder / name).is_file() for name in WEIGHTS)
 
     def require_weights(self) -> None:
@@ -54,7 +54,7 @@ class PretrainedEncoder:
         Raises
         ------
         EncoderNotFoundError
-            With what to do.
+            There are none; the message says what to do.
         """
         if self.has_weights:
             return
@@ -64,12 +64,12 @@ class PretrainedEncoder:
                 f"`clinadapt encoders --convert {self.folder}`"
             )
         else:
-            remedy = "Expected model.safetensors beside config.json"
+            remedy = "Expected model.safetensors next to config.json"
         raise EncoderNotFoundError(f"no safetensors weights in {self.folder}. {remedy}")
 
     @cached_property
     def config(self) -> Any:
-        """The library's configuration object."""
+        """Configuration object of the transformers library."""
         from transformers import AutoConfig
 
         try:
@@ -78,11 +78,13 @@ class PretrainedEncoder:
             )
         except (ValueError, KeyError, OSError) as error:
             raise InputError(
-                f"{self.folder}: config.json is not of a model that this version of transformers "
-                f"knows without the repository's own code ({type(error).__name__})"
+                f"{self.folder}: config.json does not describe a model that this version of "
+                f"transformers supports without the repository's own code ({type(error).__name__})"
             ) from None
         if getattr(config, "is_encoder_decoder", False):
-            raise InputError(f"{self.folder}: encoder-decoder models are not served, use one stack")
+            raise InputError(
+                f"{self.folder}: encoder-decoder models are not supported, use an encoder"
+            )
         for name in ATTENTION_DROPOUT:
             if getattr(config, name, 0):
                 setattr(config, name, 0.0)
@@ -100,15 +102,15 @@ class PretrainedEncoder:
 
     @property
     def max_tokens(self) -> int:
-        """Longest sequence that the position scheme allows."""
+        """Maximum sequence length that the position embeddings allow."""
         positions = int(getattr(self.config, "max_position_embeddings", 0) or 10**9)
-        # RoBERTa and its kin start counting positions after the padding index.
+        # RoBERTa and related models start counting positions after the padding index.
         offset = self.config.model_type in ("roberta", "camembert", "xlm-roberta")
         return positions - 2 if offset else positions
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The folder's own tokenizer, without truncation and padding."""
+        """Tokenizer of the folder, without truncation and padding."""
         file = self.folder / TOKENIZER_FILE
         tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else self._convert_tokenizer()
         tokenizer.no_truncation()
@@ -116,7 +118,7 @@ class PretrainedEncoder:
         return tokenizer
 
     def _convert_tokenizer(self) -> Tokenizer:
-        """Fast tokenizer from vocabulary files of its class (vocab.txt, sentencepiece model)."""
+        """Build a fast tokenizer from vocabulary files (vocab.txt, sentencepiece model)."""
         from transformers import AutoTokenizer
 
         options = {} if self.lower_case is None else {"do_lower_case": self.lower_case}
@@ -131,7 +133,7 @@ class PretrainedEncoder:
                 f"{TOKENIZER_FILE}, or the vocabulary files of its class"
             ) from None
         if not getattr(loaded, "is_fast", False):
-            raise InputError(f"{self.folder}: only tokenizers backed by `tokenizers` are served")
+            raise InputError(f"{self.folder}: only tokenizers backed by `tokenizers` are supported")
         return loaded.backend_tokenizer
 
     @cached_property
@@ -149,7 +151,7 @@ class PretrainedEncoder:
         Raises
         ------
         InputError
-            Some of the model's weights are not in the files: they would be random.
+            Some of the model's weights are missing from the files and would be random.
         """
         from transformers import AutoModel
 
@@ -158,17 +160,17 @@ class PretrainedEncoder:
         options |= {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
         with quiet():
             model, report = AutoModel.from_pretrained(self.folder, config=self.config, **options)
-        # The pooler of BERT-like models, absent from masked language models, is never used here.
+        # The pooler of BERT-like models, missing from masked language models, is never used here.
         missing = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
         if missing:
             raise InputError(
                 f"{self.folder}: {len(missing)} weights of the model are not in its files (first: "
-                f"{missing[0]}): they would be random. Is the download whole?"
+                f"{missing[0]}) and would be random. Is the download complete?"
             )
         return _without_pooler(model)
 
     def empty(self) -> nn.Module:
-        """Return the model without its weights, to be filled from a bundle."""
+        """Return the model with random weights, to be replaced by those of a bundle."""
         from transformers import AutoModel
 
         with quiet(), torch.random.fork_rng():
@@ -176,10 +178,10 @@ class PretrainedEncoder:
 
     @cached_property
     def causal(self) -> bool:
-        """Whether a token sees only what stands before it, as in decoders; measured.
+        """True if a token attends only to those before it, as in decoders; measured.
 
-        The architecture decides, not the weights: one layer with random ones is asked, and few
-        words (a whole vocabulary of random features took most of the time to open a bundle).
+        This depends on the architecture and not on the weights, so one layer with random weights is
+        tested, with a tiny vocabulary (a full one took most of the time of opening a bundle).
         """
         from transformers import AutoModel
 
@@ -204,7 +206,7 @@ def _without_pooler(model: Any) -> nn.Module:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the library's loading reports and bars off the terminal; what matters is checked."""
+    """Silence the library's loading reports and progress bars; real problems are checked here."""
     from transformers.utils import logging as library_logging
 
     level = library_logging.get_verbosity()
@@ -221,7 +223,7 @@ def quiet() -> Iterator[None]:
 
 @lru_cache(maxsize=8)
 def open_encoder(name: str) -> PretrainedEncoder:
-    """Encoder of a name; opened once a process (its weights are not kept in memory)."""
+    """Return the encoder of a name, opened once per process without keeping its weights."""
     entry = CATALOG.get(name)
     encoder = PretrainedEncoder(resolve(name), entry.lower_case if entry else None)
     encoder.require_weights()
@@ -234,7 +236,7 @@ def convert_to_safetensors(folder: Path) -> Path:
     Parameters
     ----------
     folder : Path
-        With ``pytorch_model.bin``.
+        Folder with ``pytorch_model.bin``.
 
     Returns
     -------
@@ -244,7 +246,7 @@ def convert_to_safetensors(folder: Path) -> Path:
     Raises
     ------
     InputError
-        No such file, or it holds more than tensors.
+        The file is missing, or contains more than tensors.
     """
     from safetensors.torch import save_file
 
@@ -257,7 +259,7 @@ def convert_to_safetensors(folder: Path) -> Path:
         raise InputError(
             f"{source} could not be read as plain tensors ({type(error).__name__})"
         ) from None
-    # Tied weights are stored once each: safetensors knows no shared memory.
+    # Tied weights are copied, because safetensors does not support shared memory.
     plain = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
     target = folder / WEIGHTS[0]
     with atomic_path(target) as partial:
@@ -266,11 +268,11 @@ def convert_to_safetensors(folder: Path) -> Path:
 
 
 def save_encoder_files(encoder: PretrainedEncoder, folder: Path) -> None:
-    """Write what rebuilds the empty model and tokenizer, and the licence if it is a file."""
+    """Write the files that rebuild the model without weights, its tokenizer and its licence."""
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((encoder.folder / "config.json").read_text(encoding="utf-8"))
     config = config_checks.plain(config)
-    config.pop("_name_or_path", None)  # a path of the machine that made it
+    config.pop("_name_or_path", None)  # a path on the machine that made it
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     encoder.tokenizer.save(str(folder / TOKENIZER_FILE))
     for path in encoder.folder.glob("LICENSE*"):

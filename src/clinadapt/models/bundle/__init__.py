@@ -1,1 +1,1 @@
-"""Bundles: a fitted classifier as a folder of plain files."""
+"""Bundles: fitted classifiers as folders of plain files."""

@@ -1,4 +1,4 @@
-"""What a bundle is made of: a fitted classifier, known here by its attributes alone."""
+"""The attributes of a fitted classifier that a bundle is made of."""
 
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from clinadapt.models.contract import Model
 
 
 class FittedClassifier(Protocol):
-    """A fitted `clinadapt.NoteClassifier`, which stands above this package and imports it."""
+    """A fitted `clinadapt.NoteClassifier`, which imports this package and not the reverse."""
 
     model_: Model
     classes_: NDArray[Any]

@@ -1,11 +1,11 @@
-"""Whether a bundle is what was saved, and only data: checked before anything in it is used.
+"""Check that a bundle is unchanged and contains only data, before any of it is used.
 
-``bundle.json`` holds the SHA-256 of every other file (but of the card, which its makers fill in)
-and of its own content. That tells damage. Against somebody who writes checksums too, names, sizes,
-shapes and values are held against what a bundle can be.
+``bundle.json`` contains the SHA-256 of every other file (except the card, which people complete by
+hand) and of its own content. This detects damage. Against an attacker who also writes checksums,
+names, sizes, shapes and values are compared with what a bundle may contain.
 
-To add a kind of file to bundles: say its name and its largest size in `MOST_BYTES`, and what is
-looked at in it in `_content_problems`. To add a file to a bundle that is there: write it, then
+To add a kind of file to bundles, enter its name and largest size in `MOST_BYTES`, and the checks
+of its content in `_content_problems`. To add a file to an existing bundle, write it, then call
 ``seal(folder, read_record(folder) | {...})``.
 """
 
@@ -35,7 +35,7 @@ REFERENCE = "reference.json"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 MODEL_FILE = "model.json"  # for models of other packages
-# The largest file of each name. A vocabulary of word pairs of a million notes takes 200 MB.
+# Largest size by file name. A vocabulary of word pairs of a million notes takes 200 MB.
 MOST_BYTES = {
     RECORD: 2**24,
     REFERENCE: 2**22,
@@ -63,7 +63,7 @@ class _Threshold(BaseModel):
 
 
 class _Record(BaseModel):
-    """What must be in ``bundle.json`` for the model to be opened; there may be more."""
+    """Required content of ``bundle.json``; there may be more."""
 
     model_config = ConfigDict(strict=True)
     model: str
@@ -78,23 +78,23 @@ class _Record(BaseModel):
 
 
 def seal(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write ``bundle.json`` with the checksums of what is in the folder and of itself.
+    """Write ``bundle.json`` with the checksums of the folder's files and of itself.
 
     Parameters
     ----------
     folder : Path
-        A whole bundle, but for this file.
+        A complete bundle, except for this file.
     record : mapping
-        Content of the file; checksums of an earlier sealing in it are replaced.
+        Content of the file; earlier checksums in it are replaced.
 
     Raises
     ------
     InputError
-        Files that `check_files` would refuse.
+        The folder contains files that `check_files` would refuse.
     """
-    found = dict(_found(folder))
-    _raise(folder, [problem for name, path in found.items() for problem in _misplaced(name, path)])
-    files = {name: checksum(path) for name, path in sorted(found.items()) if _is_listed(name)}
+    present = dict(_files(folder))
+    _raise(folder, [text for name, path in present.items() for text in _file_problems(name, path)])
+    files = {name: checksum(path) for name, path in sorted(present.items()) if _is_listed(name)}
     content = {**record, "files": files}
     content["sha256"] = _own_checksum(content)
     text = json.dumps(content, ensure_ascii=False, indent=2)
@@ -102,7 +102,7 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -113,7 +113,7 @@ def _own_checksum(record: Mapping[str, Any]) -> str:
         text = json.dumps(content, sort_keys=True, allow_nan=False)
     except (ValueError, RecursionError):
         raise InputError(
-            f"{RECORD}: settings and scores must be finite numbers, and not nested deeply"
+            f"{RECORD}: numbers in settings and scores must be finite, and nesting shallow"
         ) from None
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -122,32 +122,32 @@ def _own_checksum(record: Mapping[str, Any]) -> str:
 
 
 def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of ``bundle.json`` under today's names, once it has been checked.
+    """Return the content of ``bundle.json`` under current names, once it has been checked.
 
     Raises
     ------
     InputError
-        With everything that is wrong with it.
+        The content is not valid; the message lists all problems.
     """
     if record.get("sha256") != _own_checksum(record):
-        _raise(folder, [f"{RECORD} is not as it was saved"])
-    content = _under_todays_names(folder, record)
+        _raise(folder, [f"{RECORD} has changed since it was saved"])
+    content = _with_current_names(folder, record)
     try:
         checked = _Record.model_validate(content)
     except ValidationError as error:
         places = [".".join(map(str, detail["loc"])) for detail in error.errors()]
-        _raise(folder, [f"{RECORD}: {name} is missing or not what it should be" for name in places])
+        _raise(folder, [f"{RECORD}: {name} is missing or not valid" for name in places])
         raise
     task, classes = checked.task, checked.classes
     problems = []
     if len(set(classes)) < len(classes):
-        problems.append("a class is named twice")
+        problems.append("a class is listed twice")
     if (task == "binary") != (len(classes) == 2 and task != "multilabel"):
         problems.append(f"a {task} task cannot have {len(classes)} classes")
     if (checked.threshold.value is None) != (task == "multiclass"):
-        problems.append(f"the threshold is not one of a {task} task")
+        problems.append(f"the threshold is not valid for a {task} task")
     if checked.metric not in metrics.metric_names(task):
-        problems.append(f"the metric is not one of a {task} task")
+        problems.append(f"the metric is not valid for a {task} task")
     problems += _setting_problems(checked.settings)
     problems += [
         f"a listed file lies outside the bundle: {name[:80]!r}"
@@ -158,7 +158,7 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _under_todays_names(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def _with_current_names(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     if "family" not in record:
         return dict(record)
     content = old_names.renamed(record, {"family": "model"}, f"{folder}/{RECORD}")
@@ -170,7 +170,7 @@ def _under_todays_names(folder: Path, record: Mapping[str, Any]) -> dict[str, An
 
 
 def _setting_problems(settings: Mapping[str, Any]) -> list[str]:
-    """Paths where names belong: what settings imply for memory is checked against the files."""
+    """Return settings that are paths instead of names; sizes are checked against the files."""
     return [
         f"the setting {name!r} is a path, expected a name"
         for name in ("encoder", "vectors")
@@ -191,33 +191,38 @@ def _is_inside(name: str) -> bool:
 
 
 def check_files(folder: Path, record: Mapping[str, Any]) -> None:
-    """Raise `InputError` with everything that is wrong with the files of a bundle.
+    """Check the files of a bundle: their names, checksums and content.
 
     Parameters
     ----------
     folder : Path
     record : mapping
         Content of ``bundle.json``, checked.
+
+    Raises
+    ------
+    InputError
+        A file is missing, unexpected, changed or not valid.
     """
-    found = dict(_found(folder))
+    paths = dict(_files(folder))
     listed: Mapping[str, str] = record["files"]
-    present = {name for name in found if _is_listed(name)}
-    problems = [problem for name, path in found.items() for problem in _misplaced(name, path)]
+    present = {name for name in paths if _is_listed(name)}
+    problems = [text for name, path in paths.items() for text in _file_problems(name, path)]
     problems += [f"{name} is missing" for name in sorted(set(listed) - present)]
-    problems += [f"{name!r} is not part of it" for name in sorted(present - set(listed))]
+    problems += [f"{name!r} is not part of the bundle" for name in sorted(present - set(listed))]
     _raise(folder, problems)
-    changed = [name for name in sorted(listed) if checksum(found[name]) != listed[name]]
-    _raise(folder, [f"{name} is not as it was saved" for name in changed])
+    changed = [name for name in sorted(listed) if checksum(paths[name]) != listed[name]]
+    _raise(folder, [f"{name} has changed since it was saved" for name in changed])
     for name in sorted(listed):
         try:
-            problems += [f"{name}: {problem}" for problem in _content_problems(found[name])]
+            problems += [f"{name}: {problem}" for problem in _content_problems(paths[name])]
         except InputError as error:
             problems += error.problems
     _raise(folder, problems)
 
 
-def _found(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Files below a folder by their names within it; links are not followed."""
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files below a folder with their names within it; links are not followed."""
     for number, path in enumerate(_walk(folder)):
         if number == MOST_FILES:
             _raise(folder, [f"more than {MOST_FILES} files"])
@@ -234,8 +239,8 @@ def _is_listed(name: str) -> bool:
     return name not in (RECORD, CARD)
 
 
-def _misplaced(name: str, path: Path) -> Iterator[str]:
-    """What is wrong with a file before it is opened."""
+def _file_problems(name: str, path: Path) -> Iterator[str]:
+    """Yield problems of a file that show without opening it."""
     about = path.lstat()
     if stat.S_ISLNK(about.st_mode):
         yield f"{name!r} is a link, expected a file"
@@ -247,7 +252,7 @@ def _misplaced(name: str, path: Path) -> Iterator[str]:
         return
     most = LICENCE_BYTES if fnmatchcase(path.name, LICENCE) else MOST_BYTES.get(path.name)
     if most is None:
-        yield f"{name!r} is no file of a bundle"
+        yield f"{name!r} is not a file that a bundle may contain"
     elif about.st_size > most:
         yield f"{name}: expected at most {most:,} bytes, got {about.st_size:,}"
 
@@ -256,7 +261,7 @@ def _content_problems(path: Path) -> Iterator[str]:
     if path.suffix == ".safetensors":
         kinds = {kind for kind, _ in safe_files.headers(path).values()}
         if odd := sorted(kinds - set(safe_files.FLOATS + safe_files.WHOLE)):
-            yield f"tensors of the type {', '.join(odd)}"
+            yield f"it contains tensors of type {', '.join(odd)}"
         elif not safe_files.all_finite(path):
             yield "a weight is not a finite number"
     elif path.name == NETWORK_FILE:
@@ -272,7 +277,7 @@ def _content_problems(path: Path) -> Iterator[str]:
             isinstance(name, str) and _is_name(name) and fnmatchcase(name, WEIGHTS)
             for name in places.values()
         ):
-            yield "names weights outside its folder"
+            yield "it names weights outside its folder"
 
 
 def _raise(folder: Path, problems: list[str]) -> None:
@@ -281,5 +286,5 @@ def _raise(folder: Path, problems: list[str]) -> None:
         raise InputError(
             [f"{folder}: {problem}" for problem in problems[:SHOWN]]
             + more
-            + ["the bundle is damaged or not to be trusted: take it again from where it was made"]
+            + ["the bundle is damaged or cannot be trusted: copy it again from its source"]
         )

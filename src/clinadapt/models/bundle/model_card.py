@@ -1,7 +1,7 @@
 """The model card of a bundle, in the Hugging Face format, with its scores as a model index.
 
-What a reader of a clinical model must know (Mitchell et al. 2019, "Model Cards for Model
-Reporting", arXiv 1810.03993), as far as the run knows it; what only its makers know is named.
+It follows Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 1810.03993) as far as the
+run knows the facts, and lists what only its makers can add.
 """
 
 import json
@@ -13,18 +13,18 @@ from clinadapt.features.encoders.catalog import CATALOG
 TASKS = {
     "binary": "two classes",
     "multiclass": "one of several classes",
-    "multilabel": "any labels",
+    "multilabel": "any number of labels",
 }
 OPEN = (
-    "who may use it for what, and who answers for it",
-    "how the labels were made, by whom, and how far annotators agree",
-    "sites, years and kinds of notes it was fitted on, and whether yours are alike",
-    "how it does on groups of patients that matter here",
+    "intended use and users, and who is responsible for the model",
+    "how and by whom the labels were made, and how well annotators agree",
+    "sites, years and kinds of the notes it was fitted on, and whether yours are similar",
+    "performance in the patient groups that matter at your site",
 )
 
 
 def model_card(record: dict[str, Any]) -> str:
-    """Text of a bundle's ``README.md``.
+    """Return the text of a bundle's ``README.md``.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def model_card(record: dict[str, Any]) -> str:
     scores = provenance.get("metrics", {})
     lines = ["---", _metadata(name, data, scores), "---", "", f"# {name}", ""]
     lines += [
-        f"A classifier of clinical notes into {TASKS[record['task']]}, made by clinadapt "
+        f"A classifier of clinical notes into {TASKS[record['task']]}, made with clinadapt "
         f"{record['clinadapt']}. Classes: {', '.join(map(str, record['classes']))}.",
         "",
     ]
@@ -82,15 +82,15 @@ def _metadata(name: str, data: dict[str, Any], scores: dict[str, Any]) -> str:
 def _fitted_on(record: dict[str, Any], data: dict[str, Any]) -> list[str]:
     if not data:
         return []
-    told = [f"- notes: {Path(data['source']).name}, {data['notes']:,} in all"]
+    facts = [f"- notes: {Path(data['source']).name}, {data['notes']:,} in total"]
     if data.get("groups"):
-        told.append(f"- of {data['groups']:,} patients; none is in two parts of the split")
+        facts.append(f"- patients: {data['groups']:,}, each in one part of the split only")
     chosen = "threshold and stopping were" if record.get("privacy") is None else "threshold was"
-    told.append(
-        f"- {chosen} chosen on validation notes, for {record['metric']}; the test notes had no "
-        "part in it"
+    facts.append(
+        f"- {chosen} chosen on validation notes, for {record['metric']}; test notes were not used "
+        "for any choice"
     )
-    return ["## Fitted on", "", *told, ""]
+    return ["## Fitted on", "", *facts, ""]
 
 
 def _scores(scores: dict[str, Any]) -> list[str]:
@@ -103,7 +103,12 @@ def _scores(scores: dict[str, Any]) -> list[str]:
                 "–" if score[end] is None else f"{score[end]:.3f}" for end in ("low", "high")
             )
             lines.append(f"| {name} | {score['value']:.3f} | {low} to {high} |")
-    return [*lines, "", "Intervals are from resampling patients (notes, where none are known).", ""]
+    return [
+        *lines,
+        "",
+        "Intervals: bootstrap over patients (over notes if patients are unknown).",
+        "",
+    ]
 
 
 def _use(record: dict[str, Any]) -> list[str]:
@@ -116,22 +121,22 @@ def _use(record: dict[str, Any]) -> list[str]:
     ]
     value = record["threshold"]["value"]
     if value is not None:
-        lines += [f"A class is said from a probability of {value:.3f} on.", ""]
+        lines += [f"A class is predicted at a probability of {value:.3f} or more.", ""]
     return lines
 
 
-def _export(found: dict[str, Any] | None) -> list[str]:
-    if found is None:
+def _export(comparison: dict[str, Any] | None) -> list[str]:
+    if comparison is None:
         return []
     return [
         "## Exported",
         "",
-        f"The network is an ONNX file with weights in {found['weights']}, run by "
-        f"{found['runtime']}: {found['speed']:.2f} times the speed of the native model on the "
-        f"machine and the {found['notes']:,} notes of the export. Probabilities differ from the "
-        f"native ones by at most {found['largest']:.4f} (allowed: {found['bound']}), by "
-        f"{found['mean']:.5f} in the mean; {found['changed']} of {found['notes']:,} decisions "
-        "changed. Scores above are of the native model.",
+        f"The network is an ONNX file with weights in {comparison['weights']}, run by "
+        f"{comparison['runtime']}: {comparison['speed']:.2f} times as fast as the native model on "
+        f"the machine and the {comparison['notes']:,} notes of the export. Probabilities differ "
+        f"from the native ones by at most {comparison['largest']:.4f} (allowed: "
+        f"{comparison['bound']}), on average by {comparison['mean']:.5f}; {comparison['changed']} "
+        f"of {comparison['notes']:,} decisions changed. The scores above are of the native model.",
         "",
     ]
 
@@ -143,32 +148,32 @@ def _privacy(guarantee: dict[str, Any] | None) -> list[str]:
         "## Privacy",
         "",
         f"Trained with differential privacy: ε = {guarantee['epsilon']:.2f}, "
-        f"δ = {guarantee['delta']:g}, for one training note more or less "
+        f"δ = {guarantee['delta']:g}, for adding or removing one training note "
         f"(noise multiplier {guarantee['noise_multiplier']:.3g}, gradients clipped to "
         f"{guarantee['clipping']:g}, {guarantee['steps']:,} steps, each note in one with "
         f"probability {guarantee['sampling_rate']:.3g}).",
         "",
-        "- Of a patient with k notes it gives away up to k times that ε.",
-        "- Not covered: the validation notes, on which the threshold was chosen and this model "
-        "among others; the names of the classes; the scores on this card.",
+        "- For a patient with k notes the bound is up to k times that ε.",
+        "- Not covered: the validation notes, on which the threshold and this model were chosen; "
+        "the names of the classes; the scores on this card.",
         "",
     ]
 
 
 def _limits(record: dict[str, Any]) -> list[str]:
     lines = ["## Limits", ""]
-    lines += ["- It has not been assessed as a medical device: for research."]
+    lines += ["- For research: it has not been assessed as a medical device."]
     lines += [
-        "- It saw patient notes: treat its weights and terms as you treat the notes.",
-        "- Notes of another site, time or kind may score lower than the test notes did.",
+        "- It was trained on patient notes: protect its weights and terms as you do the notes.",
+        "- Performance may be lower on notes of another site, time or kind than on the test notes.",
     ]
     most = record["settings"].get("max_tokens")
     if most is not None and record["settings"].get("truncation") != "windows":
-        lines.append(f"- It reads at most {most} sub-words of a note.")
+        lines.append(f"- It reads at most {most} sub-words of each note.")
     encoder = CATALOG.get(str(record["settings"].get("encoder")))
     if encoder is not None:
         lines.append(f"- Its encoder, {encoder.name}, is licensed {encoder.licence}.")
-    lines += ["", "Open, for those who made it to fill in:", ""]
+    lines += ["", "To be completed by those who made it:", ""]
     return [*lines, *(f"- {item}" for item in OPEN), ""]
 
 

@@ -1,7 +1,7 @@
-"""What is read off notes to see whether they have changed: numbers a note, and frequent words.
+"""Statistics of notes that show whether they have changed: numbers per note, frequent words.
 
-Words are of letters only, so numbers, dates and identifiers are none, nor a part of one. Kept are
-those that many training notes share; all others are counted together.
+Words consist of letters only, which excludes numbers, dates and identifiers. Words that many
+training notes share are counted one by one; all others are counted together.
 """
 
 import re
@@ -16,28 +16,28 @@ from clinadapt.models.contract import Model
 
 WORD = re.compile(r"\b[^\W\d_]{2,}\b")
 MOST_WORDS, LONGEST_WORD = 300, 60
-# A word is kept if so many training notes hold it, and such a share of them.
+# A word is kept if at least this number and this share of the training notes contain it.
 LEAST_NOTES, LEAST_SHARE = 20, 0.02
 Floats = NDArray[np.float64]
 
 
 def words_of(text: str) -> list[str]:
-    """Words of letters of a text, in lower case."""
+    """Return the words of a text that consist of letters, in lower case."""
     return WORD.findall(text.lower())
 
 
 def general_words(texts: Sequence[str]) -> list[str]:
-    """Words that most training notes hold, most frequent first; none if no word is so frequent."""
-    holding = Counter(word for text in texts for word in set(words_of(text)))
+    """Return words that enough training notes contain, most frequent first; may be empty."""
+    notes_with = Counter(word for text in texts for word in set(words_of(text)))
     least = max(LEAST_NOTES, LEAST_SHARE * len(texts))
     general = [
-        word for word, notes in holding.items() if notes >= least and len(word) <= LONGEST_WORD
+        word for word, notes in notes_with.items() if notes >= least and len(word) <= LONGEST_WORD
     ]
-    return sorted(general, key=lambda word: (-holding[word], word))[:MOST_WORDS]
+    return sorted(general, key=lambda word: (-notes_with[word], word))[:MOST_WORDS]
 
 
 def count_words(texts: Sequence[str], kept: Sequence[str]) -> Floats:
-    """Counts [note, word] of the kept words; the last column is of all others."""
+    """Return counts [note, word] of the kept words; the last column counts all others."""
     columns = {word: number for number, word in enumerate(kept)}
     table = np.zeros((len(texts), len(kept) + 1))
     for row, text in enumerate(texts):
@@ -47,7 +47,7 @@ def count_words(texts: Sequence[str], kept: Sequence[str]) -> Floats:
 
 
 def readings(model: Model, texts: Sequence[str]) -> dict[str, Floats]:
-    """Numbers of each note [note], by name: length, and how its words fit the model's vocabulary.
+    """Return numbers [note] by name: length, and match of words and the model's vocabulary.
 
     Parameters
     ----------
@@ -55,14 +55,16 @@ def readings(model: Model, texts: Sequence[str]) -> dict[str, Floats]:
     texts : sequence of str
     """
     length = np.array([len(text.split()) for text in texts], dtype=np.float64)
-    found = {"length": length}
+    numbers = {"length": length}
     for part in model.fitted_parts():
-        found |= dict(_fit(part, texts, length))
-    return found
+        numbers |= dict(_vocabulary_match(part, texts, length))
+    return numbers
 
 
-def _fit(part: Model, texts: Sequence[str], length: Floats) -> Iterator[tuple[str, Floats]]:
-    """How words fit what a part of a model knows."""
+def _vocabulary_match(
+    part: Model, texts: Sequence[str], length: Floats
+) -> Iterator[tuple[str, Floats]]:
+    """Yield numbers [note] on the match of words and the vocabulary of a part of a model."""
     tokenizer, tfidf = part.tokenizer, part.tfidf
     if tokenizer is not None:
         encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -73,21 +75,21 @@ def _fit(part: Model, texts: Sequence[str], length: Floats) -> Iterator[tuple[st
             missed = np.array([one.ids.count(unknown) for one in encoded], dtype=np.float64)
             yield "unknown_tokens", missed / pieces
         return
-    # One that was fitted on the notes of the reference, too, knows all their words.
+    # A model fitted again on the validation notes knows all their words.
     if tfidf is None or part.refit:
         return
     vectorizer = tfidf.blocks["words"]
-    prepare, cut = vectorizer.build_preprocessor(), vectorizer.build_tokenizer()
+    prepare, split = vectorizer.build_preprocessor(), vectorizer.build_tokenizer()
     known = vectorizer.vocabulary_
     shares = []
     for text in texts:
-        words = cut(prepare(text))
+        words = split(prepare(text))
         shares.append(sum(word not in known for word in words) / max(1, len(words)))
     yield "unknown_words", np.array(shares, dtype=np.float64)
 
 
 def _unknown_token(tokenizer: Tokenizer) -> int | None:
-    """Number of the token that stands for what the tokenizer does not know, if it has one."""
+    """Return the id of the tokenizer's unknown token, if it has one."""
     for name in ("[UNK]", "<unk>"):
         number = tokenizer.token_to_id(name)
         if number is not None:

@@ -1,4 +1,4 @@
-"""A bundle's record: what is in ``bundle.json``, and the version of the model."""
+"""A bundle's record, ``bundle.json``, and the version of its model."""
 
 import hashlib
 import os
@@ -11,44 +11,45 @@ from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MOST_BYTES, RECORD
 
 FORMAT = 3
-READ_FORMATS = (2, FORMAT)  # 2 had the names of version 0.1
+READ_FORMATS = (2, FORMAT)  # format 2 has the names of version 0.1
 MODEL_FOLDER = "model"
 STUDY_FOLDERS = ("best", "recommended")
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
-    """Contents of ``bundle.json``.
+    """Return the content of ``bundle.json``, checked.
 
     Raises
     ------
     InputError
-        Not a bundle, one of another format, or not as it was saved.
+        The folder is not a bundle, has another format, or has changed since it was saved.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
         raise InputError(f"{folder} is not a bundle (no {RECORD}); expected a folder like OUT/best")
     record = safe_files.read_json(path, MOST_BYTES[RECORD])
     if not isinstance(record, dict):
-        raise InputError(f"{folder} is not a bundle: {RECORD} holds no mapping")
+        raise InputError(f"{folder} is not a bundle: {RECORD} does not contain a mapping")
     if record.get("format") not in READ_FORMATS:
-        # An older one has no checksums; reading it anyway would let anybody do without them.
+        # Older formats have no checksums; reading them would let anyone bypass the checks.
         raise InputError(
-            f"{folder} has bundle format {record.get('format')}, this version reads {FORMAT}: fit "
-            "and save it again (`clinadapt study`, run again in its folder, does so), or open it "
-            f"with the clinadapt that wrote it ({record.get('clinadapt')})"
+            f"{folder} has bundle format {record.get('format')}, this version reads "
+            f"{' and '.join(map(str, READ_FORMATS))}: fit and save it again (running `clinadapt "
+            "study` again in its folder does so), or open it with the clinadapt that wrote it "
+            f"({record.get('clinadapt')})"
         )
     return integrity.check_record(Path(folder), record)
 
 
 def name_of(folder: str | Path) -> str:
-    """A task's name: its bundle's folder, or the study of ``best`` and ``recommended``."""
+    """Return a task's name: the bundle's folder; for ``best`` and ``recommended`` the study's."""
     path = Path(os.path.abspath(folder))
     return path.parent.name if path.name in STUDY_FOLDERS else path.name
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Version of a bundle's model: hash of its record, in 16 hexadecimal digits.
+    """Return the version of a bundle's model: a hash of its record, in 16 hexadecimal digits.
 
-    The record holds the hashes of all files but the card.
+    The record contains the hashes of all files except the card.
     """
     return hashlib.sha256((Path(folder) / RECORD).read_bytes()).hexdigest()[:16]

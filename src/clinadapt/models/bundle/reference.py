@@ -1,7 +1,7 @@
-"""What the notes of the fitting were like, as counts: part of every bundle, never any text.
+"""Reference of a bundle: counts that describe the notes of the fit, without any of their text.
 
-Counted on validation notes, which the model did not learn from: on its own training notes it
-knows every word and is too sure. Which words are counted is decided on the training notes.
+Validation notes are counted, as the model did not learn from them: it knows every word of its
+training notes and is overconfident on them. The training notes determine which words are counted.
 """
 
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ from clinadapt.models.bundle.note_statistics import count_words, general_words, 
 from clinadapt.models.contract import Model
 
 MOST_BYTES = 2**22
-# Notes that are looked at: more would tell no more, and take time in every fit.
+# Notes that are counted: more would add time to every fit and little precision.
 MOST_NOTES = 5_000
 RESAMPLES = 300
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 Word = Annotated[str, Len(2, 60), Field(pattern=r"^[^\W\d_]+$")]
-Score = Annotated[float, Interval(ge=-1, le=2)]  # the Brier score of several classes goes up to 2
+Score = Annotated[float, Interval(ge=-1, le=2)]  # a Brier score of several classes can be 2
 
 
 class Values(BaseModel):
-    """A number a note, counted in bins: bin i holds what is above edge i - 1, up to edge i."""
+    """One number per note, counted in bins: bin i is above edge i - 1, up to edge i."""
 
     model_config = STRICT
     mean: float
@@ -47,7 +47,7 @@ class Values(BaseModel):
 
 
 class Words(BaseModel):
-    """Frequent words, and how often they stand in the notes; the last count is of all others."""
+    """Frequent words and their counts in the notes; the last count is of all other words."""
 
     model_config = STRICT
     words: list[Word]
@@ -61,7 +61,7 @@ class Words(BaseModel):
 
 
 class Measured(BaseModel):
-    """A score at fitting, with its 95 % interval."""
+    """A score at the time of the fit, with its 95 % interval."""
 
     model_config = STRICT
     value: Score
@@ -75,17 +75,17 @@ class Reference(BaseModel):
     Attributes
     ----------
     notes : int
-        That were counted.
+        Number of notes counted.
     readings : dict of str to Values
-        Of `clinadapt.models.bundle.note_statistics.readings`.
+        Numbers from `clinadapt.models.bundle.note_statistics.readings`, by name.
     scores : dict of str to Values
-        Probability of each class, by its name; of a binary task the positive one's.
+        Probability of each class, by name; in a binary task of the positive class only.
     words : Words, optional
-        None where too few notes share any word.
+        None if too few notes share any word.
     classes : dict of str to Counts
-        Notes without and with each class, by its name; of a binary task the positive one.
+        Notes without and with each class, by name; in a binary task the positive class only.
     performance : dict of str to Measured
-        What was measured, by metric.
+        Scores by metric.
     measured_on : {"test", "validation"}
     """
 
@@ -105,7 +105,7 @@ class Reference(BaseModel):
         Raises
         ------
         InputError
-            Something else is in the file.
+            The file is not a reference.
         """
         content = safe_files.read_json(path, MOST_BYTES)
         try:
@@ -113,8 +113,8 @@ class Reference(BaseModel):
         except ValidationError as error:
             place = ".".join(map(str, error.errors()[0]["loc"]))
             raise InputError(
-                f"{path.name} is not what a fit writes ({place or 'content'}): the bundle is "
-                "damaged or not to be trusted"
+                f"{path.name} is not valid ({place or 'content'}): the bundle is damaged or "
+                "cannot be trusted"
             ) from None
 
 
@@ -128,45 +128,47 @@ def make_reference(
     labels: Labels,
     clusters: NDArray[np.int64],
 ) -> Reference:
-    """Count what the notes of a fit are like.
+    """Return counts that describe the notes of a fit.
 
     Parameters
     ----------
     model : fitted model
     probabilities : ndarray of float64, shape [note, class]
-        Of the validation notes.
+        Probabilities of the validation notes.
     metric : str
-        What the fit aimed at.
+        Metric that the fit optimised.
     threshold : Threshold
     training : sequence of str
-        Training notes: they decide which words are counted.
+        Training notes, which determine the words that are counted.
     texts, labels, clusters : sequence of str, Labels, ndarray of int64 [note]
-        Validation notes and the patient of each.
+        Validation notes, their labels, and the patient of each.
     """
-    rows = some(len(texts))
-    shown = [texts[row] for row in rows.tolist()]
-    carried, probabilities = labels.take(rows), probabilities[rows]
-    units = np.unique(clusters[rows], return_inverse=True)[1]
-    kept = general_words([training[row] for row in some(len(training)).tolist()])
-    counted = count_words(shown, kept)
+    chosen = some(len(texts))
+    chosen_texts = [texts[note] for note in chosen.tolist()]
+    chosen_labels, probabilities = labels.take(chosen), probabilities[chosen]
+    units = np.unique(clusters[chosen], return_inverse=True)[1]
+    words = general_words([training[note] for note in some(len(training)).tolist()])
+    counts = count_words(chosen_texts, words)
     return Reference(
-        notes=len(rows),
-        readings={name: _values(values, units) for name, values in readings(model, shown).items()},
+        notes=len(chosen),
+        readings={
+            name: _values(values, units) for name, values in readings(model, chosen_texts).items()
+        },
         scores={
             name: _values(values, units)
             for name, values in scores_of(labels.classes, labels.task, probabilities).items()
         },
         words=None
-        if not kept or not counted.any()
-        else Words(words=kept, counted=by_cluster(counted, units)),
-        classes=count_classes(carried, units),
-        performance=_measure(metric, threshold, carried, probabilities, units),
+        if not words or not counts.any()
+        else Words(words=words, counted=by_cluster(counts, units)),
+        classes=count_classes(chosen_labels, units),
+        performance=_measure(metric, threshold, chosen_labels, probabilities, units),
         measured_on="validation",
     )
 
 
 def some(notes: int, most: int = MOST_NOTES) -> NDArray[np.int64]:
-    """Rows of at most so many notes, spread evenly."""
+    """Return the positions of at most `most` notes, evenly spaced."""
     return np.linspace(0, notes - 1, min(notes, most)).astype(np.int64)
 
 
@@ -177,7 +179,7 @@ def _values(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> Values:
 
 
 def by_cluster(table: NDArray[np.float64], clusters: NDArray[np.int64]) -> Counts:
-    """Counts of a table [note, bin], added up by cluster."""
+    """Return counts of a table [note, bin], summed by cluster."""
     summed = np.zeros((int(clusters.max()) + 1, table.shape[1]))
     np.add.at(summed, clusters, table)
     return count(summed)
@@ -186,14 +188,14 @@ def by_cluster(table: NDArray[np.float64], clusters: NDArray[np.int64]) -> Count
 def scores_of(
     classes: NDArray[Any], task: Task, probabilities: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Probabilities [note] of each class by name; the positive one alone of a binary task."""
+    """Return probabilities [note] by class name; in a binary task of the positive class only."""
     names = [str(name) for name in classes]
     first = 1 if task == "binary" else 0
     return {name: probabilities[:, first + at] for at, name in enumerate(names[first:])}
 
 
 def count_classes(labels: Labels, clusters: NDArray[np.int64]) -> dict[str, Counts]:
-    """Notes without and with each class by name; the positive one alone of a binary task."""
+    """Count notes without and with each class; in a binary task of the positive class only."""
     first = 1 if labels.task == "binary" else 0
     return {
         str(name): by_cluster(np.column_stack([~carried, carried]).astype(np.float64), clusters)
@@ -215,12 +217,12 @@ def _measure(
 
 
 def performance_names(metric: str) -> tuple[str, ...]:
-    """Metrics that are followed over time: the model's own, and what needs no threshold."""
+    """Return the metrics monitored over time: the model's own, and two without threshold."""
     return tuple(dict.fromkeys([metric, "auroc", "brier"]))
 
 
 def measured(scores: dict[str, metrics.Score]) -> dict[str, Measured]:
-    """Scores that are defined, with their intervals."""
+    """Return the scores that are defined, with their intervals."""
     return {
         name: Measured(value=score.value, low=score.low, high=score.high)
         for name, score in scores.items()

@@ -1,8 +1,8 @@
 """A bundle: a fitted classifier as a folder of plain files, opened offline anywhere.
 
-``bundle.json`` (settings, classes, threshold, where it came from), weights as safetensors,
-tokenizer or terms as JSON, what its notes were like as counts, and a model card. No pickles:
-opening a bundle runs no code of it, and what was not saved so is refused (`integrity.py`).
+``bundle.json`` (settings, classes, threshold, provenance), weights as safetensors, tokenizer or
+terms as JSON, counts that describe the notes, and a model card. There are no pickles: opening a
+bundle runs none of its code, and other files are refused (`integrity.py`).
 """
 
 import importlib.metadata
@@ -24,7 +24,7 @@ from clinadapt.models.bundle.record import FORMAT, MODEL_FOLDER
 def save_bundle(
     classifier: FittedClassifier, folder: Path, provenance: dict[str, Any] | None = None
 ) -> Path:
-    """Write a bundle; the folder appears at once, whole, in place of what was there.
+    """Write a bundle; its folder replaces an earlier one in one step, once it is complete.
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ def save_bundle(
         Fitted.
     folder : Path
     provenance : dict, optional
-        Where the model came from: configuration, scores, data. Kept in the record and shown on the card.
+        Configuration, scores and data the model came from; kept in the record and shown on the
+        card.
 
     Returns
     -------
@@ -49,15 +50,15 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
     model = classifier.model_
     model.save(partial / MODEL_FOLDER)
     value = classifier.threshold_.value
-    described = model.configured
-    settings = registry.settings_of(described)
-    for name in described.path_settings:  # a name or a path of the machine that made it
+    configured = model.configured
+    settings = registry.settings_of(configured)
+    for name in configured.path_settings:  # paths of this machine mean nothing elsewhere
         if settings.get(name) is not None:
             settings[name] = Path(os.path.abspath(settings[name])).name
     record = {
         "format": FORMAT,
         "clinadapt": importlib.metadata.version("clinadapt"),
-        "model": registry.name_of(described),
+        "model": registry.name_of(configured),
         "settings": settings,
         "task": classifier.task_,
         "classes": classifier.classes_.tolist(),
@@ -72,7 +73,7 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
     if model.guarantee_ is not None:
         record["privacy"] = asdict(model.guarantee_)
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
-    # Counts of the training notes are no part of what a private fit may give away.
+    # The guarantee of a private fit does not cover counts of the training notes.
     if classifier.reference_ is not None and "privacy" not in record:
         text = classifier.reference_.model_dump_json(indent=1)
         (partial / REFERENCE).write_text(text, encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Adapters, one a file, and their registry."""
+"""Adapters, one per file, and their registry."""

@@ -1,12 +1,12 @@
-r"""Adapter: a bottleneck beside a residual path.
+r"""Bottleneck adapter: a narrow branch parallel to a residual path.
 
 $$ h + s \cdot W_{up}\,\mathrm{drop}(\mathrm{ReLU}(W_{down} h + b_{down})) + b_{up} $$
 
 with $W_{down} \in \mathbb{R}^{r \times d}$ and $W_{up} \in \mathbb{R}^{d \times r}$.
 
 Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP" (arXiv 1902.00751); the scale
-$s$ and the ReLU follow AdaptFormer (Chen et al. 2022, arXiv 2205.13535). The up-projection starts
-at zero, so that the adapter starts as the identity.
+$s$ and the ReLU follow AdaptFormer (Chen et al. 2022, arXiv 2205.13535). The up-projection is
+initialised to zero, so that the adapter starts as the identity.
 """
 
 from typing import Annotated
@@ -53,7 +53,10 @@ class Bottleneck(nn.Module):
         return hidden + self.scale * branch
 
     def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Mean of `forward` over each note's real tokens [note, width]; widened once a note."""
+        """Return the mean of `forward` over each note's real tokens [note, width].
+
+        The up-projection runs once per note, not once per token.
+        """
         branch = self.dropout(self.down(hidden).relu())
         widened = self.up(masked_mean(branch, mask))
         return masked_mean(hidden, mask) + self.scale * widened

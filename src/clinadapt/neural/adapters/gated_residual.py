@@ -1,14 +1,13 @@
-r"""Gated Residual Network: a dense branch behind a gate, then a norm.
+r"""Gated residual network: a gated dense branch with a residual path and a layer norm.
 
 $$ \mathrm{LayerNorm}(h + \mathrm{GLU}(\mathrm{drop}(\eta_1))), \qquad
    \eta_1 = W_1\,\mathrm{ELU}(W_2 h + b_2) + b_1 $$
 $$ \mathrm{GLU}(x) = \sigma(W_4 x + b_4) \odot (W_5 x + b_5) $$
 
-Lim et al. 2021, "Temporal Fusion Transformers" (arXiv 1912.09363), equations 2-5. At $d = 768$
-and full inner width it has 2.36 M weights, twenty-four times a bottleneck of 64: compare at equal
-size (`match_parameters`) before saying that the gate is what helps. The norm keeps it from
-starting as the identity; the value path of the gate starts at zero, so it starts as
-``LayerNorm(h)``.
+Lim et al. 2021, "Temporal Fusion Transformers" (arXiv 1912.09363), equations 2-5. At $d = 768$ and
+full inner width it has 2.36 M weights, twenty-four times as many as a bottleneck of 64. Compare at
+equal size (`match_parameters`) before attributing a difference to the gate. The value path of the
+gate is initialised to zero, so that the adapter starts as ``LayerNorm(h)``.
 """
 
 from typing import Annotated
@@ -55,7 +54,10 @@ class GatedResidual(nn.Module):
         return self.norm(self._gated(hidden))
 
     def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Mean of `forward` over each note's real tokens [note, width]; scaled once a note."""
+        """Return the mean of `forward` over each note's real tokens [note, width].
+
+        The norm's gain and shift are applied once per note, not once per token.
+        """
         gated = self._gated(hidden)
         normed = functional.layer_norm(gated, gated.shape[-1:], eps=self.norm.eps)
         return self.norm.weight * masked_mean(normed, mask) + self.norm.bias

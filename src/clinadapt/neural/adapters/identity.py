@@ -1,15 +1,15 @@
-"""No adapter: the features go to the head as they are (the row "none")."""
+"""No adapter: the features go to the head unchanged (adapter "none")."""
 
 from torch import Tensor, nn
 
 
 class Identity(nn.Module):
-    """The identity, ``h``. With a linear head this is a linear probe.
+    """Identity adapter, ``h``; with a linear head this is a linear probe.
 
     Parameters
     ----------
     width : int
-        Ignored; every adapter takes it.
+        Width of the features, which every adapter takes and this one ignores.
     """
 
     def __init__(self, width: int) -> None:

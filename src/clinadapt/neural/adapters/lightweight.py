@@ -1,14 +1,14 @@
-r"""Lightweight adapter: a bottleneck with a layer norm of its own.
+r"""Lightweight adapter: a bottleneck with its own layer norm.
 
-Norm at the way in (the default) or out:
+The norm is at the input (the default) or at the output of the branch:
 
 $$ h + W_{up}\,\mathrm{ReLU}(W_{down}\,\mathrm{LayerNorm}(h)) $$
 $$ h + \mathrm{LayerNorm}(W_{up}\,\mathrm{ReLU}(W_{down}\,h)) $$
 
 Le et al. 2021, "Lightweight Adapter Tuning for Multilingual Speech Translation"
-(arXiv 2106.01463), has the first. A description of the clinical paper (arXiv 2407.19299) puts the
-norm last, hence the choice. Both start as the identity: the up-projection, or the norm's gain, is
-zero at first.
+(arXiv 2106.01463), use the first form. A description of the method of the clinical paper (arXiv
+2407.19299) has the norm last, hence the option. Both forms start as the identity, because the
+up-projection or the norm's gain is initialised to zero.
 """
 
 from typing import Annotated, Literal
@@ -30,7 +30,7 @@ class Lightweight(nn.Module):
     inner : int
         Width of the bottleneck.
     norm : {"in", "out"}
-        Place of the layer norm: before the down-projection or after the up-projection.
+        Position of the layer norm: before the down-projection or after the up-projection.
     """
 
     def __init__(
@@ -57,10 +57,13 @@ class Lightweight(nn.Module):
         return hidden + self.norm(self.up(self.down(hidden).relu()))
 
     def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Mean of `forward` over each note's real tokens [note, width]; widened once a note."""
+        """Return the mean of `forward` over each note's real tokens [note, width].
+
+        With the norm at the input, the up-projection runs once per note, not once per token.
+        """
         if not self.norm_first:  # a norm does not commute with the mean
             return masked_mean(self(hidden, mask), mask)
-        # The norm's gain and shift move into the projection: the features are only normed.
+        # Folding the norm's gain and shift into the projection saves a pass over the features.
         normed = functional.layer_norm(hidden, hidden.shape[-1:], eps=self.norm.eps)
         weight = self.down.weight * self.norm.weight
         bias = self.down.bias + self.down.weight @ self.norm.bias

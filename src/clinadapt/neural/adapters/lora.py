@@ -1,8 +1,8 @@
 """LoRA, DoRA and IA3 inside an encoder's layers, through the library `peft`.
 
 LoRA: Hu et al. 2021 (arXiv 2106.09685); DoRA: Liu et al. 2024 (arXiv 2402.09353); IA3: Liu et al.
-2022 (arXiv 2205.05638). They change the layers' own matrices, so they have no place after the
-last layer, and they are not adapters of the registry.
+2022 (arXiv 2205.05638). They change matrices inside the layers, so they cannot follow the last
+layer and are not adapters of the registry.
 """
 
 from typing import Annotated, Literal
@@ -25,10 +25,10 @@ class LowRankOptions:
     ----------
     rank : int
     alpha : float, optional
-        Scale of the update is ``alpha / rank``; default twice the rank.
+        Numerator of the scale of the update, ``alpha / rank``; default: twice the rank.
     dropout : float
     targets : {"all", "attention"}
-        Which matrices of each layer: every linear one, or queries and values only.
+        Matrices of each layer to adapt: every linear one, or queries and values only.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class LowRankOptions:
 
 
 def option_problems(name: str, options: dict[str, object]) -> list[str]:
-    """Say what is wrong with the options of a low-rank method."""
+    """Return the problems of the options of a low-rank method."""
     if name == "ia3":
-        return ["ia3 has no options; leave adapter_options out"] if options else []
+        return ["ia3 has no options: remove adapter_options"] if options else []
     return param_validation.problems(LowRankOptions, options)
 
 
 def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str, object]) -> None:
-    """Put low-rank weights into the linear modules of some layers, in place.
+    """Insert low-rank weights into the linear modules of some layers, in place.
 
     Parameters
     ----------
     name : {"lora", "dora", "ia3"}
     model : nn.Module
-        The encoder; every weight it has is frozen, the inserted ones are trainable.
+        Encoder; all its weights are frozen, and only the inserted ones are trainable.
     layers : nn.ModuleList
-        The layers that are adapted; a part of `model`.
+        Layers of `model` to adapt.
     options : dict
-        See `LowRankOptions`.
+        Options of the method, see `LowRankOptions`.
 
     Raises
     ------
@@ -90,17 +90,17 @@ def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str
         targets = linear if chosen.targets == "all" else [p for p in linear if p.endswith(narrow)]
         config = peft.LoraConfig(
             r=chosen.rank,
-            lora_alpha=chosen.alpha,
+            lora_alpha=chosen.alpha,  # type: ignore[arg-type]  # peft accepts floats as well
             lora_dropout=chosen.dropout,
             target_modules=targets,
             use_dora=name == "dora",
-            # GPT-2 stores its matrices the other way round.
+            # GPT-2 stores its matrices transposed.
             fan_in_fan_out=any(_is_conv1d(module) for module in layers.modules()),
         )
     if not targets:
         raise InputError(
-            f"{name} found no matrices that it knows in this encoder's layers; "
-            "use lora with targets='all', or another adapter"
+            f"{name} cannot adapt this encoder: its layers have no matrices with known names; use "
+            "lora with targets='all', or another adapter"
         )
     peft.inject_adapter_in_model(config, model)
 

@@ -1,14 +1,14 @@
-"""adapters: small modules that turn frozen token features into useful ones.
+"""Registry of adapters: small trainable modules between frozen token features and the head.
 
 The contract is a signature, not a base class::
 
     forward(hidden: [note, token, width], mask: [note, token]) -> [note, token, width]
 
 The constructor takes ``width`` first; every other parameter has a default, and ``inner`` is the
-inner width where there is one. Padding content never changes the result. An adapter may offer
-``mean(hidden, mask) -> [note, width]``, the mean of its forward over each note's real tokens,
-where that costs less than the forward (padding is finite there). To add an adapter,
-write its file and add one line to `ADAPTERS`; the contract tests run over the registry.
+inner width if there is one. The content of the padding never changes the result. An adapter may
+offer ``mean(hidden, mask) -> [note, width]``, the mean of its forward over each note's real tokens,
+if that costs less than the forward; it may assume finite padding. To add an adapter, write its file
+and add one line to `ADAPTERS`; the contract tests cover the entire registry.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,33 +34,35 @@ ADAPTERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def option_problems(name: str, options: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with the options of an adapter of the registry."""
+    """Return the problems of the options of an adapter of the registry."""
     adapter = ADAPTERS[name]
     assert isinstance(adapter, type)
     return param_validation.problems(adapter, {"width": 1, **options})
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of weights of a module."""
+    """Return the number of weights of a module."""
     return sum(weight.numel() for weight in module.parameters())
 
 
 def match_inner(name: str, width: int, parameters: int, **options: Any) -> int:
-    """Inner width at which an adapter has as nearly as possible a given number of weights.
+    """Return the inner width at which an adapter's number of weights is nearest to a given one.
 
     Parameters
     ----------
     name : str
-        An adapter with an ``inner`` parameter.
+        Adapter with an ``inner`` parameter.
     width : int
         Width of the features.
     parameters : int
-        Wanted number of weights.
+        Desired number of weights.
+    **options
+        Further options of the adapter.
 
     Returns
     -------
     int
-        At least 1. Counts grow with the inner width, so the search is by bisection.
+        Inner width, at least 1, found by bisection: sizes grow with the inner width.
     """
 
     def size(inner: int) -> int:

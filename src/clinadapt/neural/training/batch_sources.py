@@ -14,11 +14,11 @@ IN_MEMORY_BYTES = 2**27
 
 
 class Source(Protocol):
-    """Notes that can be batched."""
+    """Source of notes that can be batched."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each note [note]."""
+        """Number of tokens of each note [note]."""
         ...
 
     def batch(self, notes: NDArray[np.int64]) -> Batch:
@@ -27,7 +27,7 @@ class Source(Protocol):
 
 
 class VectorSource:
-    """Notes as one vector each, seen by a network as notes of one token.
+    """Source of notes with one vector each, which a network sees as notes of one token.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class VectorSource:
 
 
 class SparseSource:
-    """Notes as rows of a sparse matrix, made dense a batch at a time.
+    """Source of notes as rows of a sparse matrix, which is made dense batch by batch.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class SparseSource:
 
 
 def one_token_each(vectors: Tensor) -> Batch:
-    """Notes as features [note, 1, width], of vectors [note, width]."""
+    """Return vectors [note, width] as a batch of features [note, 1, width]."""
     notes = len(vectors)
     mask = torch.ones(notes, 1, dtype=torch.bool)
     return Batch(vectors[:, None], mask, torch.arange(notes), notes)

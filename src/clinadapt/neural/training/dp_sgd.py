@@ -1,17 +1,17 @@
-r"""Training with differential privacy: DP-SGD over notes, by opacus (an optional extra).
+r"""Training with differential privacy: DP-SGD over notes, with opacus (an optional extra).
 
-A step draws each note into its batch $B$ by itself, with probability $q$ (Poisson sampling), clips
-the gradient $g_i$ of every note to norm $C$, and adds noise to the sum:
+Each step draws every note into its batch $B$ independently, with probability $q$ (Poisson
+sampling), clips the gradient $g_i$ of each note to norm $C$, and adds noise to the sum:
 
 $$ \frac{1}{qn} \Bigl( \sum_{i \in B} g_i \min\bigl(1, C / \lVert g_i \rVert\bigr)
    + \mathcal{N}(0, \sigma^2 C^2 I) \Bigr) $$
 
-Adam takes it for the gradient. Abadi et al. 2016, "Deep Learning with Differential Privacy"
-(arXiv 1607.00133). What all steps spend is bounded through Rényi divergences (Mironov, Talwar &
-Zhang 2019, arXiv 1908.10530), which never says too little.
+Adam uses it as the gradient. Abadi et al. 2016, "Deep Learning with Differential Privacy"
+(arXiv 1607.00133). The privacy loss of all steps is bounded from above through Rényi divergences
+(Mironov, Talwar & Zhang 2019, arXiv 1908.10530).
 
-Batches and noise come from a secret that is kept nowhere: who could draw the noise again, from a
-seed in the bundle say, could take it away.
+Batches and noise are drawn from a secret seed that is not stored: anyone who could reproduce the
+noise, for example from a seed in the bundle, could subtract it.
 """
 
 import math
@@ -39,20 +39,20 @@ MISSING = (
     "training with differential privacy needs opacus, which is not installed: "
     "pip install 'clinadapt[private]'"
 )
-# Of the Rényi divergence; the high ones are what a small epsilon needs.
+# Orders of the Rényi divergence; a small epsilon needs the high ones.
 ORDERS = [1 + tenth / 10 for tenth in range(1, 100)] + [*range(12, 64), 96, 128, 192, 256, 384, 512]
-# Bytes that the gradients of the notes that go through the network together may take.
+# Memory limit of the per-note gradients of a micro-batch.
 GRADIENT_BYTES = 2**27
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What training may give away.
+    """Privacy budget of training.
 
     Attributes
     ----------
     epsilon, delta : float
-        Of (ε, δ)-differential privacy, between training notes that differ by one note.
+        Parameters of (ε, δ)-differential privacy, for training sets that differ by one note.
     clipping : float
         Largest norm $C$ of the gradient of a note.
     """
@@ -64,12 +64,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Guarantee:
-    """What training gave away at most.
+    """Privacy guarantee of a finished training.
 
     Attributes
     ----------
     epsilon, delta : float
-        Of (ε, δ)-differential privacy, for one note more or less among the training notes.
+        Parameters of (ε, δ)-differential privacy, for training sets that differ by one note.
     noise_multiplier : float
         Standard deviation of the noise as a multiple of `clipping`.
     clipping : float
@@ -77,6 +77,7 @@ class Guarantee:
     sampling_rate : float
         Probability that a note is in the batch of a step.
     steps : int
+        Number of steps.
     """
 
     epsilon: float
@@ -87,11 +88,11 @@ class Guarantee:
     steps: int
 
     def of_notes(self, notes: int) -> tuple[float, float]:
-        r"""(ε, δ) for so many notes at once, such as all of a patient.
+        r"""Return (ε, δ) for a number of notes at once, such as all notes of a patient.
 
-        $(k\varepsilon,\; \delta \sum_{i<k} e^{i\varepsilon})$: Dwork & Roth 2014, "The
-        Algorithmic Foundations of Differential Privacy", theorem 2.2, note by note. A δ of 1
-        promises nothing.
+        $(k\varepsilon,\; \delta \sum_{i<k} e^{i\varepsilon})$ for $k$ notes, by repeated
+        application of theorem 2.2 of Dwork & Roth 2014, "The Algorithmic Foundations of
+        Differential Privacy". A δ of 1 guarantees nothing.
         """
         last = (notes - 1) * self.epsilon
         if last > 700:  # beyond the range of floats
@@ -101,17 +102,17 @@ class Guarantee:
 
 
 def secret_seed() -> int:
-    """Seed of batches and noise, from the operating system."""
+    """Return a seed for batches and noise from the operating system."""
     return secrets.randbits(63)
 
 
 def find_noise(budget: Budget, sampling_rate: float, steps: int) -> float:
-    """Least noise multiplier with which all steps together stay within a budget.
+    """Return the smallest noise multiplier with which all steps stay within a budget.
 
     Raises
     ------
     InputError
-        No noise is enough.
+        The budget is too small for any amount of noise.
     MissingExtraError
         opacus is not installed.
     """
@@ -120,7 +121,7 @@ def find_noise(budget: Budget, sampling_rate: float, steps: int) -> float:
     except ImportError:
         raise MissingExtraError(MISSING) from None
     with warnings.catch_warnings():
-        # The search tries noises for which the best order lies beyond the list: still a bound.
+        # opacus warns if the best order is not in the list; the result is still an upper bound.
         warnings.simplefilter("ignore", UserWarning)
         try:
             return float(
@@ -136,13 +137,13 @@ def find_noise(budget: Budget, sampling_rate: float, steps: int) -> float:
             )
         except ValueError:
             raise InputError(
-                f"epsilon = {budget.epsilon:g} with delta = {budget.delta:g} is too little for any "
-                "noise: give a larger epsilon, or fewer epochs"
+                f"epsilon = {budget.epsilon:g} with delta = {budget.delta:g} cannot be reached "
+                "with any amount of noise: use a larger epsilon or fewer epochs"
             ) from None
 
 
 def spent_epsilon(noise: float, sampling_rate: float, steps: int, delta: float) -> float:
-    """Epsilon that so many steps spend, at most."""
+    """Return an upper bound of the epsilon that a number of steps spend."""
     from opacus.accountants import RDPAccountant
 
     accountant = RDPAccountant()
@@ -155,20 +156,20 @@ def spent_epsilon(noise: float, sampling_rate: float, steps: int, delta: float) 
 def note_gradients(
     network: nn.Module, objective: Objective, batch: Batch, notes: Tensor
 ) -> dict[str, Tensor]:
-    """Gradient of each note's loss in each trainable weight.
+    """Return the gradient of each note's loss with respect to each trainable weight.
 
-    Every note goes through the network alone (`torch.func.vmap`), so its gradient is exact
-    whatever the network is made of, and no other note can have a part in it.
+    Every note goes through the network alone (`torch.func.vmap`). Its gradient is therefore exact
+    for any architecture, and no other note can influence it.
 
     Parameters
     ----------
     network : nn.Module
-        Without randomness: in ``eval`` mode.
+        Network in ``eval`` mode, so that it has no randomness.
     objective : Objective
     batch : Batch
-        One sequence a note.
+        Batch with one sequence per note.
     notes : Tensor of int64, shape [note]
-        Numbers of the notes in the source.
+        Indices of the notes in the source.
 
     Returns
     -------
@@ -194,36 +195,40 @@ def train(
     device: torch.device,
     progress: Progress,
 ) -> tuple[Guarantee, list[dict[str, Any]]]:
-    """Train a network in place, privately: all epochs, without dropout, and no note to stop it.
+    """Train a network in place with differential privacy, without dropout or early stopping.
 
     Parameters
     ----------
     network : nn.Module
-        From a `Batch` to ``(output [note, ...], auxiliary_loss)``; the latter is left out.
+        Network from a `Batch` to ``(output [note, ...], auxiliary_loss)``; the auxiliary loss is
+        ignored.
     source : Source
-        Training notes, one sequence each.
+        Training notes with one sequence each.
     objective : Objective
     recipe : Recipe
-        Its epochs, batch size (as it is expected), learning rate and tokens at once. The rate
-        falls linearly to zero, which evens out the noise of the last steps.
+        Hyperparameters, of which only the epochs, the expected batch size, the learning rate and
+        the tokens per micro-batch are used. The learning rate falls linearly to zero, which
+        averages out the noise of the last steps.
     budget : Budget
     device : torch.device
     progress : callable
+        Called after each step.
 
     Returns
     -------
     guarantee : Guarantee
     history : list of dict
-        Of each epoch: ``epoch``, and ``epsilon`` spent until its end. No loss: it is not private.
+        For each epoch: ``epoch``, and the ``epsilon`` spent until its end. The loss is left out,
+        because it is not private.
 
     Raises
     ------
     InputError
-        No noise is enough for the budget.
+        The budget is too small for any amount of noise.
     MissingExtraError
         opacus is not installed.
     ClinadaptError
-        The weights stopped being numbers.
+        Weights are no longer finite.
     """
     total = len(source.lengths)
     batch_size = min(recipe.batch_size, total)
@@ -232,7 +237,7 @@ def train(
     noise = find_noise(budget, rate, steps)
     from opacus.optimizers import DPOptimizer
 
-    network.to(device).eval()  # noise is regularisation enough; and dropout has no per-note form
+    network.to(device).eval()  # dropout has no per-note form, and the noise regularises enough
     weights = {name: w for name, w in network.named_parameters() if w.requires_grad}
     generator = torch.Generator(device).manual_seed(secret_seed())
     inner = Adam(weights.values(), lr=recipe.learning_rate)
@@ -251,7 +256,7 @@ def train(
         notes = notes[np.argsort(source.lengths[notes], kind="stable")]
         for group in inner.param_groups:
             group["lr"] = recipe.learning_rate * (1 - step / steps)
-        # A step without notes is noise alone: that nothing was drawn must not show.
+        # A step without notes still adds noise, so that an empty draw cannot be detected.
         parts = list(runs(notes, source.lengths, recipe.max_batch_tokens, at_once)) or [notes]
         for number, part in enumerate(parts, start=1):
             optimizer.zero_grad()
@@ -264,7 +269,7 @@ def train(
             )
             for name, weight in weights.items():
                 weight.grad_sample = gradients[name]  # type: ignore[attr-defined]
-            optimizer.signal_skip_step(do_skip=number < len(parts))  # clipped sums are kept
+            optimizer.signal_skip_step(do_skip=number < len(parts))  # accumulates clipped sums
             optimizer.step()
         epoch, place = divmod(step, each)
         progress(f"epoch {epoch + 1}/{recipe.epochs}", place + 1, each)
@@ -274,7 +279,8 @@ def train(
     optimizer.zero_grad(set_to_none=True)
     if not all(bool(weight.isfinite().all()) for weight in weights.values()):
         raise ClinadaptError(
-            f"the weights stopped being numbers: lower learning_rate (now {recipe.learning_rate})"
+            "the weights are no longer finite: lower learning_rate (currently "
+            f"{recipe.learning_rate})"
         )
     spent = history[-1]["epsilon"]
     return Guarantee(spent, budget.delta, noise, budget.clipping, rate, steps), history

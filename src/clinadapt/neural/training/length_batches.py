@@ -1,4 +1,4 @@
-"""Batches of notes of like length."""
+"""Batches of notes of similar length."""
 
 from collections.abc import Iterator
 
@@ -14,16 +14,28 @@ def runs(
     padding: int | None = None,
     step: int = 1,
 ) -> Iterator[NDArray[np.int64]]:
-    """Cut a list, sorted by length, into runs of so many padded tokens, items and zeros at most.
+    """Yield consecutive runs of items sorted by length, each within limits of its padded size.
 
-    A single item may be longer than the budget. A run of more items than a step is a multiple of
-    it.
+    Parameters
+    ----------
+    numbers : ndarray of int64, shape [item]
+        Items in ascending order of length.
+    lengths : ndarray of int64
+        Length of every item that `numbers` may refer to.
+    budget : int
+        Most tokens of a run, padding included. A single item may be longer.
+    most : int, optional
+        Most items of a run.
+    padding : int, optional
+        Most padding tokens of a run.
+    step : int
+        Runs with more items than this have a multiple of it.
     """
     sizes = lengths[numbers]
     start = 0
     while start < len(numbers):
-        # With `count` items the padded size is count · (length of the last one); it only grows,
-        # and what of it is zeros as well.
+        # With `count` items the padded size is count · (length of the last one). It grows with
+        # `count`, and so does the padding, which makes a binary search possible.
         rest = sizes[start : start + (most or budget)]
         padded = rest * np.arange(1, len(rest) + 1)
         count = int(np.searchsorted(padded, budget, side="right"))

@@ -1,8 +1,8 @@
-"""The one training loop: every network of every family goes through `train`.
+"""Training loop of all networks.
 
-All randomness of an epoch comes from its seed and number, through local generators. So a fit that
-was killed and goes on from the last epoch's checkpoint ends with the very weights of one that was
-not, and the caller's random state is left alone.
+All randomness of an epoch depends only on the seed and the epoch's number, through local
+generators. A fit that is resumed from the last epoch's checkpoint therefore ends with exactly the
+same weights as an uninterrupted one, and the caller's random state is not changed.
 """
 
 import math
@@ -29,8 +29,8 @@ from clinadapt.neural.training.length_batches import runs
 from clinadapt.neural.training.losses import Objective
 from clinadapt.neural.training.optimizer import Optimizer
 
-# Notes are shuffled, then sorted by length within pools of this many batches: little padding,
-# and still another order each epoch.
+# Notes are shuffled, then sorted by length within pools of this many batches. This keeps padding
+# low and the order different in each epoch.
 POOL_BATCHES = 50
 NOTES_AT_ONCE = 256
 BEST = ".best"
@@ -38,33 +38,34 @@ BEST = ".best"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train.
+    """Hyperparameters of training.
 
     Attributes
     ----------
     epochs : int
-        At most; early stopping may end sooner.
+        Largest number of epochs; early stopping may end training sooner.
     batch_size : int
-        Notes a step of the optimiser.
+        Notes per step of the optimiser.
     learning_rate : float
-        Of new weights (adapter, head, from-scratch encoder).
+        Learning rate of new weights (adapter, head, from-scratch encoder).
     encoder_learning_rate : float
-        Of pretrained weights.
+        Learning rate of pretrained weights.
     weight_decay : float
-        AdamW's.
+        Weight decay of AdamW.
     warmup : float
         Share of all steps in which the rate rises linearly; it then falls linearly to zero.
     patience : int
         Epochs without a better validation score before training stops.
     max_batch_tokens : int
-        Padded tokens that go through the network at once; larger batches are accumulated.
+        Tokens per micro-batch, padding included; gradients of larger batches are accumulated.
     lean_optimizer : bool
-        See `clinadapt.neural.training.optimizer.Optimizer`.
+        Whether to use Adafactor for pretrained weights, see
+        `clinadapt.neural.training.optimizer.Optimizer`.
     clip : float
         Largest norm of the gradient.
     seed : int
     dtype : torch.dtype
-        Of matrix products; weights and their updates are fp32.
+        Data type of matrix products; weights and their updates are fp32.
     """
 
     epochs: int
@@ -83,15 +84,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Validation:
-    """How a network is judged after each epoch.
+    """Notes and scores for the evaluation after each epoch.
 
     Attributes
     ----------
     source : Source
+        Validation notes.
     objective : Objective
-        Gives the validation loss, which breaks ties.
+        Validation loss, which breaks ties of the score.
     score : callable
-        From outputs [note, ...] to a number; higher is better.
+        Function from outputs [note, ...] to a score; higher is better.
     """
 
     source: Source
@@ -111,37 +113,39 @@ def train(
     progress: Progress = no_progress,
     report: Callable[[], dict[str, Any]] = dict,
 ) -> list[dict[str, Any]]:
-    """Train a network in place; it ends with the weights of its best epoch.
+    """Train a network in place and keep the weights of its best epoch.
 
     Parameters
     ----------
     network : nn.Module
-        From a `Batch` to ``(output [note, ...], auxiliary_loss)``.
+        Network from a `Batch` to ``(output [note, ...], auxiliary_loss)``.
     source : Source
         Training notes.
     objective : Objective
     recipe : Recipe
     device : torch.device
     validation : Validation, optional
-        Without it there is no early stopping and the last epoch's weights are kept.
+        Evaluation after each epoch. Without it there is no early stopping and the last epoch's
+        weights are kept.
     pretrained : callable
-        Says of a weight's name whether it gets the encoder's learning rate.
+        Function that returns True for the names of weights with the encoder's learning rate.
     checkpoint : Path, optional
-        Written after every epoch, and read at the start if it is there.
+        File that is written after every epoch, and read at the start if it exists.
     progress : callable
+        Called after each step.
     report : callable
-        Called after each epoch; its entries go into the history.
+        Called after each epoch; returns further entries of the history.
 
     Returns
     -------
     list of dict
-        Of each epoch: ``epoch``, ``loss``, ``validation_loss``, ``validation_score`` and what
-        `report` adds.
+        History with one entry per epoch: ``epoch``, ``loss``, ``validation_loss``,
+        ``validation_score`` and the entries from `report`.
 
     Raises
     ------
     ClinadaptError
-        The loss stopped being a number.
+        The loss is no longer finite.
     """
     network.to(device)
     named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
@@ -181,7 +185,7 @@ def run(
     max_batch_tokens: int = Recipe.max_batch_tokens,
     each: Callable[[NDArray[np.int64], Tensor, Batch], None] = lambda notes, output, batch: None,
 ) -> Tensor:
-    """Outputs of a network for all notes of a source, in its order, fp32 on the CPU.
+    """Return the outputs of a network for all notes of a source.
 
     Parameters
     ----------
@@ -189,15 +193,16 @@ def run(
     source : Source
     device : torch.device
     dtype : torch.dtype
-        Of matrix products.
+        Data type of matrix products.
     max_batch_tokens : int
-        Padded tokens that go through the network at once.
+        Tokens per micro-batch, padding included.
     each : callable
         Called with the notes, the outputs and the batch of each micro-batch.
 
     Returns
     -------
     Tensor, shape [note, ...]
+        Outputs in the order of the source, fp32 on the CPU.
     """
     network.to(device).eval()
     order = np.argsort(source.lengths, kind="stable")
@@ -217,7 +222,7 @@ def run(
 def _judge(
     network: nn.Module, validation: Validation, recipe: Recipe, device: torch.device
 ) -> dict[str, float]:
-    """Loss and score on validation notes, in one pass."""
+    """Return the loss and score on the validation notes, in one pass."""
     total = 0.0
 
     def add(notes: NDArray[np.int64], output: Tensor, batch: Batch) -> None:
@@ -233,7 +238,7 @@ def _judge(
 
 
 def forget(checkpoint: Path) -> None:
-    """Delete what `train` keeps at a checkpoint's path."""
+    """Delete the files that `train` keeps for a checkpoint."""
     checkpoint.unlink(missing_ok=True)
     checkpoint.with_suffix(BEST).unlink(missing_ok=True)
 
@@ -241,7 +246,7 @@ def forget(checkpoint: Path) -> None:
 def epoch_batches(
     lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """Notes of each batch of an epoch: shuffled, of like length within a batch."""
+    """Return the notes of each batch of an epoch, shuffled, with similar lengths within a batch."""
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
     batches = []
@@ -288,13 +293,13 @@ def _one_epoch(
     if not math.isfinite(total):
         raise ClinadaptError(
             f"the loss became {total} in epoch {epoch + 1}: lower learning_rate "
-            f"(now {recipe.learning_rate}) or set precision to fp32"
+            f"(currently {recipe.learning_rate}) or set precision to fp32"
         )
     return total / len(source.lengths)
 
 
 def _schedule(step: int, steps: int, warmup: float) -> float:
-    """Factor of the learning rate: up linearly, then down linearly to zero."""
+    """Return the factor of the learning rate, which rises linearly, then falls linearly to zero."""
     rising = max(1, round(warmup * steps))
     if step < rising:
         return (step + 1) / rising
@@ -302,7 +307,7 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
 
 
 class _State:
-    """Everything that a fit must remember between epochs; the best weights are on disk."""
+    """State of a fit between epochs; the best weights are stored on disk."""
 
     def __init__(self, weights: dict[str, nn.Parameter], optimizer: Optimizer, path: Path) -> None:
         self.weights = weights
@@ -326,16 +331,16 @@ class _State:
             self.stale += 1
             return
         self.best_rank, self.stale = rank, 0
-        # Before the checkpoint that tells of it. After a kill between the two, the epoch is run
-        # again and writes the same.
+        # Written before the checkpoint that refers to it. If the process is killed in between, the
+        # epoch runs again and writes the same weights.
         with atomic_path(self.best) as partial:
             torch.save({name: w.detach() for name, w in self.weights.items()}, partial)
 
     def restore_best(self) -> None:
         if self.best_rank[0] == -math.inf:
             return
-        self.optimizer.zero_grad()  # room for the weights that are read
-        saved = _by_todays_names(
+        self.optimizer.zero_grad()  # frees memory for the weights that are read
+        saved = _by_current_names(
             torch.load(self.best, map_location="cpu", weights_only=True, mmap=True)
         )
         with torch.no_grad():
@@ -355,16 +360,16 @@ class _State:
 
     def load(self) -> None:
         saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
-        kept = _by_todays_names(saved["weights"])
+        weights = _by_current_names(saved["weights"])
         with torch.no_grad():
             for name, weight in self.weights.items():
-                weight.copy_(kept[name])
+                weight.copy_(weights[name])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.history = saved["history"]
         self.best_rank = (saved["best_rank"][0], saved["best_rank"][1])
         self.stale = saved["stale"]
 
 
-def _by_todays_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a checkpoint, which a fit of version 0.1 may have left."""
+def _by_current_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint, which version 0.1 may have written, by current names."""
     return {old_names.weight(name): tensor for name, tensor in weights.items()}

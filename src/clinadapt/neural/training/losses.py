@@ -1,4 +1,4 @@
-"""What training minimises: weighted class losses, or the error of a reconstruction."""
+"""Training objectives: weighted class losses and the reconstruction error."""
 
 from typing import Literal, Protocol
 
@@ -14,18 +14,19 @@ ClassWeight = Literal["balanced", "none"]
 
 
 class Objective(Protocol):
-    """A loss that is summed over notes, so that parts of a batch add up to the whole."""
+    """Loss that is summed over notes, so that the losses of micro-batches can be added."""
 
     def __call__(self, output: Tensor, notes: Tensor, batch: Batch) -> Tensor:
-        """Sum over the batch of each note's loss.
+        """Return the sum of the notes' losses.
 
         Parameters
         ----------
         output : Tensor, shape [note, ...]
-            What the network returned.
+            Output of the network.
         notes : Tensor of int64, shape [note]
-            Numbers of the notes in the source.
+            Indices of the notes in the source.
         batch : Batch
+            Input of the network.
         """
         ...
 
@@ -38,8 +39,10 @@ class ClassLoss:
     target : ndarray of int64, shape [note] or [note, class]
         Class codes, or a 0/1 indicator.
     classes : int
+        Number of classes.
     class_weight : {"balanced", "none"}
-        "balanced": classes weigh inversely to their frequency, mean weight 1, as in scikit-learn.
+        "balanced" weights classes inversely to their frequency, with mean weight 1, as in
+        scikit-learn.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class ClassLoss:
             self.absent = self.present
 
     def __call__(self, output: Tensor, notes: Tensor, batch: Batch) -> Tensor:
-        """Sum of the notes' weighted losses."""
+        """Return the sum of the notes' weighted losses."""
         target = self.target[notes].to(output.device)
         present = self.present.to(output.device)
         if not self.multilabel:
@@ -76,5 +79,5 @@ class Reconstruction:
     """Squared error between the output and the input vectors, for an autoencoder."""
 
     def __call__(self, output: Tensor, notes: Tensor, batch: Batch) -> Tensor:
-        """Sum over notes of the squared distance [note, feature]."""
+        """Return the sum of the squared errors over notes and features."""
         return (output.float() - batch.inputs[:, 0]).square().sum()

@@ -1,9 +1,9 @@
-"""Train within a memory limit: what is given up for it, in which order, and what is left.
+"""Choose the memory savings with which training stays within a memory limit.
 
-The order is that of their price: smaller micro-batches cost little, recomputation about a third
-more time, an optimiser without moments some accuracy, frozen embeddings some of the tuning.
-Bytes are counted, not guessed: weights, gradients, moments, and what autograd keeps of one real
-sequence of the greatest length.
+Savings are applied in order of their cost: smaller micro-batches cost little, recomputation about a
+third more time, an optimiser without moments some accuracy, and frozen embeddings part of the
+tuning. The memory needed is measured: weights, gradients, moments, and the tensors that autograd
+keeps for one sequence of the greatest length.
 """
 
 import gc
@@ -27,17 +27,19 @@ COPIES = 3
 
 @dataclass(frozen=True)
 class MemorySavings:
-    """What is given up to fit into memory.
+    """Measures that reduce the memory needed for training.
 
     Attributes
     ----------
     batch_tokens : int
-        Padded tokens that go through the network at once.
+        Tokens per micro-batch, padding included.
     recompute : bool
-        Layers keep their input only, and run again in the backward pass.
+        Whether layers keep only their input and run again in the backward pass.
     lean_optimizer : bool
-        Adafactor (Shazeer & Stern 2018, arXiv 1804.04235) in the place of AdamW: no moments.
+        Whether Adafactor (Shazeer & Stern 2018, arXiv 1804.04235), which has no moments, replaces
+        AdamW.
     frozen_embeddings : bool
+        Whether the embeddings are not trained.
     """
 
     batch_tokens: int = 8_192
@@ -46,26 +48,26 @@ class MemorySavings:
     frozen_embeddings: bool = False
 
     def words(self) -> list[str]:
-        """What is given up, for a result's reader."""
-        given = {
+        """Return the measures in words, for the results."""
+        measures = {
             f"micro-batches of {self.batch_tokens} tokens": self.batch_tokens
             != MemorySavings.batch_tokens,
             "layers recomputed in the backward pass": self.recompute,
             "Adafactor instead of AdamW": self.lean_optimizer,
             "embeddings frozen": self.frozen_embeddings,
         }
-        return [words for words, is_given in given.items() if is_given]
+        return [words for words, applied in measures.items() if applied]
 
 
 def possible_savings(longest: int) -> Iterator[MemorySavings]:
-    """All of them, cheapest first; micro-batches go down to one sequence of `longest` tokens."""
+    """Yield all combinations, cheapest first, down to one sequence of `longest` tokens a batch."""
     sizes = [MemorySavings.batch_tokens]
     while sizes[-1] // 2 >= longest:
         sizes.append(sizes[-1] // 2)
     if sizes[-1] != longest:
         sizes.append(longest)
-    # Once micro-batches are small, the other memory_savings come with the larger ones again: what a
-    # dearer savings saves may go into a faster step.
+    # Each further measure starts with large micro-batches again: the memory that it saves may
+    # allow a faster step.
     ladder = [
         MemorySavings(),
         MemorySavings(recompute=True),
@@ -79,28 +81,28 @@ def possible_savings(longest: int) -> Iterator[MemorySavings]:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that training needs, by what they are for.
+    """Memory that training needs, in bytes by purpose.
 
     Attributes
     ----------
     held : int
-        What the process holds before training, the network's weights among it.
+        Bytes in use before training, including the network's weights.
     trained : int
-        Of the weights that train.
+        Bytes of the trainable weights.
     embeddings : int
-        Of the embeddings among these.
+        Bytes of the trainable embeddings, which are part of `trained`.
     fixed : int
-        What autograd keeps whatever the batch: weights in 16 bit.
+        Bytes that autograd keeps for any batch: 16-bit copies of weights.
     sequence : int
-        What it keeps of one sequence of the greatest length.
+        Bytes that autograd keeps for one sequence of the greatest length.
     sequence_recomputed : int
-        The same if layers keep their input only.
+        The same if layers keep only their input.
     layers : int
-        That run in training.
+        Number of layers that run in training.
     longest : int
-        Tokens of that sequence.
+        Tokens of the longest sequence.
     batch : int
-        Sequences of a step of the optimiser.
+        Sequences per step of the optimiser.
     """
 
     held: int
@@ -114,13 +116,13 @@ class Footprint:
     batch: int
 
     def peak(self, savings: MemorySavings) -> int:
-        """Bytes at the worst moment of training under an savings."""
+        """Return the peak memory of training with some savings, in bytes."""
         trained = self.trained - self.embeddings * savings.frozen_embeddings
         sequences = min(self.batch, max(1.0, savings.batch_tokens / self.longest))
-        # While a layer's gradients are computed, it holds about as much again as it kept.
+        # Computing a layer's gradients takes about as much memory again as the layer kept.
         layer = (self.sequence - self.sequence_recomputed) / max(1, self.layers)
         kept = self.sequence_recomputed + layer if savings.recompute else self.sequence
-        # Adafactor computes in some copies of the largest weight, which the embeddings are.
+        # Adafactor makes some temporary copies of the largest weight, which is the embeddings.
         update = 0 if savings.frozen_embeddings else COPIES * self.embeddings
         moments = update if savings.lean_optimizer else 2 * trained
         return int(self.held + self.fixed + trained + moments + sequences * (kept + layer))
@@ -129,20 +131,20 @@ class Footprint:
 def choose_savings(
     footprint: Footprint, limit: int | None, batches_only: bool = False
 ) -> MemorySavings:
-    """Give up as little as possible.
+    """Return the cheapest savings with which training fits into memory.
 
     Parameters
     ----------
     footprint : Footprint
     limit : int, optional
-        Bytes.
+        Memory limit in bytes; without it there are no savings.
     batches_only : bool
-        Nothing but smaller micro-batches: for networks without pretrained layers.
+        Whether only smaller micro-batches are possible, as for networks without pretrained layers.
 
     Raises
     ------
     LimitError
-        With everything given up it still does not fit.
+        Training does not fit even with all savings.
     """
     if limit is None:
         return MemorySavings()
@@ -156,29 +158,29 @@ def choose_savings(
     raise LimitError(
         f"training needs at least {formatting.size(footprint.peak(last))}, with "
         f"{', '.join(last.words())}; the limit is {formatting.size(limit)}: tune fewer layers, "
-        "read fewer tokens or take a smaller encoder"
+        "read fewer tokens or use a smaller encoder"
     )
 
 
 def saved_bytes(run: Callable[[], Tensor], weights: set[int]) -> int:
-    """Bytes that autograd keeps for the backward pass of a forward pass.
+    """Return the bytes that a forward pass keeps for the backward pass.
 
     Parameters
     ----------
     run : callable
-        The forward pass.
+        Forward pass.
     weights : set of int
-        Storage addresses that do not count: they are there anyway.
+        Storage addresses that are not counted, because they are in memory anyway.
     """
-    kept: dict[int, Tensor] = {}  # held on to, so that no address is used twice
+    kept: dict[int, Tensor] = {}  # references, so that no address is reused meanwhile
 
-    def note(tensor: Tensor) -> Tensor:
+    def count(tensor: Tensor) -> Tensor:
         address = tensor.untyped_storage().data_ptr()
         if address not in weights:
             kept[address] = tensor
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         run()
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
@@ -192,31 +194,31 @@ def measure(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Footprint:
-    """Count the bytes that training a network needs.
+    """Measure the memory that training a network needs.
 
     Parameters
     ----------
     network : nn.Module
-        From a `Batch` to outputs and an auxiliary loss.
+        Network from a `Batch` to outputs and an auxiliary loss.
     layers : sequence of nn.Module
-        Layers of an encoder that run in training, which can be recomputed.
+        Layers of the encoder that run in training and can be recomputed.
     embeddings : sequence of nn.Parameter
         Weights that can be frozen.
     made_up : callable
-        A batch of so many notes of the greatest length.
+        Function from a number of notes to a batch of notes of the greatest length.
     batch : int
-        Notes of a step of the optimiser.
+        Notes per step of the optimiser.
     device : torch.device
     dtype : torch.dtype
-        Of matrix products.
+        Data type of matrix products.
     """
     network.to(device).train()
-    there = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
+    weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
 
     def kept(notes: int) -> int:
-        given = made_up(notes).to(device)
+        inputs = made_up(notes).to(device)
         with local_randomness(0, 0), autocast(device, dtype):
-            return saved_bytes(lambda: network(given)[0], there)
+            return saved_bytes(lambda: network(inputs)[0], weights)
 
     one, two = kept(1), kept(2)
     for layer in layers:
@@ -225,8 +227,8 @@ def measure(
     for layer in layers:
         set_recompute(layer, False)
     trained = [weight for weight in network.parameters() if weight.requires_grad]
-    # Only now: until they are read, weights are a mapped file that is not in memory yet.
-    gc.collect()  # graphs of the passes above
+    # Measured last, because weights are in a mapped file until the passes above read them.
+    gc.collect()  # frees the graphs of these passes
     give_back_freed()
     return Footprint(
         held=held_bytes(device),
@@ -242,10 +244,10 @@ def measure(
 
 
 def set_recompute(layer: nn.Module, on: bool) -> None:
-    """Let a layer keep its input only in training, and run again in the backward pass.
+    """Switch recomputation of a layer: it keeps only its input and runs again in the backward pass.
 
-    Chen et al. 2016 (arXiv 1604.06174). The layer's forward is wrapped, not the layer, so that
-    its weights keep their names.
+    Chen et al. 2016 (arXiv 1604.06174). The layer's forward is wrapped, not the layer, so that its
+    weights keep their names.
     """
     layer.__dict__.pop("forward", None)
     if not on:

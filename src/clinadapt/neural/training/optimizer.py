@@ -1,4 +1,4 @@
-"""AdamW with two rates, or Adafactor for pretrained weights where memory is short."""
+"""AdamW with two learning rates, or Adafactor for pretrained weights to save memory."""
 
 from collections.abc import Callable, Mapping
 from itertools import product
@@ -9,24 +9,26 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
-# Adafactor's rate is relative to a weight's root mean square, which is near 1/20 in encoders.
+# Adafactor's rate is relative to a weight's root mean square, which is about 1/20 in encoders.
 RELATIVE_RATE = 20.0
 
 
 class Optimizer:
-    """New and pretrained weights with a rate each; norms and biases are not decayed.
+    """Optimiser with separate learning rates of new and pretrained weights.
+
+    Weight decay applies to matrices only, not to norms and biases.
 
     Parameters
     ----------
     named : list of (str, nn.Parameter)
-        Weights that train.
+        Trainable weights by name.
     pretrained : callable
-        Says of a weight's name whether it gets the encoder's rate.
+        Function that returns True for the names of weights with the encoder's learning rate.
     learning_rate, encoder_learning_rate : float
     weight_decay : float
     lean : bool
-        Adafactor (Shazeer & Stern 2018, arXiv 1804.04235) for pretrained weights: no moments,
-        which AdamW keeps two of for each weight.
+        Whether to use Adafactor (Shazeer & Stern 2018, arXiv 1804.04235) for pretrained weights.
+        It does without the two moments per weight that AdamW keeps.
     """
 
     def __init__(
@@ -55,12 +57,12 @@ class Optimizer:
             self.adafactor = torch.optim.Adafactor(factored, foreach=False)
 
     def zero_grad(self) -> None:
-        """Forget gradients."""
+        """Delete all gradients."""
         for weight in self.weights:
             weight.grad = None
 
     def step(self, factor: float, clip: float) -> None:
-        """Change the weights, at a share of the base rates, by gradients of bounded norm."""
+        """Update the weights by gradients of bounded norm, with the base rates times a factor."""
         nn.utils.clip_grad_norm_(self.weights, clip)
         for part in self.adamw:
             part.step(factor)
@@ -70,14 +72,14 @@ class Optimizer:
             self.adafactor.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on."""
+        """Return the state that is needed to resume."""
         state: dict[str, Any] = {"adamw": [part.moments for part in self.adamw]}
         if self.adafactor is not None:
             state["adafactor"] = self.adafactor.state_dict()
         return state
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
+        """Resume from a saved state."""
         for part, moments in zip(self.adamw, saved["adamw"], strict=True):
             part.load(moments)
         if self.adafactor is not None:
@@ -85,13 +87,13 @@ class Optimizer:
 
 
 class _AdamW:
-    """AdamW by torch's function: its class loads a compiler first, which takes seconds."""
+    """AdamW by torch's function, because importing its class loads a compiler for seconds."""
 
     def __init__(self, weights: list[nn.Parameter], rate: float, decay: float) -> None:
         self.weights: list[Tensor] = [*weights]
         self.rate = rate
         self.decay = decay
-        # By the weight's number, once it has had a gradient: both moments and the steps done.
+        # Both moments and the step count, by the weight's number, from its first gradient on.
         self.moments: dict[int, tuple[Tensor, ...]] = {}
 
     @torch.no_grad()

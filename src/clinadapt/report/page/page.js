@@ -1,6 +1,6 @@
 "use strict";
 
-// Tables: a button in each heading sorts, and a text field filters.
+// Tables: a button in each heading sorts; a text field filters.
 
 const valueOf = (row, column) => {
   const cell = row.cells[column];
@@ -12,7 +12,7 @@ function sort(table, column, descending) {
   const sign = descending ? -1 : 1;
   const rows = [...body.rows].sort((a, b) => {
     const [x, y] = [valueOf(a, column), valueOf(b, column)];
-    if (x === "" || y === "") return (x === "") - (y === ""); // what is missing stays last
+    if (x === "" || y === "") return (x === "") - (y === ""); // missing values stay last
     return sign * (isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y);
   });
   body.append(...rows);
@@ -42,11 +42,11 @@ for (const field of document.querySelectorAll("[data-filters]")) {
     const wanted = field.value.toLowerCase().split(/\s+/);
     for (const row of rows) row.hidden = !wanted.every((word) => wordsOf(row).includes(word));
     const shown = rows.filter((row) => !row.hidden).length;
-    field.parentElement.querySelector("output").value = `${shown} of ${rows.length} rows`;
+    field.parentElement.querySelector("output").value = `${shown} of ${rows.length} configurations`;
   });
 }
 
-// Two rows of the reader's choice; every difference is in the page.
+// Comparison of any two configurations; the page holds every difference.
 
 const picks = [...document.querySelectorAll("#pick-0, #pick-1")];
 if (picks.length) {
@@ -54,18 +54,18 @@ if (picks.length) {
     .flatMap(([a, b, value, low, high]) => [[`${a} ${b}`, [value, low, high]], [`${b} ${a}`, [-value, -high, -low]]]));
   const points = (x) => (x < 0 ? "−" : "+") + Math.abs(100 * x).toFixed(1);
   const compare = () => {
-    const found = pairs.get(picks.map((pick) => pick.value).join(" "));
+    const difference = pairs.get(picks.map((pick) => pick.value).join(" "));
     const [first, second] = picks.map((pick) => pick.selectedOptions[0].text);
-    const apart = found && (found[1] > 0 || found[2] < 0);
-    document.getElementById("picked").value = found
-      ? `${first} less ${second}: ${points(found[0])} points [${points(found[1])}, ${points(found[2])}]: ${apart ? "a difference." : "cannot be told from no difference."}`
-      : first === second ? "Choose two different rows." : "Not compared: a seed of one of them is missing.";
+    const significant = difference && (difference[1] > 0 || difference[2] < 0);
+    document.getElementById("picked").value = difference
+      ? `${first} minus ${second}: ${points(difference[0])} points [${points(difference[1])}, ${points(difference[2])}]; ${significant ? "significantly different." : "not significantly different."}`
+      : first === second ? "Choose two different configurations." : "Not compared: one of them has an unfinished seed.";
   };
   picks.forEach((pick) => pick.addEventListener("change", compare));
   compare();
 }
 
-// Charts: the drawing library is in the page, packed; figures are drawn when they are visible.
+// Charts: plotly is in the page, compressed; figures are drawn when they become visible.
 
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const config = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "resetScale2d", "toImage"]] };
@@ -86,7 +86,7 @@ function draw(chart) {
   return Plotly.newPlot(chart, data, layout, config);
 }
 
-// One chart at a time, between whatever the reader does: together they would hold up the page.
+// One chart at a time while the browser is idle: all at once would block the page.
 const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve));
 
 async function drawAll() {
@@ -98,7 +98,7 @@ async function drawAll() {
       await draw(chart);
     }
   } catch (error) {
-    for (const chart of charts) chart.textContent = `This browser cannot draw the chart (${error}). The tables are complete.`;
+    for (const chart of charts) chart.textContent = `This browser cannot draw the chart (${error}). The tables are complete without it.`;
   }
 }
 
@@ -108,7 +108,7 @@ costAxis.addEventListener("change", () => {
   charts.forEach(draw);
 });
 
-// Paper is narrower than the screen: charts take the width of a page and get theirs back.
+// Paper is narrower than the screen: charts are resized for printing and restored afterwards.
 const drawn = () => charts.filter((chart) => chart.querySelector("svg"));
 addEventListener("beforeprint", () => drawn().forEach((chart) => Plotly.relayout(chart, { width: 640 })));
 addEventListener("afterprint", () => drawn().forEach((chart) => Plotly.relayout(chart, { width: null, autosize: true })));

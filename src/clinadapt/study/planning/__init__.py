@@ -1,1 +1,1 @@
-"""What a study will cost, before it is run."""
+"""Predict what a study will cost before running it."""

@@ -1,8 +1,9 @@
-"""What a configuration will cost: short runs on some notes, extrapolated to all of them.
+"""Forecast the cost of a configuration: trials on some notes, extrapolated to all notes.
 
-Time is what does not depend on the epochs, and for each epoch its steps (by their padded tokens)
-and the scoring of validation notes after it. Memory is what the trials held, plus what is counted
-for the longest batch. Early stopping cannot be foreseen: seconds are those of all epochs.
+Time is a part that does not depend on the epochs and, for each epoch, its steps (by their padded
+tokens) and the scoring of the validation notes after it. Memory is what the trials used, plus a
+computed addition for the longest batch. Early stopping cannot be predicted: times are for all
+epochs.
 """
 
 from collections.abc import Sequence
@@ -27,23 +28,23 @@ from clinadapt.study import result_files
 from clinadapt.study.design import Configuration, Run
 from clinadapt.study.planning.trial_runs import Prober, Reading, Trial
 
-FEATURE_BYTES = 2  # of a number in a cached state
-# While a fit goes on, its checkpoint holds weights, two moments and the best epoch's weights.
+FEATURE_BYTES = 2  # per number in a cached feature
+# Per trained parameter: the checkpoint holds weights, two moments and the best epoch's weights.
 CHECKPOINT_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One training of a fit.
+    """One training stage of a fit.
 
     Attributes
     ----------
     epochs : int
-        At most.
+        Largest number of epochs.
     epoch_seconds : float
-        Of an epoch's steps.
+        Seconds of an epoch's steps.
     between_seconds : float
-        Between two epochs: validation notes are scored, weights are kept.
+        Seconds between two epochs, when validation notes are scored and weights are saved.
     """
 
     epochs: int
@@ -51,13 +52,13 @@ class Phase:
     between_seconds: float
 
     def seconds(self, epochs: int) -> float:
-        """Of so many epochs."""
+        """Return the seconds of a number of epochs."""
         return epochs * self.epoch_seconds + max(0, epochs - 1) * self.between_seconds
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run of a configuration is predicted to cost.
+    """Predicted cost of a run of a configuration.
 
     Attributes
     ----------
@@ -67,18 +68,20 @@ class Forecast:
     fits : bool
         False if that reason is the memory limit.
     fixed_seconds : float
-        Whatever the epochs: tokens, features, validation and test scores, the bundle.
+        Seconds that do not depend on the epochs: tokens, reading features, validation and test
+        scores, the bundle.
     phases : tuple of Phase
+        Training stages.
     features : str, optional
-        Of cached features; the first run that needs them computes them.
+        Key of the cached features; the first run that needs them computes them.
     features_seconds, features_bytes, features_peak_bytes
-        Of computing them: seconds, bytes on disk, largest memory.
+        Seconds, bytes on disk and peak memory of computing them.
     held_bytes, peak_bytes : int
-        What the process held before the run, and at most.
+        Memory of the process before the run, and its peak.
     bundle_bytes, checkpoint_bytes : int
-        On disk: of the model, and while it is trained.
+        Bytes on disk of the model, and of the checkpoint during training.
     memory_savings : tuple of str
-        What is given up for the memory limit.
+        Measures taken to stay within the memory limit.
     """
 
     configuration: str
@@ -98,21 +101,22 @@ class Forecast:
 
     @property
     def epochs(self) -> int:
-        """Epochs of the last training, the one that may stop early; 0 without any."""
+        """Epochs of the last training stage, which may stop early; 0 if there is none."""
         return self.phases[-1].epochs if self.phases else 0
 
     def named(self, configuration: str) -> "Forecast":
-        """The same of another configuration."""
+        """Return the same forecast for another configuration."""
         return replace(self, configuration=configuration)
 
     def seconds(self, computes_features: bool, epochs: int | None = None) -> float:
-        """Of a run.
+        """Return the seconds of a run.
 
         Parameters
         ----------
         computes_features : bool
+            Whether the run computes the cached features.
         epochs : int, optional
-            Of the last training; default all.
+            Epochs of the last training stage; default all.
         """
         training = sum(phase.seconds(phase.epochs) for phase in self.phases[:-1])
         if self.phases:
@@ -120,20 +124,21 @@ class Forecast:
         return self.fixed_seconds + training + self.features_seconds * computes_features
 
     def peak(self, computes_features: bool, held: int | None = None) -> int:
-        """Bytes at the worst moment.
+        """Return the peak memory in bytes.
 
         Parameters
         ----------
         computes_features : bool
+            Whether the run computes the cached features.
         held : int, optional
-            What the process holds before the run; default what it held before the probe.
+            Bytes that the process holds before the run; default those before the trial.
         """
         peak = max(self.peak_bytes, self.features_peak_bytes if computes_features else 0)
         return peak if held is None else peak + held - self.held_bytes
 
 
 def forecast(prober: Prober, run: Run) -> Forecast:
-    """Trial a run on some notes and extrapolate; a configuration that cannot trial says why."""
+    """Forecast a run from trials on some notes; a trial that fails becomes the reason."""
     try:
         model = run.build()
         parts = model.parts()
@@ -146,12 +151,13 @@ def forecast(prober: Prober, run: Run) -> Forecast:
         return Forecast(run.configuration.label, reason=str(error), fits=fits)
     except Exception as error:  # its message may quote a note
         return Forecast(
-            run.configuration.label, reason=f"{type(error).__name__} on a few of the notes"
+            run.configuration.label,
+            reason=f"{type(error).__name__} in a trial on a few of the notes",
         )
 
 
 def _part(run: Run, model: Any) -> Run:
-    """A part of a run's model as a run of its own."""
+    """Return a part of a run's model as a run of its own."""
     return Run(
         Configuration(
             registry.name_of(model), registry.settings_of(model), run.configuration.label
@@ -161,19 +167,19 @@ def _part(run: Run, model: Any) -> Run:
 
 
 def together(sparse: Forecast, encoder: Forecast) -> Forecast:
-    """Two models fitted one after the other and kept together, as one configuration.
+    """Combine the forecasts of two models that are fitted in turn and kept in memory together.
 
     Parameters
     ----------
     sparse : Forecast
-        Without epochs, features or memory_savings of its own.
+        Forecast without epochs, features or memory savings.
     encoder : Forecast
     """
-    beside = sparse.peak_bytes - sparse.held_bytes
+    added_bytes = sparse.peak_bytes - sparse.held_bytes
     return replace(
         encoder,
         fixed_seconds=sparse.fixed_seconds + encoder.fixed_seconds,
-        peak_bytes=encoder.peak_bytes + beside,
+        peak_bytes=encoder.peak_bytes + added_bytes,
         bundle_bytes=sparse.bundle_bytes + encoder.bundle_bytes,
     )
 
@@ -216,7 +222,7 @@ def _forecast(prober: Prober, run: Run) -> Forecast:
 
 
 def last_two(points: Sequence[tuple[float, float]], at: float) -> float:
-    """Value of the line through the last two points; it never falls, nor starts below zero."""
+    """Extrapolate the line through the last two points; its slope and intercept are at least 0."""
     (x, y), *before = points[::-1]
     if at <= x or not before:
         return y
@@ -226,10 +232,10 @@ def last_two(points: Sequence[tuple[float, float]], at: float) -> float:
 
 
 def first_time_seconds(trials: Sequence[Trial]) -> float:
-    """Seconds of what a process does once, such as loading a library.
+    """Estimate the seconds of work that a process does once, such as loading a library.
 
-    The first trial of a configuration has them, the later ones have not. The study, whose configurations come in the
-    same order, will spend them in the same run.
+    Only the first trial of a configuration includes them. The study, which fits its configurations
+    in the same order, spends them in the same run.
     """
     first, *later = trials
     if not later:
@@ -242,11 +248,11 @@ def first_time_seconds(trials: Sequence[Trial]) -> float:
 
 
 def _epochs(run: Run, model: Model) -> list[int]:
-    """Epochs of each training of a fit, of a model that was fitted with fewer."""
-    asked = copy(model)
+    """Return the full epochs of each training stage, given a model fitted with fewer."""
+    full = copy(model)
     for name in model.epoch_settings:
-        setattr(asked, name, run.resolved[name])
-    return asked.planned_epochs()
+        setattr(full, name, run.resolved[name])
+    return full.planned_epochs()
 
 
 def _features(reading: Reading | None, tokens: int) -> dict[str, Any]:
@@ -267,8 +273,8 @@ def _peak(
     footprint: Footprint | None,
     work: "_Work",
 ) -> int:
-    """Peak of the last trial, grown to all notes and to their longest batch."""
-    # Of mapped features, so much is resident at most.
+    """Extrapolate the last trial's peak memory to all notes and to their longest batch."""
+    # Only part of the memory-mapped features is resident at a time.
     most = notes if not feature_bytes else notes * min(1.0, HELD_BYTES / feature_bytes)
     more = [
         (trial.notes, trial.cost["peak_memory_bytes"] - trial.cost["held_memory_bytes"])
@@ -276,7 +282,7 @@ def _peak(
     ]
     longest = 0.0
     if footprint is not None and footprint.layers:
-        # Layers trial on so many padded tokens at once, however many notes there are to score.
+        # Layers score this many padded tokens at once, however many notes there are.
         last = trials[-1]
         scored = (last.notes - last.train) / 2 * float(np.mean(work.seen))  # in the larger part
         most = min(most, last.notes * max(1.0, MemorySavings.batch_tokens / scored))
@@ -286,7 +292,7 @@ def _peak(
 
 
 class _Work:
-    """The steps of an epoch: those that were seen, and those of all training notes.
+    """Training steps of an epoch: those of a trial, and those with all training notes.
 
     Parameters
     ----------
@@ -308,25 +314,25 @@ class _Work:
             every = prober.lengths(self.tokenizer, model)["train"]
         self.seen = seen
         padded = self._padded(every, 0)
-        share = prober.train / len(every)  # of very many notes, some were looked at
+        share = prober.train / len(every)  # lengths may be those of a sample
         self.steps = len(padded) * share
         self.tokens = float(padded.sum()) * share
         self.largest = int(padded.max())
         self.largest_seen = int(self._padded(seen, 0).max())
 
     def _padded(self, lengths: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        """Padded tokens of each step."""
+        """Return the padded tokens of each step."""
         batches = epoch_batches(lengths, self.batch, self.seed, epoch)
         return np.array([len(batch) * lengths[batch].max() for batch in batches])
 
     def epoch_seconds(self, phase: int) -> float:
-        """Seconds of the steps of an epoch over all training notes."""
-        # The last epoch alone: before, the libraries got ready for each new shape of a batch.
+        """Return the seconds of an epoch's steps over all training notes."""
+        # Only the last epoch: before, libraries were preparing for each new batch shape.
         measured = self.trial.step_seconds(phase)
         seconds = np.asarray(measured[-1])
         padded = self._padded(self.seen, len(measured) - 1)[1:]
-        if not len(seconds):  # one step an epoch: what lies between two epochs is all there is
+        if not len(seconds):  # one step per epoch: its time is part of the gap between epochs
             return 0.0
-        # Seconds are so many a step and so many a token, neither below zero.
+        # Seconds per step and per token, both at least 0.
         (a_step, a_token), _ = nnls(np.column_stack([np.ones(len(padded)), padded]), seconds)
         return float(a_step * self.steps + a_token * self.tokens)

@@ -1,9 +1,9 @@
-"""A plan before the hours: what each run will cost, and which runs do not fit.
+"""Plan of a study: the predicted cost of each run, and the runs that exceed a limit.
 
-Configurations are forecast from short runs on the user's own notes (`clinadapt.study.planning.forecast`). A
-`Budget` then walks through the runs in the study's order, says which are left out for memory or
-hours, and who pays for the features that several share. The plan kept in a study's folder lets the
-study record predicted against actual.
+Configurations are forecast from trials on the user's own notes
+(`clinadapt.study.planning.forecast`). A `Budget` then goes through the runs in the study's order,
+decides which are skipped for memory or hours, and charges cached features to the first run that
+needs them. With a plan in its folder, a study records predicted next to actual cost.
 """
 
 import tempfile
@@ -23,10 +23,10 @@ from clinadapt.study.planning.trial_runs import Prober
 from clinadapt.study.setup import StudySetup
 
 PLAN = "plan.json"
-FORMAT = 2  # 1 held numbers for forecasts of other machines, too
+FORMAT = 2  # format 1 also held numbers for forecasts of other machines
 HOUR = 3600.0
-# Settings that change what is learned and not what it costs: configurations that differ in these alone
-# share their runs.
+# Settings that affect what is learned but not the cost: configurations that differ only in these
+# share their trials.
 COSTLESS = ("learning_rate", "encoder_learning_rate", "class_weight", "patience", "dropout")
 
 
@@ -37,11 +37,11 @@ class Plan:
     Attributes
     ----------
     made_for : str
-        Hash of runs, memory limit and machine: a plan is good for no other.
+        Hash of the runs, memory limit and machine that the plan is valid for.
     memory : int, optional
-        Bytes that a run may hold.
+        Limit in bytes for each run.
     forecasts : dict of str to Forecast
-        By the configuration's id.
+        Forecasts by configuration id.
     """
 
     made_for: str
@@ -49,14 +49,14 @@ class Plan:
     forecasts: Mapping[str, Forecast]
 
     def save(self, folder: Path) -> Path:
-        """Write ``plan.json``; it holds numbers only."""
+        """Write ``plan.json``, which holds no text of any note."""
         folder.mkdir(parents=True, exist_ok=True)
         atomic_files.write_json(folder / PLAN, {"format": FORMAT, **asdict(self)})
         return folder / PLAN
 
 
 def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
-    """Run each configuration of a study on some of its notes, and extrapolate.
+    """Forecast each configuration of a study from trials on some of its notes.
 
     Nothing is written to the study's folder, and its results do not change.
 
@@ -64,7 +64,7 @@ def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
     ----------
     study : Study
     progress : callable
-        Called with a stage's name, configurations done and configurations in all.
+        Called with a stage's name, the configurations done and their total.
     """
     configurations = {
         study.folders.configuration_id(run.configuration): run for run in reversed(study.runs)
@@ -75,7 +75,7 @@ def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
         prober = Prober(study, Path(folder))
         for number, (configuration_id, run) in enumerate(reversed(configurations.items())):
             progress(f"plan: {run.configuration.label}", number, len(configurations))
-            key = _what_costs(run)
+            key = _cost_key(run)
             if key not in shared:
                 shared[key] = forecast(prober, run)
             forecasts[configuration_id] = shared[key].named(run.configuration.label)
@@ -84,12 +84,14 @@ def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
 
 
 def read_plan(study: StudySetup) -> Plan | None:
-    """The plan in a study's folder; None without one for these runs, limits and machine."""
-    found = atomic_files.read_json(study.out / PLAN)
-    if found is None or found.get("format") != FORMAT or found["made_for"] != _made_for(study):
+    """Return the plan in a study's folder; None if it has none for these runs and this machine."""
+    content = atomic_files.read_json(study.out / PLAN)
+    if content is None or content.get("format") != FORMAT:
         return None
-    forecasts = {key: _from_json(entry) for key, entry in found["forecasts"].items()}
-    return Plan(found["made_for"], found["memory"], forecasts)
+    if content["made_for"] != _made_for(study):
+        return None
+    forecasts = {key: _from_json(entry) for key, entry in content["forecasts"].items()}
+    return Plan(content["made_for"], content["memory"], forecasts)
 
 
 def _from_json(entry: Mapping[str, Any]) -> Forecast:
@@ -104,27 +106,27 @@ def _from_json(entry: Mapping[str, Any]) -> Forecast:
 
 def _made_for(study: StudySetup) -> str:
     machine = environment()["machine"] | {"torch": torch.__version__}
-    # The ids tell of notes, split, settings and of the encoders that are here.
+    # The ids depend on notes, split, settings and the encoders on this machine.
     runs = [study.folders.id(run) for run in study.runs]
     return identity(FORMAT, runs, study.memory, machine)
 
 
-def _what_costs(run: Run) -> str:
+def _cost_key(run: Run) -> str:
     settings = {key: value for key, value in run.resolved.items() if key not in COSTLESS}
     return identity(run.configuration.model, settings)
 
 
 @dataclass
 class Budget:
-    """Memory and hours, spent run by run in the study's order.
+    """Limits of memory and hours, applied run by run in the study's order.
 
     Parameters
     ----------
     plan : Plan
     memory : int, optional
-        Bytes that a run may hold.
+        Limit in bytes for each run.
     hours : float, optional
-        For all runs.
+        Limit for all runs together.
     """
 
     plan: Plan
@@ -133,26 +135,26 @@ class Budget:
     _computed: set[str] = field(default_factory=set, init=False)
 
     def refusal(self, configuration_id: str, spent: float) -> str | None:
-        """Why a run is left out for a limit; None if it is not.
+        """Return why a run exceeds a limit; None if it does not.
 
         Parameters
         ----------
         configuration_id : str
         spent : float
-            Seconds of the hours that are gone.
+            Seconds used so far.
         """
         configuration = self.plan.forecasts[configuration_id]
         if configuration.reason is not None:
             return None if configuration.fits else configuration.reason
         peak = configuration.peak(self._computes(configuration))
         if self.memory is not None and peak > self.memory:
-            given = (
+            savings = (
                 f" with {', '.join(configuration.memory_savings)}"
                 if configuration.memory_savings
                 else ""
             )
             return (
-                f"predicted to need {formatting.size(peak)}{given}; the limit is "
+                f"predicted to need {formatting.size(peak)}{savings}; the limit is "
                 f"{formatting.size(self.memory)}"
             )
         seconds = configuration.seconds(self._computes(configuration))
@@ -168,7 +170,7 @@ class Budget:
         return configuration.features is not None and configuration.features not in self._computed
 
     def spend(self, configuration_id: str) -> bool:
-        """Note that a run of a configuration was run; whether it computed the features that it stands on."""
+        """Record that a run was fitted; return whether it computed the features it uses."""
         configuration = self.plan.forecasts[configuration_id]
         computes = self._computes(configuration)
         if configuration.features is not None:
@@ -176,25 +178,25 @@ class Budget:
         return computes
 
     def compare(self, configuration_id: str, result: Mapping[str, Any]) -> dict[str, Any]:
-        """What was predicted of a run that has run, to stand beside what it did cost.
+        """Return the predicted cost of a finished run, to be recorded next to its actual cost.
 
         Returns
         -------
         dict
-            ``seconds`` of all epochs, ``epochs``, ``seconds_of_epochs_run`` (early stopping cannot
-            be foreseen), ``peak_memory_bytes``, ``disk_bytes``.
+            ``seconds`` of all epochs; ``epochs``; ``seconds_of_epochs_run``, because early stopping
+            cannot be predicted; ``peak_memory_bytes``; ``disk_bytes``.
         """
-        configuration, spent = self.plan.forecasts[configuration_id], result["cost"]
-        held = spent["held_memory_bytes"]
-        if not self._computed:  # the libraries of encoders come yet
-            held = max(held, configuration.held_bytes)
-        computes = self.spend(configuration_id) and spent["encoded_sequences"] > 0
+        predicted, cost = self.plan.forecasts[configuration_id], result["cost"]
+        held_bytes = cost["held_memory_bytes"]
+        if not self._computed:  # the encoders' libraries are not loaded yet
+            held_bytes = max(held_bytes, predicted.held_bytes)
+        computes = self.spend(configuration_id) and cost["encoded_sequences"] > 0
         return {
-            "seconds": configuration.seconds(computes),
-            "epochs": configuration.epochs,
-            "seconds_of_epochs_run": configuration.seconds(computes, len(result["training"])),
-            "peak_memory_bytes": configuration.peak(computes, held),
-            "disk_bytes": configuration.bundle_bytes,
+            "seconds": predicted.seconds(computes),
+            "epochs": predicted.epochs,
+            "seconds_of_epochs_run": predicted.seconds(computes, len(result["training"])),
+            "peak_memory_bytes": predicted.peak(computes, held_bytes),
+            "disk_bytes": predicted.bundle_bytes,
         }
 
 
@@ -208,14 +210,14 @@ class Line:
     seed : int
     status : {"run", "done", "skip"}
     reason : str, optional
-        Why it is skipped.
+        Reason if it is skipped.
     seconds, features_seconds : float
-        At most, in all; and of these, of computing features.
+        Upper limit of the run's time, and the part of it that computes features.
     peak_memory_bytes : int
     disk_bytes : int
-        That stay: features computed here, and the bundle.
+        Bytes that stay on disk: features computed by this run, and the bundle.
     memory_savings : tuple of str
-        What is given up for memory.
+        Measures taken to stay within the memory limit.
     """
 
     configuration: str
@@ -230,7 +232,7 @@ class Line:
 
 
 def schedule(study: StudySetup, plan: Plan) -> list[Line]:
-    """Every run in the study's order, with what it will cost or why it will not run."""
+    """Return every run in the study's order, with its cost or the reason for skipping it."""
     budget = Budget(plan, plan.memory, study.hours)
     lines: list[Line] = []
     for run in study.runs:
@@ -263,7 +265,7 @@ def schedule(study: StudySetup, plan: Plan) -> list[Line]:
 
 
 def write_schedule(study: StudySetup, plan: Plan, path: Path) -> None:
-    """Write every line of a plan as JSON."""
+    """Write the schedule of a plan as JSON."""
     lines = schedule(study, plan)
     atomic_files.write_json(
         path,
@@ -279,7 +281,7 @@ def write_schedule(study: StudySetup, plan: Plan, path: Path) -> None:
 
 
 def disk_bytes(plan: Plan, lines: Sequence[Line]) -> int:
-    """Largest size of a study's folder: all features, two bundles and a checkpoint."""
+    """Return the largest size of a study's folder: all features, two bundles, a checkpoint."""
     running = {line.configuration for line in lines if line.status == "run"}
     configurations = [
         configuration

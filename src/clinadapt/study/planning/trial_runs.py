@@ -1,7 +1,7 @@
-"""Short measured trials: a row of a study on a few of the user's own notes, timed step by step.
+"""Trials: short runs of a configuration on a few of the user's own notes, timed step by step.
 
-The very code of the study trials, with two epochs instead of all, on two or three samples that grow
-until a trial takes some seconds. `clinadapt.study.planning.plan` extrapolates from them.
+They run the study's own code with two epochs instead of all, on two or three samples that grow
+until a trial takes some seconds. `clinadapt.study.planning.forecast` extrapolates from them.
 """
 
 import re
@@ -28,7 +28,7 @@ from clinadapt.study.design import Run
 from clinadapt.study.setup import StudySetup
 
 LEAST_NOTES, LEAST_HELD = 24, 8
-ENOUGH_SECONDS = 3.0  # a trial this long is extrapolated from
+ENOUGH_SECONDS = 3.0  # long enough to extrapolate from
 AIM_SECONDS = 5.0
 MOST_GROWTH = 8
 EPOCHS = 2
@@ -38,18 +38,18 @@ Rows = dict[str, NDArray[np.int64]]
 
 @dataclass
 class Timeline:
-    """When each training step of a fit ended; give it as the fit's progress callback.
+    """Times at which the training steps of a fit ended; serves as its progress callback.
 
     Attributes
     ----------
     phases : list of list of list of float
-        Of each training (an autoencoder's, then its classifier's), each epoch, each step.
+        Times by training stage (an autoencoder's, then its classifier's), epoch and step.
     """
 
     phases: list[list[list[float]]] = field(default_factory=list)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Note a step."""
+        """Record the time of a step."""
         epoch = re.search(r"epoch (\d+)/\d+$", stage)
         if epoch is None:
             return
@@ -62,16 +62,16 @@ class Timeline:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A run on some notes.
+    """Measurements of a run on some notes.
 
     Attributes
     ----------
     train, notes : int
-        Notes of the training part, and of all parts.
+        Number of training notes, and of notes in all parts.
     rows : ndarray of int64
-        The training notes.
+        Row numbers of the training notes.
     seconds : float
-        All of it, but for computing cached features.
+        Time without computing cached features.
     phases : list
         See `Timeline`.
     cost : mapping
@@ -87,7 +87,7 @@ class Trial:
 
     @property
     def fixed(self) -> float:
-        """Seconds of everything but training: they do not grow with the epochs."""
+        """Seconds outside training, which do not grow with the epochs."""
         training = 0.0
         for number, phase in enumerate(self.phases):
             steps = list(chain.from_iterable(self.step_seconds(number)))
@@ -96,11 +96,11 @@ class Trial:
         return max(0.0, self.seconds - training)
 
     def step_seconds(self, phase: int) -> list[list[float]]:
-        """Seconds of each step of each epoch but the epoch's first step."""
+        """Return the seconds of each step of each epoch, except the epoch's first step."""
         return [[b - a for a, b in pairwise(times)] for times in self.phases[phase]]
 
     def between_seconds(self, phase: int) -> float:
-        """Seconds between two epochs, when validation notes are scored and weights are kept."""
+        """Return the mean seconds between epochs: scoring validation notes, saving weights."""
         steps = list(chain.from_iterable(self.step_seconds(phase)))
         usual = float(np.mean(steps)) if steps else 0.0
         gaps = [b[0] - a[-1] - usual for a, b in pairwise(self.phases[phase])]
@@ -109,17 +109,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Reading:
-    """A pass of a frozen encoder over some notes.
+    """Measurements of a frozen encoder's pass over some notes.
 
     Attributes
     ----------
     key : str
-        Of the cached features: passes with the same key are paid for once.
+        Key of the cached features; features with the same key are computed once.
     load_seconds : float
-        Model and tokens; with the first encoder, the libraries that it needs.
+        Time to load model and tokens; for the first encoder, its libraries too.
     tokens_per_second : float
     tokens : int
-        That the pass took.
+        Tokens read by the pass.
     width, item_bytes : int
         Width of the features; bytes of a number while they are computed.
     peak_bytes : int
@@ -137,19 +137,19 @@ class Reading:
     train: int
 
     def peak(self, tokens: int) -> int:
-        """Peak of a pass over so many tokens: a shard is held twice while it is written."""
+        """Return the peak bytes of a pass over some tokens; a shard is held twice while written."""
         more = max(0, min(tokens, SHARD_TOKENS) - min(self.tokens, SHARD_TOKENS))
         return self.peak_bytes + 2 * more * self.width * self.item_bytes
 
 
 class Prober:
-    """Runs rows of a study on samples of its notes.
+    """Runs trials of a study's configurations on samples of its notes.
 
     Parameters
     ----------
     study : Study
     folder : Path
-        For bundles and cached features of the samples; they reflect patient text.
+        Folder for bundles and cached features of the samples; they reflect patient text.
     """
 
     def __init__(self, study: StudySetup, folder: Path) -> None:
@@ -165,16 +165,16 @@ class Prober:
 
     @property
     def train(self) -> int:
-        """Training notes of the study."""
+        """Number of training notes in the study."""
         return len(self._order["train"])
 
     @property
     def notes(self) -> int:
-        """Notes of the study."""
+        """Number of notes in the study."""
         return sum(map(len, self._order.values()))
 
     def sample(self, train: int) -> Rows:
-        """So many training notes, and as large a share of the other parts; samples are nested."""
+        """Sample training notes and the same share of the other parts; samples are nested."""
         share = train / self.train
         wanted = {name: round(len(rows) * share) for name, rows in self._order.items()}
         least = {"train": train, "validation": LEAST_HELD, "test": LEAST_HELD}
@@ -186,51 +186,51 @@ class Prober:
     # ------------------------------------------------------------------ trials
 
     def trials(self, run: Run, most: int | None = None) -> list[Trial]:
-        """The run on growing samples; the first warms up, the last takes some seconds.
+        """Fit a run on growing samples; the first warms up, the last takes some seconds.
 
         Parameters
         ----------
         run : Run
         most : int, optional
-            Training notes whose cached features are there already.
+            Number of training notes whose cached features exist already.
         """
         batch = int(run.resolved.get("batch_size", 1))
         size = min(self.train, max(LEAST_NOTES, 2 * batch))
         largest = min(self.train, max(most or self.train, 2 * size))
-        found: list[Trial] = []
+        trials: list[Trial] = []
         while True:
-            found.append(self._trial(run, size))
-            seconds = found[-1].cost["seconds"]
-            if size == largest or (len(found) > 1 and seconds > ENOUGH_SECONDS):
-                return found
+            trials.append(self._trial(run, size))
+            seconds = trials[-1].cost["seconds"]
+            if size == largest or (len(trials) > 1 and seconds > ENOUGH_SECONDS):
+                return trials
             growth = min(MOST_GROWTH, max(2.0, AIM_SECONDS / seconds))
             size = min(largest, round(size * growth))
-            if size > largest / 2:  # the whole is little more, and needs no extrapolation
+            if size > largest / 2:  # all notes take little more, and need no extrapolation
                 size = largest
 
     def _trial(self, run: Run, train: int) -> Trial:
         rows = self.sample(train)
         timeline = Timeline()
-        found = self.study.probe(_shortened(run), rows, self.folder, timeline)["cost"]
+        cost = self.study.probe(_shortened(run), rows, self.folder, timeline)["cost"]
         return Trial(
             train=len(rows["train"]),
             notes=sum(map(len, rows.values())),
             rows=rows["train"],
-            seconds=found["seconds"] - found["encode_seconds_spent_here"],
+            seconds=cost["seconds"] - cost["encode_seconds_spent_here"],
             phases=timeline.phases,
-            cost=found,
+            cost=cost,
         )
 
     # ------------------------------------------------------------------ cached features
 
     def reading(self, run: Run, model: Any) -> Reading | None:
-        """What the pass over the model's frozen layers takes; None if it has none.
+        """Measure the pass through the model's frozen layers; None if it has none.
 
         Parameters
         ----------
         run : Run
         model : PretrainedModel
-            Opened here.
+            Unfitted; its encoder is opened here.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class Prober:
             read, fresh = self._tokens(model, rows), ledger.encode_seconds - warm.encode_seconds
             if ledger.encoded:
                 load, rate = passed - fresh, (read - self._tokens(model, first)) / fresh
-            else:  # the notes are so few that all were read in warming up
+            else:  # so few notes that the warm-up read them all
                 load = passed
             self._readings[key] = Reading(
                 key=key,
@@ -288,15 +288,15 @@ class Prober:
     def lengths_of(
         self, tokenizer: Tokenizer, rows: NDArray[np.int64], model: Any
     ) -> NDArray[np.int64]:
-        """Tokens of some notes [note]."""
+        """Return the number of tokens of some notes [note]."""
         truncation: Truncation = model.truncation
-        found = tokenize(
+        tokens = tokenize(
             tokenizer, list(self.study.notes.texts.take(rows)), model.max_tokens, truncation
         )
-        return np.add.reduceat(found.lengths, found.first[:-1])
+        return np.add.reduceat(tokens.lengths, tokens.first[:-1])
 
     def lengths(self, tokenizer: Tokenizer, model: Any) -> Rows:
-        """Tokens of each note of each part, of a sample where there are very many."""
+        """Return the tokens of each note by part, or of a sample where there are very many."""
         key = (tokenizer.to_str()[:10_000], model.max_tokens, model.truncation)
         if key not in self._lengths:
             share = min(1.0, LENGTHS_OF / self.notes)
@@ -307,7 +307,7 @@ class Prober:
         return self._lengths[key]
 
     def tokens(self, tokenizer: Tokenizer, model: Any) -> int:
-        """Tokens of all notes."""
+        """Return the number of tokens of all notes."""
         lengths = self.lengths(tokenizer, model)
         return sum(
             round(float(lengths[name].mean()) * len(rows)) for name, rows in self._order.items()
@@ -315,7 +315,7 @@ class Prober:
 
 
 def _mixed(rows: NDArray[np.int64], matrix: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Rows in a random order of their own, a note of each class first."""
+    """Return row numbers in a fixed random order, one note of each class first."""
     order = np.random.default_rng(0).permutation(len(rows))
     first = [int(order[np.argmax(matrix[order, code])]) for code in range(matrix.shape[1])]
     ahead = np.array(list(dict.fromkeys(first)), dtype=np.int64)
@@ -323,19 +323,19 @@ def _mixed(rows: NDArray[np.int64], matrix: NDArray[np.bool_]) -> NDArray[np.int
 
 
 def _shortened(run: Run) -> Run:
-    """The run with few epochs."""
+    """Return the run with few epochs."""
     few = dict.fromkeys(run.build().epoch_settings, EPOCHS)
     return Run(replace(run.configuration, settings={**run.configuration.settings, **few}), run.seed)
 
 
 @cache
 def _first_time_seconds(encoder: str) -> float:
-    """What loading an encoder takes longer the first time: libraries, files not yet in memory.
+    """Return the extra seconds of loading an encoder the first time: libraries, cold files.
 
     Raises
     ------
     EncoderNotFoundError
-        It is not here.
+        The encoder is not on this machine.
     """
     seconds = []
     for _ in range(2):

@@ -1,0 +1,66 @@
+"""Metrics that depend only on the order of the notes' scores: areas under ROC and PR curves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Notes by descending score.
+
+    Attributes
+    ----------
+    order : ndarray of int64, shape [note]
+    starts : ndarray of int64, shape [distinct score]
+        Position in the order at which each distinct score begins.
+    positive : ndarray of bool, shape [note]
+        Labels in the order.
+    """
+
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    positive: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: NDArray[np.bool_], scores: Floats) -> "Ranking":
+        """Rank notes by their scores."""
+        order = np.argsort(-scores, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
+        return cls(order, starts, labels[order])
+
+    def weigh(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Return the weights of positives and negatives at each score, both [resample, score]."""
+        ordered = weights[:, self.order]
+        hits = np.add.reduceat(ordered * self.positive, self.starts, axis=1)
+        misses = np.add.reduceat(ordered * ~self.positive, self.starts, axis=1)
+        return hits, misses
+
+
+def auroc(hits: Floats, misses: Floats) -> Floats:
+    """Return the area under the ROC curve, ties counted half, shape [resample].
+
+    Arguments are those that `Ranking.weigh` returns.
+    """
+    # Probability that a positive ranks above a negative: sum over negatives of positives above.
+    above = np.cumsum(hits, axis=1) - hits / 2
+    return divide((above * misses).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
+
+
+def auprc(hits: Floats, misses: Floats) -> Floats:
+    """Return the average precision, the sum of precision times step in recall, shape [resample].
+
+    Arguments are those that `Ranking.weigh` returns.
+    """
+    true = np.cumsum(hits, axis=1)
+    precision = np.nan_to_num(divide(true, true + np.cumsum(misses, axis=1)))
+    return divide((precision * hits).sum(axis=1), hits.sum(axis=1))
+
+
+def divide(top: Floats, bottom: Floats) -> Floats:
+    """Return the quotient, NaN where the bottom is zero."""
+    out = np.full(np.broadcast(top, bottom).shape, np.nan)
+    return np.divide(top, bottom, out=out, where=bottom != 0)
