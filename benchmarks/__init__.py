@@ -1,6 +1,6 @@
-"""clinadapt's speed and scores beside what a user would pick instead, measured in one run.
+"""Speed and scores of clinadapt and its alternatives, measured on the same machine and notes.
 
-The way of the data::
+Flow of the data::
 
     notes, split, encoder folder ─► workload: notes.parquet
                                        │
@@ -9,6 +9,6 @@ The way of the data::
                                        ▼
                raw/PART.json: seconds, marks, memory, versions, scores ─► RESULTS.md
 
-``python -m benchmarks --help`` lists the parts. Contestants share nothing with clinadapt but
-files, so that each runs at the versions it wants; they run one at a time.
+``python -m benchmarks --help`` lists the parts. Contestants exchange only files with clinadapt, so
+each can use its own library versions; they run one at a time.
 """

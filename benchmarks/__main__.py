@@ -1,6 +1,6 @@
-"""Run parts of the comparison and write the page.
+"""Run parts of the comparison and write the results page.
 
-``python -m benchmarks [PART ...]``: every part where none is named; ``page`` only writes the page.
+``python -m benchmarks [PART ...]`` runs all parts by default; ``page`` only writes the page.
 """
 
 import argparse
@@ -26,11 +26,11 @@ PAGE_ONLY = "page"
 
 
 def main() -> int:
-    """Do what the command line says; returns the exit status."""
+    """Run the command line and return the exit status."""
     options = _parser().parse_args()
     names = [name for name in options.parts or PARTS if name != PAGE_ONLY]
     if "gpu" in names and not torch.cuda.is_available():
-        print("gpu: there is no CUDA device here, so there is nothing to measure")
+        print("gpu: skipped, no CUDA device found")
         names.remove("gpu")
     pythons = {
         "clinadapt": Path(sys.executable),
@@ -51,23 +51,25 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, PAGE_ONLY], metavar="PART")
-    parser.add_argument("--name", default="", help="keep the results beside those without it")
-    parser.add_argument("--notes", type=int, help="training notes; default: the part's own number")
+    parser.add_argument("--name", default="", help="suffix of the result file")
+    parser.add_argument("--notes", type=int, help="training notes; default: depends on the part")
     parser.add_argument(
         "--complete",
         action="store_true",
-        help="peers do all epochs and all runs, so that they have scores; hours",
+        help="run all epochs of the peers, so that they have scores; takes hours",
     )
-    parser.add_argument("--encoder", help="known name or folder; default: random weights")
-    parser.add_argument("--layers", type=int, default=12, help="of the encoder that is made")
-    parser.add_argument("--data", help="table of notes; default: the built-in synthetic ones")
+    parser.add_argument("--encoder", help="encoder name or folder; default: random weights")
+    parser.add_argument(
+        "--layers", type=int, default=12, help="layers of the encoder with random weights"
+    )
+    parser.add_argument("--data", help="table of notes; default: built-in synthetic notes")
     parser.add_argument("--text", default="text")
     parser.add_argument("--label", default="label")
     parser.add_argument("--group")
     parser.add_argument("--split")
     for name in ("peers", "adapters"):
         default = ROOT / f".venv-{name}" / "bin" / "python"
-        parser.add_argument(f"--{name}", type=Path, default=default, help="that Python")
+        parser.add_argument(f"--{name}", type=Path, default=default, help="Python interpreter")
     return parser
 
 
@@ -81,8 +83,8 @@ def _notes(options: argparse.Namespace) -> Notes:
 def _run_parts(names: list[str], options: argparse.Namespace, pythons: dict[str, Path]) -> None:
     notes = _notes(options)
     logs = Path(tempfile.mkdtemp(prefix="benchmarks-logs-"))
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as temporary:
+        folder = Path(temporary)
         encoder_folder, encoder = workload.find_encoder(
             options.encoder, options.layers, list(notes.texts), folder / "encoder"
         )
@@ -97,7 +99,7 @@ def _run_parts(names: list[str], options: argparse.Namespace, pythons: dict[str,
 def _run_part(
     name: str, options: argparse.Namespace, work: Workload, pythons: dict[str, Path], logs: Path
 ) -> None:
-    """Run a part's contestants one after another; the record is kept after each."""
+    """Run the contestants of a part one after another; write the record after each."""
     plan = Plan(work, complete=options.complete or name == "gpu")
     record = {
         "part": name,
@@ -116,10 +118,10 @@ def _run_part(
         where = f" (see {log})" if log.is_file() else ""
         print(f"failed: {reason}{where}" if reason else f"{contest.row_seconds(row):,.1f} s")
         rows.append(row)
-        _keep(record | {"rows": rows}, page.RAW / f"{file_name}.json")
+        _write(record | {"rows": rows}, page.RAW / f"{file_name}.json")
 
 
-def _keep(record: dict[str, object], path: Path) -> None:
+def _write(record: dict[str, object], path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".tmp")
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One contestant in one process: what it is asked for, and what its times amount to."""
+"""Runs a contestant in a separate process, and evaluates its times and predictions."""
 
 import json
 import os
@@ -23,22 +23,22 @@ OURS = "clinadapt"
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of a part's table: runs of one method at one setting.
+    """A row of the results table of a part: runs of one method with one set of settings.
 
     Attributes
     ----------
     method, settings : str
-        For people; the method is `OURS` where it is clinadapt.
+        Names for readers; the method is `OURS` for clinadapt.
     script : str
-        Of `contestants/`, without its suffix.
+        Script in `contestants/`, without suffix.
     environment : {"clinadapt", "peers", "adapters"}
-        Whose Python runs it.
+        Environment of its Python.
     runs : list of dict
-        Options of each run; all are done in one process.
+        Options of each run; all runs share one process.
     stands_for : int
-        Real runs that each of them stands for, where like runs were not repeated.
+        Number of runs that each run represents, if similar runs were not repeated.
     group : str
-        Rows of one group are compared with that group's first row.
+        Rows of a group are compared with its first row.
     variables : dict of str to str
         Environment variables.
     """
@@ -55,40 +55,41 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a part's entries depend on.
+    """Input of the entries of a part.
 
     Attributes
     ----------
     workload : Workload
     complete : bool
-        Whether peers do all their epochs, so that they have scores, or two that are extrapolated.
+        True if peers run all epochs and have scores; otherwise two epochs are extrapolated.
     """
 
     workload: Workload
     complete: bool
 
     def timed(self, epochs: int) -> int:
-        """Epochs that a peer does of so many."""
+        """Return the number of epochs that a peer runs."""
         return epochs if self.complete else min(epochs, TIMED_EPOCHS)
 
 
 def run(entry: Entry, plan: Plan, python: Path, keep: Path | None = None) -> dict[str, Any]:
-    """Have a contestant do its runs, and score what it predicts.
+    """Run a contestant and score its predictions.
 
     Parameters
     ----------
     entry : Entry
     plan : Plan
     python : Path
-        Of the entry's environment.
+        Python of the entry's environment.
     keep : Path, optional
-        Folder for the contestant's log where it fails.
+        Folder for the log of a contestant that fails.
 
     Returns
     -------
     dict
-        The row: names, versions, ``process_seconds`` (imports included) and, of each run, what
-        `contestants/exchange.py` writes and ``f1_macro`` on the test notes; or ``failed``, why.
+        Row of the table: names, versions, ``process_seconds`` (imports included) and, for each
+        run, the output of `contestants/exchange.py` and ``f1_macro`` on the test notes; or
+        ``failed`` with the reason.
     """
     row: dict[str, Any] = {
         "method": entry.method,
@@ -147,7 +148,7 @@ def _write_spec(entry: Entry, workload: Workload, folder: Path) -> None:
 
 
 def _score(probabilities: np.ndarray[Any, Any], workload: Workload) -> float:
-    """Macro-F1 of the most probable class: one rule for all, with no threshold to choose."""
+    """Return the macro-F1 of the most probable class, a rule without a threshold to choose."""
     import polars as pl
 
     notes = pl.read_parquet(workload.table)
@@ -155,35 +156,35 @@ def _score(probabilities: np.ndarray[Any, Any], workload: Workload) -> float:
     return float(f1_score(labels, probabilities.argmax(axis=1), average="macro"))
 
 
-# ---------------------------------------------------------------- what a row's times amount to
+# ---------------------------------------------------------------- times and scores of a row
 
 
 def unit_seconds(done: dict[str, Any]) -> float | None:
-    """Mean of the complete units of a run but the first, which holds set-up and warm-up."""
+    """Return the mean time of the units of a run, without the first, which includes set-up."""
     marks = done["marks"]
     return (marks[-1] - marks[0]) / (len(marks) - 1) if len(marks) > 1 else None
 
 
 def total_seconds(done: dict[str, Any]) -> float:
-    """Seconds of a whole run: measured, with what was not waited for added at the unit's pace."""
+    """Return the time of a complete run; units that were not run are extrapolated."""
     missing = max(0, done["planned"] - len(done["marks"]))
     return float(done["seconds"] + missing * (unit_seconds(done) or 0.0))
 
 
 def is_extrapolated(row: dict[str, Any]) -> bool:
-    """Whether a row's total holds anything that was not run."""
+    """Return whether the total time of a row is partly extrapolated."""
     return row["stands_for"] > 1 or any(
         done["planned"] > len(done["marks"]) for done in row["runs"]
     )
 
 
 def row_seconds(row: dict[str, Any]) -> float:
-    """Seconds of all the runs that a row is, or stands for."""
+    """Return the time of all runs that a row represents, in seconds."""
     return float(row["stands_for"] * sum(total_seconds(done) for done in row["runs"]))
 
 
 def row_epoch_seconds(row: dict[str, Any]) -> float | None:
-    """Mean seconds of a complete epoch over a row's runs."""
+    """Return the mean time of a complete epoch over the runs of a row, in seconds."""
     paces = [
         pace * done.get("units_per_epoch", 1)
         for done in row["runs"]
@@ -193,5 +194,5 @@ def row_epoch_seconds(row: dict[str, Any]) -> float | None:
 
 
 def row_scores(row: dict[str, Any]) -> list[float]:
-    """Macro-F1 of each run of a row that has one."""
+    """Return the macro-F1 of each run of a row that has one."""
     return [done["f1_macro"] for done in row["runs"] if "f1_macro" in done]

@@ -1,13 +1,12 @@
-"""Exported networks against the native one, on labelled notes: speed, probabilities, F1.
+"""Compares exported networks with the native one on labelled notes: speed, probabilities, F1.
 
     python benchmarks/exported.py NOTES --label label --group group --split split \
         --encoder clinadapt-mini-fr --learning-rate 3e-3 --out OUT.json
 
-Fits one classifier on the training notes, exports it in every way that is installed, and reads the
-test notes with each, in turns, in one process. A difference of F1 is paired: both models on the
-same resamples of patients (of notes, where no group is given). Speed is that of the whole
-`predict_proba`, tokenizer included; `OMP_NUM_THREADS` says of how many cores, and the table repeats
-it.
+Fits one classifier on the training notes, exports it for all installed runtimes, and reads the test
+notes with each, alternating, in one process. Differences of F1 are paired: both models use the same
+resamples of patients, or of notes if no group is given. Speed is that of the complete
+`predict_proba`, tokenizer included. `OMP_NUM_THREADS` sets the number of threads, which is printed.
 """
 
 import argparse
@@ -28,7 +27,7 @@ from clinadapt.evaluation import metrics
 from clinadapt.evaluation.paired_comparison import Scores
 
 HEADING = """\
-| run by | MB | speed | largest difference | mean | decisions changed | {metric} | change [95 %] |
+| runtime | MB | speed | largest difference | mean | changed | {metric} | change [95 %] |
 |---|--:|--:|--:|--:|--:|--:|---|"""
 
 
@@ -57,12 +56,12 @@ def main() -> None:
         texts, labels, clusters = texts.take(rows), labels.take(rows), clusters[rows]
     metric = metrics.PRIMARY[labels.task]
     with tempfile.TemporaryDirectory() as folder:
-        made = make_candidates(native, Path(folder), ["fp32", "int8"])
-        seconds, measured, probabilities = measure(native, made, texts, options.rounds)
+        candidates = make_candidates(native, Path(folder), ["fp32", "int8"])
+        seconds, measured, probabilities = measure(native, candidates, texts, options.rounds)
     names = [f"{one.runtime} {one.weights}" for one in measured]
     predicted = {
-        name: [(found, native.predict_matrix(found))]
-        for name, found in zip(["native", *names], probabilities, strict=True)
+        name: [(matrix, native.predict_matrix(matrix))]
+        for name, matrix in zip(["native", *names], probabilities, strict=True)
     }
     scores = Scores(labels, clusters, metric, predicted)
     changes = scores.differences([(name, "native") for name in names])
@@ -73,15 +72,15 @@ def main() -> None:
         f"{speed:.0f} notes/s, {metric} {scores.value['native']:.4f}"
     )
     print(HEADING.format(metric=metric))
-    told = []
-    for name, found in zip(names, measured, strict=True):
+    rows = []
+    for name, result in zip(names, measured, strict=True):
         change = changes[name, "native"]
-        cells = [name, f"{found.file_bytes / 1e6:.1f}", f"{found.speed:.2f}"]
-        cells += [f"{found.largest:.5f}", f"{found.mean:.6f}", str(found.changed)]
+        cells = [name, f"{result.file_bytes / 1e6:.1f}", f"{result.speed:.2f}"]
+        cells += [f"{result.largest:.5f}", f"{result.mean:.6f}", str(result.changed)]
         cells += [f"{scores.value[name]:.4f}"]
         cells += [f"{change.value:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"]
         print(f"| {' | '.join(cells)} |")
-        told.append(asdict(found) | {"score": scores.value[name], "change": change.to_json()})
+        rows.append(asdict(result) | {"score": scores.value[name], "change": change.to_json()})
     if options.out is not None:
         about = {
             "encoder": options.encoder,
@@ -92,7 +91,7 @@ def main() -> None:
             "native_score": scores.value["native"],
             "environment": environment(),
         }
-        options.out.write_text(json.dumps(about | {"rows": told}, indent=1), encoding="utf-8")
+        options.out.write_text(json.dumps(about | {"rows": rows}, indent=1), encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,10 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--share", type=float, default=1.0, help="of the training notes")
-    parser.add_argument("--most", type=int, help="test notes that are read; default: all")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the training notes")
+    parser.add_argument("--most", type=int, help="maximum number of test notes; default: all")
     parser.add_argument("--rounds", type=int, default=2, help="the shortest time counts")
-    parser.add_argument("--out", type=Path, help="JSON file of the same numbers")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
     return parser
 
 

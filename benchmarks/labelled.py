@@ -1,4 +1,4 @@
-"""A table of labelled notes, named on the command line of a benchmark."""
+"""Command-line options for a table of labelled notes."""
 
 import argparse
 from pathlib import Path
@@ -8,17 +8,17 @@ from clinadapt.data.notes import Notes, read_notes
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Let a parser take a table and the names of its columns."""
+    """Add the table and its columns to a parser."""
     parser.add_argument("notes", type=Path)
     parser.add_argument("--label", default="label")
-    parser.add_argument("--separator", help="of several labels in one column")
+    parser.add_argument("--separator", help="separator of several labels in one column")
     parser.add_argument("--id")
     parser.add_argument("--group")
     parser.add_argument("--split")
 
 
 def read(options: argparse.Namespace) -> Notes:
-    """The notes that such options name."""
+    """Return the notes that the options select."""
     columns = Columns(
         label=(options.label,),
         separator=options.separator,

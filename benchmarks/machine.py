@@ -1,4 +1,4 @@
-"""What the machine does at the moment: matrix products in bf16 and fp32, and copies."""
+"""Measures the current speed of the machine: matrix products in bf16 and fp32, and copies."""
 
 import os
 import time
@@ -14,13 +14,13 @@ SECONDS = 1.0
 
 
 def measure() -> dict[str, Any]:
-    """Rates of the device that the contestants use, and the machine's load.
+    """Return the rates of the device that contestants use, and the load of the machine.
 
     Returns
     -------
     dict
-        ``bf16_flops``, ``fp32_flops`` [1/s], ``copy_bytes`` [1/s, read and written bytes counted],
-        ``load``: runnable processes, mean of the last minute.
+        ``bf16_flops``, ``fp32_flops`` [1/s], ``copy_bytes`` [1/s, bytes read and written],
+        ``load``: mean number of runnable processes in the last minute.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     flops = 2 * ROWS * INNER * COLUMNS
@@ -37,7 +37,7 @@ def measure() -> dict[str, Any]:
 
 
 def _shortest(action: Callable[[], Any]) -> float:
-    """Shortest of the times that an action takes, tried for about a second."""
+    """Return the shortest time of an action, repeated for about a second."""
     best, end = float("inf"), time.perf_counter() + SECONDS
     while time.perf_counter() < end:
         started = time.perf_counter()

@@ -1,11 +1,11 @@
-"""Twenty tasks on one frozen encoder: against one task, and against twenty pipelines.
+"""Compares twenty tasks on one frozen encoder with one task, and with twenty pipelines.
 
     python benchmarks/many_tasks.py --tasks 20 --notes 1000 --out many_tasks.json
 
-The peer is what one would write without clinadapt: a `transformers` pipeline for each task, each
-with an encoder of its own, at the same length, in the same precision, in batches of 32. Its heads
-are random: what they say takes as long as what trained ones say. All run in turn on the built-in
-synthetic notes, the pipelines on fewer of them; paces are of medians, with all times kept.
+The peer is the usual solution without clinadapt: one `transformers` pipeline per task, each with
+its own encoder, at the same length and precision, in batches of 32. Its heads are random, which
+does not affect the time. All alternate on the built-in synthetic notes, the pipelines on fewer of
+them; speeds are computed from medians, and all times are recorded.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 NOTES = {"n_patients": 600, "n_positive": 800}
 FITTED = 200
-WARMING = 64  # notes that load what is loaded once
+WARMING = 64  # notes for warming up
 BATCH = 32
 
 
@@ -34,7 +34,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument("--backend", choices=["torch", "openvino"], default="torch")
     asked = parser.parse_args()
-    os.environ["CLINADAPT_BACKEND"] = asked.backend  # one for all that is compared
+    os.environ["CLINADAPT_BACKEND"] = asked.backend  # the same for everything that is compared
 
     from clinadapt.core.device import environment
     from clinadapt.data.synthetic.generator import generate
@@ -61,22 +61,22 @@ def main():
         seconds = in_turn(ways, asked.repeats)
     read_by = {way: fewer if "pipeline" in way else texts for way in ways}
     pace = {way: len(read_by[way]) / statistics.median(taken) for way, taken in seconds.items()}
-    found = {
+    results = {
         "environment": environment(),
         "asked": vars(asked) | {"out": asked.out.name},
         "seconds": seconds,
         "notes_a_second": pace,
-        "all_tasks_to_one": pace["one_task"] / pace["all_tasks"],  # of the seconds of a note
+        "all_tasks_to_one": pace["one_task"] / pace["all_tasks"],  # ratio of seconds per note
         "all_pipelines_to_all_tasks": pace["all_tasks"] / pace["all_pipelines"],
         "one_pipeline_to_one_task": pace["one_task"] / pace["one_pipeline"],
         "memory_bytes": {"all_tasks": ours, "all_pipelines": theirs},
     }
-    asked.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    print(json.dumps({name: value for name, value in found.items() if name != "environment"}))
+    asked.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    print(json.dumps({name: value for name, value in results.items() if name != "environment"}))
 
 
 def fit(encoder, max_tokens, tasks, texts, root):
-    """Bundles on one encoder, each of labels of its own; they need not be good."""
+    """Return bundles on one encoder, each with its own random labels; only their speed matters."""
     from clinadapt import NoteClassifier, PretrainedModel
 
     bundles = {}
@@ -90,14 +90,14 @@ def fit(encoder, max_tokens, tasks, texts, root):
 
 
 def pipeline(asked, seed):
-    """A pipeline with a head of its own, in the precision that clinadapt takes here."""
+    """Return a pipeline with its own head, in the precision that clinadapt uses on this machine."""
     import torch
     import transformers
 
     from clinadapt.core.device import compute_dtype, pick_device
     from clinadapt.features.encoders.catalog import resolve
 
-    transformers.logging.set_verbosity_error()  # the head is random, and said to be
+    transformers.logging.set_verbosity_error()  # it warns that the head is random
     transformers.logging.disable_progress_bar()
     folder, device = resolve(asked.encoder), pick_device("auto")
     torch.manual_seed(seed)
@@ -111,12 +111,12 @@ def pipeline(asked, seed):
 
 
 def read(pipeline, texts, max_tokens):
-    """What a pipeline says of notes."""
+    """Return the predictions of a pipeline."""
     return pipeline(texts, batch_size=BATCH, truncation=True, max_length=max_tokens)
 
 
 def in_turn(ways, repeats):
-    """Seconds of each way, all of them in each round."""
+    """Return the times of each way in seconds; every round runs all of them."""
     seconds = {way: [] for way in ways}
     for _ in range(repeats):
         for way, act in ways.items():

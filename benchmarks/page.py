@@ -1,4 +1,4 @@
-"""RESULTS.md, written anew from every record in raw/."""
+"""Writes RESULTS.md from all records in raw/."""
 
 import json
 import statistics
@@ -20,26 +20,26 @@ RAW = HERE / "raw"
 PAGE = HERE / "RESULTS.md"
 HEADER = """# Benchmark results
 
-Written by `make bench` from `raw/*.json`; do not edit. Rows of a table were run one after another
-on the same notes, split and encoder. Peers run at their documented defaults and at the fastest
-settings of their own that we found, each in its own environment, offline.
+Written by `make bench` from `raw/*.json`; do not edit. The rows of a table were run one after
+another on the same notes, split and encoder. Peers run with their documented defaults and with the
+fastest of their own settings that we found, each in its own environment, offline.
 
-- **s/epoch**: one complete epoch, validation included. The first epoch, with set-up and warm-up,
-  counts in the total only.
-- **tokens/s** (words/s): real ones, padding left out, of the training and validation notes that an
-  epoch reads.
-- **total**: a process's whole work but its imports: reading and tokenizing the notes, loading the
-  encoder, every epoch of every run, predicting the test notes. **≈** marks a total that holds
-  epochs (or like runs) that were not waited for, added at the measured pace.
-- **process**: from the start of the process to its end, imports included, where all of it was run.
-- **macro-F1**: on the test notes, most probable class; mean (± standard deviation) over runs; only
-  where every epoch was run.
-- **×**: total over clinadapt's of the same rows.
+- **s/epoch**: one complete epoch, validation included. The first epoch includes set-up and warm-up
+  and is part of the total only.
+- **tokens/s** (words/s): training and validation tokens of an epoch per second, without padding.
+- **total**: time of the process without imports: reading and tokenizing the notes, loading the
+  encoder, all epochs of all runs, predicting the test notes. **≈** marks a total in which epochs or
+  similar runs were not run but extrapolated.
+- **process**: time from the start to the end of the process, imports included, if nothing was
+  extrapolated.
+- **macro-F1**: of the most probable class, on the test notes; mean (± standard deviation) over
+  runs, if all epochs were run.
+- **×**: total relative to that of clinadapt in the same group of rows.
 """
 
 
 def write() -> Path:
-    """Write the page; returns its path."""
+    """Write the page and return its path."""
     records = [
         json.loads(path.read_text(encoding="utf-8")) | {"file": path.name}
         for path in sorted(RAW.glob("*.json"))
@@ -79,7 +79,7 @@ def _section(record: dict[str, Any]) -> str:
 
 
 def failure(row: dict[str, Any]) -> str | None:
-    """Why a row has no figures, None if it has."""
+    """Return why a row has no results; None if it has."""
     if "failed" in row:
         return str(row["failed"])
     return next((str(done["failed"]) for done in row["runs"] if "failed" in done), None)
@@ -88,7 +88,7 @@ def failure(row: dict[str, Any]) -> str | None:
 def _line(row: dict[str, Any], epoch_units: int, ours: float | None) -> str:
     pace, total, scores = row_epoch_seconds(row), row_seconds(row), row_scores(row)
     spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
-    whole = row.get("process_seconds")
+    process = row.get("process_seconds")
     peak = max(done["peak_memory_bytes"] for done in row["runs"])
     cells = [
         f"**{row['method']}**" if row["method"] == OURS else row["method"],
@@ -96,7 +96,7 @@ def _line(row: dict[str, Any], epoch_units: int, ours: float | None) -> str:
         "–" if pace is None else f"{pace:,.2f}",
         "–" if pace is None else f"{epoch_units / pace:,.0f}",
         ("≈ " if is_extrapolated(row) else "") + f"{total:,.1f}",
-        "–" if is_extrapolated(row) or whole is None else f"{whole:,.1f}",
+        "–" if is_extrapolated(row) or process is None else f"{process:,.1f}",
         f"{statistics.mean(scores):.3f}{spread}" if scores else "–",
         f"{peak / 1e6:,.0f}",
         "–" if ours is None else f"{total / ours:,.3g}",
@@ -105,7 +105,7 @@ def _line(row: dict[str, Any], epoch_units: int, ours: float | None) -> str:
 
 
 def _circumstances(record: dict[str, Any], unit: str) -> list[str]:
-    """Notes, machine and versions; the encoder, where its tokens are what is counted."""
+    """Return lines on notes, machine and versions, and on the encoder if tokens are counted."""
     work, here, rates = record["workload"], record["environment"], record["machine"]
     notes, device = work["notes"], here["machine"]
     units = sum(work[unit].values())
@@ -114,18 +114,18 @@ def _circumstances(record: dict[str, Any], unit: str) -> list[str]:
         encoder = []
     versions: dict[str, str] = {}
     for row in record["rows"]:
-        named = ", ".join(f"{name} {number}" for name, number in row.get("versions", {}).items())
-        if named:
-            versions.setdefault(row["method"], named)
+        listed = ", ".join(f"{name} {number}" for name, number in row.get("versions", {}).items())
+        if listed:
+            versions.setdefault(row["method"], listed)
     return [
         f"- Notes: {work['source']}, {work['classes']} classes; {notes['train']:,} training, "
         f"{notes['validation']:,} validation, {notes['test']:,} test; {units:,} {unit}, "
-        f"{units / sum(notes.values()):.0f} a note (at most {work['most'][unit]}).",
+        f"{units / sum(notes.values()):.0f} per note (at most {work['most'][unit]}).",
         *encoder,
         f"- Machine: {device['gpu'] or device['cpu']}, {device['cores']} cores, "
-        f"{device['memory_bytes'] / 1e9:.0f} GB; at the time {rates['bf16_flops'] / 1e12:.2f} "
+        f"{device['memory_bytes'] / 1e9:.0f} GB; before the run {rates['bf16_flops'] / 1e12:.2f} "
         f"TFLOP/s in bf16, {rates['fp32_flops'] / 1e12:.2f} in fp32, "
-        f"{rates['copy_bytes'] / 1e9:.1f} GB/s copied, load {rates['load']:.1f} before it began.",
+        f"{rates['copy_bytes'] / 1e9:.1f} GB/s copied, load {rates['load']:.1f}.",
         f"- Commit {here['commit']}, {here['started']}.",
-        *(f"- {method}: {named}." for method, named in versions.items()),
+        *(f"- {method}: {listed}." for method, listed in versions.items()),
     ]

@@ -1,10 +1,10 @@
-"""The claims of arXiv 2407.19299, each as a difference of scores with its interval.
+"""Tests the claims of arXiv 2407.19299, each as a difference of scores with its interval.
 
     python benchmarks/paper_claims.py NOTES --label label --group group --split split --out OUT
 
-Runs the study of benchmarks/paper.toml (or goes on with it in OUT) and prints, for every claim, the
-mean score of some rows less that of others, on the same resamples of patients and seeds; the claims
-of one set of notes are corrected together (Holm).
+Runs the study of benchmarks/paper.toml (or resumes it in OUT) and prints, for each claim, the mean
+score of some configurations minus that of others, on the same resamples of patients and seeds. The
+p-values of the claims of one set of notes are corrected together (Holm).
 """
 
 import argparse
@@ -26,12 +26,12 @@ Chosen = Callable[[Entrant], bool]
 
 
 def on_encoder(adapter=None, tuned=None, matched=None) -> Chosen:
-    """Rows with a pretrained encoder; "any" stands for an adapter that is not "none"."""
+    """Select configurations with a pretrained encoder; "any" is any adapter except "none"."""
 
-    def chosen(row: Entrant) -> bool:
-        settings = row.settings
+    def chosen(entrant: Entrant) -> bool:
+        settings = entrant.settings
         return (
-            row.model == "pretrained"
+            entrant.model == "pretrained"
             and (
                 adapter is None
                 or settings["adapter"] == adapter
@@ -45,27 +45,28 @@ def on_encoder(adapter=None, tuned=None, matched=None) -> Chosen:
     return chosen
 
 
-def family(*names: str) -> Chosen:
-    return lambda row: row.model in names
+def named(*models: str) -> Chosen:
+    """Select configurations by model."""
+    return lambda entrant: entrant.model in models
 
 
 FROZEN, TUNED = on_encoder("none", tuned=False), on_encoder("none", tuned=True)
-SCRATCH, TFIDF = family("transformer", "moe"), family("tfidf-logistic")
+SCRATCH, TFIDF = named("transformer", "moe"), named("tfidf-logistic")
 CLAIMS: list[tuple[str, Chosen, Chosen]] = [
     (
-        "an adapter against none, frozen",
+        "an adapter vs none, frozen",
         on_encoder("any", tuned=False, matched=False),
         FROZEN,
     ),
     (
-        "an adapter against none, frozen, 100,000 weights each",
+        "an adapter vs none, frozen, 100,000 weights each",
         on_encoder("any", tuned=False, matched=True),
         FROZEN,
     ),
-    ("an adapter against none, tuned", on_encoder("any", tuned=True), TUNED),
+    ("an adapter vs none, tuned", on_encoder("any", tuned=True), TUNED),
     *(
         (
-            f"gated residual against the other adapters, {words}",
+            f"gated residual vs the other adapters, {words}",
             on_encoder("gated_residual", tuned=tuned, matched=matched),
             on_encoder("others", tuned=tuned, matched=matched),
         )
@@ -75,30 +76,30 @@ CLAIMS: list[tuple[str, Chosen, Chosen]] = [
             ("tuned", True, False),
         )
     ),
-    ("frozen against tuned", on_encoder(tuned=False, matched=False), on_encoder(tuned=True)),
-    ("from scratch against frozen, no adapter", SCRATCH, FROZEN),
-    ("from scratch against tuned, no adapter", SCRATCH, TUNED),
-    ("MoE against Transformer, from scratch", family("moe"), family("transformer")),
-    ("TF-IDF against from scratch", TFIDF, SCRATCH),
-    ("TF-IDF against tuned", TFIDF, on_encoder(tuned=True)),
+    ("frozen vs tuned", on_encoder(tuned=False, matched=False), on_encoder(tuned=True)),
+    ("from scratch vs frozen, no adapter", SCRATCH, FROZEN),
+    ("from scratch vs tuned, no adapter", SCRATCH, TUNED),
+    ("MoE vs Transformer, from scratch", named("moe"), named("transformer")),
+    ("TF-IDF vs from scratch", TFIDF, SCRATCH),
+    ("TF-IDF vs tuned", TFIDF, on_encoder(tuned=True)),
 ]
 
 
 def contrast(evidence: Evidence, chosen: Chosen, others: Chosen):
-    """Mean of some rows less mean of others."""
+    """Return the difference between the means of two groups of configurations."""
     scores = evidence.scores
     sides = [
-        [row.configuration_id for row in evidence.entrants if side(row)]
+        [entrant.configuration_id for entrant in evidence.entrants if side(entrant)]
         for side in (chosen, others)
     ]
-    one, other = ([scores.value[row] for row in side] for side in sides)
-    first, second = (np.mean([scores.resampled[row] for row in side], axis=0) for side in sides)
+    one, other = ([scores.value[id] for id in side] for side in sides)
+    first, second = (np.mean([scores.resampled[id] for id in side], axis=0) for side in sides)
     value = scores.sign * float(np.mean(one) - np.mean(other))
     return difference(value, scores.sign * (first - second), scores.freedom)
 
 
 def fewer(notes: Notes, most: int) -> Notes:
-    """At most so many training notes, drawn by patient; the other parts stay whole."""
+    """Return at most this many training notes, drawn by patient, and all notes of other parts."""
     train = np.ones(len(notes), bool) if notes.parts is None else np.array(notes.parts) == "train"
     patients, sizes = np.unique(notes.clusters[train], return_counts=True)
     order = np.random.default_rng(0).permutation(len(patients))
@@ -110,11 +111,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     labelled.add_options(parser)
     parser.add_argument("--metric")
-    parser.add_argument("--also", nargs="+", default=[], help="further metrics of the same rows")
-    parser.add_argument("--encoder", nargs="+", default=[], help="instead of clinadapt-mini-fr")
+    parser.add_argument(
+        "--also", nargs="+", default=[], help="more metrics of the same configurations"
+    )
+    parser.add_argument(
+        "--encoder", nargs="+", default=[], help="encoders; default: clinadapt-mini-fr"
+    )
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--most", type=int, help="training notes, or notes of all parts")
+    parser.add_argument(
+        "--most", type=int, help="maximum number of training notes, or of all notes without a split"
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     notes = labelled.read(options)
@@ -126,19 +133,19 @@ def main() -> None:
     study.run(finished=lambda result: print(result["configuration"], result["status"], flush=True))
     evidence = study.fit_runs(lambda *_: None, lambda _: None, False).evidence
     for metric in (study.metric, *options.also):
-        tell(replace(evidence, metric=metric))
+        report(replace(evidence, metric=metric))
 
 
-def tell(evidence: Evidence) -> None:
-    """Print every row's score and every claim, by the evidence's metric."""
+def report(evidence: Evidence) -> None:
+    """Print the score of each configuration and the result of each claim."""
     scores = evidence.scores
     print(f"\n{evidence.metric}")
-    for row in sorted(evidence.entrants, key=lambda row: -scores.value[row.configuration_id]):
-        print(f"{scores.value[row.configuration_id]:.3f}  {row.seconds:6.1f} s  {row.label}")
-    found = corrected([contrast(evidence, one, other) for _, one, other in CLAIMS])
-    for (claim, _, _), item in zip(CLAIMS, found, strict=True):
-        told = "told apart" if item.different else "not told apart"
-        print(f"| {claim} | {item.value:+.3f} [{item.low:+.3f}, {item.high:+.3f}] | {told} |")
+    for one in sorted(evidence.entrants, key=lambda one: -scores.value[one.configuration_id]):
+        print(f"{scores.value[one.configuration_id]:.3f}  {one.seconds:6.1f} s  {one.label}")
+    differences = corrected([contrast(evidence, one, other) for _, one, other in CLAIMS])
+    for (claim, _, _), item in zip(CLAIMS, differences, strict=True):
+        verdict = "significant" if item.different else "not significant"
+        print(f"| {claim} | {item.value:+.3f} [{item.low:+.3f}, {item.high:+.3f}] | {verdict} |")
 
 
 if __name__ == "__main__":

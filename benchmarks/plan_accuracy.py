@@ -1,9 +1,9 @@
-"""Predicted against actual seconds and memory of a study's cells, of six kinds.
+"""Compares predicted with actual time and memory of the runs of a study, for six kinds of models.
 
     python benchmarks/plan_accuracy.py --out accuracy.json
     python benchmarks/plan_accuracy.py --notes notes.csv --group patient --kinds sparse scratch
 
-The plan is made first, in a process of its own; then the study runs, in another.
+The plan and the study run in separate processes, one after the other.
 """
 
 import argparse
@@ -43,9 +43,10 @@ def open_study(options, folder):
         notes = built_in_notes(n_notes=n, n_patients=n // 4, n_positive=round(0.36 * n))
     else:
         notes = read_notes(options.notes, Columns(group=options.group))
-    rows = [row for kind in options.kinds for row in KINDS[kind]]
+    configurations = [entry for kind in options.kinds for entry in KINDS[kind]]
     memory = None if options.memory is None else parse_bytes(options.memory)
-    return Study(notes, {"name": "accuracy", "configurations": rows}, folder, memory=memory)
+    design = {"name": "accuracy", "configurations": configurations}
+    return Study(notes, design, folder, memory=memory)
 
 
 def make(options, folder):
@@ -66,14 +67,14 @@ def run(options, folder):
         if result["status"] != "done":
             print(f"{result['status']}: {result['configuration']}: {result['reason']}")
             return
-        spent, said = result["cost"], result["cost"]["predicted"]
+        spent, predicted = result["cost"], result["cost"]["predicted"]
         line = {
             "configuration": result["configuration"],
             "seconds": spent["seconds"],
-            "predicted_seconds": said["seconds_of_epochs_run"],
-            "epochs": [len(result["training"]), said["epochs"]],
+            "predicted_seconds": predicted["seconds_of_epochs_run"],
+            "epochs": [len(result["training"]), predicted["epochs"]],
             "peak_memory_bytes": spent["peak_memory_bytes"],
-            "predicted_peak_memory_bytes": said["peak_memory_bytes"],
+            "predicted_peak_memory_bytes": predicted["peak_memory_bytes"],
             "memory_savings": spent["memory_savings"],
         }
         lines.append(line)
@@ -85,7 +86,7 @@ def run(options, folder):
             flush=True,
         )
 
-    print(f"{'configuration':46} {'said':>7} {'was':>7}           {'said':>6} {'was':>6}")
+    print(f"{'configuration':46} {'plan':>7} {'actual':>7}           {'plan':>6} {'actual':>6}")
     open_study(options, folder).run(finished=finished)
     for name in ("seconds", "peak_memory_bytes"):
         print(f"worst {name}: {max(abs(off(line, name)) for line in lines):.0%}")
@@ -93,20 +94,20 @@ def run(options, folder):
 
 
 def off(line, name):
-    """Error of a prediction, as a share of what it was."""
+    """Return the relative error of a prediction."""
     return line[f"predicted_{name}"] / line[name] - 1
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--notes", type=Path, help="table of notes; default: built-in notes")
-    parser.add_argument("--group", help="its column of the patient")
-    parser.add_argument("--size", type=int, default=1200, help="built-in notes")
+    parser.add_argument("--group", help="patient column")
+    parser.add_argument("--size", type=int, default=1200, help="number of built-in notes")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--memory", help="limit, such as 2GB")
+    parser.add_argument("--memory", help="memory limit, such as 2GB")
     parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--stage", choices=("plan", "study"), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help="keep the study here")
+    parser.add_argument("--folder", type=Path, help="folder of the study; default: temporary")
     options = parser.parse_args()
     if options.stage == "plan":
         make(options, options.folder)
@@ -116,8 +117,8 @@ def main():
         if options.out is not None:
             options.out.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
         return
-    with tempfile.TemporaryDirectory(prefix="clinadapt-") as made:
-        folder = ["--folder", str(options.folder or made)]
+    with tempfile.TemporaryDirectory(prefix="clinadapt-") as temporary:
+        folder = ["--folder", str(options.folder or temporary)]
         for stage in ("plan", "study"):
             subprocess.run([sys.executable, *sys.argv, *folder, "--stage", stage], check=True)
 

@@ -1,11 +1,11 @@
-"""What pre-training buys: held-out loss and downstream score for some minutes, sizes, objectives.
+"""Benefit of pre-training: held-out loss and downstream score by minutes, size and objective.
 
     python benchmarks/pretraining.py TEXTS --notes NOTES --group group --split split \
         --minutes 2 6 --size mini small --objective bag masked
 
-Each combination is trained from nothing. Downstream: the mean of the frozen features of the
-training notes and a logistic regression, average precision over folds that keep groups together;
-the test notes are not looked at. For comparison, TF-IDF and the same regression on the same folds.
+Each combination is trained from scratch. The downstream score is the average precision of a
+logistic regression on mean frozen features of the training notes, over folds that keep groups
+together; test notes are not used. TF-IDF with the same regression and folds is the baseline.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def regression(strength):
 
 
 def average_precision(model, features, labels, groups):
-    """Mean over classes, weighted by their notes, of predictions from other folds."""
+    """Return the cross-validated average precision, weighted over classes by their notes."""
     if labels.task == "binary":
         target = labels.target
     else:

@@ -1,9 +1,9 @@
-"""Seconds and memory as notes grow: reading, encoding and fitting frozen rows, predicting.
+"""Time and memory by number of notes: reading, splitting, training with frozen encoder, predicting.
 
     python benchmarks/scale.py --sizes 10000 100000 1000000 --out scale.json
 
-Each stage of each size runs in a process of its own, on synthetic notes of about twenty words and
-a small encoder with random weights: what is measured is the program, not the encoder.
+Each stage of each size runs in a separate process, on synthetic notes of about twenty words and a
+small encoder with random weights: the program is measured, not the encoder.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SEED_NOTES = {"n_notes": 2000, "n_patients": 500, "n_positive": 800}
 
 
 def write_notes(path, n):
-    """Parquet of notes: runs of twenty words of built-in notes, four a patient."""
+    """Write notes as Parquet: twenty consecutive words of built-in notes, four per patient."""
     import polars as pl
     import pyarrow.parquet as pq
 
@@ -53,7 +53,7 @@ def write_notes(path, n):
 
 
 def write_encoder(folder):
-    """A BERT of two layers of width 64 with random weights, and its vocabulary."""
+    """Write a BERT with two layers of width 64 and random weights, and its vocabulary."""
     import torch
     import transformers
 
@@ -148,10 +148,10 @@ def stage_predict(folder):
 
 
 def measure(stage, folder, n):
-    """Run a stage in this process; its seconds, notes a second and peak memory in MB."""
+    """Run a stage in this process; return its time, notes per second and peak memory in MB."""
     import threading
 
-    import polars  # noqa: F401 (loading the libraries is no part of a stage)
+    import polars  # noqa: F401 (loading libraries is not part of a stage)
     import torch  # noqa: F401
     import transformers  # noqa: F401
 
@@ -167,9 +167,9 @@ def measure(stage, folder, n):
     watcher = threading.Thread(target=watch)
     watcher.start()
     clock = time.perf_counter()
-    found = globals()[f"stage_{stage}"](folder) or {}
-    seconds = found.pop("seconds", time.perf_counter() - clock)
-    notes = found.pop("notes", n)
+    results = globals()[f"stage_{stage}"](folder) or {}
+    seconds = results.pop("seconds", time.perf_counter() - clock)
+    notes = results.pop("notes", n)
     done.set()
     watcher.join()
     return {
@@ -180,15 +180,15 @@ def measure(stage, folder, n):
         "peak_anonymous_mb": peak["RssAnon"],
         "peak_total_mb": memory()["VmHWM"],
         "libraries_mb": base["VmRSS"],
-        **{name: round(value, 2) for name, value in found.items()},
+        **{name: round(value, 2) for name, value in results.items()},
     }
 
 
 def memory():
-    """Resident memory of this process in MB."""
+    """Return the resident memory of this process in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    found = dict(line.split(":", 1) for line in lines)
-    return {kind: int(found[kind].split()[0]) // 1024 for kind in ("RssAnon", "VmRSS", "VmHWM")}
+    values = dict(line.split(":", 1) for line in lines)
+    return {kind: int(values[kind].split()[0]) // 1024 for kind in ("RssAnon", "VmRSS", "VmHWM")}
 
 
 def main():
@@ -214,11 +214,11 @@ def main():
                 one = folder / f"{stage}.json"
                 command = [sys.executable, __file__, "--one", stage, str(folder), str(n)]
                 subprocess.run([*command, "--out", str(one)], check=True)
-                found = json.loads(one.read_text(encoding="utf-8"))
-                results.append(found)
+                result = json.loads(one.read_text(encoding="utf-8"))
+                results.append(result)
                 print(
-                    f"{stage:8} {n:9,} {found['seconds']:8.1f} {found['notes_a_second']:9,} "
-                    f"{found['peak_anonymous_mb']:8,} {found['peak_total_mb']:6,}",
+                    f"{stage:8} {n:9,} {result['seconds']:8.1f} {result['notes_a_second']:9,} "
+                    f"{result['peak_anonymous_mb']:8,} {result['peak_total_mb']:6,}",
                     flush=True,
                 )
                 asked.out.write_text(json.dumps(results, indent=1), encoding="utf-8")

@@ -1,11 +1,11 @@
-"""A million short notes scored from Parquet and from a database: pace, memory, the encoder's share.
+"""Scores a million short notes from Parquet and from a database: speed, memory, encoder time.
 
     python benchmarks/scoring.py BUNDLE --out scoring.json
 
-Each source runs in a process of its own. The model's share is the time from texts to probabilities;
-the rest is reading, checking, committing and writing. The encoder's, of a bundle that has one, is
-that of its layers; what the model does beside is tokens, adapter and head. Opening the bundle is
-in neither.
+Each source runs in a separate process. The share of the model is the time from texts to
+probabilities; the rest is reading, checking, committing and writing. The share of the encoder, if
+there is one, is that of its layers; the model also includes tokenizer, adapter and head. Opening
+the bundle is in neither.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SEED_NOTES = {"n_notes": 2000, "n_patients": 500, "n_positive": 800}
 
 
 def texts(n, length):
-    """Runs of so many words of built-in notes, each with its number so that all differ."""
+    """Yield `n` excerpts of built-in notes of `length` words, made unique by a number."""
     from clinadapt.data.synthetic.generator import generate
 
     words = [text.split() for text in generate(**SEED_NOTES)["text"]]
@@ -37,7 +37,7 @@ def texts(n, length):
 
 
 def write_notes(folder, n, length):
-    """The same notes as Parquet and as OMOP's table in SQLite."""
+    """Write the same notes as Parquet and as an OMOP table in SQLite."""
     import polars as pl
     import pyarrow.parquet as pq
 
@@ -56,19 +56,19 @@ def write_notes(folder, n, length):
 
 
 def anonymous_mb():
-    """Anonymous resident memory of this process in MB."""
+    """Return the anonymous resident memory of this process in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) // 1024
 
 
 def timed(module, name):
-    """Seconds of every call of a function from now on."""
-    right, seconds = getattr(module, name), []
+    """Replace a function by one that times its calls; return the list of seconds."""
+    original, seconds = getattr(module, name), []
 
     def call(*arguments):
         clock = time.perf_counter()
         try:
-            return right(*arguments)
+            return original(*arguments)
         finally:
             seconds.append(time.perf_counter() - clock)
 
@@ -77,7 +77,7 @@ def timed(module, name):
 
 
 def measure(source, bundle, folder):
-    """Score one source in this process."""
+    """Score one source in this process; return the measurements."""
     from clinadapt.deployment.scoring import loop
     from clinadapt.deployment.scoring.job import Prediction
     from clinadapt.features import feature_cache
@@ -122,15 +122,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--notes", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--words", type=int, default=20, help="of a note")
+    parser.add_argument("--words", type=int, default=20, help="words per note")
     parser.add_argument("--source", nargs="+", default=SOURCES, choices=SOURCES)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # source, folder
     asked = parser.parse_args()
     if asked.one:
         source, folder = asked.one
-        found = measure(source, asked.bundle, Path(folder))
-        asked.out.write_text(json.dumps(found), encoding="utf-8")
+        result = measure(source, asked.bundle, Path(folder))
+        asked.out.write_text(json.dumps(result), encoding="utf-8")
         return
     results = []
     print("source       notes  seconds   notes/s  anon MB  model  encoder")
@@ -143,12 +143,12 @@ def main():
                 one = folder / f"{source}.json"
                 command = [sys.executable, __file__, str(asked.bundle), "--out", str(one)]
                 subprocess.run([*command, "--one", source, str(folder)], check=True)
-                found = json.loads(one.read_text(encoding="utf-8"))
-                results.append(found)
+                result = json.loads(one.read_text(encoding="utf-8"))
+                results.append(result)
                 print(
-                    f"{source:8} {n:9,} {found['seconds']:8.1f} {found['notes_a_second']:9,} "
-                    f"{found['peak_anonymous_mb']:8,} {found['model_share']:6.1%} "
-                    f"{found['encoder_share']:8.1%}",
+                    f"{source:8} {n:9,} {result['seconds']:8.1f} {result['notes_a_second']:9,} "
+                    f"{result['peak_anonymous_mb']:8,} {result['model_share']:6.1%} "
+                    f"{result['encoder_share']:8.1%}",
                     flush=True,
                 )
                 asked.out.write_text(json.dumps(results, indent=1), encoding="utf-8")

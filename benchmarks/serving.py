@@ -1,11 +1,11 @@
-"""A server under parallel clients, against predict on the same notes; and stopped under them.
+"""Measures a server under parallel clients, compared with predict, and its shutdown under load.
 
     python benchmarks/serving.py --seconds 60 --clients 32 --out serving.json
 
-Notes are the built-in synthetic ones. The server is a process of its own,
-and so are its clients, each of which asks for one note at a time without a pause. Every answer is
-compared with what the same bundle says by itself. After the given seconds the server gets SIGTERM
-while all clients go on: what it says that it answered must be what they received.
+Notes are the built-in synthetic ones. Server and clients are separate processes; each client sends
+one note at a time without a pause. Every response is compared with the prediction of the bundle
+without a server. After the given time the server gets SIGTERM while the clients continue: the
+number of requests that it reports must equal the number of responses that they received.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from pathlib import Path
 
 SYNTHETIC = {"n_notes": 2000, "n_patients": 600, "n_positive": 800}
 FITTED = 200
-TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # largest difference of a probability that is right
-WARMING = 64  # notes that load what is loaded once
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # largest accepted difference of a probability
+WARMING = 64  # notes for warming up
 
 
 def main():
@@ -41,7 +41,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument("--backend", choices=["torch", "openvino"], default="torch")
     asked = parser.parse_args()
-    os.environ["CLINADAPT_BACKEND"] = asked.backend  # one for all that is compared
+    os.environ["CLINADAPT_BACKEND"] = asked.backend  # the same for everything that is compared
 
     from clinadapt.core.device import environment
     from clinadapt.data.synthetic.generator import generate
@@ -51,21 +51,21 @@ def main():
         bundle = fit(asked.encoder, asked.max_tokens, texts, Path(root) / "bundle")
         expected, before = predict(bundle, texts)
         port, server = start(asked, bundle)
-        records, stopped, told = under_load(asked, port, server, texts)
-        _, after = predict(bundle, texts)  # the machine's pace may have changed meanwhile
-    found = {
+        records, stopped, reported = under_load(asked, port, server, texts)
+        _, after = predict(bundle, texts)  # the speed of the machine may have changed
+    results = {
         "environment": environment(),
         "asked": vars(asked) | {"out": asked.out.name},
         "predict_notes_a_second": [before, after],
-        **judged(records, expected, asked.seconds, stopped, told),
+        **judged(records, expected, asked.seconds, stopped, reported),
     }
-    found["share_of_predict"] = found["notes_a_second"] / statistics.mean([before, after])
-    asked.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    print(json.dumps({name: value for name, value in found.items() if name != "environment"}))
+    results["share_of_predict"] = results["notes_a_second"] / statistics.mean([before, after])
+    asked.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    print(json.dumps({name: value for name, value in results.items() if name != "environment"}))
 
 
 def fit(encoder, max_tokens, texts, folder):
-    """A bundle; it need not be good."""
+    """Return a bundle with random labels; only its speed matters."""
     from clinadapt import NoteClassifier, PretrainedModel
 
     chance = random.Random(0)
@@ -79,7 +79,7 @@ def fit(encoder, max_tokens, texts, folder):
 
 
 def predict(bundle, texts):
-    """Probabilities of the positive class, and notes a second."""
+    """Return the probabilities of the positive class, and notes per second."""
     from clinadapt import load
 
     classifier = load(bundle)
@@ -90,7 +90,7 @@ def predict(bundle, texts):
 
 
 def start(asked, bundle):
-    """A server, and its port."""
+    """Start a server; return its port and process."""
     command = "from clinadapt.cli.main import main; main()"
     options = {
         "--port": 0,
@@ -108,24 +108,24 @@ def start(asked, bundle):
 
 
 def under_load(asked, port, server, texts):
-    """What clients record, when the server was told to stop, and its own count of answers."""
+    """Return the records of clients, the time of SIGTERM, and the server's count of responses."""
     queue = multiprocessing.Queue()
     clients = multiprocessing.Process(target=ask_all, args=(port, texts, asked.clients, queue))
     clients.start()
-    queue.get()  # all have their first answer: the server is ready
+    queue.get()  # all clients have their first response
     time.sleep(asked.seconds)
     stopped = time.monotonic()
     server.terminate()
     records = queue.get()
     clients.join()
-    told = server.communicate(timeout=120)[0]
-    return records, stopped, int(re.search(r"Stopped: (\d+)", told)[1])
+    output = server.communicate(timeout=120)[0]
+    return records, stopped, int(re.search(r"Stopped: (\d+)", output)[1])
 
 
 def ask_all(port, texts, clients, queue):
-    """Ask in as many threads as there are clients, until the server is gone.
+    """Send requests from one thread per client until the server is gone.
 
-    A record is the note's number, the status (0: no answer), the probability, begin and end.
+    A record is the number of the note, the status (0: no response), the probability, start and end.
     """
     records, lock = [], threading.Lock()
     warm = threading.Barrier(clients + 1)
@@ -166,8 +166,8 @@ def ask_all(port, texts, clients, queue):
     queue.put(records)
 
 
-def judged(records, expected, seconds, stopped, told):
-    """Throughput and latency before the stop, and whether all is right and there."""
+def judged(records, expected, seconds, stopped, reported):
+    """Return throughput and latency before the stop, and numbers of wrong and lost responses."""
     from clinadapt.core.device import has_fast_bf16
 
     tolerance = TOLERANCE["bf16" if has_fast_bf16("cpu") else "fp32"]
@@ -187,9 +187,9 @@ def judged(records, expected, seconds, stopped, told):
         "lost_before_the_stop": sum(
             status != 200 and end < stopped for _, status, _, _, end in records
         ),
-        "answered_in_all": told,
+        "answered_in_all": reported,
         "received_in_all": received,
-        "lost_at_the_stop": told - received,
+        "lost_at_the_stop": reported - received,
     }
 
 

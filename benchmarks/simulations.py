@@ -1,13 +1,13 @@
-"""Do the intervals and conclusions hold? Simulated studies whose truth is known.
+"""Checks intervals and conclusions on simulated studies with known truth.
 
     python benchmarks/simulations.py coverage --studies 1000
     python benchmarks/simulations.py power --studies 200
     python benchmarks/simulations.py noise --studies 20
 
-coverage: how often the 95 % interval of a difference of F1 holds the true one, and how often two
-equal classifiers are called different, over numbers of patients. power: how often planted
-differences are found on 1,600 notes. noise: whole studies, report included, on built-in notes whose
-labels are drawn at random.
+coverage: how often the 95 % interval of a difference of F1 contains the true difference, and how
+often equal classifiers differ significantly, by number of patients. power: how often true
+differences are significant on 480 and 1,600 test notes. noise: complete studies, report included,
+on built-in notes with random labels.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from simulated import draw, f1, labels_of, predictions
 from clinadapt.evaluation.paired_comparison import Scores
 
 TRUTH_PATIENTS = 300_000
-NOISE_ROWS = [
+NOISE_CONFIGURATIONS = [
     {"model": "tfidf-logistic"},
     {"model": "tfidf-logistic", "characters": True, "refit": True},
     {"model": "tfidf-mlp"},
@@ -33,30 +33,30 @@ NOISE_ROWS = [
 
 
 def true_difference(accuracies):
-    _, positive, said = draw(TRUTH_PATIENTS, accuracies, np.random.default_rng(99))
-    return f1(positive, said[1]) - f1(positive, said[0])
+    _, positive, predicted = draw(TRUTH_PATIENTS, accuracies, np.random.default_rng(99))
+    return f1(positive, predicted[1]) - f1(positive, predicted[0])
 
 
 def compared(patients, accuracies, generator, resamples, seed):
-    clusters, positive, said = draw(patients, accuracies, generator)
-    rows = {str(number): [predictions(one)] for number, one in enumerate(said)}
-    scores = Scores(labels_of(positive), clusters, "f1", rows, resamples=resamples, seed=seed)
+    clusters, positive, predicted = draw(patients, accuracies, generator)
+    by_name = {str(number): [predictions(one)] for number, one in enumerate(predicted)}
+    scores = Scores(labels_of(positive), clusters, "f1", by_name, resamples=resamples, seed=seed)
     return scores.differences([("1", "0")])["1", "0"]
 
 
 def coverage(studies):
     accuracies = (0.86, 0.88)
     truth = true_difference(accuracies)
-    print(f"true difference of F1: {truth:.4f}; {studies} studies a line")
+    print(f"true difference of F1: {truth:.4f}; {studies} studies per line")
     for patients in (30, 60, 125, 410):
         generator = np.random.default_rng(patients)
-        held = alarmed = 0
+        covered = alarmed = 0
         for study in range(studies):
-            found = compared(patients, accuracies, generator, 400, study)
-            held += found.low <= truth <= found.high
+            difference = compared(patients, accuracies, generator, 400, study)
+            covered += difference.low <= truth <= difference.high
             alarmed += compared(patients, (0.86, 0.86), generator, 400, study).different
         print(
-            f"{patients:4} patients: {held / studies:.1%} of intervals hold it; "
+            f"{patients:4} patients: {covered / studies:.1%} of intervals contain it; "
             f"{alarmed / studies:.1%} false alarms",
             flush=True,
         )
@@ -67,12 +67,12 @@ def power(studies):
         truth = true_difference((0.85, second))
         for patients, notes in ((123, "480 test notes"), (410, "1,600 test notes")):
             generator = np.random.default_rng(7)
-            found = [
+            differences = [
                 compared(patients, (0.85, second), generator, 400, study)
                 for study in range(studies)
             ]
-            share = np.mean([item.different and item.value > 0 for item in found])
-            print(f"true difference {truth:+.3f}, {notes}: found in {share:.0%}", flush=True)
+            share = np.mean([item.different and item.value > 0 for item in differences])
+            print(f"true difference {truth:+.3f}, {notes}: significant in {share:.0%}", flush=True)
 
 
 def noise(studies):
@@ -90,13 +90,13 @@ def noise(studies):
         table = table.with_columns(label=pl.Series(drawn))
         with tempfile.TemporaryDirectory(prefix="clinadapt-") as folder:
             notes = read_notes(table, Columns(group="patient"))
-            Study(notes, {"name": "noise", "configurations": NOISE_ROWS}, folder).run()
+            Study(notes, {"name": "noise", "configurations": NOISE_CONFIGURATIONS}, folder).run()
             evidence = json.loads((Path(folder) / "evidence.json").read_text())
             page = write_report(Path(folder)).read_text()
         recommended += evidence["recommended"] is not None
-        assert ("none is recommended" in page) == (evidence["recommended"] is None)
+        assert (">recommended</span>" in page) == (evidence["recommended"] is not None)
         print(f"study {seed}: {evidence['sentence'][:70]} …", flush=True)
-    print(f"{recommended} of {studies} studies of noise recommend a row")
+    print(f"{recommended} of {studies} studies of noise recommend a configuration")
 
 
 def main():

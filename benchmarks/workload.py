@@ -1,4 +1,4 @@
-"""What every contestant of a part gets: the same notes, split and encoder."""
+"""Notes, split and encoder that all contestants of a part share."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -24,19 +24,20 @@ SCRATCH_WORDS = 200
 
 @dataclass(frozen=True)
 class Workload:
-    """Notes on disk, the encoder, and how much work they are.
+    """Notes on disk, the encoder, and the amount of work.
 
     Attributes
     ----------
     table : str
         Parquet file: text, label (class code), part.
     source, encoder, encoder_folder : str
-        Where the notes come from; the encoder's name for people, and its folder.
+        Origin of the notes; name of the encoder for readers; its folder.
     classes, layers, width, inner, max_tokens : int
     notes, tokens, words : dict of str to int
-        Of each part: notes; real sub-words, cut at `max_tokens`; words, cut at 200.
+        Per part: notes; sub-words without padding, at most `max_tokens` per note; words, at most
+        200 per note.
     encode_flops : float
-        Of one pass of the encoder over all notes, padding left out.
+        Operations of one pass of the encoder over all notes, without padding.
     """
 
     table: str
@@ -55,16 +56,16 @@ class Workload:
 
     @property
     def epoch_tokens(self) -> int:
-        """Sub-words that an epoch reads: those of the training and the validation notes."""
+        """Sub-words per epoch: those of the training and validation notes."""
         return self.tokens["train"] + self.tokens["validation"]
 
     @property
     def epoch_words(self) -> int:
-        """Words that an epoch of a from-scratch model reads."""
+        """Words per epoch of a model trained from scratch."""
         return self.words["train"] + self.words["validation"]
 
     def record(self) -> dict[str, Any]:
-        """Everything that is worth keeping, and no path of this machine."""
+        """Return the values for the record, without paths of this machine."""
         kept = asdict(self)
         del kept["table"], kept["encoder_folder"]
         most = {"tokens": self.max_tokens, "words": SCRATCH_WORDS}
@@ -75,14 +76,15 @@ class Workload:
 def prepare(
     notes: Notes, train_notes: int | None, encoder_folder: Path, encoder: str, folder: Path
 ) -> Workload:
-    """Split the notes, leave so many for training, and write them for the contestants.
+    """Split the notes, reduce them to a number of training notes, and write them.
 
     Parameters
     ----------
     notes : Notes
-        One label a note.
+        Notes with one label each.
     train_notes : int, optional
-        All parts are thinned in the same proportion, by class. Default: all.
+        Number of training notes; all parts are reduced in the same proportion, by class.
+        Default: all.
     encoder_folder : Path
     encoder : str
     folder : Path
@@ -90,11 +92,11 @@ def prepare(
     Raises
     ------
     InputError
-        The task is multi-label, or too few notes are left.
+        If the task is multi-label or too few notes are left.
     """
     if notes.labels.task == "multilabel":
         raise InputError(
-            "expected one label a note, got a multi-label table: not every contestant does those"
+            "expected one label per note, got a multi-label table: not all contestants support it"
         )
     rows = make_split(notes).parts()
     share = min(1.0, (train_notes or len(rows["train"])) / len(rows["train"]))
@@ -136,7 +138,7 @@ def prepare(
         inner=inner,
         max_tokens=limit,
         notes={part: len(frame) for part, frame in zip(PARTS, frames, strict=True)},
-        tokens={part: int(found.sum()) for part, found in lengths.items()},
+        tokens={part: int(counts.sum()) for part, counts in lengths.items()},
         words={
             part: sum(min(SCRATCH_WORDS, len(re.findall(r"\w+", text))) for text in frame["text"])
             for part, frame in zip(PARTS, frames, strict=True)
@@ -146,16 +148,16 @@ def prepare(
 
 
 def find_encoder(name: str | None, layers: int, texts: list[str], folder: Path) -> tuple[Path, str]:
-    """Folder and name of the encoder that is asked for, or of one made for the purpose."""
+    """Return folder and name of an encoder; one with random weights is created if name is None."""
     if name is not None:
         return resolve(name), Path(name).name
     return make_encoder(layers, texts, folder), "BERT with random weights"
 
 
 def make_encoder(layers: int, texts: list[str], folder: Path) -> Path:
-    """Write a BERT of base width with random weights, and a WordPiece tokenizer of the notes.
+    """Write a BERT of base width with random weights, and a WordPiece tokenizer for the notes.
 
-    Its speed is that of any encoder of its size; its scores mean nothing.
+    It is as fast as any encoder of its size; its scores are meaningless.
     """
     from transformers import BertConfig, BertModel, BertTokenizerFast
     from transformers.utils.logging import disable_progress_bar

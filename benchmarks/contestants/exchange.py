@@ -1,8 +1,8 @@
-"""What every contestant does alike: read the task, take the times, write the results.
+"""Common code of all contestants: reads the task, measures times, writes the results.
 
-Imported by scripts in environments of which none has the same libraries: only NumPy and polars
-may be needed here. ``TASK/spec.json`` lists the runs; ``TASK/result.json`` and
-``TASK/probabilities-N.npy`` are what they leave.
+Scripts import it in environments with different libraries, so it may only need NumPy and polars.
+``TASK/spec.json`` lists the runs; the results are ``TASK/result.json`` and
+``TASK/probabilities-N.npy``.
 """
 
 import importlib.metadata
@@ -22,12 +22,12 @@ PROCESS = Path("/proc/self")
 
 
 class Task:
-    """Notes and encoder that all contestants of a part get.
+    """Notes and encoder of a part, the same for all contestants.
 
     Attributes
     ----------
     folder : Path
-        Of this contestant alone.
+        Working folder of this contestant.
     encoder : Path
         Folder of the pretrained encoder.
     max_tokens, classes : int
@@ -43,24 +43,24 @@ class Task:
         self._notes = pl.read_parquet(spec["notes"])
 
     def texts(self, part: str) -> list[str]:
-        """Notes of "train", "validation" or "test"."""
+        """Return the texts of "train", "validation" or "test"."""
         return self._notes.filter(pl.col("part") == part)["text"].to_list()
 
     def labels(self, part: str) -> NDArray[np.int64]:
-        """Class codes [note] of a part."""
+        """Return the class codes of a part, shape [note]."""
         return self._notes.filter(pl.col("part") == part)["label"].to_numpy()
 
 
 class Clock:
-    """Seconds since a run began.
+    """Times of a run, in seconds since its start.
 
     Attributes
     ----------
     marks : list of float
-        Ends of the units (epochs; steps where an epoch is too long). From one mark to the next
-        is one complete unit, validation included.
+        Ends of the units: epochs, or steps if an epoch is too long. The time between two marks is
+        one complete unit, validation included.
     trained : float
-        When training was over and prediction of the test notes began.
+        End of training and start of the prediction of the test notes.
     """
 
     def __init__(self) -> None:
@@ -70,15 +70,15 @@ class Clock:
 
     @property
     def now(self) -> float:
-        """Seconds so far."""
+        """Current time."""
         return time.perf_counter() - self._started
 
     def mark(self) -> None:
-        """A unit ended."""
+        """Record the end of a unit."""
         self.marks.append(self.now)
 
     def training_ended(self) -> None:
-        """Training ended."""
+        """Record the end of training."""
         self.trained = self.now
 
 
@@ -86,16 +86,16 @@ Run = Callable[[Task, dict[str, Any], Clock], dict[str, Any]]
 
 
 def main(run: Run, packages: Sequence[str]) -> None:
-    """Do the runs of the task named on the command line.
+    """Run the task given on the command line.
 
     Parameters
     ----------
     run : callable
-        Does one run, given the task, the run's options and a clock. It returns
-        ``probabilities`` of the test notes [note, class] (where there are any), ``planned``, the
-        units of a complete run, and whatever else is worth keeping.
+        Executes one run, given the task, the options and a clock. Returns ``planned``, the number
+        of units of a complete run, ``probabilities`` of the test notes (shape [note, class]) if
+        there are any, and further values to record.
     packages : sequence of str
-        Whose versions the results name.
+        Packages whose versions are recorded.
     """
     task = Task(Path(sys.argv[1]))
     results = []
@@ -105,13 +105,13 @@ def main(run: Run, packages: Sequence[str]) -> None:
         try:
             if "gpu_memory_bytes" in options:
                 _cap_gpu_memory(options["gpu_memory_bytes"])
-            found = run(task, options, clock)
+            values = run(task, options, clock)
         except Exception as error:
             traceback.print_exc()
             results.append({"failed": type(error).__name__})
             continue
         seconds = clock.now
-        probabilities = found.pop("probabilities", None)
+        probabilities = values.pop("probabilities", None)
         if probabilities is not None:
             np.save(task.folder / f"probabilities-{number}.npy", np.asarray(probabilities))
         results.append(
@@ -120,7 +120,7 @@ def main(run: Run, packages: Sequence[str]) -> None:
                 "marks": clock.marks,
                 "evaluate_seconds": seconds - clock.trained if clock.trained else None,
                 **_peak_memory(),
-                **found,
+                **values,
             }
         )
     versions = {name: importlib.metadata.version(name) for name in packages}
@@ -129,7 +129,7 @@ def main(run: Run, packages: Sequence[str]) -> None:
 
 
 def softmax(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities [note, class] of scores [note, class]."""
+    """Return the softmax over the classes of scores, shape [note, class]."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
     return powers / powers.sum(axis=1, keepdims=True)
 
@@ -151,8 +151,8 @@ def _cap_gpu_memory(size: int) -> None:
 def _peak_memory() -> dict[str, int]:
     status = (PROCESS / "status").read_text().splitlines()
     peak = next(line for line in status if line.startswith("VmHWM:"))
-    found = {"peak_memory_bytes": int(peak.split()[1]) * 1024}
+    peaks = {"peak_memory_bytes": int(peak.split()[1]) * 1024}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        found["peak_gpu_memory_bytes"] = torch.cuda.max_memory_reserved()
-    return found
+        peaks["peak_gpu_memory_bytes"] = torch.cuda.max_memory_reserved()
+    return peaks

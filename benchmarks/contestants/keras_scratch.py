@@ -1,10 +1,10 @@
 """The two from-scratch classifiers of the Keras examples, at their published sizes.
 
 "Text classification with Transformer" and "Text classification with Switch Transformer"
-(keras.io/examples/nlp). The first is Keras 3 and taken as it is; the second is Keras 2 over
-TensorFlow and is written here in Keras 3, with its dispatch through one-hot [token, expert, slot]
-tensors and its capacity of tokens / experts. Both examples read words as numbers; words are
-counted on the training notes here, and the first 200 of a note are kept.
+(keras.io/examples/nlp). The first is unchanged Keras 3; the second is ported from Keras 2 to
+Keras 3, with the same dispatch through one-hot [token, expert, slot] tensors and the same capacity
+of tokens / experts. The vocabulary is counted on the training notes, and the first 200 words of a
+note are read.
 """
 
 import re
@@ -23,7 +23,7 @@ PADDING, UNKNOWN = 0, 1
 
 
 def word_numbers(task: Task) -> dict[str, NDArray[np.int32]]:
-    """Numbers of the words [note, word] of each part, padded at the front as in the examples."""
+    """Return word numbers of each part, shape [note, word], padded in front as in the examples."""
     split = {
         part: [re.findall(r"\w+", text.lower())[:WORDS] for text in task.texts(part)]
         for part in ("train", "validation", "test")
@@ -80,7 +80,7 @@ class Switch(layers.Layer):  # type: ignore[misc]
         self.add_loss(ops.mean(shares) * EXPERTS**2)
         place = ops.cumsum(chosen, axis=0) * chosen
         chosen = chosen * ops.cast(place < self.capacity, chosen.dtype)
-        # A token beyond the capacity is chosen by no expert: any slot will do for it.
+        # No expert receives tokens beyond its capacity, so their slot does not matter.
         place = ops.minimum(ops.sum(place, axis=-1), self.capacity - 1)
         slots = ops.one_hot(ops.cast(place, "int32"), self.capacity)
         gate = ops.max(probabilities, axis=-1, keepdims=True) * chosen
@@ -91,7 +91,7 @@ class Switch(layers.Layer):  # type: ignore[misc]
 
 
 def build(mixture: bool, classes: int, batch_size: int) -> Any:
-    """The example's model, compiled: with a Switch layer for feed-forward, or a dense one."""
+    """Return the compiled model of an example, with a Switch or a dense feed-forward layer."""
     rate, inner = (0.25, FEED_FORWARD) if mixture else (0.1, 20)
     inputs = layers.Input(shape=(WORDS,), dtype="int32")
     features = Embedding()(inputs)

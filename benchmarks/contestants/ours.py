@@ -15,7 +15,7 @@ MODELS = {model.__name__: model for model in (PretrainedModel, ScratchModel, Tfi
 def run(task: Task, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
     """Fit on the training notes, or (``only_encode``) compute the cached features of all notes.
 
-    All runs of a task share one cache folder, as the cells of a study do.
+    All runs of a task share one cache folder, as the runs of a study do.
     """
 
     def watch(stage: str, done: int, total: int) -> None:

@@ -1,9 +1,9 @@
-"""The four adapters as a user would write them in plain PyTorch, for the peers.
+"""The four adapters in plain PyTorch, for the peers.
 
 Not named ``adapters``: scripts in this folder would then import it in place of the library of that
 name.
 
-The formulas and the number of weights are those of clinadapt's adapters; see there for the
+The formulas and the number of weights are those of clinadapt's adapters; see there for
 sources. All take token features [note, token, width] and a mask [note, token].
 """
 
@@ -24,7 +24,7 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Features of the same shape."""
+        """Return features of the same shape."""
         return hidden + self.up(self.dropout(self.down(hidden).relu()))
 
 
@@ -39,7 +39,7 @@ class Lightweight(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Features of the same shape."""
+        """Return features of the same shape."""
         return hidden + self.up(self.down(self.norm(hidden)).relu())
 
 
@@ -54,7 +54,7 @@ class TinyAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Features of the same shape."""
+        """Return features of the same shape."""
         queries, keys, values = self.queries_keys_values(hidden).chunk(3, dim=-1)
         scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
         scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
@@ -73,7 +73,7 @@ class GatedResidual(nn.Module):
         nn.init.zeros_(self.value.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Features of the same shape."""
+        """Return features of the same shape."""
         branch = self.dropout(self.dense_out(nn.functional.elu(self.dense_in(hidden))))
         return self.norm(hidden + self.gate(branch).sigmoid() * self.value(branch))
 

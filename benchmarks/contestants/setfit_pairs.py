@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 
 class StepClock(TrainerCallback):
-    """Marks the end of each step, and ends training after some of them."""
+    """Marks the end of each step, and stops training after some of them."""
 
     def __init__(self, clock: Clock, steps: int | None) -> None:
         self.clock = clock
@@ -19,7 +19,7 @@ class StepClock(TrainerCallback):
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Mark; stop where enough steps were timed."""
+        """Mark; stop after enough steps."""
         self.planned = state.max_steps
         self.clock.mark()
         if len(self.clock.marks) == self.steps:

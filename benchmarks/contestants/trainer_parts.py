@@ -1,4 +1,4 @@
-"""What the contestants that train through a Hugging Face `Trainer` share, in 4.57 and in 5."""
+"""Common code of contestants that use a Hugging Face `Trainer` (transformers 4.57 and 5)."""
 
 from dataclasses import fields
 from typing import Any
@@ -16,9 +16,9 @@ from transformers import (
 
 
 class EpochClock(TrainerCallback):
-    """Marks the end of each epoch, and ends training after some of them.
+    """Marks the end of each epoch, and stops training after some of them.
 
-    The schedule of the learning rate stays that of all epochs; only the rest is not waited for.
+    The learning rate schedule remains that of all epochs.
     """
 
     def __init__(self, clock: Clock, epochs: int) -> None:
@@ -28,14 +28,14 @@ class EpochClock(TrainerCallback):
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Mark; stop where enough epochs were timed."""
+        """Mark; stop after enough epochs."""
         self.clock.mark()
         if len(self.clock.marks) >= self.epochs:
             control.should_training_stop = True
 
 
 def read_notes(task: Task) -> tuple[dict[str, list[dict[str, Any]]], DataCollatorWithPadding]:
-    """Token ids and label of each note of each part, and the collator that pads a batch of them."""
+    """Return token ids and labels of the notes of each part, and a collator that pads batches."""
     tokenizer = AutoTokenizer.from_pretrained(task.encoder)
     notes = {}
     for part in ("train", "validation", "test"):
@@ -46,10 +46,10 @@ def read_notes(task: Task) -> tuple[dict[str, list[dict[str, Any]]], DataCollato
 
 
 def training_arguments(task: Task, options: dict[str, Any]) -> TrainingArguments:
-    """Arguments of a run: the documented recipe, with what the options say.
+    """Return the training arguments of a run: the documented recipe with the options.
 
-    Evaluation follows every epoch, as in the documentation and as clinadapt does. Unlike there,
-    no checkpoint is written: at base size it would take longer than a small epoch.
+    Every epoch is evaluated, as in the documentation and in clinadapt. Unlike in the documentation,
+    no checkpoint is written: for a base-size model it would take longer than a small epoch.
     """
     gpu = torch.cuda.is_available()
     grouped: dict[str, Any] = {}

@@ -1,8 +1,8 @@
-"""The parts of the comparison, one a file.
+"""The parts of the comparison, one per file.
 
-A part has ``TITLE``, ``INTRODUCTION``, ``NOTES`` (training notes by default, None for all),
-``UNIT`` ("tokens" or "words": what its speed is counted in), ``entries(plan)``, the rows, and
-``remarks(record)``, sentences that follow from a finished record.
+A part defines ``TITLE``, ``INTRODUCTION``, ``NOTES`` (default number of training notes, None for
+all), ``UNIT`` of speed ("tokens" or "words"), ``entries(plan)``, the rows of its table, and
+``remarks(record)``, sentences on a finished record.
 """
 
 from types import ModuleType

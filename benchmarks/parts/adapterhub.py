@@ -20,7 +20,7 @@ REDUCTION = 16
 
 
 def entries(plan: Plan) -> list[Entry]:
-    """Rows of the part."""
+    """Return the rows of the part."""
     layers = plan.workload.layers
 
     def our(adapted: int) -> dict[str, Any]:
@@ -53,5 +53,5 @@ def entries(plan: Plan) -> list[Entry]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """Nothing beyond the table."""
+    """Return no remarks."""
     return []

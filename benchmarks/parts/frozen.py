@@ -10,9 +10,9 @@ TITLE = "Frozen encoder, four adapters, three seeds"
 INTRODUCTION = (
     "Twelve runs of 20 epochs: bottleneck, lightweight, tiny attention and gated residual network "
     "at about 100,000 weights each, on the token features of a frozen encoder, mean pooling, "
-    "linear head, learning rate 1e-3, batch 16 (Trainer's defaults: 8). The peer trains adapters "
-    "of the same formulas and sizes in plain PyTorch. Lean: the encoder's weights in bf16 and its "
-    "dropout off, which `Trainer` does not do by itself."
+    "linear head, learning rate 1e-3, batch 16 (Trainer's default: 8). The peer trains adapters "
+    "with the same formulas and sizes in plain PyTorch. Lean: encoder weights in bf16 and without "
+    "dropout, which `Trainer` does not do by default."
 )
 NOTES: int | None = 300
 UNIT = "tokens"
@@ -27,10 +27,10 @@ FULL_WIDTH_PRODUCTS = 4 + 4 + 3
 
 
 def entries(plan: Plan) -> list[Entry]:
-    """Rows of the part."""
+    """Return the rows of the part."""
     width = plan.workload.width
     inner = {name: match_inner(name, width, WEIGHTS) for name in ADAPTERS}
-    # All our epochs are done: with the encoder out of the way they are few seconds.
+    # All our epochs are run: on cached features they take a few seconds.
     twelve = [
         our_run(
             plan,
@@ -70,24 +70,24 @@ def entries(plan: Plan) -> list[Entry]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """How near the whole is to one pass of the encoder, and the adapters one by one."""
+    """Return the time relative to one encoder pass, and the speed of each adapter."""
     rows = [row for row in record["rows"] if row["method"] == "clinadapt" and "runs" in row]
     work, rate = record["workload"], record["machine"]["bf16_flops"]
-    found = []
+    lines = []
     for row in rows:
         encode, *fits = row["runs"]
         if "failed" in encode or any("failed" in fit for fit in fits):
             continue
         if row["group"] == "full":
-            found.append(_full_width(row, work, rate))
+            lines.append(_full_width(row, work, rate))
             continue
         alone = encode["encode_seconds"]
         share = work["encode_flops"] / alone / rate
         tokens = sum(work["tokens"].values())
-        found.append(
+        lines.append(
             f"One pass of the encoder over all {sum(work['notes'].values()):,} notes took "
             f"{alone:.1f} s ({tokens / alone:,.0f} tokens/s, {share:.0%} of the bf16 matrix "
-            f"rate); our twelve runs, this pass and all set-up included, took "
+            f"rate); our twelve runs, including this pass and set-up, took "
             f"{row_seconds(row) / alone:.2f} times that."
         )
         for start in range(0, len(fits), len(SEEDS)):
@@ -95,12 +95,12 @@ def remarks(record: dict[str, Any]) -> list[str]:
             options = same[0]["options"]["settings"]
             seconds = [unit_seconds(fit) or 0.0 for fit in same]
             pace = sum(seconds) / len(seconds)
-            found.append(
+            lines.append(
                 f"{options['adapter']}, inner width {options['adapter_options']['inner']}, "
-                f"{same[0]['trainable']:,} trained weights: {pace:.2f} s an epoch, "
+                f"{same[0]['trainable']:,} trained weights: {pace:.2f} s per epoch, "
                 f"{work['epoch_tokens'] / pace:,.0f} tokens/s."
             )
-    return found
+    return lines
 
 
 def _full_width(row: dict[str, Any], work: dict[str, Any], rate: float) -> str:
@@ -108,6 +108,6 @@ def _full_width(row: dict[str, Any], work: dict[str, Any], rate: float) -> str:
     products = FULL_WIDTH_PRODUCTS * work["tokens"]["train"] + 4 * work["tokens"]["validation"]
     floor = 2.0 * work["width"] ** 2 * products / rate
     return (
-        f"The {FULL} takes {pace:.2f} s an epoch; its matrix products alone, at the "
+        f"The {FULL} takes {pace:.2f} s per epoch; its matrix products alone, at the "
         f"bf16 rate measured here, would take {floor:.2f} s ({floor / pace:.0%} of it)."
     )

@@ -1,4 +1,4 @@
-"""On a CUDA device: the encoding pass, full tuning, and what 2 GB of memory allow."""
+"""On a CUDA device: the encoder pass, full fine-tuning, and training within 2 GB of memory."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from benchmarks.parts.pretrained import FAST, our_run, ours, trainer_run
 
 TITLE = "GPU"
 INTRODUCTION = (
-    "The encoding pass alone; full tuning, 3 epochs, beside Trainer with bf16 and padding by "
-    "length; and a frozen bottleneck, LoRA in the top four layers and full tuning while the "
+    "The encoder pass alone; full tuning, 3 epochs, compared with Trainer with bf16 and padding "
+    "by length; and a frozen bottleneck, LoRA in the top four layers and full tuning while the "
     "process may take no more than 2 GB of the device's memory, the card of arXiv 2407.19299."
 )
 NOTES: int | None = None
@@ -18,7 +18,7 @@ CAP_BYTES = 2_000_000_000
 
 
 def entries(plan: Plan) -> list[Entry]:
-    """Rows of the part."""
+    """Return the rows of the part."""
     layers = min(4, plan.workload.layers)
     encode = {"model": "PretrainedModel", "only_encode": True, "settings": {}}
     tuned = our_run(plan, EPOCHS, tuned_layers="all")
@@ -59,8 +59,8 @@ def _trainer(what: str, run: dict[str, Any], group: str) -> Entry:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """Encoding as a share of the matrix rate, and the peak of memory of each row."""
-    found = []
+    """Return the encoding speed relative to the matrix rate, and the peak memory of each row."""
+    lines = []
     for row in record["rows"]:
         for done in row.get("runs", []):
             if "failed" in done:
@@ -68,7 +68,7 @@ def remarks(record: dict[str, Any]) -> list[str]:
             if row["group"] == "encode":
                 share = record["workload"]["encode_flops"] / done["encode_seconds"]
                 share /= record["machine"]["bf16_flops"]
-                found.append(f"Encoding ran at {share:.0%} of the bf16 matrix rate measured here.")
+                lines.append(f"Encoding ran at {share:.0%} of the bf16 matrix rate measured here.")
             peak = done.get("peak_gpu_memory_bytes", 0) / 1e6
-            found.append(f"{row['method']}, {row['settings']}: {peak:,.0f} MB of GPU memory.")
-    return found
+            lines.append(f"{row['method']}, {row['settings']}: {peak:,.0f} MB of GPU memory.")
+    return lines

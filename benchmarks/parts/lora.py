@@ -17,7 +17,7 @@ LAYERS = 4
 
 
 def entries(plan: Plan) -> list[Entry]:
-    """Rows of the part."""
+    """Return the rows of the part."""
     layers = min(LAYERS, plan.workload.layers)
     run = our_run(
         plan,
@@ -42,5 +42,5 @@ def entries(plan: Plan) -> list[Entry]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """Nothing beyond the table."""
+    """Return no remarks."""
     return []

@@ -1,4 +1,4 @@
-"""Options that the parts with a pretrained encoder share."""
+"""Common options of the parts with a pretrained encoder."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ BATCH = 16
 
 
 def ours(settings: str, runs: list[dict[str, Any]], group: str = "") -> Entry:
-    """clinadapt's row."""
+    """Return a row of clinadapt."""
     return Entry(OURS, settings, "ours", "clinadapt", runs, group=group)
 
 
 def our_run(plan: Plan, epochs: int, whole: bool = False, **settings: Any) -> dict[str, Any]:
-    """One of our runs: no early stopping, and classes weigh the same, as with the peers.
+    """Return a run of clinadapt without early stopping and class weights, as for the peers.
 
-    Where peers are timed on a few epochs, so are we, unless the whole run is asked for.
+    If peers run only a few epochs, so does clinadapt, unless `whole` is True.
     """
     done = epochs if whole else plan.timed(epochs)
     fixed = {"patience": NO_EARLY_STOP, "class_weight": "none", "batch_size": BATCH}
@@ -29,7 +29,7 @@ def our_run(plan: Plan, epochs: int, whole: bool = False, **settings: Any) -> di
 
 
 def trainer_run(plan: Plan, mode: str, epochs: int, **options: Any) -> dict[str, Any]:
-    """One run of the Hugging Face `Trainer`, at its defaults unless the options say otherwise."""
+    """Return a run of the Hugging Face `Trainer`: its defaults, changed by the options."""
     defaults = {
         "bf16": False,
         "grouped": False,

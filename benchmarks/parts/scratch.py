@@ -1,4 +1,4 @@
-"""The two models trained from scratch, beside the Keras examples that they are named after."""
+"""The two models trained from scratch, compared with the Keras examples of the same names."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ INTRODUCTION = (
     "Sizes as published: width 32, 2 heads, feed-forward 32, 10 experts, 20,000 words, the first "
     "200 of a note; batch 32 (Transformer) and 50 (Switch). 5 epochs each, at clinadapt's learning "
     "rate of 5e-3, falling to zero, and at the examples' 1e-3. The vocabulary of clinadapt is "
-    "20,000 sub-words learned on the training notes. The speed counts words for both."
+    "20,000 sub-words learned on the training notes. Speed is in words for both."
 )
 NOTES: int | None = 1_000
 UNIT = "words"
@@ -18,7 +18,7 @@ EPOCHS = 5
 BACKENDS = ("tensorflow", "jax", "torch")
 BATCH = {"transformer": 32, "moe": 50}
 DROPOUT = {"transformer": 0.1, "moe": 0.25}
-# Higher than the default, which is for more epochs: the rate falls to zero within these five.
+# Higher than the default, which is for more epochs: here the rate falls to zero within five.
 LEARNING_RATE = 5e-3
 INNER = {"transformer": 20, "moe": 32}
 EXAMPLE = {"transformer": "Transformer", "moe": "Switch Transformer"}
@@ -64,5 +64,5 @@ def entries(plan: Plan) -> list[Entry]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """Nothing beyond the table."""
+    """Return no remarks."""
     return []

@@ -8,9 +8,9 @@ from benchmarks.parts.pretrained import our_run, ours
 TITLE = "Sentence embeddings and SetFit"
 INTRODUCTION = (
     "A frozen encoder, its mean feature vector and a linear classifier: clinadapt (20 epochs of a "
-    "linear head) next to sentence-transformers with scikit-learn's logistic regression. SetFit "
-    "tunes the encoder on pairs first: on all training notes (20 iterations, batch 16, one epoch), "
-    "and on 8 notes a class as in its quick start, all others unread."
+    "linear head) and sentence-transformers with scikit-learn's logistic regression. SetFit tunes "
+    "the encoder on pairs first: on all training notes (20 iterations, batch 16, one epoch), and "
+    "on 8 notes per class as in its quick start, without all others."
 )
 NOTES: int | None = 200
 UNIT = "tokens"
@@ -19,7 +19,7 @@ SETFIT_STEPS = 4
 
 
 def entries(plan: Plan) -> list[Entry]:
-    """Rows of the part."""
+    """Return the rows of the part."""
 
     def embeddings(settings: str, bf16: bool, batch_size: int) -> Entry:
         runs = [{"bf16": bf16, "batch_size": batch_size}]
@@ -39,7 +39,7 @@ def entries(plan: Plan) -> list[Entry]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """What SetFit was timed on."""
+    """Return the number of steps that SetFit ran."""
     return [
         f"SetFit, {row['settings']}: {len(done['marks'])} of {done['planned']} steps were run."
         for row in record["rows"]

@@ -11,7 +11,7 @@ UNIT = "words"
 
 
 def entries(plan: Plan) -> list[Entry]:
-    """Rows of the part."""
+    """Return the rows of the part."""
     same = {
         "vectorizer": {"ngram_range": [1, 2], "sublinear_tf": True, "min_df": 2},
         "regression": {"C": 10.0, "class_weight": "balanced"},
@@ -26,5 +26,5 @@ def entries(plan: Plan) -> list[Entry]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """Nothing beyond the table."""
+    """Return no remarks."""
     return []

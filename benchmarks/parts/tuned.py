@@ -17,7 +17,7 @@ EPOCHS = 3
 
 
 def entries(plan: Plan) -> list[Entry]:
-    """Rows of the part."""
+    """Return the rows of the part."""
 
     def trainer(settings: str, **options: Any) -> Entry:
         run = trainer_run(plan, "full", EPOCHS, **options)
@@ -32,5 +32,5 @@ def entries(plan: Plan) -> list[Entry]:
 
 
 def remarks(record: dict[str, Any]) -> list[str]:
-    """Nothing beyond the table."""
+    """Return no remarks."""
     return []

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmark page, by hand, and the exchange with a contestant."""
+"""Calculations of the benchmark page, checked by hand, and the exchange with a contestant."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ def _run(marks: list[float], planned: int, seconds: float) -> dict[str, object]:
     return {"marks": marks, "planned": planned, "seconds": seconds, "peak_memory_bytes": 10**6}
 
 
-def test_a_run_cut_short_is_extrapolated_at_the_pace_of_its_later_epochs() -> None:
+def test_an_incomplete_run_is_extrapolated_at_the_pace_of_its_later_epochs() -> None:
     done = _run([10.0, 14.0, 18.0], planned=20, seconds=19.0)
     assert contest.unit_seconds(done) == pytest.approx(4.0)
     assert contest.total_seconds(done) == pytest.approx(19.0 + 17 * 4.0)
@@ -80,8 +80,8 @@ def test_every_part_has_entries_that_begin_with_ours(name: str, plan: Plan) -> N
     assert set(first.values()) == {OURS}
 
 
-def test_what_clients_of_a_server_record_is_judged_by_hand() -> None:
-    """Ten seconds up to the stop at 20; note 0 has 0.5, note 1 has 0.75."""
+def test_records_of_clients_are_evaluated() -> None:
+    """Ten seconds before the stop at 20; note 0 has probability 0.5, note 1 has 0.75."""
     records = [
         (0, 200, 0.5, 8.0, 9.0),  # warming up
         (0, 200, 0.5, 10.0, 10.2),
@@ -91,10 +91,10 @@ def test_what_clients_of_a_server_record_is_judged_by_hand() -> None:
         (0, 503, None, 20.1, 20.2),
         (1, 0, None, 20.2, 20.3),  # not accepted
     ]
-    found = serving.judged(records, [0.5, 0.75], seconds=10, stopped=20, told=6)
-    assert found["answers"] == 2
-    assert found["notes_a_second"] == pytest.approx(0.2)
-    assert found["p50_ms"] == pytest.approx(300)
-    assert (found["wrong"], found["largest_difference"]) == (1, 0.5)
-    assert found["lost_before_the_stop"] == 1
-    assert (found["received_in_all"], found["lost_at_the_stop"]) == (5, 1)
+    results = serving.judged(records, [0.5, 0.75], seconds=10, stopped=20, reported=6)
+    assert results["answers"] == 2
+    assert results["notes_a_second"] == pytest.approx(0.2)
+    assert results["p50_ms"] == pytest.approx(300)
+    assert (results["wrong"], results["largest_difference"]) == (1, 0.5)
+    assert results["lost_before_the_stop"] == 1
+    assert (results["received_in_all"], results["lost_at_the_stop"]) == (5, 1)

@@ -1,4 +1,4 @@
-"""Drift: measures by hand and by other packages, few false alarms, planted changes found."""
+"""Drift: measures checked by hand and with other packages, false alarms, simulated changes."""
 
 import json
 import re
@@ -32,9 +32,9 @@ def independent(counts):
 # ---------------------------------------------------------------- measures
 
 
-def test_independent_things_give_pearsons_chi_squared():
+def test_independent_counts_give_pearsons_chi_squared():
     one, other = [30, 50, 20, 0], [70, 40, 60, 30]
-    before = independent(one).model_copy(update={"degrees": 3.0})  # of the bins of both
+    before = independent(one).model_copy(update={"degrees": 3.0})  # of the bins that both use
     found = compare(before, independent(other))
     expected = stats.chi2_contingency([one, other], correction=False)
     assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
@@ -55,12 +55,12 @@ def test_design_effect_of_copies_is_their_number():
     single, fourfold = count(table), count(4 * table)
     assert single.design_effect == pytest.approx(1, abs=0.05)
     assert single.degrees == pytest.approx(2, abs=0.05)
-    # Four notes a patient that are all the same count as one.
+    # Four identical notes of a patient count as one.
     assert fourfold.design_effect == pytest.approx(4, abs=0.1)
     assert fourfold.counts == [4 * value for value in single.counts]
 
 
-def test_the_two_ways_of_the_product_agree():
+def test_both_ways_to_compute_the_product_agree():
     table = np.random.default_rng(1).poisson(2.0, size=(30, 29)).astype(float)
     more_bins = np.column_stack([table, np.zeros((30, 40))])  # empty ones do not count
     wide = np.column_stack([table, table[::-1]])
@@ -75,8 +75,8 @@ def test_the_two_ways_of_the_product_agree():
 
 
 @pytest.mark.parametrize(("bins", "tokens"), [(10, 1), (100, 40)], ids=["notes", "words"])
-def test_one_source_is_told_apart_in_one_of_twenty(bins, tokens):
-    """Patients of four notes each, who differ: notes in ten bins, and words of notes."""
+def test_notes_of_one_source_differ_significantly_in_one_of_twenty_cases(bins, tokens):
+    """Different patients of four notes each: notes in ten bins, and words of notes."""
     generator = np.random.default_rng(2)
     base = generator.dirichlet(np.full(bins, 2.0))
 
@@ -85,18 +85,19 @@ def test_one_source_is_told_apart_in_one_of_twenty(bins, tokens):
         return count(generator.multinomial(4 * tokens, own).astype(float))
 
     pairs = [(drawn(80), drawn(120)) for _ in range(300)]
-    told = np.array([compare(*pair).p < 0.05 for pair in pairs])
-    assert 0.01 <= told.mean() <= 0.08
-    # Taken for independent, notes of one patient raise more alarms, and words of one note many.
+    significant = np.array([compare(*pair).p < 0.05 for pair in pairs])
+    assert 0.01 <= significant.mean() <= 0.08
+    # If they are treated as independent, notes of one patient raise more false alarms, and words
+    # of one note many.
     naive = [compare(*(independent(side.counts) for side in pair)).p < 0.05 for pair in pairs]
     assert np.mean(naive) > (0.1 if tokens == 1 else 0.9)
 
 
-def test_bins_hold_a_tenth_each_and_none_twice():
+def test_bins_hold_a_tenth_each_and_edges_are_unique():
     edges = edges_of(np.arange(1000.0))
     counted = count_values(np.arange(1000.0), np.arange(1000), edges)
     assert counted.counts == [100] * 10
-    # Nothing at fitting, as of unknown tokens: what comes later falls into a bin of its own.
+    # All zero at training, as for unknown tokens: later values have a separate bin.
     assert edges_of(np.zeros(50)) == [0.0]
     now = count_values(np.array([0, 0.1, 0.2]), np.arange(3), [0.0])
     assert now.counts == [1, 2]
@@ -104,7 +105,7 @@ def test_bins_hold_a_tenth_each_and_none_twice():
     assert count_values(many_zeros, np.arange(100), edges_of(many_zeros)).counts[0] == 80
 
 
-def test_words_are_general_ones():
+def test_only_general_words_are_counted():
     texts = [f"patient Dupont{n} vu le 12/03, fièvre 39 {'rare' * (n < 5)}" for n in range(100)]
     assert general_words(texts) == ["fièvre", "le", "patient", "vu"]
     assert words_of("l'ECG n°12 du 3") == ["ecg", "du"]
@@ -122,7 +123,7 @@ def pool():
 
 @pytest.fixture(scope="module")
 def parts(pool):
-    """Notes of the fitting, and new ones of other patients."""
+    """Notes to train on, and new notes of other patients."""
     patients = pool["patient"].unique().sort().shuffle(seed=0)
     fitted = pool.filter(pl.col("patient").is_in(patients[:250].implode()))
     return fitted, pool.filter(~pl.col("patient").is_in(patients[:250].implode()))
@@ -136,7 +137,7 @@ def bundle(parts, tmp_path_factory):
     return classifier.save(tmp_path_factory.mktemp("drift") / "bundle")
 
 
-def test_what_is_kept_is_counts(bundle, parts):
+def test_the_reference_contains_counts_only(bundle, parts):
     content = json.loads((bundle / "reference.json").read_text())
     assert Reference.read(bundle / "reference.json").model_dump() == content
     assert sum(content["readings"]["length"]["counted"]["counts"]) == content["notes"]
@@ -151,19 +152,19 @@ def test_other_models_have_other_readings(parts):
     labels = parts[0]["label"].to_list()[:60]
     model = ScratchModel(epochs=1, vocabulary=200, max_tokens=16)
     classifier = NoteClassifier(model).fit(texts, labels)
-    found = readings(classifier.model_, ["patient admis", "patient 日本"])
-    assert set(found) == {"length", "tokens_per_word", "unknown_tokens"}
-    assert found["length"].tolist() == [2, 2]
-    assert found["unknown_tokens"][0] == 0 < found["unknown_tokens"][1]
+    values = readings(classifier.model_, ["patient admis", "patient 日本"])
+    assert set(values) == {"length", "tokens_per_word", "unknown_tokens"}
+    assert values["length"].tolist() == [2, 2]
+    assert values["unknown_tokens"][0] == 0 < values["unknown_tokens"][1]
     foreign = find_drift(classifier, ["日本 語 の 文"] * 60)
     unknown = next(one for one in foreign.findings if one.name == "unknown_tokens")
     assert unknown.verdict == "large"
 
 
 def test_notes_of_the_same_source_seldom_raise_an_alarm(pool):
-    """Fitted and held against new patients anew, twenty times."""
+    """Train and compare with new patients, twenty times."""
     generator = np.random.default_rng(3)
-    patients, alarms, told = pool["patient"].unique().sort().to_numpy(), 0, 0
+    patients, alarms, significant = pool["patient"].unique().sort().to_numpy(), 0, 0
     for _ in range(20):
         shuffled = generator.permutation(patients)
         old, new = (
@@ -173,16 +174,16 @@ def test_notes_of_the_same_source_seldom_raise_an_alarm(pool):
         classifier = NoteClassifier(TfidfLogistic(words=1), validation_fraction=0.3)
         classifier.fit(old["text"].to_list(), old["label"].to_list(), old["patient"].to_list())
         groups = new["patient"].rank("dense").to_numpy().astype(np.int64)
-        found = find_drift(classifier, new["text"].to_list(), groups)
-        alarms += found.drifted
-        told += any(one.p < 0.05 for one in found.findings)
-    # One is expected; more than four come by chance in one of four hundred such tests.
-    assert told <= 4
-    assert alarms <= told
+        drift = find_drift(classifier, new["text"].to_list(), groups)
+        alarms += drift.drifted
+        significant += any(one.p < 0.05 for one in drift.findings)
+    # One is expected; the probability of more than four is one in four hundred.
+    assert significant <= 4
+    assert alarms <= significant
 
 
-def test_a_model_that_was_fitted_again_on_validation_notes_knows_their_words(pool):
-    """So their share of unknown words, which is none, is not held against that of new notes."""
+def test_a_refitted_model_knows_the_words_of_its_validation_notes(pool):
+    """Their share of unknown words is zero, so it is not compared with that of new notes."""
     texts, labels = pool["text"].to_list(), pool["label"].to_list()
     for refit, expected in ((False, {"length", "unknown_words"}), (True, {"length"})):
         classifier = NoteClassifier(TfidfLogistic(words=1, refit=refit), validation_fraction=0.3)
@@ -191,7 +192,7 @@ def test_a_model_that_was_fitted_again_on_validation_notes_knows_their_words(poo
         assert not find_drift(classifier, texts[400:]).drifted
 
 
-PLANTED = {
+SIMULATED = {
     "longer": (lambda text: text + " " + text, "length"),
     "wrong encoding": (
         lambda text: text.encode().decode("latin-1"),
@@ -201,32 +202,32 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("change", PLANTED)
-def test_planted_drift_is_told(bundle, parts, change):
-    alter, name = PLANTED[change]
+@pytest.mark.parametrize("change", SIMULATED)
+def test_simulated_drift_is_found(bundle, parts, change):
+    alter, name = SIMULATED[change]
     _, new = parts
-    found = find_drift(load(bundle), [alter(text) for text in new["text"]])
-    assert name in [one.name for one in found.findings if one.verdict in ALARMS]
-    assert found.drifted
-    assert headline(found).startswith("Drift: ")
+    drift = find_drift(load(bundle), [alter(text) for text in new["text"]])
+    assert name in [one.name for one in drift.findings if one.verdict in ALARMS]
+    assert drift.drifted
+    assert headline(drift).startswith("Drift: ")
 
 
 def test_more_cases_change_what_is_predicted(bundle, parts):
     _, new = parts
     cases = new.filter(pl.col("label") == "positive")
-    found = find_drift(load(bundle), cases["text"].to_list())
-    scores = [one for one in found.findings if one.kind == "scores"]
+    drift = find_drift(load(bundle), cases["text"].to_list())
+    scores = [one for one in drift.findings if one.kind == "scores"]
     assert scores[0].verdict in ALARMS
     assert scores[0].now > scores[0].before
 
 
-def test_labels_that_came_back(bundle, parts):
+def test_labels_of_new_notes(bundle, parts):
     _, new = parts
     classifier, texts = load(bundle), new["text"].to_list()
     labels = from_single(new["label"].to_list())
     wrong = from_single(new["label"].to_list()[::-1])
-    found = find_drift(classifier, texts, labels=labels)
-    by_name = {one.name: one for one in found.performance}
+    drift = find_drift(classifier, texts, labels=labels)
+    by_name = {one.name: one for one in drift.performance}
     assert set(by_name) == {"f1", "auroc", "brier"}
     f1 = by_name["f1"]
     assert f1.low < f1.difference < f1.high
@@ -250,12 +251,12 @@ def test_a_share_of_a_class_matters_from_5_notes_in_100_on(now, verdict):
     assert _finding(one, compared, compared.p).verdict == verdict
 
 
-def test_too_little_to_tell(bundle, parts):
+def test_too_few_notes_and_no_reference(bundle, parts):
     with pytest.raises(InputError, match="at least 30 notes, got 2"):
         find_drift(load(bundle), ["patient", "fièvre"])
     classifier = load(bundle)
     classifier.reference_ = None
-    with pytest.raises(InputError, match="holds no counts"):
+    with pytest.raises(InputError, match="contains no counts"):
         find_drift(classifier, parts[1]["text"].to_list())
 
 
@@ -283,7 +284,7 @@ def test_exit_code_page_and_numbers(bundle, parts, tmp_path):
     longer = new.with_columns(pl.col("text") + " " + pl.col("text"))
     done, out = run(bundle, longer, tmp_path)
     assert done.exit_code == 3, done.output
-    assert "words in a note" in done.output
+    assert "words per note" in done.output
     page = out.read_text(encoding="utf-8")
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
     assert "<script" not in page
@@ -294,19 +295,19 @@ def test_exit_code_page_and_numbers(bundle, parts, tmp_path):
         assert " ".join(text.split()[:4]) not in written
 
 
-def test_mistakes_are_told(bundle, parts, tmp_path):
+def test_errors_are_reported(bundle, parts, tmp_path):
     _, new = parts
-    strange = new.with_columns(pl.col("label") + "?")
-    done, _ = run(bundle, strange, tmp_path, "--label", "label")
+    unknown = new.with_columns(pl.col("label") + "?")
+    done, _ = run(bundle, unknown, tmp_path, "--label", "label")
     assert isinstance(done.exception, InputError)
-    assert "2 label(s) that the bundle does not know" in str(done.exception)
+    assert "2 label(s) unknown to the bundle" in str(done.exception)
     done, _ = run(bundle, new, tmp_path, "--label", "nothing")
     assert "no column 'nothing'" in str(done.exception)
     done = CliRunner().invoke(app, ["drift", str(bundle), "x.csv", "--out", "drift.txt"])
     assert r"to end in .html" in str(done.exception)
 
 
-def test_a_studys_bundle_is_held_against_its_test_scores(finished_study, small_table, tmp_path):
+def test_scores_are_compared_with_the_test_scores_of_a_study(finished_study, small_table, tmp_path):
     bundle = finished_study / "recommended"
     if not bundle.is_dir():
         bundle = finished_study / "best"

@@ -1,4 +1,4 @@
-"""An exported bundle says what the native one says, runs by itself, and is only data."""
+"""Exported bundles agree with native ones, need no native weights, and contain only data."""
 
 import json
 import shutil
@@ -32,17 +32,17 @@ TEXTS = [
 ]
 Y = [n % 2 for n in range(60)]
 LABELS = [("a",) if n % 2 else ("a", "b") for n in range(60)]
-LEARNT = {"epochs": 6, "learning_rate": 1e-2}  # enough to say more than a constant
+LEARNT = {"epochs": 6, "learning_rate": 1e-2}  # enough for predictions that are not constant
 FP32 = {"precision": "fp32", **LEARNT}
-# Features of frozen layers are rounded to 16 bit between the two parts of the native model.
+# The native model rounds features of frozen layers to 16 bits.
 ROUNDED = 3e-3
-NEAR = 5e-3  # 0.0014 was seen
+NEAR = 5e-3  # measured: 0.0014
 FIRST = ("onnx", "fp32")
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Few layers: an export of each takes seconds, and the more the more there are."""
+    """Models with few layers, because an export takes seconds per model and layer."""
     root = tmp_path_factory.mktemp("encoders")
     one = str(folders.bert(root / "one", num_hidden_layers=1))
     two = str(folders.camembert(root / "two", num_hidden_layers=2))
@@ -64,7 +64,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(models, tmp_path_factory):
-    """Of each kind, made once: the native classifier, and exported ones by runtime and weights."""
+    """Return the native classifier of a kind, and exported ones by runtime and weights; cached."""
 
     @cache
     def make(kind):
@@ -72,9 +72,10 @@ def exported(models, tmp_path_factory):
         folder = tmp_path_factory.mktemp(kind)
         runtime = None if kind == "scratch" else "onnx"
         weights = ["fp32", "int8"] if kind in ("scratch", "stacked") else ["fp32"]
-        made = make_candidates(native, folder, weights, runtime)
-        about = [one.model_.network_part.about for one in made]
-        return native, {(a.runtime, a.weights): one for a, one in zip(about, made, strict=True)}
+        candidates = make_candidates(native, folder, weights, runtime)
+        about = [one.model_.network_part.about for one in candidates]
+        by = {(a.runtime, a.weights): one for a, one in zip(about, candidates, strict=True)}
+        return native, by
 
     return make
 
@@ -97,16 +98,19 @@ def copied(bundle, tmp_path):
 @pytest.mark.parametrize("kind", ["stacked", "windows", "tuned", "scratch"])
 def test_probabilities_are_the_native_ones(exported, kind):
     native, by = exported(kind)
-    made = by[FIRST]
+    candidate = by[FIRST]
     expected = native.predict_proba(TEXTS)
-    found = made.predict_proba(TEXTS)
+    probabilities = candidate.predict_proba(TEXTS)
     frozen = kind in ("stacked", "windows")
-    np.testing.assert_allclose(found, expected, atol=ROUNDED if frozen else 1e-5)
-    assert np.ptp(found[:, 0]) > 10 * np.abs(found - expected).max()  # more than a constant
-    # Whatever the batch: a note alone, of one word too.
-    alone = np.concatenate([made.predict_proba([text]) for text in TEXTS[:8]])
-    np.testing.assert_allclose(alone, found[:8], atol=1e-5)
-    np.testing.assert_allclose(made.predict_proba(["x"]), native.predict_proba(["x"]), atol=ROUNDED)
+    np.testing.assert_allclose(probabilities, expected, atol=ROUNDED if frozen else 1e-5)
+    difference = np.abs(probabilities - expected).max()
+    assert np.ptp(probabilities[:, 0]) > 10 * difference  # not constant
+    # For any batch, including single notes and single words.
+    alone = np.concatenate([candidate.predict_proba([text]) for text in TEXTS[:8]])
+    np.testing.assert_allclose(alone, probabilities[:8], atol=1e-5)
+    np.testing.assert_allclose(
+        candidate.predict_proba(["x"]), native.predict_proba(["x"]), atol=ROUNDED
+    )
 
 
 def graph_of(classifier):
@@ -136,10 +140,10 @@ def test_int8_weights_are_the_nearest_of_their_scale(exported, kind):
 
 @pytest.mark.parametrize("kind", ["scratch", "stacked"])
 def test_int8_products_are_exact_on_any_processor(exported, kind):
-    """AVX2 adds two products of u8 and s8 in 16 bit and cuts off what is beyond: nothing may be."""
-    made = exported(kind)[1]["onnx", "int8"]
-    values = initializers(made)
-    products = [node for node in graph_of(made).node if node.op_type == "MatMulInteger"]
+    """AVX2 adds two products of u8 and s8 in 16 bits and saturates: no sum may exceed them."""
+    candidate = exported(kind)[1]["onnx", "int8"]
+    values = initializers(candidate)
+    products = [node for node in graph_of(candidate).node if node.op_type == "MatMulInteger"]
     assert products
     largest_activation = np.iinfo(np.uint8).max
     for node in products:
@@ -157,16 +161,16 @@ def test_int8_is_smaller_and_near(exported):
     }
     assert size["onnx", "int8"] < 0.4 * size[FIRST]
     for key in [key for key in by if key[1] == "int8"]:
-        apart = np.abs(by[key].predict_proba(TEXTS) - native.predict_proba(TEXTS))
-        assert 0 < apart.max() < NEAR
+        difference = np.abs(by[key].predict_proba(TEXTS) - native.predict_proba(TEXTS))
+        assert 0 < difference.max() < NEAR
 
 
 def test_openvino_runs_the_same_file(exported, tmp_path):
     pytest.importorskip("openvino")
     native, by = exported("scratch")
-    made = by["openvino", "fp32"]
-    assert made.model_.network_part.folder == by[FIRST].model_.network_part.folder
-    again = load(made.save(tmp_path / "bundle"))
+    candidate = by["openvino", "fp32"]
+    assert candidate.model_.network_part.folder == by[FIRST].model_.network_part.folder
+    again = load(candidate.save(tmp_path / "bundle"))
     assert again.model_.network_part.about.runtime == "openvino"
     np.testing.assert_allclose(again.predict_proba(TEXTS), native.predict_proba(TEXTS), atol=1e-4)
 
@@ -178,30 +182,30 @@ def test_opens_without_the_native_weights(exported, bundle):
     assert np.array_equal(load(bundle).predict_proba(TEXTS), expected)
     again = load(load(bundle).save(bundle.with_name("again")))
     assert np.array_equal(again.predict_proba(TEXTS), expected)
-    content = (encoder / NETWORK_FILE).read_bytes()  # it says where it was made to nobody
+    content = (encoder / NETWORK_FILE).read_bytes()  # no paths of this machine
     assert b".py" not in content
     assert b"site-packages" not in content
 
 
-def test_what_was_measured_is_so(exported):
+def test_measurements_by_hand(exported):
     native, by = exported("stacked")
     seconds, (fp32, int8), probabilities = measure(native, list(by.values()), Texts.of(TEXTS))
-    apart = np.abs(by["onnx", "int8"].predict_proba(TEXTS) - native.predict_proba(TEXTS))
+    difference = np.abs(by["onnx", "int8"].predict_proba(TEXTS) - native.predict_proba(TEXTS))
     changed = by["onnx", "int8"].predict(TEXTS) != native.predict(TEXTS)
-    assert int8.largest == pytest.approx(apart.max())
-    assert int8.mean == pytest.approx(apart.mean())
+    assert int8.largest == pytest.approx(difference.max())
+    assert int8.mean == pytest.approx(difference.mean())
     assert int8.changed == int(changed.sum())
     assert fp32.speed == pytest.approx(seconds / fp32.seconds)
     assert (fp32.weights, int8.weights, fp32.notes) == ("fp32", "int8", len(TEXTS))
-    np.testing.assert_allclose(np.abs(probabilities[2] - probabilities[0]), apart, atol=1e-12)
+    np.testing.assert_allclose(np.abs(probabilities[2] - probabilities[0]), difference, atol=1e-12)
 
 
 def test_drift_reads_it_as_the_native_one(exported, bundle):
     again = load(bundle)
     native = readings(exported("stacked")[0].model_, TEXTS)
-    found = readings(again.model_, TEXTS)
-    assert found.keys() == native.keys()
-    for name, values in found.items():
+    exported_readings = readings(again.model_, TEXTS)
+    assert exported_readings.keys() == native.keys()
+    for name, values in exported_readings.items():
         assert np.array_equal(values, native[name]), name
 
 
@@ -229,9 +233,9 @@ def test_export_then_predict(native_bundle, table, tmp_path):
     assert done.exit_code == 0, done.output
     assert "onnx (kept)" in done.output
     record = json.loads((out / "bundle.json").read_text())
-    told = record["provenance"]["export"]
-    assert (told["runtime"], told["weights"], told["notes"]) == ("onnx", "fp32", 60)
-    assert told["largest"] <= told["bound"] == 0.03
+    about = record["provenance"]["export"]
+    assert (about["runtime"], about["weights"], about["notes"]) == ("onnx", "fp32", 60)
+    assert about["largest"] <= about["bound"] == 0.03
     assert "## Exported" in (out / "README.md").read_text()
     predictions = tmp_path / "p.csv"
     command = ["predict", str(out), str(table), "--out", str(predictions)]
@@ -245,25 +249,25 @@ def test_export_then_predict(native_bundle, table, tmp_path):
 def test_beyond_the_bound_nothing_is_written(
     exported, native_bundle, table, tmp_path, capsys, monkeypatch
 ):
-    made = [exported("scratch")[1]["onnx", "int8"]]  # not made again, which takes seconds
-    monkeypatch.setattr(export, "make_candidates", lambda *given: made)
+    candidates = [exported("scratch")[1]["onnx", "int8"]]  # a new export would take seconds
+    monkeypatch.setattr(export, "make_candidates", lambda *_: candidates)
     out = tmp_path / "small"
     command = ["export", str(native_bundle), str(table), "--out", str(out)]
     with pytest.raises(SystemExit):
         main([*command, "--bound", "0", "--int8", "--to", "onnx"])
-    told = capsys.readouterr().err
-    assert "onnx, int8: probabilities differ" in told
-    assert "allowed is 0" in told
+    err = capsys.readouterr().err
+    assert "onnx, int8: probabilities differ" in err
+    assert "the bound is 0" in err
     assert not out.exists()
-    assert "enfant" not in told
+    assert "enfant" not in err
 
 
-def test_what_cannot_be_exported_is_told(native_bundle, table, tmp_path, tfidf_bundle):
+def test_refused_exports(native_bundle, table, tmp_path, tfidf_bundle):
     for taken in (native_bundle, tfidf_bundle.folder, tmp_path):
-        with pytest.raises(InputError, match="only an exported bundle is replaced"):
+        with pytest.raises(InputError, match="already exists and is not an exported bundle"):
             export_bundle(native_bundle, table, taken)
     few = pl.DataFrame({"text": TEXTS[:5]})
-    with pytest.raises(InputError, match="expected 20 notes at least"):
+    with pytest.raises(InputError, match="expected at least 20 notes"):
         export_bundle(native_bundle, few, tmp_path / "out")
     with pytest.raises(InputError, match="would gain nothing"):
         make_candidates(tfidf_bundle.classifier, tmp_path, ["fp32"])
@@ -271,7 +275,7 @@ def test_what_cannot_be_exported_is_told(native_bundle, table, tmp_path, tfidf_b
     with pytest.raises(InputError, match="a mixture of experts cannot be exported"):
         make_candidates(NoteClassifier(experts).fit(TEXTS, Y), tmp_path, ["fp32"])
     private = NoteClassifier(PrivateModel())
-    private.model_ = private.model  # it is refused for what it is, fitted or not
+    private.model_ = private.model  # refused whether fitted or not
     with pytest.raises(InputError, match="would not carry its guarantee"):
         make_candidates(private, tmp_path, ["fp32"])
 
@@ -321,7 +325,7 @@ def _functions(model):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (_external, "weights in another file"),
         (_not_finite, "not a finite number"),
@@ -331,19 +335,19 @@ def _functions(model):
         (_functions, "more than one plain graph"),
     ],
 )
-def test_a_hostile_network_is_refused(copied, change, told):
+def test_a_hostile_network_is_refused(copied, change, message):
     path = copied / "model" / "encoder" / NETWORK_FILE
     model = onnx.load(path)
     change(model)
     onnx.save(model, path)
     with pytest.raises(InputError, match=rf"{NETWORK_FILE} has changed since it was saved"):
         load(copied)
-    with pytest.raises(InputError, match=rf"{NETWORK_FILE}: .*{told}"):
+    with pytest.raises(InputError, match=rf"{NETWORK_FILE}: .*{message}"):
         load(reseal(copied))
 
 
 def test_a_changed_network_never_ends_in_a_crash(copied):
-    """With right checksums, too: it is refused, or it runs."""
+    """Even with correct checksums, it is refused or runs."""
     path = copied / "model" / "encoder" / NETWORK_FILE
     content, generator = path.read_bytes(), np.random.default_rng(1)
     places = generator.integers(0, [len(content)] * 30).tolist()

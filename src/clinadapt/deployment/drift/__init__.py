@@ -1,9 +1,9 @@
-"""Drift: whether new notes, and how a bundle does on them, are still those of its fitting.
+"""Drift detection: compares new notes with the training data of a bundle.
 
-histogram  counts in bins; the test and the measures between two of them
-readings   what is read off notes
-reference  the notes of the fitting, as counts: part of the bundle
-compare    new notes held against them
-words      what was found in sentences, and what to do
-files      the page and its numbers
+compare       compares new notes, predictions and labels with the reference of a bundle
+messages      results and advice in words
+drift_report  the report page and its JSON file
+
+The reference, counts without any text, is `clinadapt.models.bundle.reference`; statistical tests
+are in `clinadapt.evaluation.binned_counts`.
 """

@@ -1,9 +1,9 @@
-"""New notes held against the reference of a bundle: what changed, how much, whether it matters.
+"""Compares new notes with the reference of a bundle: which quantities changed, and how much.
 
-Every quantity is tested; the p-values are corrected together (Holm 1979), so that all of them cry
-wolf in at most one of twenty sets of notes of the same source. With many notes everything can be
-told apart, so drift is only what is also large enough: by the population stability index, with
-the limits of its custom (0.1 and 0.25).
+Every quantity is tested. The p-values are corrected together (Holm 1979), so that at most one in
+twenty sets of notes from the same source raises a false alarm. With many notes even small
+differences are significant, so a change counts as drift only if it is also large: by the population
+stability index (PSI), with its customary limits of 0.1 and 0.25.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ from clinadapt.models.classifier import NoteClassifier
 Verdict = Literal["none", "slight", "moderate", "large"]
 Kind = Literal["notes", "scores", "words", "classes"]
 MODERATE, LARGE = 0.1, 0.25
-# Of a class's share, and of a score that became worse.
+# Limits for a change in the share of a class, and for a decrease in a score.
 SHARE_MODERATE, SHARE_LARGE = 0.05, 0.15
 WORSE, MUCH_WORSE = 0.02, 0.1
 LEAST_NOTES = 30
@@ -45,23 +45,25 @@ INTERVAL = 2 * float(norm.ppf(0.975))
 
 @dataclass(frozen=True)
 class Finding:
-    """A quantity, at fitting and now.
+    """Comparison of a quantity between training and now.
 
     Attributes
     ----------
     name : str
-        Of the quantity; the class, if it is one of a class.
+        Name of the quantity, or of the class that it belongs to.
     kind : {"notes", "scores", "words", "classes"}
     before, now : float, optional
-        Mean, or share of the notes; None of words.
+        Mean, or share of the notes; None for words.
     edges : list of float
         Inner edges of the bins.
-    shares_before, shares_now : list of float, [bin]
+    shares_before, shares_now : list of float, shape [bin]
+        Share of the notes in each bin.
     compared : Comparison
+        Test and measures of the difference.
     p : float
-        Corrected for the number of quantities.
+        p-value, corrected for the number of quantities.
     verdict : {"none", "slight", "moderate", "large"}
-        "slight" can be told from chance and does not matter.
+        "slight" is significant but too small to matter.
     """
 
     name: str
@@ -78,16 +80,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Performance:
-    """A score at fitting and on the new notes.
+    """Comparison of a score between training and the new notes.
 
     Attributes
     ----------
     name : str
+        Name of the metric.
     before, now : Measured
+        Score with its 95 % interval.
     difference, low, high : float
-        Now less then, with its 95 % interval; of losses, less is better.
+        `now` minus `before`, with its 95 % interval.
     p : float
-        Corrected for the number of quantities.
+        p-value, corrected for the number of quantities.
     verdict : {"none", "slight", "moderate", "large"}
     """
 
@@ -102,25 +106,26 @@ class Performance:
 
     @property
     def better(self) -> bool:
-        """Whether the change is for the better."""
+        """True if the score improved."""
         return self.difference * metrics.sign(self.name) > 0
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What was found.
+    """Result of a comparison.
 
     Attributes
     ----------
     notes, groups : int
-        New notes, and their patients where these are known.
+        Numbers of new notes, and of their patients if known.
     reference_notes : int
+        Number of notes in the reference.
     measured_on : {"test", "validation"}
-        Notes of the scores at fitting.
+        Notes on which the scores at training were measured.
     findings : list of Finding
     performance : list of Performance
     moved : list of (str, float, float)
-        Words whose share of all words changed most, with the share then and now.
+        Words whose share of all words changed most, with the shares at training and now.
     """
 
     notes: int
@@ -133,12 +138,12 @@ class Drift:
 
     @property
     def drifted(self) -> bool:
-        """Whether anything changed that matters."""
+        """True if any change is moderate or large."""
         everything: list[Finding | Performance] = [*self.findings, *self.performance]
         return any(one.verdict in ("moderate", "large") for one in everything)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the result as JSON values."""
         performance = [
             {**vars(one), "before": one.before.model_dump(), "now": one.now.model_dump()}
             for one in self.performance
@@ -148,7 +153,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class _Quantity:
-    """What is compared: counts at fitting and now, of the same bins."""
+    """Counts of a quantity at training and now, in the same bins."""
 
     name: str
     kind: Kind
@@ -165,40 +170,44 @@ def find_drift(
     labels: Labels | None = None,
     tested: Mapping[str, Measured] | None = None,
 ) -> Drift:
-    """Hold new notes against those that a classifier was fitted on.
+    """Compare new notes with the training data of a classifier.
 
     Parameters
     ----------
     classifier : NoteClassifier
-        From a bundle.
+        Classifier from a bundle.
     texts : sequence of str
         New notes.
     groups : ndarray of int64, shape [note], optional
-        Patient of each note. Without them, notes are taken to be as much alike as at fitting.
+        Patient of each note. If omitted, notes are assumed to be as correlated as at training.
     labels : Labels, optional
-        Of the new notes, in the order of the classifier's classes.
+        Labels of the new notes, with the classes in the order of the classifier.
     tested : mapping of str to Measured, optional
-        Scores on the test notes of the fitting, by metric; default those on its validation notes,
-        which the reference holds.
+        Scores on the test notes of the study, by metric. Default: the scores on its validation
+        notes, from the reference.
+
+    Returns
+    -------
+    Drift
 
     Raises
     ------
     InputError
-        A bundle without a reference, or too few notes.
+        If the bundle has no reference or there are too few notes.
     """
     reference = classifier.reference_
     if reference is None and hasattr(classifier.model_, "guarantee_"):
         raise InputError(
-            "a bundle trained with differential privacy holds no counts of its training notes, "
-            "which its guarantee does not cover: its drift cannot be measured"
+            "a bundle trained with differential privacy contains no counts of its training data, "
+            "because its guarantee would not cover them: drift cannot be measured"
         )
     if reference is None:
         raise InputError(
-            "the bundle holds no counts of the notes that it was fitted on: fit and save it again"
+            "the bundle contains no counts of its training data: train and save it again"
         )
     if len(texts) < LEAST_NOTES:
         raise InputError(
-            f"expected at least {LEAST_NOTES} notes, got {len(texts)}: so few can tell nothing"
+            f"expected at least {LEAST_NOTES} notes, got {len(texts)}: too few for a comparison"
         )
     clusters = np.arange(len(texts))
     if groups is not None:
@@ -222,12 +231,12 @@ def find_drift(
             if name in before and name in now
         ]
     if groups is None:
-        quantities = [replace(one, now=_as_alike(one.now, one.before)) for one in quantities]
-    compared = [compare(one.before, one.now) for one in quantities]
-    together = holm([*(found.p for found in compared), *(one.p for one in performance)])
+        quantities = [replace(one, now=_as_correlated(one.now, one.before)) for one in quantities]
+    comparisons = [compare(one.before, one.now) for one in quantities]
+    corrected = holm([*(each.p for each in comparisons), *(one.p for one in performance)])
     findings = [
-        _finding(one, found, p)
-        for one, found, p in zip(quantities, compared, together, strict=False)
+        _finding(one, comparison, p)
+        for one, comparison, p in zip(quantities, comparisons, corrected, strict=False)
     ]
     return Drift(
         notes=len(texts),
@@ -237,13 +246,13 @@ def find_drift(
         findings=findings,
         performance=[
             replace(one, p=p, verdict=_of_performance(one, p))
-            for one, p in zip(performance, together[len(findings) :], strict=True)
+            for one, p in zip(performance, corrected[len(findings) :], strict=True)
         ],
         moved=_moved(reference, quantities),
     )
 
 
-# ---------------------------------------------------------------- what is compared
+# ---------------------------------------------------------------- quantities
 
 
 def _of_notes(
@@ -291,8 +300,8 @@ def _values(
     return _Quantity(name, kind, before.edges, before.counted, now, means)
 
 
-def _as_alike(now: Counts, before: Counts) -> Counts:
-    """Counts whose clusters are not known, taken to be as much alike as those at fitting."""
+def _as_correlated(now: Counts, before: Counts) -> Counts:
+    """Return counts of unknown clusters, assumed to be at least as correlated as at training."""
     return now.model_copy(
         update={
             "design_effect": max(now.design_effect, before.design_effect),
@@ -303,7 +312,7 @@ def _as_alike(now: Counts, before: Counts) -> Counts:
 
 def _performance(name: str, before: Measured, now: Measured) -> Performance:
     difference = now.value - before.value
-    # The two are of different notes, so their variances add.
+    # Measured on different notes, so the variances add.
     error = float(np.hypot(before.high - before.low, now.high - now.low)) / INTERVAL
     p = 2 * float(norm.sf(abs(difference) / error)) if error else float(difference == 0)
     half = INTERVAL / 2 * error
@@ -312,11 +321,11 @@ def _performance(name: str, before: Measured, now: Measured) -> Performance:
     )
 
 
-# ---------------------------------------------------------------- what it amounts to
+# ---------------------------------------------------------------- verdicts
 
 
-def _finding(one: _Quantity, found: Comparison, p: float) -> Finding:
-    moderate, large, size = MODERATE, LARGE, found.psi
+def _finding(one: _Quantity, comparison: Comparison, p: float) -> Finding:
+    moderate, large, size = MODERATE, LARGE, comparison.psi
     before, now = one.means or (None, None)
     if one.kind == "classes" and before is not None and now is not None:
         moderate, large, size = SHARE_MODERATE, SHARE_LARGE, abs(now - before)
@@ -328,7 +337,7 @@ def _finding(one: _Quantity, found: Comparison, p: float) -> Finding:
         edges=one.edges,
         shares_before=one.before.shares.tolist(),
         shares_now=one.now.shares.tolist(),
-        compared=found,
+        compared=comparison,
         p=p,
         verdict=_verdict(p, size, moderate, large),
     )
@@ -345,11 +354,11 @@ def _verdict(p: float, size: float, moderate: float, large: float) -> Verdict:
 
 
 def _moved(reference: Reference, quantities: Sequence[_Quantity]) -> list[tuple[str, float, float]]:
-    """Kept words that add most to the difference."""
-    found = [one for one in quantities if one.kind == "words"]
-    if reference.words is None or not found:
+    """Return the counted words that contribute most to the difference, with their shares."""
+    counted = [one for one in quantities if one.kind == "words"]
+    if reference.words is None or not counted:
         return []
-    before, now = found[0].before.shares[:-1], found[0].now.shares[:-1]
+    before, now = counted[0].before.shares[:-1], counted[0].now.shares[:-1]
     weight = np.square(now - before) / np.maximum(now + before, 1e-12)
     return [
         (reference.words.words[at], float(before[at]), float(now[at]))

@@ -1,4 +1,4 @@
-"""A table of new notes against a bundle: the page, and the same numbers as JSON."""
+"""Writes the drift report of a table of new notes: a page, and its numbers as JSON."""
 
 from pathlib import Path
 from typing import Any
@@ -35,27 +35,27 @@ def write_drift(
     encoding: str = "utf-8",
     most: int = MOST_NOTES,
 ) -> Drift:
-    """Hold a table of new notes against a bundle, and write a page and its numbers beside it.
+    """Compare a table of new notes with a bundle; write a page and a JSON file.
 
     Parameters
     ----------
     bundle : Path
-    notes
-        Anything that `clinadapt.data.table_readers.open_table` opens.
+    notes : path or table
+        Anything that `clinadapt.data.table_readers.open_table` can open.
     out : Path
-        ``.html``; the JSON file has the same name.
+        Page, ``.html``; the JSON file has the same name with ``.json``.
     text : str
-        Column of the text.
+        Text column.
     label : tuple of str
-        Columns of labels, where they came back; rows without one are then left out.
+        Label columns, if there are labels; rows without a label are then left out.
     separator : str, optional
-        Splits a multi-label column.
+        Separator of several labels in one column.
     group : str, optional
-        Column of the patient.
+        Patient column.
     encoding : str
-        Text encoding of CSV, TSV and JSON lines.
+        Text encoding of CSV, TSV and JSON Lines files.
     most : int
-        Notes that are looked at, spread evenly over the table.
+        Maximum number of notes that are read, spread evenly over the table.
 
     Returns
     -------
@@ -64,16 +64,16 @@ def write_drift(
     Raises
     ------
     InputError
-        Not a bundle, one without counts of its notes, an unreadable table, labels that the bundle
-        does not know, too few notes, scores in the bundle that are none, or another kind of output
-        file.
+        If the folder is not a bundle or contains no reference, the table cannot be read, labels
+        are unknown to the bundle, there are too few notes, scores in the bundle are not valid, or
+        `out` does not end in ``.html``.
     """
     if out.suffix != ".html":
         raise InputError(f"expected --out to end in .html, got {out.name!r}")
     classifier, record = load(bundle), read_record(bundle)
     texts, groups, labels = _read(classifier, notes, text, label, separator, group, encoding)
     rows = some(len(texts), most)
-    found = find_drift(
+    drift = find_drift(
         classifier,
         list(texts.take(rows)),
         None if groups is None else _numbered(groups.take(rows)),
@@ -88,25 +88,26 @@ def write_drift(
         "notes_in_table": len(texts),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out.with_suffix(".json"), {**about, **found.to_json()})
+    write_json(out.with_suffix(".json"), {**about, **drift.to_json()})
     with atomic_path(out) as partial:
-        partial.write_text(drift_page(found, about), encoding="utf-8")
-    return found
+        partial.write_text(drift_page(drift, about), encoding="utf-8")
+    return drift
 
 
-def drift_page(found: Drift, about: dict[str, Any]) -> str:
-    """Write what was found as one page, which asks the network for nothing.
+def drift_page(drift: Drift, about: dict[str, Any]) -> str:
+    """Return the report as one HTML page without external resources.
 
     Parameters
     ----------
-    found : Drift
+    drift : Drift
     about : dict
-        Bundle, row, source, whether the bundle is of synthetic notes, notes in the table.
+        ``bundle``, ``configuration``, ``source``, ``synthetic`` (of the training notes) and
+        ``notes_in_table``.
     """
     environment = html.page_environment("clinadapt.deployment.drift")
     style = html.source(environment, html.STYLE)
     template = environment.get_template("drift.html.jinja")
-    return template.render(found=found, about=about, messages=messages, style=style)
+    return template.render(drift=drift, about=about, messages=messages, style=style)
 
 
 def _read(
@@ -118,9 +119,9 @@ def _read(
     group: str | None,
     encoding: str,
 ) -> tuple[Texts, Texts | None, Labels | None]:
-    """Texts, patients and labels of a table."""
+    """Return the texts, patients and labels of a table."""
     if not label:
-        # Patients are read as what names a row; several rows may have the same.
+        # Patients are read in place of ids, which need not be unique here.
         groups, texts = read_texts(notes, text, group, encoding)
         return texts, None if group is None else groups, None
     columns = Columns(text, label, separator, group=group)
@@ -128,19 +129,21 @@ def _read(
     return table.texts, table.groups, _aligned(classifier, table.labels)
 
 
-def _aligned(classifier: NoteClassifier, found: Labels) -> Labels:
-    """Labels in the order of the classifier's classes."""
+def _aligned(classifier: NoteClassifier, labels: Labels) -> Labels:
+    """Return labels with the classes in the order of the classifier."""
     known = [str(name) for name in classifier.classes_]
-    new = [str(name) for name in found.classes]
-    if strange := sorted(set(new) - set(known)):
+    new = [str(name) for name in labels.classes]
+    if unknown := sorted(set(new) - set(known)):
         raise InputError(
-            f"{len(strange)} label(s) that the bundle does not know: {shown_values(strange)}; it "
-            f"knows: {shown_values(known)}"
+            f"{len(unknown)} label(s) unknown to the bundle: {shown_values(unknown)}; expected "
+            f"labels: {shown_values(known)}"
         )
-    matrix = np.zeros((len(found), len(known)), dtype=np.bool_)
-    matrix[:, [known.index(name) for name in new]] = found.matrix
+    matrix = np.zeros((len(labels), len(known)), dtype=np.bool_)
+    matrix[:, [known.index(name) for name in new]] = labels.matrix
     if classifier.task_ != "multilabel" and (matrix.sum(axis=1) != 1).any():
-        raise InputError("the bundle gives one class a note, but some notes carry several")
+        raise InputError(
+            "the bundle predicts one class per note, but some notes have several labels"
+        )
     return Labels(classifier.task_, classifier.classes_, matrix)
 
 
@@ -149,14 +152,14 @@ def _numbered(groups: Texts) -> NDArray[np.int64]:
 
 
 def _tested(scores: dict[str, Any]) -> dict[str, Measured] | None:
-    """Scores of a study's test notes, those that are defined; None if there are none."""
+    """Return the defined scores on the test notes of a study; None if there are none."""
     ends = ("value", "low", "high")
     try:
-        whole = {
+        defined = {
             name: Measured(**{end: score[end] for end in ends})
             for name, score in scores.items()
             if all(score.get(end) is not None for end in ends)
         }
     except (AttributeError, ValueError):
-        raise InputError("the scores in the bundle are not what a study writes") from None
-    return whole or None
+        raise InputError("the scores in the bundle are not in the format of a study") from None
+    return defined or None

@@ -1,7 +1,7 @@
-"""A fitted network as one ONNX file, held against the native one on real notes.
+"""Exports a fitted network to one ONNX file and compares it with the native network on notes.
 
-``network.py`` puts the network together from token ids to class scores and writes it (in int8, if
-that is asked for), ``runtime.py`` runs it, ``graph.py`` checks a file before it is run,
-``agreement.py`` measures and decides. What stands in for the native model is
-`clinadapt.models.onnx_model.ExportedModel`.
+``graph.py`` writes the network, from token ids to class scores, in fp32 or int8; ``export.py``
+compares the candidates with the native model and saves the fastest that agrees with it.
+`clinadapt.models.onnx_model.ExportedModel` replaces the native model;
+`clinadapt.models.onnx_runtime` checks and runs the file.
 """

@@ -1,8 +1,8 @@
-"""Export a bundle: what may run it is measured on real notes, and the fastest that agrees is kept.
+"""Exports a bundle: compares runtimes on notes and keeps the fastest that agrees with the original.
 
-Compared are probabilities, which is what users get: of the whole classifier, tokenizer and all. The
-native model may do its matrix products in bf16, so even weights in fp32 do not agree to the last
-digit, and the bounds allow for that.
+The comparison is of probabilities of the complete classifier, tokenizer included. The native model
+may compute matrix products in bf16, so even fp32 weights do not agree exactly; the bounds allow for
+that.
 """
 
 import copy
@@ -31,7 +31,7 @@ from clinadapt.models.onnx_model import About, ExportedModel
 from clinadapt.models.onnx_runtime import NETWORK_FILE, Runtime
 
 Weights = Literal["fp32", "int8"]
-# Largest difference of a probability; docs/export.md tells what they were measured against.
+# Largest difference of a probability; see docs/export.md for measurements.
 BOUNDS: dict[Weights, float] = {"fp32": 0.03, "int8": 0.05}
 MOST_NOTES = 1_000
 LEAST_NOTES = 20
@@ -40,23 +40,24 @@ ROUNDS = 2
 
 @dataclass(frozen=True)
 class Measured:
-    """An exported network against the native one, on the same notes in the same run.
+    """Comparison of an exported network with the native one, on the same notes in the same process.
 
     Attributes
     ----------
     runtime : {"onnx", "openvino"}
     weights : {"fp32", "int8"}
     file_bytes : int
-        Of the network.
+        Size of the network file.
     seconds : float
-        Of all notes: the shortest of the rounds.
+        Time for all notes; the shortest of the rounds.
     speed : float
-        Seconds of the native model divided by these.
+        Speed relative to the native model.
     largest, mean : float
-        Difference of a probability.
+        Largest and mean absolute difference of a probability.
     changed : int
-        Notes that are decided otherwise.
+        Number of notes with a different prediction.
     notes : int
+        Number of notes.
     """
 
     runtime: Runtime
@@ -72,17 +73,20 @@ class Measured:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export found.
+    """Result of an export.
 
     Attributes
     ----------
     folder : Path
         The new bundle.
     chosen : Measured
+        The candidate that was kept.
     others : list of Measured
-        What was measured beside it.
+        The other candidates.
     native_seconds : float
+        Time of the native model for all notes.
     bound : float
+        Largest allowed difference of a probability.
     """
 
     folder: Path
@@ -108,18 +112,19 @@ def export_bundle(
     Parameters
     ----------
     bundle : Path
-    notes
-        Anything that `clinadapt.data.table_readers.open_table` opens; no labels are needed.
+    notes : path or table
+        Anything that `clinadapt.data.table_readers.open_table` can open; labels are not needed.
     out : Path
-        The new bundle.
+        Folder of the new bundle.
     runtime : {"onnx", "openvino"}, optional
-        Who is to run it; default: who is measured to be fastest of those that are installed.
+        Runtime for the network. Default: the fastest of those installed.
     weights : {"fp32", "int8"}
     bound : float, optional
-        Largest difference of a probability; default by `weights`.
+        Largest allowed difference of a probability. Default: depends on `weights`.
     text, encoding : str
+        Text column; text encoding of CSV, TSV and JSON Lines files.
     most : int
-        Notes that are read, spread evenly over the table.
+        Maximum number of notes that are read, spread evenly over the table.
 
     Returns
     -------
@@ -128,34 +133,36 @@ def export_bundle(
     Raises
     ------
     InputError
-        The bundle holds no network or one that cannot be exported; too few notes; or the exported
-        network does not agree with the native one. Nothing is written then.
+        If the bundle has no network or one that cannot be exported, there are too few notes, or
+        no exported network agrees with the native one. Nothing is written then.
     MissingExtraError
-        An optional library is not installed.
+        If an optional library is not installed.
     """
     record = read_record(bundle)
     if out.exists() and not _was_exported(out):
         raise InputError(
-            f"{out} is there, and what it holds would be lost (only an exported bundle is "
-            "replaced): name another --out"
+            f"{out} already exists and is not an exported bundle, so it is not overwritten: choose "
+            "another --out"
         )
     _, texts = read_texts(notes, text, encoding=encoding)
     if len(texts) < LEAST_NOTES:
-        raise InputError(f"expected {LEAST_NOTES} notes at least to compare on, got {len(texts)}")
+        raise InputError(
+            f"expected at least {LEAST_NOTES} notes for the comparison, got {len(texts)}"
+        )
     rows = np.linspace(0, len(texts) - 1, min(len(texts), most)).astype(np.int64)
-    shown = texts.take(rows)
+    sample = texts.take(rows)
     classifier = load(bundle)
     bound = BOUNDS[weights] if bound is None else bound
     with tempfile.TemporaryDirectory(prefix="clinadapt-export-") as folder:
         candidates = make_candidates(classifier, Path(folder), [weights], runtime)
-        native_seconds, measured, _ = measure(classifier, candidates, shown)
+        native_seconds, measured, _ = measure(classifier, candidates, sample)
         agreeing = [one for one in measured if one.largest <= bound]
         if not agreeing:
             raise InputError(_refusal(measured, bound))
         chosen = min(agreeing, key=lambda one: one.seconds)
         about = asdict(chosen) | {"bound": bound, "threads": torch.get_num_threads()}
-        made = candidates[measured.index(chosen)]
-        save_bundle(made, out, {**record["provenance"], "export": about})
+        exported = candidates[measured.index(chosen)]
+        save_bundle(exported, out, {**record["provenance"], "export": about})
     others = [one for one in measured if one is not chosen]
     return Exported(out, chosen, others, native_seconds, bound)
 
@@ -166,24 +173,24 @@ def make_candidates(
     weights: Sequence[Weights],
     runtime: Runtime | None = None,
 ) -> list[NoteClassifier]:
-    """Classifiers that differ from one in who runs its network.
+    """Return copies of a classifier whose networks are exported, one per weights and runtime.
 
     Parameters
     ----------
     classifier : NoteClassifier
-        Fitted.
+        Fitted classifier.
     folder : Path
-        Where the networks' files are written; needed as long as the classifiers are.
+        Folder for the network files; must exist as long as the copies are used.
     weights : sequence of {"fp32", "int8"}
     runtime : {"onnx", "openvino"}, optional
-        Default: those that are installed.
+        Runtime. Default: all that are installed.
 
     Raises
     ------
     InputError
-        No network, or one that cannot be exported.
+        If there is no network, or one that cannot be exported.
     MissingExtraError
-        An optional library is not installed.
+        If an optional library is not installed.
     """
     native = classifier.model_.network_part
     network = native.token_network()
@@ -197,15 +204,15 @@ def make_candidates(
     runtimes: list[Runtime] = ["onnx"] if runtime is None else [runtime]
     if runtime is None and find_spec("openvino") is not None:
         runtimes.append("openvino")
-    made = []
+    candidates = []
     for kind in weights:
-        for one in runtimes:
-            about = About(runtime=one, weights=kind, parameters=parameters)
+        for runner in runtimes:
+            about = About(runtime=runner, weights=kind, parameters=parameters)
             exported = ExportedModel.of(native, len(classifier.classes_), about, written[kind])
-            changed = copy.copy(classifier)
-            changed.model_ = classifier.model_.with_network_part(exported)
-            made.append(changed)
-    return made
+            candidate = copy.copy(classifier)
+            candidate.model_ = classifier.model_.with_network_part(exported)
+            candidates.append(candidate)
+    return candidates
 
 
 def measure(
@@ -214,58 +221,58 @@ def measure(
     texts: Texts,
     rounds: int = ROUNDS,
 ) -> tuple[float, list[Measured], list[NDArray[np.float64]]]:
-    """Time and agreement of exported networks, in turns with the native one.
+    """Measure time and agreement of exported networks, alternating with the native one.
 
     Parameters
     ----------
     classifier : NoteClassifier
-        The native one.
+        Native classifier.
     candidates : sequence of NoteClassifier
-        From `make_candidates`.
+        Classifiers from `make_candidates`.
     texts : Texts
     rounds : int
-        How often each reads all notes; the shortest time counts.
+        Number of times each classifier reads all notes; the shortest time counts.
 
     Returns
     -------
     float
-        Seconds of the native one.
+        Seconds of the native classifier.
     list of Measured
         In the order of `candidates`.
     list of ndarray of float64, shape [note, class]
-        Probabilities of the native one, then of each candidate.
+        Probabilities of the native classifier, then of each candidate.
     """
-    everyone = [classifier, *candidates]
-    for one in everyone:  # loads and warms up
-        one.predict_proba(texts[: min(len(texts), LEAST_NOTES)])
-    seconds = [float("inf")] * len(everyone)
-    found: list[NDArray[np.float64]] = [np.empty(0)] * len(everyone)
+    classifiers = [classifier, *candidates]
+    for each in classifiers:  # loads and warms up
+        each.predict_proba(texts[: min(len(texts), LEAST_NOTES)])
+    seconds = [float("inf")] * len(classifiers)
+    probabilities: list[NDArray[np.float64]] = [np.empty(0)] * len(classifiers)
     for _ in range(rounds):
-        for number, one in enumerate(everyone):
+        for number, each in enumerate(classifiers):
             started = time.perf_counter()
-            found[number] = one.predict_proba(texts)
+            probabilities[number] = each.predict_proba(texts)
             seconds[number] = min(seconds[number], time.perf_counter() - started)
-    native = found[0]
-    decided = classifier.predict_matrix(native)
+    native = probabilities[0]
+    predicted = classifier.predict_matrix(native)
     measured = []
-    for one, took, probabilities in zip(candidates, seconds[1:], found[1:], strict=True):
-        exported: Any = one.model_.network_part
-        apart = np.abs(probabilities - native)
-        changed = (classifier.predict_matrix(probabilities) != decided).any(axis=1)
+    for candidate, taken, other in zip(candidates, seconds[1:], probabilities[1:], strict=True):
+        exported: Any = candidate.model_.network_part
+        difference = np.abs(other - native)
+        changed = (classifier.predict_matrix(other) != predicted).any(axis=1)
         measured.append(
             Measured(
                 runtime=exported.about.runtime,
                 weights=exported.about.weights,
                 file_bytes=(exported.folder / NETWORK_FILE).stat().st_size,
-                seconds=took,
-                speed=seconds[0] / took,
-                largest=float(apart.max()),
-                mean=float(apart.mean()),
+                seconds=taken,
+                speed=seconds[0] / taken,
+                largest=float(difference.max()),
+                mean=float(difference.mean()),
                 changed=int(changed.sum()),
                 notes=len(texts),
             )
         )
-    return seconds[0], measured, found
+    return seconds[0], measured, probabilities
 
 
 def _was_exported(folder: Path) -> bool:
@@ -273,13 +280,13 @@ def _was_exported(folder: Path) -> bool:
 
 
 def _refusal(measured: Sequence[Measured], bound: float) -> list[str]:
-    apart = [
+    differences = [
         f"{one.runtime}, {one.weights}: probabilities differ from the native ones by up to "
-        f"{one.largest:.4f} on {one.notes:,} notes (mean {one.mean:.5f}, {one.changed} decisions "
-        f"changed); allowed is {bound}"
+        f"{one.largest:.4f} on {one.notes:,} notes (mean {one.mean:.5f}, {one.changed} predictions "
+        f"changed); the bound is {bound}"
         for one in measured
     ]
     return [
-        *apart,
-        "nothing was written: allow more (--bound), or leave --int8 out if it was given",
+        *differences,
+        "nothing was written: raise the bound (--bound), or remove --int8 if it was given",
     ]

@@ -1,7 +1,7 @@
-"""A fitted network as one graph: from token ids to class scores, in fp32 or int8.
+"""Writes a fitted network as one ONNX graph, from token ids to class scores, in fp32 or int8.
 
-In int8, weights are quantised by output channel, activations as they come (dynamically: no notes
-are needed).
+In int8, weights are quantised per output channel, and activations dynamically, so no calibration
+notes are needed.
 """
 
 import logging
@@ -26,23 +26,28 @@ QUANTISED = ("MatMul", "Gather")
 def write_onnx(network: TokenNetwork, path: Path) -> None:
     """Write a network as ONNX, for any number of notes, sequences and tokens.
 
+    Parameters
+    ----------
+    network : TokenNetwork
+    path : Path
+
     Raises
     ------
     InputError
-        The network is too large for one file, or the exporter does not know what it does.
+        If the network is too large for one file, or the exporter does not support it.
     MissingExtraError
-        onnx or onnxscript is not installed.
+        If onnx or onnxscript is not installed.
     """
     onnx = need("onnx")
     need("onnxscript")
     size = sum(weight.numel() * 4 for weight in network.parameters())
     if size > MOST_BYTES:
         raise InputError(
-            f"the network has {size / 1e9:.1f} GB of weights, an ONNX file at most 2.1 GB: use the "
-            "bundle as it is"
+            f"the network has {size / 1e9:.1f} GB of weights, but an ONNX file holds at most "
+            "2.1 GB: use the original bundle"
         )
-    # Numbers that are unlike each other, and none of them 1: the exporter would fix it. Two tensors
-    # for ids and mask: one would be one input.
+    # All sizes differ and none is 1, because the exporter would make size 1 constant. Ids and mask
+    # are separate tensors, because the exporter would merge one tensor into one input.
     ids, mask = torch.full((3, 5), 2), torch.ones((3, 5), dtype=torch.int64)
     example = (ids, mask, torch.full((2, 3), 1 / 3))
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
@@ -60,28 +65,31 @@ def write_onnx(network: TokenNetwork, path: Path) -> None:
             )
     except Exception as error:
         raise InputError(
-            f"this network cannot be exported to ONNX ({type(error).__name__}): use the bundle as "
-            "it is"
+            f"this network cannot be exported to ONNX ({type(error).__name__}): use the original "
+            "bundle"
         ) from error
     assert program is not None
     onnx.save(_bare(program.model_proto), path)
 
 
 def quantise(path: Path, out: Path) -> None:
-    """Write a network with its weights in int8, those of matrix products in seven of its bits.
+    """Write a network with weights in int8, of which matrix products use seven bits.
 
-    Processors without 8-bit products of their own (VNNI) add two products of activation (0 to 255)
-    and weight in 16 bit, and cut off what does not fit: with weights of -64 to 64 all of it fits
-    (2 x 255 x 64 = 32,640 of 32,767), so the products are exact wherever the file is run.
+    Processors without 8-bit products (VNNI) add two products of activation (0 to 255) and weight in
+    16 bits, and saturate. With weights from -64 to 64 the sum always fits (2 x 255 x 64 = 32,640 of
+    32,767), so products are exact on every processor.
 
     Parameters
     ----------
-    path, out : Path
+    path : Path
+        Network in fp32.
+    out : Path
+        Network in int8.
 
     Raises
     ------
     MissingExtraError
-        onnxruntime is not installed.
+        If onnxruntime is not installed.
     """
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
     with _silent():
@@ -90,24 +98,24 @@ def quantise(path: Path, out: Path) -> None:
             out,
             op_types_to_quantize=list(QUANTISED),
             per_channel=True,
-            reduce_range=True,  # of what is multiplied; embeddings keep their eight bits
+            reduce_range=True,  # matrix products only; embeddings use all eight bits
         )
     onnx.save(_bare(onnx.load(out, load_external_data=False)), out)
 
 
 def _bare(model: Any) -> Any:
-    """Take out where in whose source code each operation came from: paths of this machine."""
+    """Remove the source locations of operations, which contain paths of this machine."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    graph.ClearField("value_info")  # shapes in between, of use to nobody
+    graph.ClearField("value_info")  # intermediate shapes, which no runtime needs
     return model
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep remarks of exporter and quantiser off the terminal; what they made is measured."""
+    """Silence exporter and quantiser; their result is measured anyway."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

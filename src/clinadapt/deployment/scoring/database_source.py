@@ -143,15 +143,15 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _shown(cell: Any) -> str | None:
+def _shown(value: Any) -> str | None:
     """Return a value as valid UTF-8 text."""
-    return None if cell is None else str(cell).encode("utf-8", "replace").decode()
+    return None if value is None else str(value).encode("utf-8", "replace").decode()
 
 
-def _read(cell: Any) -> tuple[str | None, str | None]:
+def _read(value: Any) -> tuple[str | None, str | None]:
     """Return the text of a value and None, or None and the reason why it cannot be scored."""
     try:
-        text = cell.decode() if isinstance(cell, bytes) else "" if cell is None else str(cell)
+        text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
     except UnicodeError:
         return None, NOT_UTF8
     if not _is_utf8(text):

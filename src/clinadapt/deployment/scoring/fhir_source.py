@@ -97,9 +97,9 @@ def _note(line: bytes, place: str) -> tuple[str | None, ...]:
     return _clean(id), place, text, reason, _clean(person), _clean(time)
 
 
-def _clean(cell: Any) -> str | None:
+def _clean(value: Any) -> str | None:
     """Return a string without lone surrogates, which are valid in JSON but not in a table."""
-    return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else None
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
 def _text(resource: dict[str, Any]) -> str:

@@ -196,8 +196,8 @@ class Prediction:
         from clinadapt.deployment.scoring.database_source import DatabaseNotes
 
         columns = {"text": self.text, "id": self.id, **further}
-        named = {role: name or OMOP[role] for role, name in columns.items()}
-        return DatabaseNotes(self._engine, self.table, **named)
+        chosen = {role: name or OMOP[role] for role, name in columns.items()}
+        return DatabaseNotes(self._engine, self.table, **chosen)
 
     def _destination(self, records: Mapping[str, dict[str, Any]]) -> Destination:
         if self.into is not None:
