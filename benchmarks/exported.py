@@ -24,7 +24,7 @@ from clinadapt.core.device import environment
 from clinadapt.data.split import make_split, thinned
 from clinadapt.deployment.onnx_export.export import make_candidates, measure
 from clinadapt.evaluation import metrics
-from clinadapt.evaluation.paired_comparison import Scores
+from clinadapt.evaluation.paired_comparison import ResampledScores
 
 HEADING = """\
 | runtime | MB | speed | largest difference | mean | changed | {metric} | change [95 %] |
@@ -63,7 +63,7 @@ def main() -> None:
         name: [(matrix, native.predict_matrix(matrix))]
         for name, matrix in zip(["native", *names], probabilities, strict=True)
     }
-    scores = Scores(labels, clusters, metric, predicted)
+    scores = ResampledScores(labels, clusters, metric, predicted)
     changes = scores.differences([(name, "native") for name in names])
     speed = len(texts) / seconds
     print(

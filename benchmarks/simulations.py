@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 from simulated import draw, f1, labels_of, predictions
 
-from clinadapt.evaluation.paired_comparison import Scores
+from clinadapt.evaluation.paired_comparison import ResampledScores
 
 TRUTH_PATIENTS = 300_000
 NOISE_CONFIGURATIONS = [
@@ -40,7 +40,9 @@ def true_difference(accuracies):
 def compared(patients, accuracies, generator, resamples, seed):
     clusters, positive, predicted = draw(patients, accuracies, generator)
     by_name = {str(number): [predictions(one)] for number, one in enumerate(predicted)}
-    scores = Scores(labels_of(positive), clusters, "f1", by_name, resamples=resamples, seed=seed)
+    scores = ResampledScores(
+        labels_of(positive), clusters, "f1", by_name, resamples=resamples, seed=seed
+    )
     return scores.differences([("1", "0")])["1", "0"]
 
 

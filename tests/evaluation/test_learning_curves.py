@@ -12,7 +12,7 @@ from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.split import make_split, thinned
 from clinadapt.data.synthetic.generator import generate
-from clinadapt.evaluation.learning_curves import Curves, Grower, Size
+from clinadapt.evaluation.learning_curves import Curves, Grower, SizeResults
 from clinadapt.models import registry
 
 NOTES = (50, 100, 200, 400, 800, 1600)
@@ -28,7 +28,9 @@ def grower(name, law, generator, positive, model="tfidf-logistic", sizes=NOTES, 
         predicted = [
             np.where(generator.random(len(positive)) < one, positive, ~positive) for one in accuracy
         ]
-        results.append(Size(notes, [predictions(one) for one in predicted], price, price * 1e9))
+        results.append(
+            SizeResults(notes, [predictions(one) for one in predicted], price, price * 1e9)
+        )
     return Grower(name, name.upper(), model, registry.models()[model].cls.kind, results)
 
 

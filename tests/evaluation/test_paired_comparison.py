@@ -9,7 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from clinadapt.evaluation.metrics import resample_weights
-from clinadapt.evaluation.paired_comparison import Scores, mcnemar
+from clinadapt.evaluation.paired_comparison import ResampledScores, mcnemar
 
 PATIENTS = 60
 STUDIES = 300
@@ -24,7 +24,9 @@ def notes():
 
 def test_value_and_standard_error_are_those_of_resampled_patients(notes):
     clusters, positive, predicted, configurations = notes
-    scores = Scores(labels_of(positive), clusters, "f1", configurations, resamples=200, seed=3)
+    scores = ResampledScores(
+        labels_of(positive), clusters, "f1", configurations, resamples=200, seed=3
+    )
     difference = scores.differences([("b", "a")])["b", "a"]
     assert difference.value == pytest.approx(
         f1(positive, predicted[1]) - f1(positive, predicted[0])
@@ -46,7 +48,7 @@ def test_value_and_standard_error_are_those_of_resampled_patients(notes):
 
 def test_p_values_of_one_call_are_corrected_together(notes):
     clusters, positive, _, configurations = notes
-    scores = Scores(labels_of(positive), clusters, "f1", configurations, resamples=200)
+    scores = ResampledScores(labels_of(positive), clusters, "f1", configurations, resamples=200)
     differences = scores.differences([("b", "a"), ("b", "c"), ("a", "c")]).values()
     expected = multipletests([item.p for item in differences], method="holm")[1]
     assert [item.corrected_p for item in differences] == pytest.approx(expected)
@@ -56,7 +58,7 @@ def test_p_values_of_one_call_are_corrected_together(notes):
 
 def test_an_interval_leaves_out_zero_where_p_is_small(notes):
     clusters, positive, _, configurations = notes
-    scores = Scores(labels_of(positive), clusters, "f1", configurations, resamples=200)
+    scores = ResampledScores(labels_of(positive), clusters, "f1", configurations, resamples=200)
     for item in scores.differences([("b", "a"), ("a", "c")]).values():
         assert (item.p < 0.05) == (item.low > 0 or item.high < 0)
 
@@ -64,7 +66,7 @@ def test_an_interval_leaves_out_zero_where_p_is_small(notes):
 def test_identical_configurations_have_no_difference(notes):
     clusters, positive, _, configurations = notes
     twice = {"a": configurations["a"], "again": configurations["a"]}
-    scores = Scores(labels_of(positive), clusters, "f1", twice, resamples=100)
+    scores = ResampledScores(labels_of(positive), clusters, "f1", twice, resamples=100)
     difference = scores.differences([("a", "again")])["a", "again"]
     assert (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
     assert not difference.different
@@ -74,7 +76,7 @@ def test_identical_configurations_have_no_difference(notes):
 def test_one_patient_proves_nothing(notes):
     _, positive, _, configurations = notes
     alone = np.zeros(len(positive), dtype=np.int64)
-    scores = Scores(labels_of(positive), alone, "f1", configurations, resamples=100)
+    scores = ResampledScores(labels_of(positive), alone, "f1", configurations, resamples=100)
     difference = scores.differences([("b", "a")])["b", "a"]
     assert difference.value > 0
     assert np.isnan([difference.low, difference.high]).all()
@@ -83,7 +85,7 @@ def test_one_patient_proves_nothing(notes):
 
 def test_less_loss_is_better(notes):
     clusters, positive, _, configurations = notes
-    scores = Scores(labels_of(positive), clusters, "brier", configurations, resamples=100)
+    scores = ResampledScores(labels_of(positive), clusters, "brier", configurations, resamples=100)
     assert scores.value["b"] < scores.value["a"]
     assert scores.differences([("b", "a")])["b", "a"].value > 0
 
@@ -95,19 +97,19 @@ def test_seeds_that_differ_widen_the_interval(notes):
     wide = {"a": [*configurations["a"], predictions(flipped)], "b": configurations["b"]}
     narrow = {"a": configurations["a"] * 2, "b": configurations["b"]}
     errors = [
-        Scores(labels_of(positive), clusters, "f1", each, resamples=300)
+        ResampledScores(labels_of(positive), clusters, "f1", each, resamples=300)
         .differences([("b", "a")])["b", "a"]
         .error
         for each in (wide, narrow)
     ]
     assert errors[0] > 1.2 * errors[1]
-    both = Scores(labels_of(positive), clusters, "f1", wide, resamples=100).value["a"]
+    both = ResampledScores(labels_of(positive), clusters, "f1", wide, resamples=100).value["a"]
     assert both == pytest.approx((f1(positive, predicted[0]) + f1(positive, flipped)) / 2)
 
 
 def test_certainty_is_the_share_of_the_distribution_above_a_value(notes):
     clusters, positive, _, configurations = notes
-    scores = Scores(labels_of(positive), clusters, "f1", configurations, resamples=200)
+    scores = ResampledScores(labels_of(positive), clusters, "f1", configurations, resamples=200)
     difference = scores.differences([("b", "a")])["b", "a"]
     assert difference.certainty(difference.value) == pytest.approx(0.5)
     assert difference.certainty(difference.low) == pytest.approx(0.975)
@@ -118,7 +120,7 @@ def test_guesses_are_not_better_than_chance(notes):
     clusters, positive, _, configurations = notes
     guess = np.random.default_rng(5).random(len(positive)) < 0.5
     with_guess = {**configurations, "guess": [predictions(guess)]}
-    scores = Scores(labels_of(positive), clusters, "f1", with_guess, resamples=200)
+    scores = ResampledScores(labels_of(positive), clusters, "f1", with_guess, resamples=200)
     over_chance = scores.knowing()
     assert over_chance["a"].different
     assert not over_chance["guess"].different
@@ -139,7 +141,7 @@ def simulated():
         configurations = {
             name: [predictions(one)] for name, one in zip("abc", predicted, strict=True)
         }
-        scores = Scores(
+        scores = ResampledScores(
             labels_of(positive), clusters, "f1", configurations, resamples=200, seed=study
         )
         differences = scores.differences([("b", "a"), ("c", "a")])

@@ -24,8 +24,8 @@ from clinadapt.neural.pooling_head import Head
 from clinadapt.neural.training import dp_sgd
 from clinadapt.neural.training.batch_sources import VectorSource
 from clinadapt.neural.training.dp_sgd import (
-    Budget,
     Guarantee,
+    PrivacyBudget,
     find_noise,
     note_gradients,
     spent_epsilon,
@@ -104,7 +104,7 @@ def train_product(vectors, recipe, monkeypatch, noise=0.0, clipping=1.0, source=
     monkeypatch.setattr(dp_sgd, "find_noise", lambda *anything: noise)
     monkeypatch.setattr(dp_sgd, "spent_epsilon", lambda *anything: 1.0)
     network = Product(vectors.shape[1])
-    budget = Budget(1.0, 1e-5, clipping)
+    budget = PrivacyBudget(1.0, 1e-5, clipping)
     summed = lambda output, notes, batch: output.sum()  # noqa: E731
     dp_sgd.train(network, source(vectors), summed, recipe, budget, CPU, lambda *reported: None)
     return network.weight.detach()
@@ -205,13 +205,13 @@ def test_epsilon_against_the_sum_for_integer_orders(noise, rate, steps):
 
 @pytest.mark.parametrize("epsilon", [0.2, 1.0, 8.0, 100.0])
 def test_the_noise_spends_the_budget_and_no_more(epsilon):
-    noise = find_noise(Budget(epsilon, 1e-5, 1.0), 0.1, 200)
+    noise = find_noise(PrivacyBudget(epsilon, 1e-5, 1.0), 0.1, 200)
     assert 0.98 * epsilon < spent_epsilon(noise, 0.1, 200, 1e-5) <= epsilon
 
 
 def test_a_budget_that_no_noise_can_keep_is_refused():
     with pytest.raises(InputError, match="use a larger epsilon"):
-        find_noise(Budget(1e-4, 1e-5, 1.0), 0.1, 200)
+        find_noise(PrivacyBudget(1e-4, 1e-5, 1.0), 0.1, 200)
 
 
 def test_several_notes_of_a_patient():

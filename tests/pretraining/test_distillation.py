@@ -21,10 +21,10 @@ from clinadapt.pretraining.model_sizes import new_config
 from clinadapt.pretraining.packing import pack
 from clinadapt.pretraining.pretrain import make_encoder
 from clinadapt.pretraining.special_tokens import open_tokenizer
-from clinadapt.pretraining.trainer import Recipe, Trainer
+from clinadapt.pretraining.trainer import PretrainingRecipe, Trainer
 
 LENGTH = 32
-FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=3e-3, device="cpu")
+FAST = PretrainingRecipe(batch_tokens=8 * LENGTH, learning_rate=3e-3, device="cpu")
 CPU = torch.device("cpu")
 
 

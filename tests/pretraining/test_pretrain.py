@@ -29,10 +29,10 @@ from clinadapt.pretraining.packing import pack
 from clinadapt.pretraining.pretrain import make_encoder
 from clinadapt.pretraining.special_tokens import open_tokenizer
 from clinadapt.pretraining.tokenizer_training import learn_vocabulary
-from clinadapt.pretraining.trainer import Recipe, Trainer, share_of_rate
+from clinadapt.pretraining.trainer import PretrainingRecipe, Trainer, share_of_rate
 
 LENGTH = 32
-FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=2e-3)
+FAST = PretrainingRecipe(batch_tokens=8 * LENGTH, learning_rate=2e-3)
 STEPS = 150
 NUMBERS = "un deux trois quatre cinq six sept huit neuf dix onze douze"
 

@@ -14,7 +14,7 @@ from clinadapt.pretraining import trainer, vocabulary_extension
 from clinadapt.pretraining.corpus import read_corpus
 from clinadapt.pretraining.pretrain import make_encoder
 from clinadapt.pretraining.special_tokens import open_tokenizer
-from clinadapt.pretraining.trainer import Recipe
+from clinadapt.pretraining.trainer import PretrainingRecipe
 from clinadapt.pretraining.vocabulary_extension import (
     add_words,
     choose_words,
@@ -23,7 +23,7 @@ from clinadapt.pretraining.vocabulary_extension import (
 )
 
 LENGTH = 32
-FAST = Recipe(batch_tokens=8 * LENGTH, learning_rate=3e-3, device="cpu")
+FAST = PretrainingRecipe(batch_tokens=8 * LENGTH, learning_rate=3e-3, device="cpu")
 NEW = ["gliflozine", "sortie"]
 ODD = [
     "enfant admis,  pour   insuffisance\tcardiaque.\n",

@@ -115,7 +115,7 @@ def pretrain(
         from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
         from clinadapt.pretraining.pretrain import make_encoder
         from clinadapt.pretraining.subword_vectors import make_vectors
-        from clinadapt.pretraining.trainer import Recipe
+        from clinadapt.pretraining.trainer import PretrainingRecipe
 
         excluded = Excluded()
         for notes in exclude or ():
@@ -130,7 +130,7 @@ def pretrain(
         with progress_bar() as progress:
             record = make_encoder(
                 corpus, out, minutes, start, objective, size, vocabulary, length,
-                Recipe(seed=seed, device=device), progress=progress, teacher=teacher,
+                PretrainingRecipe(seed=seed, device=device), progress=progress, teacher=teacher,
                 add_words=add_words,
             )  # fmt: skip
         print_pretraining(record)

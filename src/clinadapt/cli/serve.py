@@ -27,9 +27,9 @@ def new(
     ] = 90,
 ) -> None:
     """Create a token and print it once; the file stores only its salted hash."""
-    from clinadapt.deployment.server.api_tokens import Tokens
+    from clinadapt.deployment.server.api_tokens import ApiTokens
 
-    tokens = Tokens.read(file) if file.exists() else Tokens([])
+    tokens = ApiTokens.read(file) if file.exists() else ApiTokens([])
     created = tokens.add(name, days)
     tokens.write(file)
     print(created)
@@ -66,7 +66,7 @@ def serve(
 ) -> None:
     """Serve bundles over HTTP, with a page to try them. Notes are neither stored nor logged."""
     try:
-        from clinadapt.deployment.server.api_tokens import Tokens
+        from clinadapt.deployment.server.api_tokens import ApiTokens
         from clinadapt.deployment.server.app import make_app
         from clinadapt.deployment.server.limits import Limits
         from clinadapt.deployment.server.models import Models
@@ -97,7 +97,7 @@ def serve(
             queue_notes=queue_notes,
             seconds=seconds,
         )
-        known = None if tokens is None else Tokens.read(tokens)
+        known = None if tokens is None else ApiTokens.read(tokens)
         models = Models(named_bundles(bundles))
         listener = stack.enter_context(address.open())
         served = ", ".join(task.name for task in models.tasks)

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, model_validator
 from scipy.stats import chi2
 
-Floats = NDArray[np.float64]
+from clinadapt.core.arrays import Floats
+
 BINS = 10
 MOST_BINS = 2_000
 # An empty bin counts as half a note, because the stability index would otherwise be infinite.
 FLOOR = 0.5
 
 
-class Counts(BaseModel):
+class BinnedCounts(BaseModel):
     """Items counted by bin, and how much the shares vary from cluster to cluster.
 
     Attributes
@@ -45,7 +46,7 @@ class Counts(BaseModel):
     degrees: float
 
     @model_validator(mode="after")
-    def _plausible(self) -> "Counts":
+    def _plausible(self) -> "BinnedCounts":
         if not 1 <= len(self.counts) <= MOST_BINS or not 0 < sum(self.counts) < 2**53:
             raise ValueError("counts")
         if self.design_effect < 1 or self.degrees < 1:
@@ -63,7 +64,7 @@ class Counts(BaseModel):
         return np.array(self.counts, dtype=np.float64) / self.total
 
 
-def count(table: Floats) -> Counts:
+def count(table: Floats) -> BinnedCounts:
     """Add up counts over clusters, and measure how the clusters differ.
 
     Parameters
@@ -86,7 +87,7 @@ def count(table: Floats) -> Counts:
         if squared > 0:
             effect = max(1.0, trace * total / (bins - 1))
             degrees = float(np.clip(trace**2 / squared, 1.0, bins - 1))
-    return Counts(
+    return BinnedCounts(
         counts=np.rint(sums).astype(np.int64).tolist(), design_effect=effect, degrees=degrees
     )
 
@@ -99,7 +100,7 @@ def edges_of(values: Floats) -> list[float]:
     return sorted({float(edge) for edge in inner if edge < values.max()}) or [float(values.max())]
 
 
-def count_values(values: Floats, clusters: NDArray[np.int64], edges: list[float]) -> Counts:
+def count_values(values: Floats, clusters: NDArray[np.int64], edges: list[float]) -> BinnedCounts:
     """Count values [note] in the bins between edges, by cluster."""
     table = np.zeros((int(clusters.max()) + 1, len(edges) + 1))
     np.add.at(table, (clusters, np.searchsorted(edges, values, side="left")), 1.0)
@@ -126,12 +127,12 @@ class Comparison:
     psi_by_chance: float
 
 
-def compare(before: Counts, now: Counts) -> Comparison:
+def compare(before: BinnedCounts, now: BinnedCounts) -> Comparison:
     """Compare two sets of counts of the same bins.
 
     Parameters
     ----------
-    before, now : Counts
+    before, now : BinnedCounts
     """
     one, other = before.shares, now.shares
     pooled = (np.array(before.counts) + np.array(now.counts)) / (before.total + now.total)
@@ -153,7 +154,7 @@ def compare(before: Counts, now: Counts) -> Comparison:
     return Comparison(p=p, psi=_stability(before, now), psi_by_chance=chance)
 
 
-def _stability(before: Counts, now: Counts) -> float:
+def _stability(before: BinnedCounts, now: BinnedCounts) -> float:
     one, other = (
         np.maximum(side.counts, FLOOR) / np.maximum(side.counts, FLOOR).sum()
         for side in (before, now)

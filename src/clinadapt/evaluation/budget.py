@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from clinadapt.evaluation.paired_comparison import Scores
+from clinadapt.evaluation.paired_comparison import ResampledScores
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Step:
     Attributes
     ----------
     key : str
-        Name of the configuration in a `Scores`.
+        Name of the configuration in a `ResampledScores`.
     label : str
     price : float
         Cost of a run in seconds or bytes.
@@ -25,13 +25,13 @@ class Step:
     price: float
 
 
-def worthwhile(candidates: Iterable[Step], scores: Scores) -> list[Step]:
+def worthwhile(candidates: Iterable[Step], scores: ResampledScores) -> list[Step]:
     """Return the cheapest candidate and those that are worth their higher price.
 
     Parameters
     ----------
     candidates : iterable of Step
-    scores : Scores
+    scores : ResampledScores
         Scores of all candidates.
 
     Returns

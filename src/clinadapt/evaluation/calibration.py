@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels, Task
 
-Floats = NDArray[np.float64]
 Events = NDArray[np.bool_]
 BINS = 10
 SMALLEST = 1e-12

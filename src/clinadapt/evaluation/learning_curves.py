@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core import formatting
+from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.budget import Step, worthwhile
-from clinadapt.evaluation.paired_comparison import Difference, Predictions, Scores
+from clinadapt.evaluation.paired_comparison import Difference, Predictions, ResampledScores
 from clinadapt.evaluation.power_law import Estimate, Law, estimate, fit, score_at
 
-Floats = NDArray[np.float64]
 FITS = 200
 LEAST_SIZES = 4  # one more than the law's three parameters, so that the fit can be judged
 GRID = 40
@@ -32,7 +32,7 @@ KINDS = ("encoder", "from scratch", "word counts", "stacked", "private", "other"
 
 
 @dataclass(frozen=True, eq=False)
-class Size:
+class SizeResults:
     """Results of a configuration for one number of labelled notes.
 
     Attributes
@@ -62,7 +62,7 @@ class Grower:
     configuration_id, label, model : str
     kind : str
         Kind of model, see `clinadapt.models.contract`.
-    sizes : sequence of Size
+    sizes : sequence of SizeResults
         In ascending order.
     """
 
@@ -70,10 +70,10 @@ class Grower:
     label: str
     model: str
     kind: str
-    sizes: Sequence[Size]
+    sizes: Sequence[SizeResults]
 
 
-PRICES: tuple[tuple[str, Callable[[Size], float], Callable[[float], str]], ...] = (
+PRICES: tuple[tuple[str, Callable[[SizeResults], float], Callable[[float], str]], ...] = (
     ("time", lambda size: size.seconds, formatting.seconds),
     ("memory", lambda size: size.memory, formatting.size),
 )
@@ -102,7 +102,7 @@ class Curves:
         self.growers = growers
         self.sign = metrics.sign(metric)
         self.metric = metric
-        self.scores = Scores(
+        self.scores = ResampledScores(
             labels,
             clusters,
             metric,
@@ -194,7 +194,7 @@ class Curves:
 
     # ------------------------------------------------------------------ costs
 
-    def ladder(self, number: int, price: Callable[[Size], float]) -> list[Step]:
+    def ladder(self, number: int, price: Callable[[SizeResults], float]) -> list[Step]:
         """Return the best choices for a growing budget of time or memory, at one size.
 
         The first is the cheapest configuration; each next one scores significantly better than the

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation.ranking import Ranking, auprc, auroc, divide
-
-Floats = NDArray[np.float64]
 
 PRIMARY: dict[Task, str] = {"binary": "f1", "multiclass": "f1_macro", "multilabel": "f1_weighted"}
 THRESHOLDED = {

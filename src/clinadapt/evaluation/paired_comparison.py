@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 
-Floats = NDArray[np.float64]
 Predictions = tuple[Floats, NDArray[np.bool_]]
 SIGNIFICANCE = 0.05
 # Zero for predictions at chance level, whatever the task and the class frequencies.
@@ -71,7 +71,7 @@ class Difference:
         return asdict(self) | {"different": self.different}
 
 
-class Scores:
+class ResampledScores:
     """A metric of every configuration, on all test notes and on shared resamples of the patients.
 
     Parameters

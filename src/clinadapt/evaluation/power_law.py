@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
+from clinadapt.core.arrays import Floats
 from clinadapt.evaluation import metrics
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

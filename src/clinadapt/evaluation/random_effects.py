@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from clinadapt.evaluation.paired_comparison import SIGNIFICANCE, Floats
+from clinadapt.core.arrays import Floats
+from clinadapt.evaluation.paired_comparison import SIGNIFICANCE
 
 LEAST_FOR_NEW = 3  # sites needed for a prediction interval of a new site
 

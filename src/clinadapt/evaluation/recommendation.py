@@ -21,7 +21,7 @@ from clinadapt.evaluation.paired_comparison import (
     SIGNIFICANCE,
     Difference,
     Predictions,
-    Scores,
+    ResampledScores,
     mcnemar,
 )
 
@@ -116,13 +116,13 @@ class Evidence:
         return max(self.entrants, key=lambda entrant: entrant.validation)
 
     @cached_property
-    def scores(self) -> Scores:
+    def scores(self) -> ResampledScores:
         """Test scores of all configurations and of the constant answer."""
         configurations = {
             entrant.configuration_id: entrant.predictions for entrant in self.entrants
         }
         answer = constant_answer(self.train, len(self.labels.matrix), self.metric)
-        return Scores(
+        return ResampledScores(
             self.labels,
             self.clusters,
             self.metric,
@@ -220,7 +220,7 @@ class Evidence:
         validated = {
             configuration: entrant.validated for configuration, entrant in self.by_id.items()
         }
-        confirmed = Scores(
+        confirmed = ResampledScores(
             self.validation, self.validation_clusters, KNOWLEDGE, validated, self.resamples
         ).knowing()
         better = self.scores.differences((configuration, CONSTANT) for configuration in self.by_id)

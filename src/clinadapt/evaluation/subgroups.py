@@ -14,16 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics
-from clinadapt.evaluation.paired_comparison import (
-    Difference,
-    Floats,
-    Predictions,
-    corrected,
-    difference,
-)
+from clinadapt.evaluation.paired_comparison import Difference, Predictions, corrected, difference
 
 LENGTH = "note length"
 UNKNOWN = "not recorded"

@@ -23,7 +23,7 @@ DAY = 86_400
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedEncoder:
     """Features of one encoder at one split layer.
 
     Attributes
@@ -68,7 +68,7 @@ def places(folders: Iterable[Path]) -> list[Path]:
     ]
 
 
-def entries(folders: Iterable[Path]) -> Iterator[Entry]:
+def entries(folders: Iterable[Path]) -> Iterator[CachedEncoder]:
     """Yield the cached features in folders of studies or features, and in those of processes."""
     for place in places(folders):
         if not os.access(place, os.R_OK | os.X_OK):
@@ -78,10 +78,10 @@ def entries(folders: Iterable[Path]) -> Iterator[Entry]:
                 yield _entry(folder)
 
 
-def _entry(folder: Path) -> Entry:
+def _entry(folder: Path) -> CachedEncoder:
     files = [path.lstat() for path in folder.iterdir()]
     about = folder.stat()
-    return Entry(
+    return CachedEncoder(
         folder=folder,
         size=sum(file.st_size for file in files),
         files=len(files),
@@ -97,18 +97,18 @@ def _in_use(name: str) -> bool:
     return name.startswith(SESSION) and owner.isdigit() and psutil.pid_exists(int(owner))
 
 
-def purge(cached: Iterable[Entry], older_than: float = 0.0) -> list[Entry]:
+def purge(cached: Iterable[CachedEncoder], older_than: float = 0.0) -> list[CachedEncoder]:
     """Delete entries that no process uses.
 
     Parameters
     ----------
-    cached : iterable of Entry
+    cached : iterable of CachedEncoder
     older_than : float
         Minimum age in days since the last write; younger entries are kept.
 
     Returns
     -------
-    list of Entry
+    list of CachedEncoder
         The deleted entries.
     """
     deleted = []

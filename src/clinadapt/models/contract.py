@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from tokenizers import Tokenizer
 
+from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
@@ -24,7 +23,6 @@ from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.training.memory_budget import Footprint
 
 Examples = tuple[Sequence[str], Labels]
-Floats = NDArray[np.float64]
 Kind = Literal["word counts", "from scratch", "encoder", "stacked", "private", "other"]
 
 

@@ -16,6 +16,7 @@ from annotated_types import Ge, Interval
 from tokenizers import Tokenizer
 
 from clinadapt.core import param_validation, safe_files
+from clinadapt.core.arrays import Floats
 from clinadapt.core.device import Precision, compute_dtype, pick_device
 from clinadapt.core.process_memory import give_back_freed
 from clinadapt.core.run_context import Context
@@ -31,13 +32,13 @@ from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.features.note_sources import FeatureSource, TokenSource
 from clinadapt.features.tokenization import Tokens
 from clinadapt.models import encoder_assembly, neural_base
-from clinadapt.models.contract import Floats, Kind
+from clinadapt.models.contract import Kind
 from clinadapt.models.encoder_assembly import Layers
 from clinadapt.models.token_network import TokenNetwork
 from clinadapt.models.training_settings import ReadsTokens, TrainingSettings
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.pooling_head import Pooling
-from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.loop import run
 from clinadapt.neural.training.memory_budget import (
     Footprint,
@@ -250,7 +251,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
 
     def _train(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[BatchSource],
         labels: Labels,
         validation_labels: Labels | None,
         metric: str | None,
@@ -319,13 +320,13 @@ class EncoderModel(ReadsTokens, TrainingSettings):
 
     def _sources(
         self, parts: list[Sequence[str]], context: Context, device: torch.device
-    ) -> list[Source]:
+    ) -> list[BatchSource]:
         """Return one source per part, read through the feature cache if there is a prefix."""
         if not self.split_layer_:
             return [TokenSource(self._tokens(part, context)) for part in parts if len(part)]
         return [self._pooled(source) for source in self.prefix_.cached(parts, context, device)]
 
-    def _pooled(self, source: FeatureSource) -> Source:
+    def _pooled(self, source: FeatureSource) -> BatchSource:
         return source.pooled(self.pooling_) if self.after_pooling else source
 
     # ------------------------------------------------------------------ prediction
@@ -343,7 +344,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
 
     def _few_at_a_time(
         self, texts: Sequence[str], context: Context, device: torch.device
-    ) -> Iterator[Source]:
+    ) -> Iterator[BatchSource]:
         if self.split_layer_ and context.cache is None:
             for source in self.prefix_.passing(texts, context, device):
                 yield self._pooled(source)

@@ -17,7 +17,7 @@ from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.threshold import best_score
 from clinadapt.features.tokenization import Tokens, Truncation, tokenize
-from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.loop import Recipe, Validation, train
 from clinadapt.neural.training.losses import ClassLoss, ClassWeight
 
@@ -32,9 +32,9 @@ def probabilities(task: Task, outputs: Tensor) -> NDArray[np.float64]:
 
 def fit_classifier(
     network: nn.Module,
-    source: Source,
+    source: BatchSource,
     labels: Labels,
-    validation: tuple[Source, Labels] | None,
+    validation: tuple[BatchSource, Labels] | None,
     metric: str | None,
     class_weight: ClassWeight,
     recipe: Recipe,
@@ -48,7 +48,7 @@ def fit_classifier(
     Parameters
     ----------
     network : nn.Module
-    source : Source
+    source : BatchSource
         Training notes, in the order of `labels`.
     labels : Labels
     validation : (Source, Labels), optional

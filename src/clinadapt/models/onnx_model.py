@@ -17,6 +17,7 @@ from sklearn.base import clone
 from tokenizers import Tokenizer
 
 from clinadapt.core import safe_files
+from clinadapt.core.arrays import Floats
 from clinadapt.core.device import compute_dtype
 from clinadapt.core.errors import ClinadaptError, InputError
 from clinadapt.core.run_context import Context
@@ -39,7 +40,6 @@ from clinadapt.neural.note_network import Batch
 
 MOST_TOKENS = 2**17  # more than any encoder reads
 CPU = torch.device("cpu")
-Floats = NDArray[np.float64]
 
 
 class About(BaseModel):

@@ -14,7 +14,7 @@ from clinadapt.models import neural_base
 from clinadapt.models.encoder_assembly import is_pretrained_weight
 from clinadapt.models.encoder_model import EncoderModel
 from clinadapt.models.training_settings import StoppedEarly
-from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.memory_budget import MemorySavings
 
 
@@ -36,7 +36,7 @@ class PretrainedModel(EncoderModel, StoppedEarly):
 
     def _train(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[BatchSource],
         labels: Labels,
         validation_labels: Labels | None,
         metric: str | None,

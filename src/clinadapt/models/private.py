@@ -26,7 +26,7 @@ from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters
 from clinadapt.neural.training import dp_sgd
-from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.losses import ClassLoss
 from clinadapt.neural.training.memory_budget import MemorySavings
 
@@ -103,7 +103,7 @@ class PrivateModel(EncoderModel):
 
     def _train(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[BatchSource],
         labels: Labels,
         validation_labels: Labels | None,
         metric: str | None,
@@ -121,7 +121,7 @@ class PrivateModel(EncoderModel):
             sources[0],
             ClassLoss(labels.target, len(labels.classes), "none"),
             self.recipe(max_batch_tokens=savings.batch_tokens),
-            dp_sgd.Budget(self.epsilon, self.delta, self.clipping),
+            dp_sgd.PrivacyBudget(self.epsilon, self.delta, self.clipping),
             device,
             context.progress,
         )

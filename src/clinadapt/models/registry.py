@@ -22,7 +22,7 @@ ENTRY_POINTS = "clinadapt.models"
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegisteredModel:
     """An entry of the registry: a model class, and the settings that its name fixes."""
 
     cls: type[Model]
@@ -33,21 +33,21 @@ class Entry:
         return self.cls(**self.fixed, **values)
 
 
-BUILT_IN: dict[str, Entry] = {
-    "tfidf-logistic": Entry(TfidfLogistic),
-    "tfidf-mlp": Entry(TfidfMLP),
-    "tfidf-autoencoder": Entry(TfidfAutoencoder),
-    "transformer": Entry(ScratchModel, {"encoder": "transformer"}),
-    "moe": Entry(ScratchModel, {"encoder": "moe"}),
-    "pretrained": Entry(PretrainedModel),
-    "stacked": Entry(StackedModel),
-    "private": Entry(PrivateModel),
-    "sklearn": Entry(SklearnModel),
+BUILT_IN: dict[str, RegisteredModel] = {
+    "tfidf-logistic": RegisteredModel(TfidfLogistic),
+    "tfidf-mlp": RegisteredModel(TfidfMLP),
+    "tfidf-autoencoder": RegisteredModel(TfidfAutoencoder),
+    "transformer": RegisteredModel(ScratchModel, {"encoder": "transformer"}),
+    "moe": RegisteredModel(ScratchModel, {"encoder": "moe"}),
+    "pretrained": RegisteredModel(PretrainedModel),
+    "stacked": RegisteredModel(StackedModel),
+    "private": RegisteredModel(PrivateModel),
+    "sklearn": RegisteredModel(SklearnModel),
 }
 
 
 @cache
-def models() -> dict[str, Entry]:
+def models() -> dict[str, RegisteredModel]:
     """Return every model by name: the built-in ones, and those of installed packages.
 
     A package registers a subclass of `clinadapt.models.contract.Model` under the entry-point group
@@ -67,7 +67,7 @@ def models() -> dict[str, Entry]:
         elif not (isinstance(cls, type) and issubclass(cls, Model)):
             problems.append(f"entry point {point.value} is not a subclass of clinadapt's Model")
         else:
-            known[point.name] = Entry(cls)
+            known[point.name] = RegisteredModel(cls)
     param_validation.raise_if(problems)
     return known
 

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from clinadapt.core.arrays import Floats
 from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
@@ -25,10 +25,9 @@ from clinadapt.models.classifier import NoteClassifier, as_texts
 from clinadapt.models.encoder_model import EncoderModel
 from clinadapt.models.load import load
 from clinadapt.neural.pooling_head import Pooling
-from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.loop import run
 
-Floats = NDArray[np.float64]
 NAME = re.compile(r"[\w.-]{1,64}")
 
 
@@ -124,9 +123,11 @@ def _one_pass(models: Mapping[str, EncoderModel], texts: Sequence[str]) -> dict[
     dtype = compute_dtype(first.precision, device)
     outputs: dict[str, list[torch.Tensor]] = {name: [] for name in models}
     for features in first.prefix_.passing(texts, Context(), device):
-        pooled: dict[Pooling, Source] = {}  # pooling costs more than a head: once for all models
+        pooled: dict[
+            Pooling, BatchSource
+        ] = {}  # pooling costs more than a head: once for all models
         for name, model in models.items():
-            source: Source = features
+            source: BatchSource = features
             if model.after_pooling:
                 if model.pooling_ not in pooled:
                     pooled[model.pooling_] = features.pooled(model.pooling_)

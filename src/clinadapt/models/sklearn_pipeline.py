@@ -18,11 +18,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
 from clinadapt.core.optional_dependencies import need
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.models.contract import Examples, Floats, Model
+from clinadapt.models.contract import Examples, Model
 
 PIPELINE_FILE, PIPELINE_BYTES = "pipeline.skops", 2**31
 EXPECTED = "expected 'package.module:function', a function that returns an unfitted pipeline"

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
 
 from clinadapt.core import param_validation, safe_files
+from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.labels import Labels, Task
@@ -37,7 +37,6 @@ BLEND_FILE = "blend.safetensors"
 OWN = ("encoder", "max_tokens", "truncation", "seed")
 EQUAL = np.array([0.5, 0.5])
 SMALLEST = 2.0**-52  # logits of probabilities nearer to 0 or 1 are rounding errors
-Floats = NDArray[np.float64]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -11,7 +11,7 @@ from clinadapt.core.errors import InputError
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """Number of layers, widths and number of attention heads of an encoder."""
 
     layers: int
@@ -21,9 +21,9 @@ class Size:
 
 
 SIZES = {
-    "mini": Size(layers=3, width=384, heads=6, inner=768),
-    "small": Size(layers=6, width=384, heads=6, inner=768),
-    "medium": Size(layers=8, width=512, heads=8, inner=1024),
+    "mini": ModelSize(layers=3, width=384, heads=6, inner=768),
+    "small": ModelSize(layers=6, width=384, heads=6, inner=768),
+    "medium": ModelSize(layers=8, width=512, heads=8, inner=1024),
 }
 
 

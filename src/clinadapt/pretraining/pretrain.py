@@ -22,7 +22,7 @@ from clinadapt.pretraining.encoder_card import encoder_card
 from clinadapt.pretraining.initialisation import Beginning
 from clinadapt.pretraining.masked_lm import MaskedTokens
 from clinadapt.pretraining.packing import pack
-from clinadapt.pretraining.trainer import Recipe, Sequences, Trainer
+from clinadapt.pretraining.trainer import PretrainingRecipe, Sequences, Trainer
 
 OBJECTIVES = ("bag", "masked")
 DEFAULT_OBJECTIVE = "bag"
@@ -38,7 +38,7 @@ def make_encoder(
     size: str = "mini",
     vocabulary: int = 8192,
     length: int = 128,
-    recipe: Recipe | None = None,
+    recipe: PretrainingRecipe | None = None,
     steps: int | None = None,
     progress: Progress = no_progress,
     teacher: str | None = None,
@@ -87,7 +87,7 @@ def make_encoder(
     InputError
         Invalid settings, too little text, or a folder with other content.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or PretrainingRecipe()
     beginning = Beginning(start, size, vocabulary, length, teacher, add_words)
     settings = {
         **beginning.settings(),

@@ -34,7 +34,7 @@ HELD_OUT_SEED = 2**40  # no step has this number
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PretrainingRecipe:
     """Hyperparameters of a pre-training.
 
     Attributes
@@ -64,7 +64,7 @@ class Trainer:
         From ids [sequence, token] and a generator to a dict with ``loss`` and, outside training,
         ``accuracy``.
     train, held_out : ndarray [sequence, token]
-    recipe : Recipe
+    recipe : PretrainingRecipe
     folder : Path
         Folder of the checkpoint, the plan and the log.
     progress : callable
@@ -75,7 +75,7 @@ class Trainer:
         objective: nn.Module,
         train: Sequences,
         held_out: Sequences,
-        recipe: Recipe,
+        recipe: PretrainingRecipe,
         folder: Path,
         progress: Progress = no_progress,
     ) -> None:

@@ -14,13 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from clinadapt.core.arrays import Floats
 from clinadapt.evaluation import metrics
-from clinadapt.evaluation.paired_comparison import (
-    Difference,
-    Floats,
-    corrected,
-    difference,
-)
+from clinadapt.evaluation.paired_comparison import Difference, corrected, difference
 from clinadapt.evaluation.random_effects import Pooled, pool
 from clinadapt.evaluation.recommendation import Evidence
 from clinadapt.study.leaderboard import Leaderboard

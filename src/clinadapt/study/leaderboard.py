@@ -12,7 +12,7 @@ from clinadapt.core import atomic_files
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.evaluation import metrics, subgroups
-from clinadapt.evaluation.learning_curves import Curves, Grower, Size
+from clinadapt.evaluation.learning_curves import Curves, Grower, SizeResults
 from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.evaluation.recommendation import Entrant, Evidence
 from clinadapt.study import result_files
@@ -238,7 +238,7 @@ def learning_curves(sizes: Sequence[Sequence[Leaderboard]]) -> Curves:
             if not results:
                 continue
             points.append(
-                Size(
+                SizeResults(
                     notes=round(float(np.mean([board.labelled for board in boards]))),
                     predictions=[
                         pair for board, several in done for pair in board.predictions(several)
@@ -255,7 +255,9 @@ def learning_curves(sizes: Sequence[Sequence[Leaderboard]]) -> Curves:
     return Curves(growers, test.labels, test.clusters, full.folders.metric)
 
 
-def _grower(configuration_id: str, configuration: Configuration, sizes: Sequence[Size]) -> Grower:
+def _grower(
+    configuration_id: str, configuration: Configuration, sizes: Sequence[SizeResults]
+) -> Grower:
     return Grower(
         configuration_id, configuration.label, configuration.model, configuration.cls.kind, sizes
     )

@@ -17,7 +17,7 @@ from clinadapt.data.labels import from_single
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.deployment.drift.compare import _finding, _Quantity, find_drift
 from clinadapt.deployment.drift.messages import headline, verdict
-from clinadapt.evaluation.binned_counts import Counts, compare, count, count_values, edges_of
+from clinadapt.evaluation.binned_counts import BinnedCounts, compare, count, count_values, edges_of
 from clinadapt.models.bundle.note_statistics import count_words, general_words, readings, words_of
 from clinadapt.models.bundle.reference import Reference
 
@@ -26,7 +26,7 @@ ALARMS = ("moderate", "large")
 
 def independent(counts):
     free = max(1, sum(value > 0 for value in counts) - 1)
-    return Counts(counts=counts, design_effect=1.0, degrees=float(free))
+    return BinnedCounts(counts=counts, design_effect=1.0, degrees=float(free))
 
 
 # ---------------------------------------------------------------- measures

@@ -8,7 +8,7 @@ from served import Echo, assert_problem, call, client_of
 
 from clinadapt.core.errors import InputError
 from clinadapt.deployment.server import api_tokens as tokens_module
-from clinadapt.deployment.server.api_tokens import Tokens
+from clinadapt.deployment.server.api_tokens import ApiTokens
 from clinadapt.deployment.server.app import make_app
 from clinadapt.deployment.server.limits import Limits
 
@@ -16,7 +16,7 @@ from clinadapt.deployment.server.limits import Limits
 @pytest.fixture
 def guarded():
     """Client of a server with three tokens, one of them expired, and the tokens."""
-    tokens = Tokens([])
+    tokens = ApiTokens([])
     secrets = {name: tokens.add(name, days) for name, days in (("a", 1), ("b", 1), ("old", 0))}
     with client_of(make_app(Echo(), Limits(per_minute=3), tokens)) as client:
         yield client, secrets
@@ -61,7 +61,7 @@ def test_the_body_of_a_request_without_a_token_is_not_read():
     async def unread():
         raise AssertionError("the body was read")
 
-    sent = call(make_app(Echo(), tokens=Tokens([])), unread)
+    sent = call(make_app(Echo(), tokens=ApiTokens([])), unread)
     assert sent[0]["status"] == 401
 
 
@@ -76,7 +76,7 @@ def test_requests_a_minute_are_counted_by_token(guarded):
 
 
 def test_every_token_is_compared_whichever_is_right(monkeypatch):
-    tokens = Tokens([])
+    tokens = ApiTokens([])
     secrets = [tokens.add(str(number), 1) for number in range(5)]
     compared = []
     compare = tokens_module.hmac.compare_digest
@@ -93,7 +93,7 @@ def test_every_token_is_compared_whichever_is_right(monkeypatch):
 
 def test_the_file_keeps_hashes_and_is_its_owners(tmp_path):
     file = tmp_path / "tokens.json"
-    tokens = Tokens([])
+    tokens = ApiTokens([])
     secret = tokens.add("ward", 30)
     tokens.write(file)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -103,7 +103,7 @@ def test_the_file_keeps_hashes_and_is_its_owners(tmp_path):
     assert entry["name"] == "ward"
     left = datetime.fromisoformat(entry["expires"]) - datetime.now(UTC)
     assert timedelta(days=29.9) < left <= timedelta(days=30)
-    assert Tokens.read(file).find(secret).name == "ward"
+    assert ApiTokens.read(file).find(secret).name == "ward"
     with pytest.raises(InputError, match="there is already a token called 'ward'"):
         tokens.add("ward", 1)
     again = tokens.add("other", 1)
@@ -133,13 +133,13 @@ def entry_with(**wrong):
 def test_files_that_hold_no_tokens(content, tmp_path):
     file = tmp_path / "tokens.json"
     with pytest.raises(InputError, match="no such file"):
-        Tokens.read(file)
+        ApiTokens.read(file)
     file.write_text(content)
     file.chmod(0o640)
     with pytest.raises(InputError, match="other users can read"):
-        Tokens.read(file)
+        ApiTokens.read(file)
     file.chmod(0o600)
     with pytest.raises(InputError, match="is not a token file"):
-        Tokens.read(file)
+        ApiTokens.read(file)
     file.write_text(entry_with())
-    assert Tokens.read(file).find("a") is None
+    assert ApiTokens.read(file).find("a") is None

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from served import TASK, Echo, running
 
 from clinadapt import load
-from clinadapt.deployment.server.api_tokens import Tokens
+from clinadapt.deployment.server.api_tokens import ApiTokens
 from clinadapt.deployment.server.app import make_app
 from clinadapt.explain.explain import explain
 
@@ -120,7 +120,7 @@ def test_an_accessibility_check_finds_nothing_serious(open_page, server_url, vie
 
 
 def test_by_keyboard_alone_and_with_a_token(open_page):
-    tokens = Tokens([])
+    tokens = ApiTokens([])
     secret = tokens.add("ward", 1)
 
     class Calibrated(Echo):

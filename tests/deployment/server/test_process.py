@@ -21,7 +21,7 @@ from served import Echo, running
 
 from clinadapt import load
 from clinadapt.deployment.server import uvicorn_server
-from clinadapt.deployment.server.api_tokens import Tokens
+from clinadapt.deployment.server.api_tokens import ApiTokens
 from clinadapt.deployment.server.app import make_app
 
 
@@ -105,7 +105,7 @@ def test_tokens_by_command_and_hosts_that_need_them(served_bundles, tmp_path, ca
     code, secret, err = command("token", "new", file, "--name", "ward", capsys=capsys)
     assert code == 0
     assert "Token for ward, valid until" in err
-    assert Tokens.read(file).find(secret).name == "ward"
+    assert ApiTokens.read(file).find(secret).name == "ward"
     bundle = f"failure={served_bundles['failure']}"
     code, _, err = command("serve", bundle, "--host", "0.0.0.0", capsys=capsys)
     assert code == 2

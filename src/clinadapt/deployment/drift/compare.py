@@ -17,11 +17,11 @@ from scipy.stats import norm
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
-from clinadapt.evaluation.binned_counts import Comparison, Counts, compare, count_values
+from clinadapt.evaluation.binned_counts import BinnedCounts, Comparison, compare, count_values
 from clinadapt.evaluation.paired_comparison import SIGNIFICANCE, holm
 from clinadapt.models.bundle.note_statistics import count_words, readings
 from clinadapt.models.bundle.reference import (
-    Measured,
+    MeasuredScore,
     Reference,
     Values,
     by_cluster,
@@ -86,7 +86,7 @@ class Performance:
     ----------
     name : str
         Name of the metric.
-    before, now : Measured
+    before, now : MeasuredScore
         Score with its 95 % interval.
     difference, low, high : float
         `now` minus `before`, with its 95 % interval.
@@ -96,8 +96,8 @@ class Performance:
     """
 
     name: str
-    before: Measured
-    now: Measured
+    before: MeasuredScore
+    now: MeasuredScore
     difference: float
     low: float
     high: float
@@ -158,8 +158,8 @@ class _Quantity:
     name: str
     kind: Kind
     edges: list[float]
-    before: Counts
-    now: Counts
+    before: BinnedCounts
+    now: BinnedCounts
     means: tuple[float, float] | None = None
 
 
@@ -168,7 +168,7 @@ def find_drift(
     texts: Sequence[str],
     groups: NDArray[np.int64] | None = None,
     labels: Labels | None = None,
-    tested: Mapping[str, Measured] | None = None,
+    tested: Mapping[str, MeasuredScore] | None = None,
 ) -> Drift:
     """Compare new notes with the training data of a classifier.
 
@@ -300,7 +300,7 @@ def _values(
     return _Quantity(name, kind, before.edges, before.counted, now, means)
 
 
-def _as_correlated(now: Counts, before: Counts) -> Counts:
+def _as_correlated(now: BinnedCounts, before: BinnedCounts) -> BinnedCounts:
     """Return counts of unknown clusters, assumed to be at least as correlated as at training."""
     return now.model_copy(
         update={
@@ -310,7 +310,7 @@ def _as_correlated(now: Counts, before: Counts) -> Counts:
     )
 
 
-def _performance(name: str, before: Measured, now: Measured) -> Performance:
+def _performance(name: str, before: MeasuredScore, now: MeasuredScore) -> Performance:
     difference = now.value - before.value
     # Measured on different notes, so the variances add.
     error = float(np.hypot(before.high - before.low, now.high - now.low)) / INTERVAL

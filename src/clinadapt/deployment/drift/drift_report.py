@@ -17,7 +17,7 @@ from clinadapt.data.text_store import Texts
 from clinadapt.deployment.drift import messages
 from clinadapt.deployment.drift.compare import Drift, find_drift
 from clinadapt.models.bundle.record import read_record
-from clinadapt.models.bundle.reference import Measured, some
+from clinadapt.models.bundle.reference import MeasuredScore, some
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load
 
@@ -151,12 +151,12 @@ def _numbered(groups: Texts) -> NDArray[np.int64]:
     return np.unique(np.array(list(groups)), return_inverse=True)[1]
 
 
-def _tested(scores: dict[str, Any]) -> dict[str, Measured] | None:
+def _tested(scores: dict[str, Any]) -> dict[str, MeasuredScore] | None:
     """Return the defined scores on the test notes of a study; None if there are none."""
     ends = ("value", "low", "high")
     try:
         defined = {
-            name: Measured(**{end: score[end] for end in ends})
+            name: MeasuredScore(**{end: score[end] for end in ends})
             for name, score in scores.items()
             if all(score.get(end) is not None for end in ends)
         }

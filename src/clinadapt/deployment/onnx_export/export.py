@@ -39,7 +39,7 @@ ROUNDS = 2
 
 
 @dataclass(frozen=True)
-class Measured:
+class ExportMeasurement:
     """Comparison of an exported network with the native one, on the same notes in the same process.
 
     Attributes
@@ -79,9 +79,9 @@ class Exported:
     ----------
     folder : Path
         The new bundle.
-    chosen : Measured
+    chosen : ExportMeasurement
         The candidate that was kept.
-    others : list of Measured
+    others : list of ExportMeasurement
         The other candidates.
     native_seconds : float
         Time of the native model for all notes.
@@ -90,8 +90,8 @@ class Exported:
     """
 
     folder: Path
-    chosen: Measured
-    others: list[Measured]
+    chosen: ExportMeasurement
+    others: list[ExportMeasurement]
     native_seconds: float
     bound: float
 
@@ -220,7 +220,7 @@ def measure(
     candidates: Sequence[NoteClassifier],
     texts: Texts,
     rounds: int = ROUNDS,
-) -> tuple[float, list[Measured], list[NDArray[np.float64]]]:
+) -> tuple[float, list[ExportMeasurement], list[NDArray[np.float64]]]:
     """Measure time and agreement of exported networks, alternating with the native one.
 
     Parameters
@@ -237,7 +237,7 @@ def measure(
     -------
     float
         Seconds of the native classifier.
-    list of Measured
+    list of ExportMeasurement
         In the order of `candidates`.
     list of ndarray of float64, shape [note, class]
         Probabilities of the native classifier, then of each candidate.
@@ -260,7 +260,7 @@ def measure(
         difference = np.abs(other - native)
         changed = (classifier.predict_matrix(other) != predicted).any(axis=1)
         measured.append(
-            Measured(
+            ExportMeasurement(
                 runtime=exported.about.runtime,
                 weights=exported.about.weights,
                 file_bytes=(exported.folder / NETWORK_FILE).stat().st_size,
@@ -279,7 +279,7 @@ def _was_exported(folder: Path) -> bool:
     return (folder / RECORD).is_file() and "export" in read_record(folder)["provenance"]
 
 
-def _refusal(measured: Sequence[Measured], bound: float) -> list[str]:
+def _refusal(measured: Sequence[ExportMeasurement], bound: float) -> list[str]:
     differences = [
         f"{one.runtime}, {one.weights}: probabilities differ from the native ones by up to "
         f"{one.largest:.4f} on {one.notes:,} notes (mean {one.mean:.5f}, {one.changed} predictions "

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from clinadapt.core.errors import InputError
 from clinadapt.deployment.scoring.database import plain_errors
-from clinadapt.deployment.scoring.interfaces import Scores, Source, State
+from clinadapt.deployment.scoring.interfaces import NoteScores, NoteSource, State
 from clinadapt.deployment.scoring.loop import refuse
 from clinadapt.deployment.scoring.omop_rows import NoteNlp, OwnTable, is_omop
 from clinadapt.deployment.scoring.output_layouts import write_aside
@@ -65,7 +65,7 @@ class DatabaseScores:
         )
 
     def begin(
-        self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
+        self, identity: dict[str, Any], versions: Mapping[str, str], source: NoteSource, anew: bool
     ) -> State:
         """Create the tables and return the state of the run; see `Destination`."""
         self._layout: NoteNlp | OwnTable
@@ -153,7 +153,7 @@ class DatabaseScores:
         return {task: pl.Series(scored[model], dtype=ids.dtype) for task, model in models.items()}
 
     def write(
-        self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
+        self, scores: Mapping[str, NoteScores], aside: pl.DataFrame, before: State, after: State
     ) -> None:
         """Store a batch; see `Destination`."""
         runs, expected = self._runs, self._runs.c.part == before.part

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from clinadapt.core.errors import InputError
 from clinadapt.deployment.scoring.database import plain_errors, reflect, shown, tables_of
-from clinadapt.deployment.scoring.interfaces import EMPTY, Batch, Position
+from clinadapt.deployment.scoring.interfaces import EMPTY, NoteBatch, Position
 
 ROWS_AT_ONCE = 4096
 TEXT = pl.String
@@ -89,12 +89,12 @@ class DatabaseNotes:
         with plain_errors(self.engine), self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def read(self, after: Position | None) -> Iterator[Batch]:
+    def read(self, after: Position | None) -> Iterator[NoteBatch]:
         """Yield the notes after a key."""
         last = after["key"] if after else None
         while rows := self._page(last):
             last = rows[-1][0]
-            yield Batch(self._notes(rows), {"key": last})
+            yield NoteBatch(self._notes(rows), {"key": last})
 
     def _page(self, after: Any) -> Sequence[Sequence[Any]]:
         """Return the rows after a key, all rows included whose key compares equal to the last."""

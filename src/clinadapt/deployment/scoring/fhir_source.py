@@ -17,7 +17,7 @@ import polars as pl
 
 from clinadapt.data.table_readers import ROWS_AT_ONCE
 from clinadapt.deployment.scoring.file_source import contents_of, names_of
-from clinadapt.deployment.scoring.interfaces import EMPTY, NAMELESS, Batch, Position
+from clinadapt.deployment.scoring.interfaces import EMPTY, NAMELESS, NoteBatch, Position
 
 SUFFIXES = (".ndjson", ".jsonl")
 NOT_JSON = "the line is not valid JSON"
@@ -54,7 +54,7 @@ class FhirNotes:
         """Return the number of lines that are not blank."""
         return sum(1 for path in self.files for _ in _lines(path))
 
-    def read(self, after: Position | None) -> Iterator[Batch]:
+    def read(self, after: Position | None) -> Iterator[NoteBatch]:
         """Yield the documents after a position, which is a file number and a line number."""
         first, skipped = (after["file"], after["line"]) if after else (0, 0)
         for number in range(first, len(self.files)):
@@ -65,7 +65,7 @@ class FhirNotes:
                 (at, _note(line, f"{name}:{at}")) for at, line in islice(lines, ROWS_AT_ONCE)
             ]:
                 notes = pl.DataFrame([row for _, row in some], schema=SCHEMA, orient="row")
-                yield Batch(notes, {"file": number, "line": some[-1][0]})
+                yield NoteBatch(notes, {"file": number, "line": some[-1][0]})
             skipped = 0
 
 

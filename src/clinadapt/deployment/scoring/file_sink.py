@@ -19,7 +19,7 @@ import polars as pl
 from clinadapt.core.errors import InputError
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data import prediction_tables
-from clinadapt.deployment.scoring.interfaces import Scores, Source, State
+from clinadapt.deployment.scoring.interfaces import NoteScores, NoteSource, State
 from clinadapt.deployment.scoring.loop import refuse
 from clinadapt.deployment.scoring.output_layouts import predictions, write_aside
 
@@ -44,7 +44,7 @@ class FileScores:
     about : mapping of str to str
         Key-value metadata of the Parquet file.
     layout : callable
-        Returns the rows of the file, given the `Scores` of each task.
+        Returns the rows of the file, given the `NoteScores` of each task.
     """
 
     id_type: pl.DataType = pl.String()
@@ -54,7 +54,7 @@ class FileScores:
         out: Path,
         aside: Path,
         about: Mapping[str, str],
-        layout: Callable[[Mapping[str, Scores]], pl.DataFrame] = predictions,
+        layout: Callable[[Mapping[str, NoteScores]], pl.DataFrame] = predictions,
     ) -> None:
         if out.suffix not in (".parquet", ".csv"):
             raise InputError(f"expected --out to end in .parquet or .csv, got {out.name!r}")
@@ -63,7 +63,7 @@ class FileScores:
         self._remembers_ids = False
 
     def begin(
-        self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
+        self, identity: dict[str, Any], versions: Mapping[str, str], source: NoteSource, anew: bool
     ) -> State:
         """Open the ledger and return the state of the run; see `Destination`."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class FileScores:
         return dict.fromkeys(self._tasks, scored)
 
     def write(
-        self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
+        self, scores: Mapping[str, NoteScores], aside: pl.DataFrame, before: State, after: State
     ) -> None:
         """Store a batch; see `Destination`."""
         blobs = _packed(self.layout(scores)), _packed(aside)

@@ -13,7 +13,13 @@ import polars as pl
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import as_text, whole_floats
 from clinadapt.data.table_readers import UNDECODED, open_table
-from clinadapt.deployment.scoring.interfaces import EMPTY, NAMELESS, UNDECODABLE, Batch, Position
+from clinadapt.deployment.scoring.interfaces import (
+    EMPTY,
+    NAMELESS,
+    UNDECODABLE,
+    NoteBatch,
+    Position,
+)
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -149,7 +155,7 @@ class TableNotes:
         """Return the number of rows in all tables."""
         return self._rows
 
-    def read(self, after: Position | None) -> Iterator[Batch]:
+    def read(self, after: Position | None) -> Iterator[NoteBatch]:
         """Yield the notes after a position, which is a table number and a row number."""
         first, skipped = (after["table"], after["row"]) if after else (0, 0)
         for number in range(first, len(self.files)):
@@ -161,7 +167,7 @@ class TableNotes:
                 if row > skipped:
                     rest = frame.slice(max(skipped - begin, 0))
                     notes = self._notes(rest, number, row - len(rest), whole)
-                    yield Batch(notes, {"table": number, "row": row})
+                    yield NoteBatch(notes, {"table": number, "row": row})
             skipped = 0
 
     def _notes(self, frame: pl.DataFrame, number: int, row: int, whole: set[str]) -> pl.DataFrame:

@@ -23,7 +23,7 @@ NOT_INTEGER = "the id is not an integer, as the results table requires"
 
 
 @dataclass(frozen=True)
-class Batch:
+class NoteBatch:
     """Notes from a source, in order.
 
     Attributes
@@ -40,7 +40,7 @@ class Batch:
     position: Position
 
 
-class Source(Protocol):
+class NoteSource(Protocol):
     """Notes in a fixed order.
 
     Attributes
@@ -60,7 +60,7 @@ class Source(Protocol):
     def count(self) -> int:
         """Return the number of all notes."""
 
-    def read(self, after: Position | None) -> Iterator[Batch]:
+    def read(self, after: Position | None) -> Iterator[NoteBatch]:
         """Yield the notes after a position; all notes if it is None."""
 
 
@@ -97,13 +97,13 @@ class Classifiers(Protocol):
 
 
 @dataclass(frozen=True)
-class Scores:
+class NoteScores:
     """Scores of notes for one task.
 
     Attributes
     ----------
     notes : polars.DataFrame
-        As in `Batch`.
+        As in `NoteBatch`.
     task : {"binary", "multiclass", "multilabel"}
     classes : ndarray, shape [class]
     probabilities : ndarray of float64, shape [note, class]
@@ -116,7 +116,7 @@ class Scores:
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.bool_]
 
-    def and_those(self, others: "Scores") -> "Scores":
+    def and_those(self, others: "NoteScores") -> "NoteScores":
         """Return the scores of these notes followed by those of others, for the same task."""
         return replace(
             self,
@@ -141,7 +141,7 @@ class Destination(Protocol):
     id_type: pl.DataType
 
     def begin(
-        self, identity: dict[str, Any], versions: Mapping[str, str], source: Source, anew: bool
+        self, identity: dict[str, Any], versions: Mapping[str, str], source: NoteSource, anew: bool
     ) -> State:
         """Start a run, or resume the one with the same identity; return its state.
 
@@ -151,7 +151,7 @@ class Destination(Protocol):
             Identity of bundles, source and settings; JSON values.
         versions : mapping of str to str
             Fingerprint of the bundle of each task.
-        source : Source
+        source : NoteSource
         anew : bool
             Abandon an unfinished run with another identity.
 
@@ -165,7 +165,7 @@ class Destination(Protocol):
         """Return, for each task, those of the ids that its bundle has already scored here."""
 
     def write(
-        self, scores: Mapping[str, Scores], aside: pl.DataFrame, before: State, after: State
+        self, scores: Mapping[str, NoteScores], aside: pl.DataFrame, before: State, after: State
     ) -> None:
         """Store the scores of each task, the notes set aside and the new state, in one transaction.
 

@@ -13,7 +13,7 @@ from clinadapt.deployment.scoring.fhir_source import SUFFIXES as FHIR_SUFFIXES
 from clinadapt.deployment.scoring.fhir_source import FhirNotes
 from clinadapt.deployment.scoring.file_sink import SUFFIX, FileScores
 from clinadapt.deployment.scoring.file_source import SUFFIXES, TableNotes, find_files
-from clinadapt.deployment.scoring.interfaces import Destination, Source, State
+from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
 from clinadapt.models.bundle.integrity import RECORD
 from clinadapt.models.bundle.record import fingerprint, name_of, read_record
@@ -185,7 +185,7 @@ class Prediction:
             raise InputError(f"no such file: {file}; expected a file that contains a database URL")
         return file.read_text(encoding="utf-8").strip()
 
-    def _source(self) -> Source:
+    def _source(self) -> NoteSource:
         further = {"subject": self.subject, "time": self.time} if self.meds else {}
         own = (self.out, self.out.with_name(self.out.name + SUFFIX), self.aside_path)
         if self.notes and self.fhir:

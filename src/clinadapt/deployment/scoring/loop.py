@@ -14,11 +14,11 @@ from clinadapt.deployment.scoring.interfaces import (
     NOT_INTEGER,
     REPEATED,
     UNREADABLE,
-    Batch,
     Classifiers,
     Destination,
-    Scores,
-    Source,
+    NoteBatch,
+    NoteScores,
+    NoteSource,
     State,
 )
 
@@ -29,7 +29,7 @@ Masks = dict[str, pl.Series]
 def score(
     classifiers: Classifiers,
     versions: Mapping[str, str],
-    source: Source,
+    source: NoteSource,
     destination: Destination,
     settings: dict[str, Any] | None = None,
     checked: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
@@ -47,12 +47,12 @@ def score(
         One or more classifiers, which read each batch together.
     versions : mapping of str to str
         Fingerprint of the bundle of each task.
-    source : Source
+    source : NoteSource
     destination : Destination
     settings : dict, optional
         More settings that must not change for a run to resume; JSON values.
     checked : callable, optional
-        Returns the notes of a `Batch` after further checks, which may set their ``reason``.
+        Returns the notes of a `NoteBatch` after further checks, which may set their ``reason``.
     anew : bool
         Abandon an unfinished run with another identity.
     progress : callable
@@ -98,16 +98,16 @@ def score(
     return state
 
 
-def _gathered(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _gathered(batches: Iterator[NoteBatch]) -> Iterator[NoteBatch]:
     """Merge small batches, such as those of many small files, to save transactions."""
     waiting: list[pl.DataFrame] = []
     for batch in batches:
         waiting.append(batch.notes)
         if sum(map(len, waiting)) >= NOTES_AT_ONCE:
-            yield Batch(pl.concat(waiting), batch.position)
+            yield NoteBatch(pl.concat(waiting), batch.position)
             waiting = []
     if waiting:
-        yield Batch(pl.concat(waiting), batch.position)
+        yield NoteBatch(pl.concat(waiting), batch.position)
 
 
 def _sorted_out(
@@ -146,7 +146,7 @@ def _set_aside(notes: pl.DataFrame, reason: str | None = None) -> pl.DataFrame:
 
 def _scored(
     classifiers: Classifiers, notes: pl.DataFrame, to_do: Masks
-) -> tuple[dict[str, Scores], pl.DataFrame]:
+) -> tuple[dict[str, NoteScores], pl.DataFrame]:
     """Return the scores of the first readable note of each id, and the notes set aside."""
     first = notes["id"].is_first_distinct()
     scores, unread = _read(classifiers, notes.filter(first), _of(to_do, first))
@@ -169,7 +169,7 @@ def _of(to_do: Masks, which: pl.Series) -> Masks:
 
 def _read(
     classifiers: Classifiers, notes: pl.DataFrame, to_do: Masks
-) -> tuple[dict[str, Scores], pl.DataFrame]:
+) -> tuple[dict[str, NoteScores], pl.DataFrame]:
     """Return the scores of each task, and the notes in which some model can read nothing."""
     by_task = classifiers.predict_proba(notes["text"].to_list())
     readable = np.all([np.isfinite(each).all(axis=1) for each in by_task.values()], axis=0)
@@ -178,7 +178,7 @@ def _read(
         classifier = classifiers.classifiers[task]
         rows = to_do[task].to_numpy() & readable
         probabilities = probabilities[rows]
-        scores[task] = Scores(
+        scores[task] = NoteScores(
             notes.drop("text").filter(rows),
             classifier.task_,
             classifier.classes_,

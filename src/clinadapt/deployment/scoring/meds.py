@@ -12,7 +12,7 @@ import polars as pl
 
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Task
-from clinadapt.deployment.scoring.interfaces import Scores
+from clinadapt.deployment.scoring.interfaces import NoteScores
 
 NO_SUBJECT = "the subject is not a 64-bit integer"
 NO_TIME = "the time is not in ISO 8601 format"
@@ -43,7 +43,7 @@ def with_reasons(notes: pl.DataFrame) -> pl.DataFrame:
     return notes.with_columns(reason=reason)
 
 
-def predictions(scores: Mapping[str, Scores]) -> pl.DataFrame:
+def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
     """Return one row per note in the columns of the schema, which has no room for a second task."""
     (only,) = scores.values()
     times = [_utc(text) for text in only.notes["time"]]

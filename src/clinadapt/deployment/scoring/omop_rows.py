@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from clinadapt.core.errors import InputError
 from clinadapt.data import prediction_tables
 from clinadapt.deployment.scoring.database import reflect, shown
-from clinadapt.deployment.scoring.interfaces import Scores
+from clinadapt.deployment.scoring.interfaces import NoteScores
 
 OMOP_COLUMNS = (
     "note_nlp_id",
@@ -65,7 +65,7 @@ class NoteNlp:
         self.table, self.note_id, self.model = table, table.c.note_id, table.c.nlp_system
 
     def rows(
-        self, connection: sa.Connection, task: str, scores: Scores, model: str
+        self, connection: sa.Connection, task: str, scores: NoteScores, model: str
     ) -> list[dict[str, Any]]:
         """Return rows of scores; their keys continue after the largest one in the table."""
         last = connection.execute(sa.select(sa.func.max(self.table.c.note_nlp_id))).scalar() or 0
@@ -115,7 +115,7 @@ class OwnTable:
         self.table, self.note_id, self.model = table, table.c.note_id, table.c.model
 
     def rows(
-        self, connection: sa.Connection, task: str, scores: Scores, model: str
+        self, connection: sa.Connection, task: str, scores: NoteScores, model: str
     ) -> list[dict[str, Any]]:
         """Return rows of scores."""
         now = datetime.now(UTC).replace(microsecond=0)
@@ -131,7 +131,7 @@ class OwnTable:
         ]
 
 
-def _each(scores: Scores) -> list[tuple[Any, str, float | None, dict[str, float]]]:
+def _each(scores: NoteScores) -> list[tuple[Any, str, float | None, dict[str, float]]]:
     """Return, for each note, its id, prediction, probability of it and all probabilities.
 
     The probability of the prediction is None in a multi-label task.

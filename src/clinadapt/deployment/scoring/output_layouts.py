@@ -10,12 +10,12 @@ import polars as pl
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data import prediction_tables
-from clinadapt.deployment.scoring.interfaces import Scores
+from clinadapt.deployment.scoring.interfaces import NoteScores
 
 ASIDE_COLUMNS = ("id", "place", "reason")
 
 
-def predictions(scores: Mapping[str, Scores]) -> pl.DataFrame:
+def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
     """Return one row per note: ``id``, ``prediction``, ``prob_<class>``.
 
     With several tasks, columns are named ``<task>.prediction`` and ``<task>.prob_<class>``.

@@ -21,7 +21,7 @@ PREFIX = "clinadapt_"  # lets secret scanners find a leaked token
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredToken:
     """A stored token.
 
     Attributes
@@ -47,19 +47,19 @@ class Entry:
             raise ValueError("expires has no time zone")
 
 
-class Tokens:
+class ApiTokens:
     """The tokens that a server accepts.
 
     Parameters
     ----------
-    entries : list of Entry
+    entries : list of StoredToken
     """
 
-    def __init__(self, entries: list[Entry]) -> None:
+    def __init__(self, entries: list[StoredToken]) -> None:
         self.entries = entries
 
     @classmethod
-    def read(cls, file: Path) -> "Tokens":
+    def read(cls, file: Path) -> "ApiTokens":
         """Read a file of tokens.
 
         Raises
@@ -75,7 +75,7 @@ class Tokens:
             raise InputError(f"other users can read {file}: run chmod 600 {file}")
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            return cls([Entry(**entry) for entry in content["tokens"]])
+            return cls([StoredToken(**entry) for entry in content["tokens"]])
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 f'{file} is not a token file; expected {{"tokens": [{{"name": …, "salt": …, '
@@ -108,11 +108,13 @@ class Tokens:
             )
         token, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_bytes(16)
         expires = datetime.now(UTC) + timedelta(days=days)
-        entry = Entry(name, salt.hex(), _hash(salt, token), expires.isoformat(timespec="seconds"))
+        entry = StoredToken(
+            name, salt.hex(), _hash(salt, token), expires.isoformat(timespec="seconds")
+        )
         self.entries.append(entry)
         return token
 
-    def find(self, token: str) -> Entry | None:
+    def find(self, token: str) -> StoredToken | None:
         """Return the entry of a token, expired or not; None if there is none.
 
         Every entry is compared, and in constant time, so the duration reveals nothing.
@@ -124,7 +126,7 @@ class Tokens:
         return match
 
 
-def expired(entry: Entry) -> bool:
+def expired(entry: StoredToken) -> bool:
     """Return whether a token has expired."""
     return datetime.now(UTC) >= datetime.fromisoformat(entry.expires)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from fastapi import FastAPI
 
-from clinadapt.deployment.server.api_tokens import Tokens
+from clinadapt.deployment.server.api_tokens import ApiTokens
 from clinadapt.deployment.server.batching import Batcher
 from clinadapt.deployment.server.limits import Limits
 from clinadapt.deployment.server.middleware import Guard
@@ -34,7 +34,7 @@ class Answering(Protocol):
 
 
 def make_app(
-    models: Answering, limits: Limits | None = None, tokens: Tokens | None = None
+    models: Answering, limits: Limits | None = None, tokens: ApiTokens | None = None
 ) -> FastAPI:
     """Return an ASGI application that serves models.
 

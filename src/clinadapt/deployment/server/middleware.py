@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clinadapt.deployment.server.api_tokens import Tokens, expired
+from clinadapt.deployment.server.api_tokens import ApiTokens, expired
 from clinadapt.deployment.server.limits import Limits, Rate
 from clinadapt.deployment.server.problem_details import problem
 from clinadapt.deployment.server.prometheus import NO_ANSWER, Metrics
@@ -51,7 +51,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, tokens: Tokens | None, metrics: Metrics
+        self, app: ASGIApp, limits: Limits, tokens: ApiTokens | None, metrics: Metrics
     ) -> None:
         self.app = app
         self.limits = limits
@@ -123,7 +123,7 @@ class Guard:
             return problem(413, {"Connection": "close"})
         return None
 
-    def _client(self, tokens: Tokens, headers: Mapping[bytes, bytes]) -> str | None:
+    def _client(self, tokens: ApiTokens, headers: Mapping[bytes, bytes]) -> str | None:
         """Return the name of the token; None if it is missing, unknown or expired."""
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":

@@ -20,7 +20,7 @@ FETCHED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.mo
 
 
 @dataclass(frozen=True)
-class Entry:
+class KnownEncoder:
     """A known encoder.
 
     Attributes
@@ -55,10 +55,10 @@ class Entry:
 PICKLED = "published with pickled weights only: convert them once to safetensors (docs/encoders.md)"
 UNPINNED = "no commit is known to this catalogue: pin one when you download it"
 
-CATALOG: dict[str, Entry] = {
+CATALOG: dict[str, KnownEncoder] = {
     entry.name: entry
     for entry in (
-        Entry(
+        KnownEncoder(
             "clinadapt-mini-fr",
             "comes with clinadapt",
             None,
@@ -68,7 +68,7 @@ CATALOG: dict[str, Entry] = {
             "docs/pretraining.md",
             note="small; its weights are for non-commercial use (LICENSE.md in its folder)",
         ),
-        Entry(
+        KnownEncoder(
             "camembert-bio",
             "almanach/camembert-bio-base",
             "86cc3e73fb06ef10690902215dcf9e8518419fa8",
@@ -77,7 +77,7 @@ CATALOG: dict[str, Entry] = {
             111,
             "arXiv 2306.15550",
         ),
-        Entry(
+        KnownEncoder(
             "drbert",
             "Dr-BERT/DrBERT-7GB",
             "70ac0c735e3a37b029497c7128bed635f8d1e982",
@@ -87,7 +87,7 @@ CATALOG: dict[str, Entry] = {
             "arXiv 2304.00958",
             note=PICKLED,
         ),
-        Entry(
+        KnownEncoder(
             "alibert",
             "quinten-datalab/AliBERT-7GB",
             "5e80cf12fd4d661c62231d11fd2e1fedd98bd263",
@@ -97,7 +97,7 @@ CATALOG: dict[str, Entry] = {
             "ACL 2023.bionlp-1.19",
             note="not the newest commit of its repository",
         ),
-        Entry(
+        KnownEncoder(
             "camembertv2-bio",
             "rntc/camembertv2-bio-edu_gt3",
             None,
@@ -107,7 +107,7 @@ CATALOG: dict[str, Entry] = {
             "arXiv 2411.08868 (base model)",
             note=UNPINNED,
         ),
-        Entry(
+        KnownEncoder(
             "moderncamembert-bio",
             "almanach/ModernCamemBERT-bio-base",
             None,
@@ -117,7 +117,7 @@ CATALOG: dict[str, Entry] = {
             "arXiv 2605.12438",
             note=UNPINNED,
         ),
-        Entry(
+        KnownEncoder(
             "biobert",
             "dmis-lab/biobert-base-cased-v1.2",
             "67c9c25b46986521ca33df05d8540da1210b3256",
@@ -128,7 +128,7 @@ CATALOG: dict[str, Entry] = {
             note=PICKLED,
             lower_case=False,
         ),
-        Entry(
+        KnownEncoder(
             "bio-clinicalbert",
             "emilyalsentzer/Bio_ClinicalBERT",
             "d5892b39a4adaed74b92212a44081509db72f87b",
@@ -139,7 +139,7 @@ CATALOG: dict[str, Entry] = {
             note=PICKLED,
             lower_case=False,
         ),
-        Entry(
+        KnownEncoder(
             "pubmedbert",
             "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
             "d673b8835373c6fa116d6d8006b33d48734e305d",
@@ -149,7 +149,7 @@ CATALOG: dict[str, Entry] = {
             "arXiv 2007.15779",
             note=PICKLED,
         ),
-        Entry(
+        KnownEncoder(
             "bioclinical-modernbert",
             "thomas-sounack/BioClinical-ModernBERT-base",
             "c3648aa87af95837c809e6f0c5f85d08160db437",
@@ -158,7 +158,7 @@ CATALOG: dict[str, Entry] = {
             150,
             "arXiv 2506.10896",
         ),
-        Entry(
+        KnownEncoder(
             "minilm",
             "sentence-transformers/all-MiniLM-L6-v2",
             "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",

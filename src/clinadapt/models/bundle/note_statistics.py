@@ -9,16 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from clinadapt.core.arrays import Floats
 from clinadapt.models.contract import Model
 
 WORD = re.compile(r"\b[^\W\d_]{2,}\b")
 MOST_WORDS, LONGEST_WORD = 300, 60
 # A word is kept if at least this number and this share of the training notes contain it.
 LEAST_NOTES, LEAST_SHARE = 20, 0.02
-Floats = NDArray[np.float64]
 
 
 def words_of(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from clinadapt.core import safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation import metrics
-from clinadapt.evaluation.binned_counts import Counts, count, count_values, edges_of
+from clinadapt.evaluation.binned_counts import BinnedCounts, count, count_values, edges_of
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models.bundle.note_statistics import count_words, general_words, readings
 from clinadapt.models.contract import Model
@@ -37,7 +37,7 @@ class Values(BaseModel):
     model_config = STRICT
     mean: float
     edges: list[float]
-    counted: Counts
+    counted: BinnedCounts
 
     @model_validator(mode="after")
     def _fits(self) -> "Values":
@@ -51,7 +51,7 @@ class Words(BaseModel):
 
     model_config = STRICT
     words: list[Word]
-    counted: Counts
+    counted: BinnedCounts
 
     @model_validator(mode="after")
     def _fits(self) -> "Words":
@@ -60,7 +60,7 @@ class Words(BaseModel):
         return self
 
 
-class Measured(BaseModel):
+class MeasuredScore(BaseModel):
     """A score at the time of the fit, with its 95 % interval."""
 
     model_config = STRICT
@@ -94,8 +94,8 @@ class Reference(BaseModel):
     readings: dict[str, Values]
     scores: dict[str, Values]
     words: Words | None
-    classes: dict[str, Counts]
-    performance: dict[str, Measured]
+    classes: dict[str, BinnedCounts]
+    performance: dict[str, MeasuredScore]
     measured_on: Literal["test", "validation"]
 
     @classmethod
@@ -178,7 +178,7 @@ def _values(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> Values:
     return Values(mean=float(values.mean()), edges=edges, counted=counted)
 
 
-def by_cluster(table: NDArray[np.float64], clusters: NDArray[np.int64]) -> Counts:
+def by_cluster(table: NDArray[np.float64], clusters: NDArray[np.int64]) -> BinnedCounts:
     """Return counts of a table [note, bin], summed by cluster."""
     summed = np.zeros((int(clusters.max()) + 1, table.shape[1]))
     np.add.at(summed, clusters, table)
@@ -194,7 +194,7 @@ def scores_of(
     return {name: probabilities[:, first + at] for at, name in enumerate(names[first:])}
 
 
-def count_classes(labels: Labels, clusters: NDArray[np.int64]) -> dict[str, Counts]:
+def count_classes(labels: Labels, clusters: NDArray[np.int64]) -> dict[str, BinnedCounts]:
     """Count notes without and with each class; in a binary task of the positive class only."""
     first = 1 if labels.task == "binary" else 0
     return {
@@ -209,7 +209,7 @@ def _measure(
     labels: Labels,
     probabilities: NDArray[np.float64],
     clusters: NDArray[np.int64],
-) -> dict[str, Measured]:
+) -> dict[str, MeasuredScore]:
     names = performance_names(metric)
     predicted = threshold.predict(labels.task, probabilities)
     statistics = metrics.Statistics(labels, probabilities, predicted, names)
@@ -221,10 +221,10 @@ def performance_names(metric: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([metric, "auroc", "brier"]))
 
 
-def measured(scores: dict[str, metrics.Score]) -> dict[str, Measured]:
+def measured(scores: dict[str, metrics.Score]) -> dict[str, MeasuredScore]:
     """Return the scores that are defined, with their intervals."""
     return {
-        name: Measured(value=score.value, low=score.low, high=score.high)
+        name: MeasuredScore(value=score.value, low=score.low, high=score.high)
         for name, score in scores.items()
         if np.isfinite([score.value, score.low, score.high]).all()
     }

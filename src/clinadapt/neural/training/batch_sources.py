@@ -13,7 +13,7 @@ from clinadapt.neural.note_network import Batch
 IN_MEMORY_BYTES = 2**27
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Source of notes that can be batched."""
 
     @property

@@ -30,7 +30,7 @@ from torch.optim import Adam
 from clinadapt.core.errors import ClinadaptError, InputError, MissingExtraError
 from clinadapt.core.run_context import Progress
 from clinadapt.neural.note_network import Batch
-from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.length_batches import runs
 from clinadapt.neural.training.loop import Recipe
 from clinadapt.neural.training.losses import Objective
@@ -46,7 +46,7 @@ GRADIENT_BYTES = 2**27
 
 
 @dataclass(frozen=True)
-class Budget:
+class PrivacyBudget:
     """Privacy budget of training.
 
     Attributes
@@ -106,7 +106,7 @@ def secret_seed() -> int:
     return secrets.randbits(63)
 
 
-def find_noise(budget: Budget, sampling_rate: float, steps: int) -> float:
+def find_noise(budget: PrivacyBudget, sampling_rate: float, steps: int) -> float:
     """Return the smallest noise multiplier with which all steps stay within a budget.
 
     Raises
@@ -188,10 +188,10 @@ def note_gradients(
 
 def train(
     network: nn.Module,
-    source: Source,
+    source: BatchSource,
     objective: Objective,
     recipe: Recipe,
-    budget: Budget,
+    budget: PrivacyBudget,
     device: torch.device,
     progress: Progress,
 ) -> tuple[Guarantee, list[dict[str, Any]]]:
@@ -202,14 +202,14 @@ def train(
     network : nn.Module
         Network from a `Batch` to ``(output [note, ...], auxiliary_loss)``; the auxiliary loss is
         ignored.
-    source : Source
+    source : BatchSource
         Training notes with one sequence each.
     objective : Objective
     recipe : Recipe
         Hyperparameters, of which only the epochs, the expected batch size, the learning rate and
         the tokens per micro-batch are used. The learning rate falls linearly to zero, which
         averages out the noise of the last steps.
-    budget : Budget
+    budget : PrivacyBudget
     device : torch.device
     progress : callable
         Called after each step.

@@ -24,7 +24,7 @@ from clinadapt.core.errors import ClinadaptError
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.neural.note_network import Batch
-from clinadapt.neural.training.batch_sources import Source
+from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.length_batches import runs
 from clinadapt.neural.training.losses import Objective
 from clinadapt.neural.training.optimizer import Optimizer
@@ -88,7 +88,7 @@ class Validation:
 
     Attributes
     ----------
-    source : Source
+    source : BatchSource
         Validation notes.
     objective : Objective
         Validation loss, which breaks ties of the score.
@@ -96,14 +96,14 @@ class Validation:
         Function from outputs [note, ...] to a score; higher is better.
     """
 
-    source: Source
+    source: BatchSource
     objective: Objective
     score: Callable[[Tensor], float]
 
 
 def train(
     network: nn.Module,
-    source: Source,
+    source: BatchSource,
     objective: Objective,
     recipe: Recipe,
     device: torch.device,
@@ -119,7 +119,7 @@ def train(
     ----------
     network : nn.Module
         Network from a `Batch` to ``(output [note, ...], auxiliary_loss)``.
-    source : Source
+    source : BatchSource
         Training notes.
     objective : Objective
     recipe : Recipe
@@ -179,7 +179,7 @@ def train(
 
 def run(
     network: nn.Module,
-    source: Source,
+    source: BatchSource,
     device: torch.device,
     dtype: torch.dtype,
     max_batch_tokens: int = Recipe.max_batch_tokens,
@@ -190,7 +190,7 @@ def run(
     Parameters
     ----------
     network : nn.Module
-    source : Source
+    source : BatchSource
     device : torch.device
     dtype : torch.dtype
         Data type of matrix products.
@@ -259,7 +259,7 @@ def epoch_batches(
 
 def _one_epoch(
     network: nn.Module,
-    source: Source,
+    source: BatchSource,
     objective: Objective,
     recipe: Recipe,
     device: torch.device,
