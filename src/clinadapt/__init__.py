@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from clinadapt.models.load import load as load
     from clinadapt.models.pretrained import PretrainedModel as PretrainedModel
     from clinadapt.models.private import PrivateModel as PrivateModel
+    from clinadapt.models.sklearn_pipeline import SklearnModel as SklearnModel
     from clinadapt.models.stacked import StackedModel as StackedModel
     from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder as TfidfAutoencoder
     from clinadapt.models.tfidf_logistic import TfidfLogistic as TfidfLogistic
@@ -50,6 +51,7 @@ _HOMES = {
     "Notes": "clinadapt.data.notes",
     "PretrainedModel": "clinadapt.models.pretrained",
     "PrivateModel": "clinadapt.models.private",
+    "SklearnModel": "clinadapt.models.sklearn_pipeline",
     "ScratchModel": "clinadapt.models.from_scratch",
     "StackedModel": "clinadapt.models.stacked",
     "Study": "clinadapt.study.runner",

@@ -35,6 +35,12 @@ class Columns:
     describe : tuple of str
         Columns by which scores are broken down and which no model reads: sex, age, site, type of
         note.
+
+    Examples
+    --------
+    >>> from clinadapt import Columns
+    >>> Columns(label="diagnosis", group="patient").group
+    'patient'
     """
 
     text: str = "text"

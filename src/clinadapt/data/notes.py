@@ -54,6 +54,14 @@ class Notes:
         Rows of the table that are not used.
     warnings : list of str
         Findings that do not prevent a study but that its reader must know.
+
+    Examples
+    --------
+    >>> from clinadapt import Columns, read_notes
+    >>> from clinadapt.data.synthetic.generator import generate
+    >>> notes = read_notes(generate(60, 20, 24), Columns(id="id", group="patient"))
+    >>> len(notes), notes.labels.task, notes.labels.classes.tolist()
+    (60, 'binary', ['negative', 'positive'])
     """
 
     ids: Texts
@@ -199,6 +207,16 @@ def read_notes(
     InputError
         The table has problems; all are listed with row numbers (row 1 is the first one below the
         header).
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from clinadapt import Columns, read_notes
+    >>> words = ["fièvre", "toux", "suivi"]
+    >>> table = pl.DataFrame({"text": words * 3, "label": ["a", "b", "c"] * 3})
+    >>> notes = read_notes(table, Columns())
+    >>> notes.labels.classes.tolist()
+    ['a', 'b', 'c']
     """
     columns = columns or Columns()
     table = open_table(source, encoding)

@@ -69,6 +69,14 @@ class ScratchModel(ReadsTokens, StoppedEarly):
         Default "fp32": at this small width, conversions cost more than bf16 saves.
     others
         See `ReadsTokens` and `StoppedEarly`.
+
+    Examples
+    --------
+    >>> from clinadapt import NoteClassifier, ScratchModel
+    >>> texts = ["fièvre et toux", "suivi du diabète"] * 20
+    >>> classifier = NoteClassifier(ScratchModel(max_tokens=16)).fit(texts, [1, 0] * 20)
+    >>> classifier.predict(["fièvre et toux"])
+    array([1])
     """
 
     kind = "from scratch"

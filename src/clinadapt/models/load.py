@@ -33,6 +33,16 @@ def load(folder: str | Path) -> NoteClassifier:
     ------
     InputError
         The folder is not a bundle, or has changed since it was saved; the message names the files.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from clinadapt import NoteClassifier, load
+    >>> classifier = NoteClassifier().fit(["fièvre et toux", "suivi du diabète"] * 20, [1, 0] * 20)
+    >>> with TemporaryDirectory() as folder:
+    ...     again = load(classifier.save(f"{folder}/bundle"))
+    >>> again.predict(["fièvre et toux"])
+    array([1])
     """
     folder, record = Path(folder), read_record(folder)
     try:

@@ -30,6 +30,15 @@ class PretrainedModel(EncoderModel, StoppedEarly):
         Learning rate of adapter and head.
     encoder_learning_rate : float
         Learning rate of tuned layers.
+
+    Examples
+    --------
+    >>> from clinadapt import NoteClassifier, PretrainedModel
+    >>> texts = ["fièvre et toux", "suivi du diabète"] * 20
+    >>> model = PretrainedModel("clinadapt-mini-fr", adapter="bottleneck", max_tokens=16)
+    >>> classifier = NoteClassifier(model).fit(texts, [1, 0] * 20)
+    >>> classifier.model_.trainable_parameters_ < classifier.model_.total_parameters_
+    True
     """
 
     encoder_learning_rate: Annotated[float, Gt(0)] = 5e-5

@@ -61,6 +61,15 @@ class PrivateModel(EncoderModel):
     ----------
     guarantee_ : Guarantee
         Upper bound of the privacy loss.
+
+    Examples
+    --------
+    >>> from clinadapt import NoteClassifier, PrivateModel
+    >>> texts = ["fièvre et toux", "suivi du diabète"] * 20
+    >>> model = PrivateModel("clinadapt-mini-fr", max_tokens=16, delta=1e-3)
+    >>> classifier = NoteClassifier(model).fit(texts, [1, 0] * 20)
+    >>> classifier.model_.guarantee_.epsilon <= 8
+    True
     """
 
     kind: ClassVar[Kind] = "private"

@@ -50,6 +50,13 @@ class SklearnModel(Model):
     -----
     The pipeline's ``fit(texts, y)`` receives texts as a list of str, and y as class numbers [note],
     or as a 0/1 matrix [note, label] in a multi-label task.
+
+    Examples
+    --------
+    >>> from clinadapt import NoteClassifier, SklearnModel
+    >>> model = SklearnModel("my_pipelines:words")  # imported when it is fitted
+    >>> NoteClassifier(model).get_params()["model__estimator"]
+    'my_pipelines:words'
     """
 
     estimator: str = field(default="", kw_only=False)

@@ -63,6 +63,15 @@ class StackedModel(ReadsTokens):
     sparse_ : TfidfLogistic
     encoder_ : PretrainedModel
         Fitted.
+
+    Examples
+    --------
+    >>> from clinadapt import NoteClassifier, StackedModel
+    >>> texts = ["fièvre et toux", "suivi du diabète"] * 20
+    >>> model = StackedModel("clinadapt-mini-fr", max_tokens=16)
+    >>> classifier = NoteClassifier(model).fit(texts, [1, 0] * 20)
+    >>> classifier.model_.weights_.shape
+    (2,)
     """
 
     kind = "stacked"

@@ -91,6 +91,14 @@ class TfidfAutoencoder(StoppedEarly):
         Dropout rate of the classifier.
     pretrain_epochs, epochs : int
         Epochs of the autoencoder and of the classifier.
+
+    Examples
+    --------
+    >>> from clinadapt import NoteClassifier, TfidfAutoencoder
+    >>> texts = ["fièvre et toux", "suivi du diabète"] * 20
+    >>> classifier = NoteClassifier(TfidfAutoencoder(epochs=5)).fit(texts, [1, 0] * 20)
+    >>> classifier.predict(["fièvre et toux"])
+    array([1])
     """
 
     display_name = "TF-IDF → autoencoder → classifier"

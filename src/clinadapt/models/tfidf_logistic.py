@@ -42,6 +42,14 @@ class TfidfLogistic(Model):
     refit : bool
         True to fit again on training and validation notes together once the threshold is chosen,
         which uses all labels. Scores on validation notes remain those of the first fit.
+
+    Examples
+    --------
+    >>> from clinadapt import NoteClassifier, TfidfLogistic
+    >>> texts = ["fièvre et toux", "suivi du diabète"] * 20
+    >>> classifier = NoteClassifier(TfidfLogistic(C=1.0)).fit(texts, [1, 0] * 20)
+    >>> classifier.predict(["fièvre et toux"])
+    array([1])
     """
 
     display_name = "TF-IDF + logistic regression"

@@ -64,6 +64,14 @@ class TfidfMLP(StoppedEarly):
         Units of the hidden layer.
     dropout : float
     epochs : int
+
+    Examples
+    --------
+    >>> from clinadapt import NoteClassifier, TfidfMLP
+    >>> texts = ["fièvre et toux", "suivi du diabète"] * 20
+    >>> classifier = NoteClassifier(TfidfMLP(epochs=5)).fit(texts, [1, 0] * 20)
+    >>> classifier.predict(["fièvre et toux"])
+    array([1])
     """
 
     display_name = "TF-IDF + MLP"

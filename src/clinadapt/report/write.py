@@ -30,6 +30,19 @@ def write_report(study_dir: Path) -> Path:
         If the folder holds no study.
     ValueError
         If the study was written in a format that this version does not read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from clinadapt import Columns, Study, read_notes, write_report
+    >>> from clinadapt.data.synthetic.generator import generate
+    >>> notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
+    >>> design = {"name": "one", "configurations": [{"model": "tfidf-logistic"}]}
+    >>> with TemporaryDirectory() as folder:
+    ...     leaderboard = Study(notes, design, f"{folder}/out").run()
+    ...     write_report(Path(folder) / "out").name
+    'report.html'
     """
     study = load(study_dir)
     html = page(study)

@@ -41,6 +41,18 @@ class Study(StudySetup):
     """A study of a table of notes: a design, a folder of results, and `run`.
 
     The parameters are those of `StudySetup`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from clinadapt import Columns, Study, read_notes
+    >>> from clinadapt.data.synthetic.generator import generate
+    >>> notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
+    >>> design = {"name": "one", "configurations": [{"model": "tfidf-logistic"}]}
+    >>> with TemporaryDirectory() as folder:
+    ...     leaderboard = Study(notes, design, f"{folder}/out").run()
+    >>> leaderboard["status"].to_list()
+    ['done']
     """
 
     # ------------------------------------------------------------------ the run
