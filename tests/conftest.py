@@ -245,3 +245,13 @@ def browser() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=QUIET)
         yield browser
         browser.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they need, so that `-m "not browser"` leaves them out."""
+    for item in items:
+        needed = getattr(item, "fixturenames", ())
+        if "browser" in needed:
+            item.add_marker("browser")
+        if "postgres_url" in needed:
+            item.add_marker("postgres")

@@ -210,7 +210,7 @@ def test_drift_reads_it_as_the_native_one(exported, bundle):
 
 
 def test_no_gradient_no_explanation(bundle):
-    with pytest.raises(InputError, match="the bundle that it was made from"):
+    with pytest.raises(InputError, match="the bundle it was made from"):
         explain(load(bundle), TEXTS[:1])
     (task,) = Models({"fever": bundle}).tasks
     assert not task.explains
