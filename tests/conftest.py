@@ -250,8 +250,7 @@ def browser() -> Iterator[Any]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they need, so that `-m "not browser"` leaves them out."""
     for item in items:
-        needed = getattr(item, "fixturenames", ())
-        if "browser" in needed:
+        if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-        if "postgres_url" in needed:
+        if "postgresql" in getattr(getattr(item, "callspec", None), "params", {}).values():
             item.add_marker("postgres")
