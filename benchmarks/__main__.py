@@ -19,7 +19,8 @@ from benchmarks.workload import Workload
 from clinadapt.core.device import environment
 from clinadapt.core.errors import ClinadaptError
 from clinadapt.data.columns import Columns
-from clinadapt.data.notes import Notes, built_in_notes, read_notes
+from clinadapt.data.notes import Notes, read_notes
+from clinadapt.data.synthetic.built_in import built_in_notes
 
 ROOT = HERE.parent
 PAGE_ONLY = "page"

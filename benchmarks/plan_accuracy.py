@@ -36,7 +36,8 @@ def open_study(options, folder):
     from clinadapt import Study
     from clinadapt.core.formatting import parse_bytes
     from clinadapt.data.columns import Columns
-    from clinadapt.data.notes import built_in_notes, read_notes
+    from clinadapt.data.notes import read_notes
+    from clinadapt.data.synthetic.built_in import built_in_notes
 
     if options.notes is None:
         n = options.size

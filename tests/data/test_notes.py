@@ -6,8 +6,9 @@ import pytest
 
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
-from clinadapt.data.notes import LeftOut, built_in_notes, read_notes, read_texts
+from clinadapt.data.notes import LeftOut, read_notes, read_texts
 from clinadapt.data.split import make_split
+from clinadapt.data.synthetic.built_in import built_in_notes
 
 
 def table(labels, **columns):

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import contest, page, serving, workload
 from benchmarks.contest import OURS, Entry, Plan
 from benchmarks.parts import PARTS
-from clinadapt.data.notes import built_in_notes
+from clinadapt.data.synthetic.built_in import built_in_notes
 from clinadapt.features.encoders.catalog import resolve
 
 

@@ -29,7 +29,7 @@ def read(
     from clinadapt.data.notes import read_notes
 
     if table.notes is None:
-        from clinadapt.data.notes import built_in_notes
+        from clinadapt.data.synthetic.built_in import built_in_notes
 
         if describe:
             named = ", ".join(describe)

@@ -232,20 +232,6 @@ def read_notes(
     )
 
 
-def built_in_notes(**sizes: int) -> Notes:
-    """Return the built-in synthetic notes, marked as such.
-
-    Parameters
-    ----------
-    **sizes : int
-        Arguments of `clinadapt.data.synthetic.generator.generate`.
-    """
-    from clinadapt.data.synthetic.generator import generate
-
-    notes = read_notes(generate(**sizes), Columns(id="id", group="patient"))
-    return replace(notes, source="built-in", synthetic=True)
-
-
 def _missing_columns(table: Table, columns: Columns) -> list[str]:
     return [
         f"no column {name!r} in the table; it has: {', '.join(table.schema)}"
