@@ -201,7 +201,7 @@ def test_a_study_with_a_curve(notes, tmp_path):
             pl.col("configuration_id") == entry["configuration_id"]
         )
         assert entry["points"][-1]["score"] == pytest.approx(board["test"].item())
-    assert "How scores grow" in write_report(tmp_path).read_text()
+    assert "Learning curves" in write_report(tmp_path).read_text()
     assert list(tmp_path.glob("sizes/*/cells/*/bundle")) == []
     # Nothing is trained a second time.
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("**/result.json")}
