@@ -19,7 +19,6 @@ SETTINGS = {
     "cut": "truncation",
 }
 DESIGN = {"rows": "configurations", "cut": "truncation"}
-ENTRY = SETTINGS | {"family": "model"}
 RESULT = {
     "row": "configuration",
     "row_id": "configuration_id",
