@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> Any:
         heading = f"{len(problems)} problems:\n" if len(problems) > 1 else ""
         lines = "\n".join(f"  - {problem}" for problem in problems)
         print(f"error: {heading}{lines if heading else problems[0]}", file=sys.stderr)
-        return sys.exit(2)
+        return sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to resume.", file=sys.stderr)
         return sys.exit(130)

@@ -3,10 +3,20 @@
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 
 class ClinadaptError(Exception):
-    """Base class of clinadapt's own errors; the command line shows them without a traceback."""
+    """Base class of clinadapt's own errors; the command line shows them without a traceback.
+
+    Attributes
+    ----------
+    exit_code : int
+        Exit code of a command that ends with this error: 2 for a mistake in the command or in an
+        input, found before any work is lost.
+    """
+
+    exit_code: ClassVar[int] = 2
 
 
 class InputError(ClinadaptError, ValueError):
@@ -29,6 +39,21 @@ class LimitError(InputError):
 
 class EncoderNotFoundError(ClinadaptError):
     """An encoder is not on this machine and cannot, or must not, be downloaded."""
+
+
+class NothingDoneError(ClinadaptError):
+    """The command ran, but nothing was fitted or scored."""
+
+    exit_code = 3
+
+
+class MachineError(ClinadaptError):
+    """The machine failed (disk full, no memory, a file in use); the same command goes on later.
+
+    What was being computed is not recorded as a result.
+    """
+
+    exit_code = 4
 
 
 class MissingExtraError(ClinadaptError, ImportError):
