@@ -7,15 +7,16 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.options import EncodingOption, GroupOption, SeparatorOption, TextOption
-from clinadapt.cli.shared import go_offline, say
+from clinadapt.cli.options import GroupOption, ReadingOptions, SeparatorOption, TextOption
+from clinadapt.cli.shared import go_offline, reading, say
 
 DRIFTED = 3
 
 
 def drift(
+    *,
     bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/recommended.")],
-    notes: Annotated[Path, typer.Argument(help="New notes: CSV, TSV, JSONL or Parquet.")],
+    notes: Annotated[Path, typer.Argument(help="New notes: CSV, TSV, JSON, Parquet or Excel.")],
     text: TextOption = "text",
     label: Annotated[
         list[str] | None,
@@ -23,7 +24,7 @@ def drift(
     ] = None,
     separator: SeparatorOption = None,
     group: GroupOption = None,
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     limit: Annotated[
         int, typer.Option(min=30, help="Most notes to read, spread evenly over the table.")
     ] = 5_000,
@@ -38,8 +39,9 @@ def drift(
         from clinadapt.deployment.drift.messages import headline
 
         comparison = write_drift(
-            bundle, notes, out, text, tuple(label or ()), separator, group, encoding, limit
-        )
+            bundle, notes, out, text, tuple(label or ()), separator, group, limit,
+            **reading(table_format),
+        )  # fmt: skip
     say(escape(headline(comparison)))
     say(f"drift report: [bold]{escape(str(out))}[/]")
     if comparison.drifted:

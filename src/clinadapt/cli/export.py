@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.options import EncodingOption, TextOption
-from clinadapt.cli.shared import go_offline, say
+from clinadapt.cli.options import ReadingOptions, TextOption
+from clinadapt.cli.shared import go_offline, reading, say
 
 if TYPE_CHECKING:
     from clinadapt.deployment.onnx_export.export import Exported
@@ -24,11 +24,12 @@ class To(StrEnum):
 
 
 def export(
+    *,
     bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/recommended.")],
     notes: Annotated[
         Path,
         typer.Argument(
-            help="Unlabelled notes to compare both bundles on: CSV, TSV, JSONL or Parquet."
+            help="Unlabelled notes to compare both bundles on: CSV, TSV, JSON, Parquet or Excel."
         ),
     ],
     out: Annotated[
@@ -47,7 +48,7 @@ def export(
         ),
     ] = None,
     text: TextOption = "text",
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     limit: Annotated[
         int, typer.Option(min=20, help="Most notes to compare on, spread evenly over the table.")
     ] = 1_000,
@@ -65,8 +66,8 @@ def export(
             "int8" if int8 else "fp32",
             bound,
             text,
-            encoding,
             limit,
+            **reading(table_format),
         )
     _print(exported)
 

@@ -22,7 +22,18 @@ GroupOption = Annotated[
     str | None,
     typer.Option(help="Column of the patient; a patient's notes are all in the same part."),
 ]
-EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and JSONL.")]
+EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and JSON.")]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(help="Character between cells of CSV and TSV, or tab; default: found out."),
+]
+MissingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WORD",
+        help="Word for a missing value, instead of NA, NaN, null, None and the like; repeatable.",
+    ),
+]
 OfflineOption = Annotated[
     bool,
     typer.Option("--offline", envvar="CLINADAPT_OFFLINE", help="Forbid any use of the network."),
@@ -30,11 +41,21 @@ OfflineOption = Annotated[
 
 
 @dataclass(frozen=True)
+class ReadingOptions:
+    """Options for how tables are read."""
+
+    encoding: EncodingOption = "utf-8"
+    delimiter: DelimiterOption = None
+    missing: MissingOption = None
+
+
+@dataclass(frozen=True)
 class TableOptions:
     """Options for a table of labelled notes and its columns."""
 
     notes: Annotated[
-        Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet; default: built-in notes.")
+        Path | None,
+        typer.Argument(help="CSV, TSV, JSON, Parquet or Excel; default: built-in notes."),
     ] = None
     text: TextOption = "text"
     label: Annotated[
@@ -49,6 +70,8 @@ class TableOptions:
     ] = None
     positive: Annotated[str | None, typer.Option(help="Positive class of a binary task.")] = None
     encoding: EncodingOption = "utf-8"
+    delimiter: DelimiterOption = None
+    missing: MissingOption = None
     leave_out_bad: Annotated[
         bool,
         typer.Option(

@@ -7,17 +7,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.options import EncodingOption, IdOption, TextOption
-from clinadapt.cli.shared import go_offline, say
+from clinadapt.cli.options import IdOption, ReadingOptions, TextOption
+from clinadapt.cli.shared import go_offline, reading, say, tell
 
 
 def predict(
+    *,
     bundles_and_notes: Annotated[
         list[str],
         typer.Argument(
             metavar="BUNDLE... [NOTES]...",
             help="Bundles, such as OUT/best or NAME=FOLDER; then files, folders or patterns of "
-            "notes: CSV, TSV, JSONL or Parquet, or NDJSON with --fhir.",
+            "notes: CSV, TSV, JSON, Parquet or Excel, or NDJSON with --fhir.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Parquet or CSV file of the predictions.")] = Path(
@@ -31,7 +32,7 @@ def predict(
         str | None,
         typer.Option("--id", help="Column of the identifier; default in a database: note_id."),
     ] = None,
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     fhir: Annotated[
         bool,
         typer.Option("--fhir", help="Read files of FHIR DocumentReference resources as NDJSON."),
@@ -86,7 +87,9 @@ def predict(
             out=out,
             text=text,
             id=id,
-            encoding=encoding,
+            encoding=table_format.encoding,
+            delimiter=table_format.delimiter,
+            missing=table_format.missing,
             fhir=fhir,
             database=database,
             database_file=database_file,
@@ -100,7 +103,7 @@ def predict(
         )
         go_offline(stack, True, prediction.hosts)
         with progress_bar() as progress:
-            state = prediction.run(progress)
+            state = prediction.run(progress, tell)
     where = escape(str(out) if into is None else f"table {into}")
     say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
     say(f"scores: {where}")
@@ -109,11 +112,12 @@ def predict(
 
 
 def explain(
+    *,
     bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/best.")],
-    notes: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.")],
+    notes: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, Parquet or Excel.")],
     text: TextOption = "text",
     id: IdOption = None,
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     limit: Annotated[
         int,
         typer.Option("--limit", "--rows", min=1, help="Most notes to explain, from the first on."),
@@ -141,8 +145,9 @@ def explain(
 
         with progress_bar() as progress:
             count, measured = explain_table(
-                bundle, notes, out, text, id, encoding, limit, target, faithfulness, progress
-            )
+                bundle, notes, out, text, id, limit, target, faithfulness, progress,
+                **reading(table_format),
+            )  # fmt: skip
     if measured is not None:
         print_faithfulness(measured)
     say(f"{count} notes explained: {escape(str(out))} ([bold]contains patient text[/])")

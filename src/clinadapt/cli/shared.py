@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from clinadapt.cli.options import ResourceOptions, StudyOptions, TableOptions
+from clinadapt.cli.options import ReadingOptions, ResourceOptions, StudyOptions, TableOptions
 from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
     from clinadapt.data.notes import Notes
+    from clinadapt.data.tables.table import ReadOptions
     from clinadapt.study.runner import Study
 
 
@@ -46,9 +47,17 @@ def read(
         positive=table.positive,
         describe=describe,
     )
-    return read_notes(
-        table.notes, columns, encoding=table.encoding, leave_out_bad=table.leave_out_bad
-    )
+    return read_notes(table.notes, columns, leave_out_bad=table.leave_out_bad, **reading(table))
+
+
+def reading(options: TableOptions | ReadingOptions) -> "ReadOptions":
+    """Return how tables are to be read; it is printed where it is not the usual way."""
+    return {
+        "encoding": options.encoding,
+        "delimiter": options.delimiter,
+        "missing": options.missing,
+        "tell": tell,
+    }
 
 
 def open_study(
@@ -99,3 +108,10 @@ def say(text: str) -> None:
     from rich.console import Console
 
     Console().print(text)
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence that may quote names, as one line."""
+    from rich.console import Console
+
+    Console().print(sentence, markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.core.errors import InputError, MissingExtraError
+from clinadapt.data.checks import shown_columns
 
 try:
     import sqlalchemy as sa
@@ -124,8 +125,8 @@ def reflect(engine: sa.Engine, name: str, wanted: Sequence[str] = ()) -> sa.Tabl
     absent = [column for column in wanted if column not in table.c]
     if absent:
         raise InputError(
-            f"no column {', '.join(map(repr, absent))} in table {name}; its columns: "
-            f"{', '.join(table.c.keys())}"
+            f"no column {', '.join(map(repr, absent))} in table {name}; it has: "
+            f"{shown_columns(table.c.keys())}"
         )
     return table
 

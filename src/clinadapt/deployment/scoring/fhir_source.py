@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt.data.table_readers import ROWS_AT_ONCE
+from clinadapt.data.tables.table import ROWS_AT_ONCE
 from clinadapt.deployment.scoring.file_source import contents_of, names_of
 from clinadapt.deployment.scoring.interfaces import EMPTY, NAMELESS, NoteBatch, Position
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.data.tables.opening import SUFFIXES
+from clinadapt.data.tables.table import ReadOptions, Tell
 from clinadapt.deployment.scoring import meds, output_layouts
 from clinadapt.deployment.scoring.fhir_source import SUFFIXES as FHIR_SUFFIXES
 from clinadapt.deployment.scoring.fhir_source import FhirNotes
 from clinadapt.deployment.scoring.file_sink import SUFFIX, FileScores
-from clinadapt.deployment.scoring.file_source import SUFFIXES, TableNotes, find_files
+from clinadapt.deployment.scoring.file_source import TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
 from clinadapt.models.bundle.integrity import RECORD
@@ -40,8 +42,8 @@ class Prediction:
     text, id : str, optional
         Columns. Default: ``text`` and the row number; in a database, ``note_text`` and
         ``note_id``.
-    encoding : str
-        Text encoding of CSV, TSV and JSON Lines files.
+    encoding, delimiter, missing
+        How to read the files; see `clinadapt.data.tables.table.ReadOptions`.
     fhir : bool
         True if the files are FHIR resources in NDJSON.
     database : str, optional
@@ -71,6 +73,8 @@ class Prediction:
     text: str | None = None
     id: str | None = None
     encoding: str = "utf-8"
+    delimiter: str | None = None
+    missing: Sequence[str] | None = None
     fhir: bool = False
     database: str | None = None
     database_file: Path | None = None
@@ -82,12 +86,14 @@ class Prediction:
     aside: Path | None = None
     anew: bool = False
 
-    def run(self, progress: Progress = no_progress) -> State:
+    def run(self, progress: Progress = no_progress, tell: Tell | None = None) -> State:
         """Score every note once, or resume a run that was stopped.
 
         Parameters
         ----------
         progress : callable, optional
+        tell : callable, optional
+            Function that is told, in sentences, how the files are read if not as usual.
 
         Returns
         -------
@@ -111,7 +117,7 @@ class Prediction:
             raise InputError(
                 f"some of the bundles {', '.join(versions)} are identical: give each only once"
             )
-        source, destination = self._source(), self._destination(records)
+        source, destination = self._source(tell), self._destination(records)
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
@@ -185,14 +191,19 @@ class Prediction:
             raise InputError(f"no such file: {file}; expected a file that contains a database URL")
         return file.read_text(encoding="utf-8").strip()
 
-    def _source(self) -> NoteSource:
+    def _source(self, tell: Tell | None = None) -> NoteSource:
         further = {"subject": self.subject, "time": self.time} if self.meds else {}
         own = (self.out, self.out.with_name(self.out.name + SUFFIX), self.aside_path)
         if self.notes and self.fhir:
             return FhirNotes(find_files(self.notes, FHIR_SUFFIXES, own))
         if self.notes:
             files = find_files(self.notes, SUFFIXES, own)
-            return TableNotes(files, self.text or "text", self.id, self.encoding, **further)
+            options = ReadOptions(
+                encoding=self.encoding, delimiter=self.delimiter, missing=self.missing
+            )
+            if tell is not None:
+                options["tell"] = tell
+            return TableNotes(files, self.text or "text", self.id, **further, **options)
         from clinadapt.deployment.scoring.database_source import DatabaseNotes
 
         columns = {"text": self.text, "id": self.id, **further}

@@ -1,0 +1,180 @@
+"""Look through delimited text in a dialect: rows, and all that speaks against reading it so."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from clinadapt.data.tables.dialect import DELIMITERS, Dialect, Quotes
+from clinadapt.data.tables.row_shapes import RowShapes
+from clinadapt.data.tables.text_file import TextFile
+
+SHOWN = 5
+MOST_SUSPECTS = 100
+LINE_END = re.compile(r"\r\n|\r|\n")
+
+Lines = tuple[int, int]
+
+
+@dataclass
+class Survey:
+    """What a file holds if it is read in a dialect.
+
+    Attributes
+    ----------
+    text : TextFile
+    dialect : Dialect
+    header : list of str
+        Cells of the first row.
+    rows : int
+        Number of rows below the header.
+    problems : list of str
+        Why the file cannot be read so, with line numbers.
+    doubtful : list of (int, int)
+        First and last lines of cells in quotes each line of which would be a row by itself.
+    swallowed : list of (int, int)
+        Those of them whose lines look like the other rows, so that a stray quote is to blame.
+    backslashes : bool
+        Whether there are backslashes.
+    escaped_quote : int
+        First line with a backslash before a quote; 0 if there is none.
+    whole_in_quotes : int
+        First line with a cell that begins and ends with a quote where quotes are content; or 0.
+    header_is_data : bool
+        Whether the first row looks like the others.
+    """
+
+    text: TextFile
+    dialect: Dialect
+    header: list[str] = field(default_factory=list)
+    rows: int = 0
+    problems: list[str] = field(default_factory=list)
+    doubtful: list[Lines] = field(default_factory=list)
+    swallowed: list[Lines] = field(default_factory=list)
+    backslashes: bool = False
+    escaped_quote: int = 0
+    whole_in_quotes: int = 0
+    header_is_data: bool = False
+
+    @property
+    def clean(self) -> bool:
+        """Whether the file can be read in this dialect."""
+        return not self.problems
+
+
+def survey(text: TextFile, dialect: Dialect) -> Survey:
+    """Read a whole file in a dialect, and keep what is found, but for the rows."""
+    found = Survey(text, dialect)
+    ragged, repeats = _Ragged(), []
+    suspects: list[tuple[Lines, list[list[str]]]] = []
+    begun = 1
+    with text.open() as file:
+        rows = dialect.rows(_watched(file, found))
+        try:
+            begun, found.header = next(rows, (1, []))
+            width = len(found.header)
+            shapes = RowShapes(width)
+            for begun, row in rows:
+                found.rows += 1
+                if len(row) != width:
+                    ragged.add(begun, len(row))
+                    continue
+                if row == found.header and width > 1:
+                    repeats.append(begun)
+                several = [at for at, cell in enumerate(row) if "\n" in cell or "\r" in cell]
+                for at in several:
+                    cut = _as_rows(row, at, dialect.delimiter)
+                    if cut and len(suspects) < MOST_SUSPECTS:
+                        suspects.append(((begun, begun + len(cut) - 1), cut))
+                if dialect.quotes is Quotes.NONE and not found.whole_in_quotes:
+                    found.whole_in_quotes = begun * any(map(_in_quotes, row))
+                if not several:
+                    shapes.add(row)
+        except csv.Error as error:
+            found.problems.append(_of_quotes(error, begun))
+    if found.header:
+        found.header_is_data = shapes.continues(found.header)
+    if ragged.count:
+        found.problems.append(ragged.sentence(len(found.header), found.rows, dialect.delimiter))
+    if repeats:
+        found.problems.append(
+            f"{_lines(repeats)} the same cells as the first row: several tables in one file, or "
+            f"a header that is missing"
+        )
+    for lines, cut in suspects:
+        is_rows = all(map(shapes.fits, cut))
+        (found.swallowed if is_rows else found.doubtful).append(lines)
+    return found
+
+
+def _watched(lines: Iterable[str], found: Survey) -> Iterator[str]:
+    """Pass lines on, and note backslashes."""
+    for number, line in enumerate(lines, 1):
+        if "\\" in line:
+            found.backslashes = True
+            if not found.escaped_quote and '\\"' in line:
+                found.escaped_quote = number
+        yield line
+
+
+def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
+    """Return the rows that the lines of a cell would be, with the cells beside it; [] if none.
+
+    Only if each line has as many cells as the table can it be that a quote has swallowed rows.
+    """
+    first, *inner, last = LINE_END.split(row[at])
+    width = len(row)
+    if (
+        first.count(delimiter) != width - at - 1
+        or last.count(delimiter) != at
+        or any(line.count(delimiter) != width - 1 for line in inner)
+    ):
+        return []
+    cut = [line.split(delimiter) for line in (first, *inner, last)]
+    return [row[:at] + cut[0], *cut[1:-1], cut[-1] + row[at + 1 :]]
+
+
+def _in_quotes(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'
+
+
+def _of_quotes(error: csv.Error, begun: int) -> str:
+    if "end of data" in str(error):
+        return (
+            f"line {begun}: a quote that opens a cell in the row that begins here is never closed"
+        )
+    return (
+        f"line {begun}: in the row that begins here, a cell in quotes goes on after its closing "
+        f"quote; or a quote that opens a cell is not closed. Quotes within cells must be doubled"
+    )
+
+
+class _Ragged:
+    """Rows with another number of cells than the header."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[Lines] = []
+        self.widths: set[int] = set()
+
+    def add(self, line: int, cells: int) -> None:
+        self.count += 1
+        self.widths.add(cells)
+        if self.count <= SHOWN:
+            self.first.append((line, cells))
+
+    def sentence(self, width: int, rows: int, delimiter: str) -> str:
+        named = ", ".join(f"line {line} has {cells}" for line, cells in self.first)
+        more = f", and {self.count - SHOWN} more" if self.count > SHOWN else ""
+        if self.count == rows > 1 and self.widths == {width + 1}:
+            hint = "every row has one more: the header lacks the name of a column"
+        else:
+            mark = DELIMITERS.get(delimiter, repr(delimiter))
+            hint = f"cells with {mark} or line ends in them need quotes"
+        return f"the first row has {width} cell(s), but {named}{more}: {hint}"
+
+
+def _lines(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    verb = "has" if len(numbers) == 1 else "have"
+    return f"line(s) {', '.join(map(str, numbers[:SHOWN]))}{more} {verb}"
