@@ -233,7 +233,7 @@ def test_bundles_come_first(tfidf_bundle, tmp_path):
 @pytest.fixture
 def stopped(tfidf_bundle, tmp_path, monkeypatch):
     """A run of 30 notes that ended with an error after two of its batches."""
-    monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("clinadapt.data.tables.table.ROWS_AT_ONCE", 10)
     monkeypatch.setattr(loop, "NOTES_AT_ONCE", 10)
     notes = tmp_path / "notes.parquet"
     frame = pl.DataFrame({"id": [f"{at}" for at in range(30)], "text": texts(30), "other": "x"})

@@ -102,6 +102,10 @@ class _UnreadableError(Exception):
         self.problems = problems
 
 
+class _AmbiguousError(_UnreadableError):
+    """Delimited text can be read in two ways."""
+
+
 def _best(text: TextFile, usual: str, forced: str | None) -> Survey:
     """Return the survey of the only dialect in which the file can be read.
 
@@ -126,11 +130,13 @@ def _best(text: TextFile, usual: str, forced: str | None) -> Survey:
     for delimiter in delimiters:
         try:
             found.append(_in_best_quotes(text, Dialect(delimiter, skipped=skipped)))
+        except _AmbiguousError:
+            raise
         except _UnreadableError as error:
             problems += error.problems if not problems else []
     if len(found) > 1:
         marks = " or ".join(DELIMITERS[each.dialect.delimiter] for each in found)
-        raise _UnreadableError(
+        raise _AmbiguousError(
             [f"its columns may be separated by {marks}: say by which with --delimiter"]
         )
     if not found:
@@ -141,11 +147,13 @@ def _best(text: TextFile, usual: str, forced: str | None) -> Survey:
 
 def _header_width(text: TextFile, delimiter: str) -> int:
     """Return the number of cells of the first row, 0 if it cannot be cut into cells."""
-    with text.open() as file:
-        try:
-            return len(next(Dialect(delimiter).rows(file), (0, []))[1])
-        except csv.Error:
-            return 0
+    for quotes in (Quotes.DOUBLED, Quotes.ESCAPED):
+        with text.open() as file:
+            try:
+                return len(next(Dialect(delimiter, quotes).rows(file), (0, []))[1])
+            except csv.Error:
+                continue
+    return 0
 
 
 def _in_best_quotes(text: TextFile, dialect: Dialect) -> Survey:
@@ -161,14 +169,18 @@ def _in_best_quotes(text: TextFile, dialect: Dialect) -> Survey:
     """
     doubled = survey(text, dialect)
     escaped = doubled.backslashes and survey(text, replace(dialect, quotes=Quotes.ESCAPED))
-    if doubled.clean and escaped and escaped.clean and doubled.escaped_quote:
-        raise _UnreadableError(
-            [
-                f"line {doubled.escaped_quote}: a backslash before a quote may be content, or mark "
-                f"the quote as content. Double the quotes within cells instead"
-            ]
-        )
-    if not doubled.clean and escaped and escaped.clean and not escaped.swallowed:
+    if doubled.clean and escaped and escaped.clean:
+        alike = (doubled.rows, len(doubled.header)) == (escaped.rows, len(escaped.header))
+        if at := doubled.escaped_quote or (not alike and doubled.backslashes):
+            raise _AmbiguousError(
+                [
+                    f"line {at}: a backslash may be content, or mark what follows it as content. "
+                    f"Put cells in quotes and double the quotes within them instead"
+                ]
+            )
+    evidence = doubled.escaped_quote or (doubled.escaped_delimiter and len(doubled.header) > 1)
+    evidence = evidence and doubled.backslashes_explain
+    if not doubled.clean and evidence and escaped and escaped.clean and not escaped.swallowed:
         return escaped
     # In text separated by tabs, quotes often have no meaning: as its media type has it.
     if dialect.delimiter == "\t" and (doubled.swallowed or doubled.doubtful or not doubled.clean):
@@ -176,7 +188,7 @@ def _in_best_quotes(text: TextFile, dialect: Dialect) -> Survey:
         if content.clean and (doubled.swallowed or not (doubled.clean or content.whole_in_quotes)):
             return content
         if content.clean and doubled.clean:
-            raise _UnreadableError([f"{_cells(doubled.doubtful)}. Which is meant cannot be told"])
+            raise _AmbiguousError([f"{_cells(doubled.doubtful)}. Which is meant cannot be told"])
     if doubled.clean and doubled.swallowed:
         doubled.problems.append(
             f"{_cells(doubled.swallowed)} like the others: remove the stray quotes, or double them"

@@ -34,10 +34,14 @@ class Survey:
         First and last lines of cells in quotes each line of which would be a row by itself.
     swallowed : list of (int, int)
         Those of them whose lines look like the other rows, so that a stray quote is to blame.
-    backslashes : bool
-        Whether there are backslashes.
+    backslashes, last_backslash : int
+        First and last line with a backslash, as far as the file was read; 0 if there is none.
     escaped_quote : int
         First line with a backslash before a quote; 0 if there is none.
+    escaped_delimiter : bool
+        Whether there is a backslash before a delimiter.
+    backslashes_explain : bool
+        Whether there are backslashes wherever the file cannot be read.
     whole_in_quotes : int
         First line with a cell that begins and ends with a quote where quotes are content; or 0.
     header_is_data : bool
@@ -51,8 +55,11 @@ class Survey:
     problems: list[str] = field(default_factory=list)
     doubtful: list[Lines] = field(default_factory=list)
     swallowed: list[Lines] = field(default_factory=list)
-    backslashes: bool = False
+    backslashes: int = 0
+    last_backslash: int = 0
     escaped_quote: int = 0
+    escaped_delimiter: bool = False
+    backslashes_explain: bool = True
     whole_in_quotes: int = 0
     header_is_data: bool = False
 
@@ -74,24 +81,30 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
             begun, found.header = next(rows, (1, []))
             width = len(found.header)
             shapes = RowShapes(width)
+            found.whole_in_quotes = begun * any(map(_in_quotes, found.header))
             for begun, row in rows:
                 found.rows += 1
                 if len(row) != width:
                     ragged.add(begun, len(row))
+                    found.backslashes_explain &= any("\\" in cell for cell in row)
                     continue
                 if row == found.header and width > 1:
                     repeats.append(begun)
-                several = [at for at, cell in enumerate(row) if "\n" in cell or "\r" in cell]
-                for at in several:
+                several = [
+                    (at, cell) for at, cell in enumerate(row) if "\n" in cell or "\r" in cell
+                ]
+                for at, cell in several:
                     cut = _as_rows(row, at, dialect.delimiter)
                     if cut and len(suspects) < MOST_SUSPECTS:
-                        suspects.append(((begun, begun + len(cut) - 1), cut))
-                if dialect.quotes is Quotes.NONE and not found.whole_in_quotes:
+                        lines = begun, begun + len(LINE_END.findall(cell))
+                        suspects.append((lines, cut))
+                if not found.whole_in_quotes and dialect.quotes is Quotes.NONE:
                     found.whole_in_quotes = begun * any(map(_in_quotes, row))
                 if not several:
                     shapes.add(row)
         except csv.Error as error:
             found.problems.append(_of_quotes(error, begun))
+            found.backslashes_explain &= found.last_backslash >= begun
     if found.header:
         found.header_is_data = shapes.continues(found.header)
     if ragged.count:
@@ -108,30 +121,33 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
 
 
 def _watched(lines: Iterable[str], found: Survey) -> Iterator[str]:
-    """Pass lines on, and note backslashes."""
+    """Pass lines on, and note where there are backslashes."""
     for number, line in enumerate(lines, 1):
         if "\\" in line:
-            found.backslashes = True
+            found.backslashes, found.last_backslash = found.backslashes or number, number
             if not found.escaped_quote and '\\"' in line:
                 found.escaped_quote = number
+            if f"\\{found.dialect.delimiter}" in line:
+                found.escaped_delimiter = True
         yield line
 
 
 def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
     """Return the rows that the lines of a cell would be, with the cells beside it; [] if none.
 
-    Only if each line has as many cells as the table can it be that a quote has swallowed rows.
+    Only if each line has as many cells as the table can it be that a quote has swallowed rows. The
+    last line may be another one, if it only has the quote that happens to close the cell.
     """
     first, *inner, last = LINE_END.split(row[at])
-    width = len(row)
-    if (
-        first.count(delimiter) != width - at - 1
-        or last.count(delimiter) != at
-        or any(line.count(delimiter) != width - 1 for line in inner)
-    ):
+    before, after, width = row[:at], row[at + 1 :], len(row)
+    if first.count(delimiter) != len(after):
         return []
-    cut = [line.split(delimiter) for line in (first, *inner, last)]
-    return [row[:at] + cut[0], *cut[1:-1], cut[-1] + row[at + 1 :]]
+    if any(line.count(delimiter) != width - 1 for line in inner):
+        return []
+    cut = [before + first.split(delimiter), *(line.split(delimiter) for line in inner)]
+    if last.count(delimiter) == at:
+        return [*cut, last.split(delimiter) + after]
+    return cut if inner else []
 
 
 def _in_quotes(cell: str) -> bool:
