@@ -185,7 +185,9 @@ def _in_best_quotes(text: TextFile, dialect: Dialect) -> Survey:
     # In text separated by tabs, quotes often have no meaning: as its media type has it.
     if dialect.delimiter == "\t" and (doubled.swallowed or doubled.doubtful or not doubled.clean):
         content = survey(text, replace(dialect, quotes=Quotes.NONE))
-        if content.clean and (doubled.swallowed or not (doubled.clean or content.whole_in_quotes)):
+        if content.clean and (
+            doubled.swallowed or not (doubled.clean or (content.opened and content.closed))
+        ):
             return content
         if content.clean and doubled.clean:
             raise _AmbiguousError([f"{_cells(doubled.doubtful)}. Which is meant cannot be told"])

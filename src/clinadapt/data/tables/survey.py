@@ -34,16 +34,16 @@ class Survey:
         First and last lines of cells in quotes each line of which would be a row by itself.
     swallowed : list of (int, int)
         Those of them whose lines look like the other rows, so that a stray quote is to blame.
-    backslashes, last_backslash : int
-        First and last line with a backslash, as far as the file was read; 0 if there is none.
-    escaped_quote : int
-        First line with a backslash before a quote; 0 if there is none.
+    backslashes : int
+        First line with a backslash; 0 if there is none.
+    escaped_quote, last_escaped_quote : int
+        First and last line with a backslash before a quote, as far as the file was read; or 0.
     escaped_delimiter : bool
         Whether there is a backslash before a delimiter.
     backslashes_explain : bool
         Whether there are backslashes wherever the file cannot be read.
-    whole_in_quotes : int
-        First line with a cell that begins and ends with a quote where quotes are content; or 0.
+    opened, closed : bool
+        Where quotes are content: whether cells begin, or end, as if quotes enclosed them after all.
     header_is_data : bool
         Whether the first row looks like the others.
     """
@@ -56,11 +56,12 @@ class Survey:
     doubtful: list[Lines] = field(default_factory=list)
     swallowed: list[Lines] = field(default_factory=list)
     backslashes: int = 0
-    last_backslash: int = 0
     escaped_quote: int = 0
+    last_escaped_quote: int = 0
     escaped_delimiter: bool = False
     backslashes_explain: bool = True
-    whole_in_quotes: int = 0
+    opened: bool = False
+    closed: bool = False
     header_is_data: bool = False
 
     @property
@@ -81,7 +82,7 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
             begun, found.header = next(rows, (1, []))
             width = len(found.header)
             shapes = RowShapes(width)
-            found.whole_in_quotes = begun * any(map(_in_quotes, found.header))
+            _note_quotes(found, found.header)
             for begun, row in rows:
                 found.rows += 1
                 if len(row) != width:
@@ -98,13 +99,13 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
                     if cut and len(suspects) < MOST_SUSPECTS:
                         lines = begun, begun + len(LINE_END.findall(cell))
                         suspects.append((lines, cut))
-                if not found.whole_in_quotes and dialect.quotes is Quotes.NONE:
-                    found.whole_in_quotes = begun * any(map(_in_quotes, row))
+                if dialect.quotes is Quotes.NONE:
+                    _note_quotes(found, row)
                 if not several:
                     shapes.add(row)
         except csv.Error as error:
             found.problems.append(_of_quotes(error, begun))
-            found.backslashes_explain &= found.last_backslash >= begun
+            found.backslashes_explain &= found.last_escaped_quote >= begun
     if found.header:
         found.header_is_data = shapes.continues(found.header)
     if ragged.count:
@@ -124,9 +125,10 @@ def _watched(lines: Iterable[str], found: Survey) -> Iterator[str]:
     """Pass lines on, and note where there are backslashes."""
     for number, line in enumerate(lines, 1):
         if "\\" in line:
-            found.backslashes, found.last_backslash = found.backslashes or number, number
-            if not found.escaped_quote and '\\"' in line:
-                found.escaped_quote = number
+            found.backslashes = found.backslashes or number
+            if '\\"' in line:
+                found.escaped_quote = found.escaped_quote or number
+                found.last_escaped_quote = number
             if f"\\{found.dialect.delimiter}" in line:
                 found.escaped_delimiter = True
         yield line
@@ -150,8 +152,13 @@ def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
     return cut if inner else []
 
 
-def _in_quotes(cell: str) -> bool:
-    return len(cell) > 1 and cell[0] == cell[-1] == '"'
+def _note_quotes(found: Survey, row: list[str]) -> None:
+    """Note cells that begin and end with a quote, or do one of both and have no other to match."""
+    for cell in row:
+        if '"' in cell:
+            begins, ends, odd = cell.startswith('"'), cell.endswith('"'), cell.count('"') % 2
+            found.opened |= begins and bool(ends or odd)
+            found.closed |= ends and bool(begins or odd)
 
 
 def _of_quotes(error: csv.Error, begun: int) -> str:
