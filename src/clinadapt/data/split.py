@@ -132,7 +132,9 @@ def partition(
     # sizes are balanced like a class.
     rows, columns = np.nonzero(matrix)
     carried = np.r_[cluster_of[rows], cluster_of], np.r_[columns, np.full(len(matrix), classes)]
-    counts = sparse.csr_array((np.ones(len(carried[0]), np.int64), carried), (len(names), classes + 1))
+    counts = sparse.csr_array(
+        (np.ones(len(carried[0]), np.int64), carried), (len(names), classes + 1)
+    )
     counts.sum_duplicates()
 
     totals = counts.sum(axis=0).astype(np.float64)
