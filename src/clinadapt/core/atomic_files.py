@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-PARTIAL = ".tmp"  # suffix of a file or folder that is being written
+# Suffix of a file or folder that is being written. Nobody's own file ends like this, so one that
+# is there was left by a killed process.
+PARTIAL = ".clinadapt.tmp"
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def read_predictions(
     folder: Path, part: str, labels: Labels
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the probabilities and predictions of a part in a run's folder, both [note, class]."""
-    frame = pl.read_parquet(folder / PREDICTIONS).filter(pl.col("part") == part)
+    frame = pl.read_parquet(folder / PREDICTIONS, glob=False).filter(pl.col("part") == part)
     names = [str(name) for name in labels.classes]
     predicted = frame["prediction"]
     if labels.task == "multilabel":

@@ -1,6 +1,7 @@
 """One run: fit its model, score it, save it, and record the cost."""
 
 import hashlib
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -187,8 +188,10 @@ def fit_run(
         "environment": environment,
     }
     classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
-    save_bundle(classifier, folder / result_files.BUNDLE, provenance)
-    content["cost"]["disk_bytes"] = resources.folder_bytes(folder / result_files.BUNDLE)
+    bundle = folder / result_files.BUNDLE
+    shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
+    save_bundle(classifier, bundle, provenance)
+    content["cost"]["disk_bytes"] = resources.folder_bytes(bundle)
     content["cost"]["seconds"] = time.perf_counter() - started
     return content
 

@@ -73,7 +73,7 @@ class RunResult:
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Return the run's labels, predictions and probabilities on a part."""
-        table = pl.read_parquet(self.folder / "predictions.parquet")
+        table = pl.read_parquet(self.folder / "predictions.parquet", glob=False)
         return table.filter(pl.col("part") == part)
 
 

@@ -119,13 +119,13 @@ def read_leaderboard(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     columns : mapping of str to polars type
         Names and types of the columns to read.
     """
-    header = pl.read_csv(path, n_rows=0).columns
+    header = pl.read_csv(path, n_rows=0, glob=False).columns
     if not set(old_names.RESULT) & set(header):
-        return pl.read_csv(path, columns=list(columns), schema_overrides=dict(columns))
+        return pl.read_csv(path, columns=list(columns), schema_overrides=dict(columns), glob=False)
     old_names.tell_once(str(path.parent))
     current = {name: old_names.RESULT.get(name, name) for name in header}
     types = {name: columns[new] for name, new in current.items() if new in columns}
-    table = pl.read_csv(path, columns=list(types), schema_overrides=types)
+    table = pl.read_csv(path, columns=list(types), schema_overrides=types, glob=False)
     return table.rename({name: current[name] for name in types}).select(list(columns))
 
 

@@ -35,6 +35,7 @@ from clinadapt.study.leaderboard import Leaderboard
 from clinadapt.study.planning.plan import Budget, make_plan, read_plan
 from clinadapt.study.refits import write_curves, write_sites
 from clinadapt.study.setup import StudySetup
+from clinadapt.study.study_folder import check_study_folder
 
 
 class Study(StudySetup):
@@ -124,6 +125,7 @@ class Study(StudySetup):
         )
 
     def _claim_folder(self) -> None:
+        check_study_folder(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         existing = atomic_files.read_json(self.out / "study.json")
         if existing is not None and existing["data"]["fingerprint"] != self.material.fingerprint:
