@@ -122,10 +122,14 @@ def fit_run(
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
     scores, frames = {}, []
     for name, part, probabilities in (
-        ("validation", validation, classifier.validation_probabilities_),
+        (
+            "validation",
+            validation,
+            classifier.in_label_order(classifier.validation_probabilities_),
+        ),
         ("test", test, on_test),
     ):
-        predicted = classifier.predict_matrix(probabilities)
+        predicted = classifier.threshold_.predict(classifier.task_, probabilities)
         scores[name] = _score(material, part, probabilities, predicted)
         frames.append(
             prediction_tables.prediction_frames(

@@ -252,7 +252,7 @@ class Study(StudySetup):
                 "name": self.design.name,
                 "task": labels.task,
                 "classes": classes,
-                "positive": classes[1] if labels.task == "binary" else None,
+                "positive": None if labels.positive is None else str(labels.positive),
                 "metric": self.metric,
                 "design": self.design.model_dump(),
                 "best": best,
