@@ -1,5 +1,7 @@
 """Write files and folders atomically: they are complete or not there."""
 
+import errno
+import hashlib
 import json
 import math
 import os
@@ -12,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from clinadapt.core.errors import InputError
 from clinadapt.core.machine_faults import PARTIAL, machine_faults_told
 
 
@@ -32,13 +33,13 @@ def atomic_path(path: Path, mode: int | None = None) -> Iterator[Path]:
 
     Raises
     ------
-    InputError
+    IsADirectoryError
         A folder has the name of the file.
     MachineError
         The disk is full, or another fault of the machine.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder: expected a file, or a name that is free")
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(path.name + PARTIAL)
     with machine_faults_told(path):
         try:
@@ -127,6 +128,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:

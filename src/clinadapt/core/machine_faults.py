@@ -95,8 +95,9 @@ def machine_error(
             words, remedy = NO_WRITE
             return MachineError(_sentence(f"{shown(path)}: {words}" if path else words, remedy))
     number = error_number(error)
-    if not at_work or number is None or isinstance(error, ClinadaptError):
+    if not at_work or number in (None, errno.EPIPE) or isinstance(error, ClinadaptError):
         return None
+    assert number is not None
     named = _named(error) or path
     words, remedy = FILES.get(number, (os.strerror(number), "remove the cause"))
     return MachineError(_sentence(f"{shown(named) if named else 'a file'} {words}", remedy))
