@@ -114,6 +114,15 @@ def _write_parquet(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[st
             writer.close()
 
 
+def can_be_read(path: Path) -> bool:
+    """Return whether a Parquet file of predictions is there and whole."""
+    try:
+        pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    return True
+
+
 def read_predictions(
     folder: Path, part: str, labels: Labels
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
