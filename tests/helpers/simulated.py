@@ -47,3 +47,12 @@ def predictions(predicted):
 
 def f1(positive, predicted):
     return 2 * (positive & predicted).sum() / (positive.sum() + predicted.sum())
+
+
+def unequal_table(generator, least=25, most=120):
+    """Draw patients with very unequal numbers of notes, and which notes are positive."""
+    patients = int(generator.integers(least, most))
+    sizes = np.minimum(np.ceil(generator.lognormal(1.2, 1.1, patients)).astype(int), 200)
+    clusters = np.repeat(np.arange(patients), sizes)
+    mean = generator.normal(-1.5, 1.0)
+    return clusters, _chance(mean + generator.normal(0, 2.0, patients)[clusters], generator)
