@@ -2,11 +2,11 @@
 
 Patients are assigned whole, those with the rarest classes and the most notes first, as in iterative
 stratification (Sechidis, Tsoumakas & Vlahavas, ECML-PKDD 2011). Each goes to the part whose squared
-distance from the wanted numbers of notes, of every class and in all, grows least. A need relative to
-the part's size would send the first big patient to the smallest part, and with it most of a rare
-class. No patient brings more than half of a part's notes of a class while smaller ones can fill it:
-scores of a part stand on its patients, not on its notes. Unlike scikit-learn's splitters, this
-supports binary, multi-class and multi-label tasks and any fractions.
+distance from the wanted numbers of notes, of every class and in all, grows least. A need relative
+to the size of a part would send the first big patient to the smallest part, and with it most of a
+rare class. No patient brings more than half of a part's notes of a class while smaller ones can
+fill it: scores of a part stand on its patients, not on its notes. Unlike scikit-learn's splitters,
+this supports binary, multi-class and multi-label tasks and any fractions.
 """
 
 import json
