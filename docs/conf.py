@@ -16,6 +16,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "accessibility",
     "generated_pages",
     "mathml",
     "repository_links",
@@ -38,6 +39,12 @@ autodoc_default_options = {
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 default_role = "literal"
+maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
+
+# Blocks without a language are commands; quotes in options must stay as they are.
+highlight_language = "none"
+smartquotes = False
 
 html_math_renderer = "mathml"
 html_theme = "furo"
