@@ -112,11 +112,20 @@ def _write_parquet(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[st
             writer.close()
 
 
+def can_be_read(path: Path) -> bool:
+    """Return whether a Parquet file of predictions is there and whole."""
+    try:
+        pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    return True
+
+
 def read_predictions(
     folder: Path, part: str, labels: Labels
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the probabilities and predictions of a part in a run's folder, both [note, class]."""
-    frame = pl.read_parquet(folder / PREDICTIONS).filter(pl.col("part") == part)
+    frame = pl.read_parquet(folder / PREDICTIONS, glob=False).filter(pl.col("part") == part)
     names = [str(name) for name in labels.classes]
     predicted = frame["prediction"]
     if labels.task == "multilabel":

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from clinadapt.core import html
 from clinadapt.core.atomic_files import atomic_path, write_json
 from clinadapt.core.errors import InputError
+from clinadapt.core.output_guard import Output, check_outputs, is_page, json_with
 from clinadapt.data.checks import shown_values
 from clinadapt.data.columns import Columns
 from clinadapt.data.label_spelling import tidy
@@ -71,6 +72,10 @@ def write_drift(
     """
     if out.suffix != ".html":
         raise InputError(f"expected --out to end in .html, got {out.name!r}")
+    numbers = out.with_suffix(".json")
+    is_own = json_with("bundle", "configuration", "source", "notes_in_table")
+    outputs = [Output(out, "--out", is_page), Output(numbers, "--out (its JSON file)", is_own)]
+    check_outputs(outputs, [notes, bundle])
     classifier, record = load(bundle), read_record(bundle)
     texts, groups, labels = _read(classifier, notes, text, label, separator, group, encoding)
     rows = some(len(texts), most)
@@ -89,7 +94,7 @@ def write_drift(
         "notes_in_table": len(texts),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out.with_suffix(".json"), {**about, **drift.to_json()})
+    write_json(numbers, {**about, **drift.to_json()})
     with atomic_path(out) as partial:
         partial.write_text(drift_page(drift, about), encoding="utf-8")
     return drift
