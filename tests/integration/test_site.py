@@ -73,6 +73,11 @@ def test_nothing_is_loaded_from_elsewhere(pages):
         assert [link for link in page.loaded if inside(file, link) is None] == [], file.name
 
 
+def test_a_name_is_enough_to_open_a_page(pages):
+    names = [file.stem.lower() for file in pages]
+    assert len(names) == len(set(names))
+
+
 def test_it_is_small_enough_to_be_packed(site):
     assert sum(file.stat().st_size for file in site.rglob("*") if file.is_file()) < 5e6
 
