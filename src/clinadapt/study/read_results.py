@@ -11,7 +11,7 @@ import polars as pl
 
 from clinadapt.core.atomic_files import read_json
 from clinadapt.core.errors import InputError
-from clinadapt.data.prediction_tables import PREDICTIONS
+from clinadapt.data.prediction_tables import read_run
 from clinadapt.study import result_files
 
 READ_FORMATS = (1, result_files.FORMAT)
@@ -75,12 +75,7 @@ class RunResult:
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Return the run's labels, predictions and probabilities on a part."""
-        file = self.folder / PREDICTIONS
-        try:
-            table = pl.read_parquet(file)
-        except (OSError, pl.exceptions.PolarsError):
-            raise InputError(_damaged(file)) from None
-        return table.filter(pl.col("part") == part)
+        return read_run(self.folder).filter(pl.col("part") == part)
 
 
 @dataclass(frozen=True)
