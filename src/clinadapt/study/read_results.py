@@ -17,6 +17,10 @@ from clinadapt.study import result_files
 READ_FORMATS = (1, result_files.FORMAT)
 
 
+class NoStudyError(InputError, FileNotFoundError):
+    """A folder holds no study."""
+
+
 @dataclass(frozen=True)
 class LeaderboardRow:
     """A line of the leaderboard; its numbers are means over the configuration's seeds."""
@@ -159,14 +163,14 @@ def load(study_dir: Path) -> StudyResults:
 
     Raises
     ------
-    FileNotFoundError
+    NoStudyError
         The folder holds no study.
     InputError
         A file is damaged, or in a format that this version does not read.
     """
     about_file = study_dir / "study.json"
     if not about_file.is_file():
-        raise FileNotFoundError(
+        raise NoStudyError(
             f"{study_dir} is not a study folder: it has no study.json. Run the study first."
         )
     content = read_json(about_file)
@@ -200,12 +204,11 @@ def load(study_dir: Path) -> StudyResults:
         result_files.SUBGROUPS,
         result_files.SITES,
     )
-    return StudyResults(
-        about,
-        configurations,
-        in_order,
-        *(_if_there(study_dir / name) for name in extras),
-    )
+    evidence, *others = (_if_there(study_dir / name) for name in extras)
+    compared = [entry["configuration_id"] for entry in (evidence or {}).get("configurations", ())]
+    if not set(compared) <= set(place):
+        raise InputError(_damaged(study_dir / result_files.LEADERBOARD))
+    return StudyResults(about, configurations, in_order, evidence, *others)
 
 
 def _if_there(file: Path) -> dict[str, Any] | None:
