@@ -37,6 +37,9 @@ def errors(
     ),
 ) -> None:
     """Show the most confident errors of a study and their kinds. Writes patient text."""
+    from clinadapt.core.output_guard import Output, check_outputs, is_page
+
+    check_outputs([Output(out, "--out", is_page)], [table.notes])
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, True)

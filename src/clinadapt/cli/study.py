@@ -66,6 +66,7 @@ def study(
     folders = folders_of(task or ())
     with ExitStack() as stack:
         go_offline(stack, offline)
+        _check_folders(asked.out, folders if task else {})
         tables = {name: read(table, target, described) for name, target in targets.items()}
         if task:
             resources = replace(resources, cache=resources.cache or asked.out / "cache")
@@ -79,6 +80,20 @@ def study(
         raise NothingDoneError(
             "nothing was fitted: every configuration failed or was skipped, for the reasons above"
         )
+
+
+def _check_folders(out: Path, folders: dict[str, str]) -> None:
+    """Check, before any work, that nothing is overwritten in the folders of all studies."""
+    from clinadapt.core.output_guard import Output, check_outputs, is_page, json_with
+    from clinadapt.study.multi_task import TASKS
+    from clinadapt.study.study_folder import check_study_folder
+
+    if not folders:
+        return check_study_folder(out)
+    tasks = Output(out / TASKS, "--out", json_with("sentences"))
+    check_outputs([tasks, Output(out / "report.html", "--out", is_page)])
+    for folder in folders.values():
+        check_study_folder(out / folder)
 
 
 def _show(run: "Study", retry: bool) -> bool:
@@ -124,11 +139,17 @@ def plan(
     offline: OfflineOption = False,
 ) -> None:
     """Estimate the cost of each run of a study, and report what will not fit."""
+    from clinadapt.core.output_guard import Output, check_outputs
+    from clinadapt.study.planning.plan import is_schedule, make_plan, read_plan, write_schedule
+    from clinadapt.study.study_folder import check_study_folder
+
+    check_study_folder(asked.out)
+    if json is not None:
+        check_outputs([Output(json, "--json", is_schedule)], [table.notes, asked.study])
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.cli.display import StudyDisplay, print_notes, print_plan
-        from clinadapt.study.planning.plan import make_plan, read_plan, write_schedule
 
         study = open_study(notes, asked, resources)
         print_notes(notes, study.split)

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from clinadapt.core.errors import ClinadaptError, LimitError, MachineError, NoMemoryError
 
-PARTIAL = ".tmp"  # suffix of a file or folder that is being written
+# Suffix of a file or folder that is being written. Nobody's own file ends like this, so one that
+# is there was left by a killed process.
+PARTIAL = ".clinadapt.tmp"
 AGAIN = "then give the same command again: what was finished is kept"
 
 # Faults of the machine whatever was done when they came, and what to do about them.

@@ -20,6 +20,7 @@ from clinadapt.features.cache_shards import DATA, SIDECAR
 
 NAME = re.compile(r"[0-9a-f]{24}")
 DAY = 86_400
+OLD_PARTIAL = ".tmp"  # of version 0.1
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def purge(cached: Iterable[CachedEncoder], older_than: float = 0.0) -> list[Cach
         if entry.in_use or entry.days() < older_than:
             continue
         for path in entry.folder.iterdir():
-            if path.suffix in (DATA, SIDECAR, PARTIAL):
+            if path.name.endswith((DATA, SIDECAR, PARTIAL, OLD_PARTIAL)):
                 path.unlink()
         if any(entry.folder.iterdir()):
             continue  # the folder also has files that are not cached features

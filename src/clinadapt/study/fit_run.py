@@ -1,6 +1,7 @@
 """One run: fit its model, score it, save it, and record the cost."""
 
 import hashlib
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -122,11 +123,15 @@ def fit_run(
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
     scores, frames = {}, []
     for name, part, probabilities in (
-        ("validation", validation, classifier.validation_probabilities_),
+        (
+            "validation",
+            validation,
+            classifier.in_label_order(classifier.validation_probabilities_),
+        ),
         ("test", test, on_test),
     ):
-        predicted = classifier.predict_matrix(probabilities)
-        scores[name] = _score(material, part, probabilities, predicted)
+        predicted = classifier.threshold_.predict(classifier.task_, probabilities)
+        scores[name] = _score(part, probabilities, predicted)
         frames.append(
             prediction_tables.prediction_frames(
                 part.ids, name, part.labels, probabilities, predicted
@@ -189,21 +194,18 @@ def fit_run(
     }
     content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
     classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
-    save_bundle(classifier, folder / result_files.BUNDLE, provenance)
-    content["cost"]["disk_bytes"] = resources.folder_bytes(folder / result_files.BUNDLE)
+    bundle = folder / result_files.BUNDLE
+    shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
+    save_bundle(classifier, bundle, provenance)
+    content["cost"]["disk_bytes"] = resources.folder_bytes(bundle)
     content["cost"]["seconds"] = time.perf_counter() - started
     return content
 
 
 def _score(
-    material: Material,
-    part: Notes,
-    probabilities: NDArray[np.float64],
-    predicted: NDArray[np.bool_],
+    part: Notes, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    scores = metrics.scores(
-        part.labels, probabilities, predicted, part.clusters, material.resamples
-    )
+    scores = metrics.scores(part.labels, probabilities, predicted, part.clusters)
     return {name: score.to_json() for name, score in scores.items()}
 
 

@@ -12,12 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from clinadapt.core import atomic_files, old_names
-from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 
 FORMAT = 2  # format 1 had the names of version 0.1
@@ -66,37 +63,6 @@ LEADERBOARD_COLUMNS: dict[str, Any] = {
     **{name: pl.Float64 if name.endswith("seconds") else pl.Int64 for name in COSTS[:-1]},
     "notes": pl.String,
 }
-
-
-def test_interval(
-    seeds: list[tuple[NDArray[np.float64], NDArray[np.bool_]]],
-    labels: Labels,
-    clusters: NDArray[np.int64],
-    metric: str,
-    resamples: int,
-) -> metrics.Score:
-    """Return the mean of a metric over a configuration's seeds, with a bootstrap interval.
-
-    Each resample of patients is scored under every seed and the scores are averaged, so that the
-    interval is that of the mean.
-
-    Parameters
-    ----------
-    seeds : list of (probabilities, predicted), both [note, class]
-        Answers of each seed on the same notes.
-    labels : Labels
-    clusters : ndarray of int64, shape [note]
-        Patient of each note.
-    metric : str
-    resamples : int
-        Number of bootstrap resamples.
-    """
-    each = [metrics.Statistics(labels, *seed, [metric]) for seed in seeds]
-
-    def mean_over_seeds(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {metric: np.mean([statistics(weights)[metric] for statistics in each], axis=0)}
-
-    return metrics.bootstrap(clusters, mean_over_seeds, resamples)[metric]
 
 
 def read_result_file(path: Path) -> dict[str, Any] | None:

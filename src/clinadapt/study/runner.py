@@ -44,6 +44,7 @@ from clinadapt.study.planning.plan import Budget, make_plan, read_plan
 from clinadapt.study.refits import write_curves, write_sites
 from clinadapt.study.run_store import PREDICTIONS_SHA256
 from clinadapt.study.setup import StudySetup
+from clinadapt.study.study_folder import check_study_folder
 
 LOG = logging.getLogger("clinadapt")
 
@@ -169,6 +170,7 @@ class Study(StudySetup):
         )
 
     def _claim_folder(self) -> None:
+        check_study_folder(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         existing = atomic_files.read_json(self.out / "study.json")
         if existing is not None and existing["data"]["fingerprint"] != self.material.fingerprint:
@@ -307,7 +309,7 @@ class Study(StudySetup):
                 "name": self.design.name,
                 "task": labels.task,
                 "classes": classes,
-                "positive": classes[1] if labels.task == "binary" else None,
+                "positive": None if labels.positive is None else str(labels.positive),
                 "metric": self.metric,
                 "design": self.design.model_dump(),
                 "best": best,
