@@ -77,7 +77,7 @@ def serve(
         raise MissingExtraError(
             "serving needs FastAPI, uvicorn and prometheus-client: pip install 'clinadapt[serve]'"
         ) from None
-    from clinadapt.models.shared_encoder import named_bundles
+    from clinadapt.models.bundle.record import named_bundles
 
     with ExitStack() as stack:
         go_offline(stack, True)

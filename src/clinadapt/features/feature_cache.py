@@ -25,7 +25,8 @@ from torch import Tensor
 from clinadapt.core.device import Precision, compute_dtype
 from clinadapt.core.permissions import make_private
 from clinadapt.core.process_memory import give_back_freed
-from clinadapt.features.cache_shards import SIDECAR, Shard, discard, open_shard, write_shard
+from clinadapt.features.cache_files import SIDECAR
+from clinadapt.features.cache_shards import Shard, discard, open_shard, write_shard
 from clinadapt.features.encoder_inference import Reader, encode
 from clinadapt.features.encoders.backends import Backend, make_reader
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
