@@ -1,4 +1,4 @@
-"""Curves of ROC, precision and recall, compared with scikit-learn."""
+"""Curves of ROC, precision and recall, compared with scikit-learn and by hand."""
 
 import numpy as np
 import pytest
@@ -7,21 +7,27 @@ from sklearn import metrics
 from clinadapt.evaluation.ranking import precision_recall_curve, roc_curve
 
 
-@pytest.mark.parametrize("ties", [False, True])
-def test_curves_are_those_of_scikit_learn(ties):
+@pytest.fixture(params=["ties", "no ties"])
+def ranked(request):
     generator = np.random.default_rng(3)
     labels = generator.random(200) < 0.3
     scores = generator.random(200) + 0.4 * labels
-    scores = scores.round(1) if ties else scores
-    for ours, theirs in (
-        (roc_curve(labels, scores), metrics.roc_curve(labels, scores)),
-        (
-            precision_recall_curve(labels, scores),
-            metrics.precision_recall_curve(labels, scores, drop_intermediate=True),
-        ),
-    ):
-        for mine, expected in zip(ours, theirs, strict=False):
-            np.testing.assert_allclose(mine, expected)
+    return labels, scores.round(1) if request.param == "ties" else scores
+
+
+def test_roc_curve_has_the_corners_of_scikit_learns(ranked):
+    false_rates, true_rates = roc_curve(*ranked)
+    theirs = metrics.roc_curve(*ranked, drop_intermediate=False)[:2]
+    every = set(zip(*(rates.round(9) for rates in theirs), strict=True))
+    assert set(zip(false_rates.round(9), true_rates.round(9), strict=True)) <= every
+    area = np.trapezoid(true_rates, false_rates)
+    assert area == pytest.approx(metrics.roc_auc_score(*ranked))
+
+
+def test_precision_recall_curve_is_scikit_learns(ranked):
+    theirs = metrics.precision_recall_curve(*ranked, drop_intermediate=True)
+    for mine, expected in zip(precision_recall_curve(*ranked), theirs, strict=False):
+        np.testing.assert_allclose(mine, expected)
 
 
 def test_curves_by_hand():
