@@ -173,10 +173,9 @@ def load_design(source: str | Path | Mapping[str, Any]) -> Design:
     if isinstance(source, Mapping):
         content, origin = dict(source), "the study"
     else:
-        path = BUILT_IN / f"{source}.toml" if _is_name(source) else Path(source)
+        path = built_in_file(source) if _is_name(source) else Path(source)
         if not path.is_file():
-            names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
-            raise InputError(f"no study {source!r}: expected one of {names}, or a TOML file")
+            raise _no_study(source)
         try:
             content, origin = tomllib.loads(path.read_text(encoding="utf-8")), str(path)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -190,6 +189,25 @@ def load_design(source: str | Path | Mapping[str, Any]) -> Design:
                 for detail in error.errors()
             ]
         ) from None
+
+
+def built_in_file(name: str | Path) -> Path:
+    """Return the study file of a built-in study.
+
+    Raises
+    ------
+    InputError
+        There is none of this name.
+    """
+    path = BUILT_IN / f"{name}.toml"
+    if not path.is_file():
+        raise _no_study(name)
+    return path
+
+
+def _no_study(source: str | Path) -> InputError:
+    names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
+    return InputError(f"no study {str(source)!r}: expected one of {names}, or a TOML file")
 
 
 def _is_name(source: str | Path) -> bool:

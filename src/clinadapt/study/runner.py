@@ -71,7 +71,7 @@ class Study(StudySetup):
             Called with a stage's name, the steps done and the total; the stage "runs" counts the
             study's runs.
         finished : callable
-            Called with the result of every run, old or new.
+            Called with the result of every run; ``reused`` is true in one from before.
         retry : bool
             Whether to fit again the runs that failed before.
 
@@ -136,7 +136,7 @@ class Study(StudySetup):
         """Return the run's result, read from disk if it is settled."""
         settled = self.folders.settled(run, retry)
         if settled is not None:
-            return settled
+            return {**settled, "reused": True}
         folder = self.folders.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         result = self._header(run)
