@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clinadapt.cli.console import say
 from clinadapt.cli.options import ResourceOptions, StudyOptions, TableOptions
@@ -39,9 +39,6 @@ def read(
     if table.notes is None:
         from clinadapt.data.synthetic.built_in import built_in_notes
 
-        if describe:
-            named = ", ".join(describe)
-            raise InputError(f"the built-in notes have no such column to describe them: {named}")
         say("No notes given, so the built-in [bold]synthetic[/] notes are used.", stderr=True)
         return built_in_notes()
     columns = Columns(
@@ -99,6 +96,12 @@ def with_remembered(table: TableOptions, folder: Path) -> TableOptions:
     known = {**vars(columns), "label": list(columns.label)}
     absent = [name for name in REMEMBERED if getattr(table, name) is None]
     return replace(table, **{name: known[name] for name in absent})
+
+
+def without_remembered(table: TableOptions) -> TableOptions:
+    """Return the options that a later command on the same study still needs."""
+    forgotten: dict[str, Any] = dict.fromkeys(REMEMBERED)
+    return replace(table, **forgotten)
 
 
 def open_study(

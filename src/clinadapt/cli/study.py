@@ -24,7 +24,13 @@ from clinadapt.cli.options import (
     TableOptions,
     as_arguments,
 )
-from clinadapt.cli.shared import REMEMBERED, go_offline, open_study, read, refuse_early
+from clinadapt.cli.shared import (
+    go_offline,
+    open_study,
+    read,
+    refuse_early,
+    without_remembered,
+)
 from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -193,7 +199,7 @@ def _print_next(table: TableOptions, folders: list[Path]) -> None:
     scoring = ["predict", *bundles, *as_arguments(read_so)]
     steps = [("score notes, here those of the study", scoring)]
     if find_spec("captum"):
-        rest = as_arguments(replace(table, **dict.fromkeys(REMEMBERED)))
+        rest = as_arguments(without_remembered(table))
         steps += [
             ("its most confident errors, with patient text", ["errors", str(folder), *rest])
             for folder in folders
