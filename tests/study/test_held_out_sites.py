@@ -7,10 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 from statsmodels.stats.meta_analysis import combine_effects
-from typer.testing import CliRunner
 
 from clinadapt import Study
-from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes

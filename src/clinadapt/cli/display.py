@@ -1,6 +1,6 @@
 """What the commands print about notes, plans and leaderboards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.core import formatting
+from clinadapt.data.positive_class import quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,50 +20,57 @@ if TYPE_CHECKING:
     from clinadapt.study.planning.plan import Line
 
 CLASSES_ACROSS = 6  # more classes are listed below each other
-SHOWN_CLASSES = 20
+SHOWN_CLASSES = 20  # of more, only sizes are shown
+CLASS_SIZES = ("smallest class", "median class", "largest class")
 SHOWN_DUPLICATES = 5
 QUANTILES = {"minimum": 0, "p05": 0.05, "median": 0.5, "p95": 0.95, "maximum": 1}
 
 
 def print_notes(notes: "Notes", split: "Split") -> None:
     """Print the number of notes by part and class, warnings, and the number left out."""
-    parts = split.parts()
     classes = [str(name) for name in notes.labels.classes]
-    counts = {part: notes.labels.matrix[rows].sum(axis=0) for part, rows in parts.items()}
-    across = len(classes) <= CLASSES_ACROSS
+    counts = {
+        part: np.count_nonzero(notes.labels.matrix[rows], axis=0)
+        for part, rows in split.parts().items()
+    }
+    headings, shown = classes, counts
+    if len(classes) > SHOWN_CLASSES:
+        headings = list(CLASS_SIZES)
+        shown = {part: np.quantile(n, [0, 0.5, 1], method="lower") for part, n in counts.items()}
+    across = len(headings) <= CLASSES_ACROSS
     columns = [Column("part"), Column("notes", number=True)]
     if notes.groups is not None:
         columns.append(Column("groups", number=True))
     if across:
-        columns += [Column(name, number=True) for name in classes]
+        columns += [Column(name, number=True) for name in headings]
     rows = []
-    for part, inside in parts.items():
+    for part, inside in split.parts().items():
         row = [part, f"{len(inside):,}"]
         if notes.groups is not None:
             row.append(f"{len(np.unique(notes.clusters[inside])):,}")
-        rows.append(row + [f"{count:,}" for count in counts[part]] * across)
+        rows.append(row + [f"{count:,}" for count in shown[part].tolist()] * across)
     print_table(f"{len(notes)} notes, {notes.labels.task}", columns, rows)
     if not across:
-        _print_classes(classes, counts)
+        print_table(
+            f"{len(classes)} classes",
+            [Column("class", folds=True), *(Column(part, number=True) for part in counts)],
+            [
+                [name, *(f"{part[at]:,}" for part in counts.values())]
+                for at, name in enumerate(classes)
+            ],
+        )
+    elif headings is not classes:
+        say(f"{len(classes):,} classes")
+    if notes.labels.positive is not None:
+        negative, positive = (quoted(name) for name in notes.labels.classes.tolist())
+        say(
+            f"positive class: [bold]{escape(positive)}[/] (precision, recall and F1 are about it; "
+            f"with --positive {escape(negative)} they are about the other)"
+        )
     for warning in notes.warnings:
         say(f"[yellow]warning[/] {escape(warning)}")
     if notes.left_out:
         say(f"[yellow]left out[/] {len(notes.left_out)} rows (listed in study.json)")
-
-
-def _print_classes(classes: Sequence[str], counts: Mapping[str, Any]) -> None:
-    """Print the number of notes of each class by part, the commonest classes first."""
-    order = np.argsort(-sum(counts.values()), kind="stable").tolist()
-    print_table(
-        f"{len(classes):,} classes",
-        [Column("class", folds=True), *(Column(part, number=True) for part in counts)],
-        [
-            [classes[at], *(f"{part[at]:,}" for part in counts.values())]
-            for at in order[:SHOWN_CLASSES]
-        ],
-    )
-    if len(classes) > SHOWN_CLASSES:
-        say(f"and {len(classes) - SHOWN_CLASSES:,} rarer classes")
 
 
 def print_check(notes: "Notes", pairs: "Duplicates") -> None:
@@ -106,6 +114,7 @@ def check_as_json(notes: "Notes", split: "Split", pairs: "Duplicates") -> dict[s
         "notes": len(notes),
         "task": notes.labels.task,
         "classes": [str(name) for name in notes.labels.classes],
+        "positive": None if notes.labels.positive is None else str(notes.labels.classes[1]),
         "parts": {
             part: {
                 "notes": len(rows),

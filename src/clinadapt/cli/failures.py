@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from clinadapt.core.errors import ClinadaptError, MachineError, describe_unexpected
+from clinadapt.core.machine_faults import machine_error
 
 # What the user named is absent or out of bounds; every other OSError is a failure of the machine.
 NAMED = {
@@ -24,15 +25,8 @@ NAMED = {
     errno.ENOTEMPTY: "there is something else here already",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ELOOP: "the link leads to itself",
-    errno.EROFS: "this place cannot be written to",
     errno.EINVAL: "not a name that this machine accepts",
 }
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-GO_ON = "then run the same command again: it goes on from there"
-NO_MEMORY = (
-    "not enough memory: close other programs, or give a lower --memory where the command has it; "
-    + GO_ON
-)
 
 
 class StoppedError(ClinadaptError):
@@ -71,20 +65,15 @@ def _known(error: Exception) -> ClinadaptError | None:
     """Return the error in words, or None if it is a bug."""
     if isinstance(error, ClinadaptError):
         return error
-    # torch's and numpy's errors of the same kind; torch may not be loaded.
-    if any(cls.__name__ in ("MemoryError", "OutOfMemoryError") for cls in type(error).__mro__):
-        return MachineError(NO_MEMORY)
+    if (fault := machine_error(error)) is not None:
+        return fault
     if not isinstance(error, OSError):
         return None
+    words = NAMED.get(error.errno or 0)
     where = "" if error.filename is None else f": {error.filename}"
-    if error.errno in NAMED:
-        return ClinadaptError(f"{NAMED[error.errno]}{where}")
-    if error.errno in FULL:
-        return MachineError(f"no space left on the disk{where}. Free some, {GO_ON}")
-    if error.errno == errno.ENOMEM:
-        return MachineError(NO_MEMORY)
-    words = error.strerror or type(error).__name__
-    return MachineError(f"{words}{where}. Once the cause is gone, {GO_ON.removeprefix('then ')}")
+    if words is not None:
+        return ClinadaptError(f"{words}{where}")
+    return MachineError(f"{error.strerror or type(error).__name__}{where}")
 
 
 def stopped(command: str, arguments: Sequence[str]) -> StoppedError:

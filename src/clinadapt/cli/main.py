@@ -11,6 +11,7 @@ import typer
 from clinadapt import __version__
 from clinadapt.cli.cache import cache
 from clinadapt.cli.check import check, encoders
+from clinadapt.cli.docs import docs
 from clinadapt.cli.drift import drift
 from clinadapt.cli.export import export
 from clinadapt.cli.failures import fail, stopped
@@ -68,6 +69,7 @@ COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
             "pretrain texts.parquet --from camembert-bio --minutes 600",
         ),
         cache: ("cache study", "cache study --purge --older-than 30"),
+        docs: ("docs", "docs slurm", "docs statistics#interval"),
     },
 }
 

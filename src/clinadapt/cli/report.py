@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Write the report of a finished study again."""
     _require_finished(folder)
+    from clinadapt.core.folder_lock import folder_lock
     from clinadapt.report.write import write_report
 
-    say(escape(str(write_report(folder))))
+    with folder_lock(folder):
+        say(escape(str(write_report(folder))))
 
 
 def _require_finished(folder: Path) -> None:
@@ -48,7 +50,10 @@ def errors(
 
     The columns are those of the study, unless given.
     """
+    from clinadapt.core.output_guard import Output, check_outputs, is_page
+
     _require_finished(folder)
+    check_outputs([Output(out, "--out", is_page)], [table.notes])
     notes = read(with_remembered(table, folder))
     with ExitStack() as stack:
         go_offline(stack, True)

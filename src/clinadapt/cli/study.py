@@ -31,7 +31,7 @@ from clinadapt.cli.shared import (
     refuse_early,
     without_remembered,
 )
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, NothingDoneError
 
 if TYPE_CHECKING:
     from clinadapt.study.runner import Study
@@ -41,7 +41,7 @@ def _print_design(name: str | None) -> None:
     """Print the study file of a built-in study, and exit."""
     if name is None:
         return
-    from clinadapt.study.design import built_in_file
+    from clinadapt.study.study_file import built_in_file
 
     print_verbatim(built_in_file(name).read_text(encoding="utf-8").rstrip())
     raise typer.Exit
@@ -118,15 +118,36 @@ def study(
     folders = folders_of(task or ())
     with ExitStack() as stack:
         go_offline(stack, offline)
+        _check_folders(asked.out, folders if task else {})
         tables = {name: read(table, target, described) for name, target in targets.items()}
         if task:
             resources = replace(resources, cache=resources.cache or asked.out / "cache")
+        fitted = []
         for name, notes in tables.items():
             one = replace(asked, out=asked.out / folders[name]) if task else asked
-            run_study(open_study(notes, one, resources, margin, sites, energy), retry)
+            run = open_study(notes, one, resources, margin, sites, energy)
+            fitted.append(run_study(run, retry))
         if task:
             _put_together(asked.out, folders)
+    if not all(fitted):
+        raise NothingDoneError(
+            "nothing was fitted: every configuration failed or was skipped, for the reasons above"
+        )
     _print_next(table, [asked.out / folder for folder in folders.values()] or [asked.out])
+
+
+def _check_folders(out: Path, folders: dict[str, str]) -> None:
+    """Check, before any work, that nothing is overwritten in the folders of all studies."""
+    from clinadapt.core.output_guard import Output, check_outputs, is_page, json_with
+    from clinadapt.study.multi_task import TASKS
+    from clinadapt.study.study_folder import check_study_folder
+
+    if not folders:
+        return check_study_folder(out)
+    tasks = Output(out / TASKS, "--out", json_with("sentences"))
+    check_outputs([tasks, Output(out / "report.html", "--out", is_page)])
+    for folder in folders.values():
+        check_study_folder(out / folder)
 
 
 def demo(
@@ -143,6 +164,7 @@ def demo(
     ] = True,
 ) -> None:
     """Run the quick study on built-in synthetic notes, and open its report. Offline."""
+    _check_folders(out, {})
     from clinadapt.data.synthetic.built_in import built_in_notes
 
     with ExitStack() as stack:
@@ -160,8 +182,8 @@ def demo(
     )
 
 
-def run_study(run: "Study", retry: bool = False) -> None:
-    """Run a study, showing its progress, and print its leaderboard."""
+def run_study(run: "Study", retry: bool = False) -> bool:
+    """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
     from clinadapt.cli.display import print_leaderboard, print_notes
     from clinadapt.cli.progress import StudyProgress
     from clinadapt.core.atomic_files import read_json
@@ -174,7 +196,7 @@ def run_study(run: "Study", retry: bool = False) -> None:
         say(f"energy of the whole machine: {escape(in_words(run.meter.parts))}")
         for warning in run.meter.warnings:
             say(f"[yellow]warning[/] codecarbon: {escape(warning)}")
-    with StudyProgress(len(run.runs)) as display:
+    with run.claimed(_tell_waiting), StudyProgress(len(run.runs)) as display:
         board = run.run(display.progress, display.finished, retry)
         display.progress("report", 0, 1)
         write_report(run.out)
@@ -182,6 +204,11 @@ def run_study(run: "Study", retry: bool = False) -> None:
     evidence = read_json(run.out / EVIDENCE)
     sentence = None if evidence is None else evidence["sentence"]
     print_leaderboard(board, run.metric, run.out, sentence, run.notes.synthetic)
+    return "done" in board["status"].to_list()
+
+
+def _tell_waiting(holder: str) -> None:
+    say(escape(f"{holder}: waiting until it has ended. Stop with Ctrl+C; nothing is lost."))
 
 
 def _print_next(table: TableOptions, folders: list[Path]) -> None:
@@ -230,7 +257,10 @@ def plan(
     offline: OfflineOption = False,
 ) -> None:
     """Estimate the cost of each run of a study, and report what will not fit."""
+    from clinadapt.study.study_folder import check_study_folder
+
     refuse_early(asked, resources)
+    check_study_folder(asked.out)
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
