@@ -10,6 +10,7 @@ from rich.text import Text
 from clinadapt.cli.console import Column, print_json, print_next, print_table, say
 from clinadapt.cli.options import JsonOption, TableOptions, as_arguments
 from clinadapt.cli.shared import read
+from clinadapt.core.errors import InputError
 
 
 def check(table: TableOptions, json: JsonOption = False) -> None:
@@ -43,6 +44,8 @@ def encoders(
 ) -> None:
     """List the encoders known by name, and those that are on this machine."""
     if convert is not None:
+        if not convert.is_dir():
+            raise InputError(f"{convert} is not a folder: nothing to convert")
         from clinadapt.features.encoders.pretrained import convert_to_safetensors
 
         return say(f"wrote {escape(str(convert_to_safetensors(convert)))}")

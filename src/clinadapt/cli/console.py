@@ -42,7 +42,7 @@ def leave_quietly() -> NoReturn:
 
 def console(stderr: bool = False) -> Console:
     """Return a console on standard output (or error), which wraps lines in a terminal only."""
-    made = QuietConsole(stderr=stderr)
+    made = QuietConsole(stderr=stderr, highlight=False)
     if not made.is_terminal:
         made.width = UNWRAPPED
     return made

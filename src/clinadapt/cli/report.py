@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.cli.options import OUTPUT, OfflineOption, TableOptions
-from clinadapt.cli.shared import go_offline, read, with_remembered
+from clinadapt.cli.shared import STUDY, go_offline, read, with_remembered
 from clinadapt.core import formatting
 from clinadapt.core.errors import InputError
 
@@ -97,6 +97,8 @@ def track(
     offline: OfflineOption = False,
 ) -> None:
     """Log the runs of a study to MLflow, except those already there."""
+    if not (folder / STUDY).is_file():
+        raise InputError(f"{folder} holds no study (no {STUDY})")
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.study.mlflow_tracking import track as log_runs

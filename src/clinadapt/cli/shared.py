@@ -148,7 +148,7 @@ def refuse_early(
     Parameters
     ----------
     asked : StudyOptions, optional
-        Its study file must exist and be valid.
+        Its study file must be valid, its metric and encoders known.
     resources : ResourceOptions, optional
         Its sizes must be sizes.
     bundles : iterable of Path
@@ -165,15 +165,28 @@ def refuse_early(
 
         parse_bytes(resources.memory)
     if asked is not None:
-        from clinadapt.study.design import load_design
-
-        load_design(asked.study)
+        _refuse_design(asked)
     if absent := [str(file) for file in files if not file.exists()]:
         raise InputError([f"no such file: {file}" for file in absent])
     for bundle in bundles:
         from clinadapt.models.bundle.record import read_record
 
         read_record(bundle)
+
+
+def _refuse_design(asked: StudyOptions) -> None:
+    """Raise for an unknown study, metric or encoder."""
+    from clinadapt.evaluation.metrics import PRIMARY, metric_names
+    from clinadapt.features.encoders.catalog import can_be_fetched, find_local, resolve
+    from clinadapt.study.design import load_design
+
+    load_design(asked.study)
+    known = dict.fromkeys(name for task in PRIMARY for name in metric_names(task))
+    if asked.metric is not None and asked.metric not in known:
+        raise InputError(f"unknown metric {asked.metric!r}: expected one of {', '.join(known)}")
+    for name in asked.encoder or ():
+        if find_local(name) is None and not can_be_fetched(name):
+            resolve(name)  # raises, and says what would be an encoder
 
 
 def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None:
