@@ -151,6 +151,12 @@ def _check_folders(out: Path, folders: dict[str, str]) -> None:
 
 
 def demo(
+    design: Annotated[
+        str,
+        typer.Option(
+            "--study", help="quick, paper, crossover, or a TOML file.", rich_help_panel=DESIGN
+        ),
+    ] = "quick",
     out: Annotated[Path, typer.Option(help="Folder of the study.", rich_help_panel=OUTPUT)] = Path(
         "demo"
     ),
@@ -164,13 +170,15 @@ def demo(
     ] = True,
 ) -> None:
     """Run the quick study on built-in synthetic notes, and open its report. Offline."""
+    asked = StudyOptions(study=design, out=out)
+    refuse_early(asked)
     _check_folders(out, {})
     from clinadapt.data.synthetic.built_in import built_in_notes
 
     with ExitStack() as stack:
         go_offline(stack, True)
         say("The built-in [bold]synthetic[/] notes are compared; nothing is downloaded.")
-        run_study(open_study(built_in_notes(), StudyOptions(out=out), ResourceOptions()))
+        run_study(open_study(built_in_notes(), asked, ResourceOptions()))
     page = (out / "report.html").resolve()
     if show and sys.stdout.isatty() and webbrowser.open(page.as_uri()):
         say("The report was opened in a browser.")
