@@ -13,10 +13,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from clinadapt.core.atomic_files import atomic_path, read_json
 from clinadapt.core.errors import InputError
@@ -129,18 +131,19 @@ def partition(
     """
     generator = np.random.default_rng(seed)
     names, cluster_of = np.unique(clusters, return_inverse=True)
-    # The last column counts all notes, so that sizes are balanced like a class.
-    counts = np.empty((len(names), matrix.shape[1] + 1), dtype=np.int64)
-    for column, carried in enumerate(matrix.T):
-        counts[:, column] = np.bincount(cluster_of[carried], minlength=len(names))
-    counts[:, -1] = np.bincount(cluster_of, minlength=len(names))
+    classes = matrix.shape[1]
+    # Sparse, because of many classes a patient has few. The last column counts all notes, so that
+    # sizes are balanced like a class.
+    rows, columns = np.nonzero(matrix)
+    carried = np.r_[cluster_of[rows], cluster_of], np.r_[columns, np.full(len(matrix), classes)]
+    ones = np.ones(len(carried[0]), np.int64)
+    counts = sparse.csr_array((ones, carried), (len(names), classes + 1))
+    counts.sum_duplicates()
 
     totals = counts.sum(axis=0).astype(np.float64)
     # Rare classes weigh more: missing one of ten is worse than missing one of a thousand.
     weights = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    difficulty = np.zeros(len(names))
-    for column, weight in enumerate(weights):
-        np.maximum(difficulty, counts[:, column] * weight, out=difficulty)
+    difficulty = np.maximum.reduceat(counts.data * weights[counts.indices], counts.indptr[:-1])
     order = generator.permutation(len(names))
     order = order[np.argsort(-difficulty[order], kind="stable")]
 
@@ -149,15 +152,16 @@ def partition(
     return part_of_cluster[cluster_of]
 
 
-def _limits(counts: NDArray[np.int64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+def _limits(counts: sparse.csr_array, wanted: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the most notes of each class that one patient may bring to a part [part, class].
 
     There is a limit only where the patients within it have twice the notes that the part wants, so
     that limiting it never leaves it without a class.
     """
     limits = MOST_OF_A_CLASS * wanted
-    for column, carried in enumerate(counts.T):
-        ascending = np.sort(carried)
+    by_class = counts.tocsc()
+    for column, (first, end) in enumerate(pairwise(by_class.indptr.tolist())):
+        ascending = np.sort(by_class.data[first:end])
         below = np.r_[0, np.cumsum(ascending)]
         within = below[np.searchsorted(ascending, limits[:, column], side="right")]
         limits[within < 2 * wanted[:, column], column] = np.inf
@@ -165,7 +169,7 @@ def _limits(counts: NDArray[np.int64], wanted: NDArray[np.float64]) -> NDArray[n
 
 
 def _deal(
-    counts: NDArray[np.int64],
+    counts: sparse.csr_array,
     order: NDArray[np.int64],
     weights: list[float],
     fractions: Sequence[float],
@@ -182,13 +186,15 @@ def _deal(
     wanted = np.outer(fractions, counts.sum(axis=0))
     limits: list[list[float]] = _limits(counts, wanted).tolist()
     left: list[list[float]] = wanted.tolist()  # wanted - got
-    carriers: list[int] = (counts > 0).sum(axis=0).tolist()  # clusters not yet assigned
+    carriers: list[int] = counts.count_nonzero(axis=0).tolist()  # clusters not yet assigned
     without = [{n for n, size in enumerate(fractions) if size > 0} for _ in carriers]
     sizes = [max(float(fraction), 1e-12) for fraction in fractions]
     parts = []
     for start in range(0, len(order), CLUSTERS_AT_ONCE):
-        for carried in counts[order[start : start + CLUSTERS_AT_ONCE]].tolist():
-            pairs = [(column, count) for column, count in enumerate(carried) if count]
+        some = counts[order[start : start + CLUSTERS_AT_ONCE]]
+        all_pairs = list(zip(some.indices.tolist(), some.data.tolist(), strict=True))
+        for first, end in pairwise(some.indptr.tolist()):
+            pairs = all_pairs[first:end]
             last = [c for c, _ in pairs if carriers[c] <= len(without[c])]
             waiting = set().union(*(without[column] for column in last))
             part, least = 0, (True, True, math.inf)

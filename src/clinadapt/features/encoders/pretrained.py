@@ -250,9 +250,11 @@ def convert_to_safetensors(folder: Path) -> Path:
     """
     from safetensors.torch import save_file
 
-    source = folder / PICKLED_WEIGHTS
+    source, target = folder / PICKLED_WEIGHTS, folder / WEIGHTS[0]
     if not source.is_file():
         raise InputError(f"no {PICKLED_WEIGHTS} in {folder}: nothing to convert")
+    if target.exists():
+        raise InputError(f"{target} exists already: nothing is converted; delete it to do it again")
     try:
         weights = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle that wants to run code, or a damaged file
@@ -261,7 +263,6 @@ def convert_to_safetensors(folder: Path) -> Path:
         ) from None
     # Tied weights are copied, because safetensors does not support shared memory.
     plain = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
-    target = folder / WEIGHTS[0]
     with atomic_path(target) as partial:
         save_file(plain, partial, metadata={"format": "pt"})
     return target
