@@ -93,6 +93,9 @@ class Evidence:
         Largest difference of the metric that is considered irrelevant.
     resamples : int
         Number of bootstrap resamples.
+    draw : int
+        Number of the random draw of the resamples. Test parts whose scores are averaged have
+        different ones: with the same, parts of as many patients would share their draws.
     """
 
     entrants: Sequence[Entrant]
@@ -104,6 +107,7 @@ class Evidence:
     metric: str
     margin: float
     resamples: int
+    draw: int = 0
 
     @cached_property
     def by_id(self) -> dict[str, Entrant]:
@@ -128,6 +132,7 @@ class Evidence:
             self.metric,
             {**configurations, CONSTANT: [answer]},
             self.resamples,
+            self.draw,
         )
 
     # ------------------------------------------------------------------ pairs

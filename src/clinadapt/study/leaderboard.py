@@ -35,12 +35,15 @@ class Leaderboard:
         Largest difference of the metric that is negligible.
     resamples : int
         Number of bootstrap resamples.
+    draw : int
+        Number of their random draw, see `clinadapt.evaluation.recommendation.Evidence`.
     """
 
     folders: RunStore
     parts: Mapping[str, Notes]
     margin: float
     resamples: int
+    draw: int = 0
     _read: dict[tuple[str, str], Predictions] = field(default_factory=dict, init=False)
 
     @property
@@ -90,6 +93,7 @@ class Leaderboard:
             self.folders.metric,
             self.margin,
             self.resamples,
+            self.draw,
         )
 
     def write_evidence(self) -> None:

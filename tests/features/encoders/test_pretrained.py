@@ -210,6 +210,19 @@ def test_ia3_and_its_refusal(encoder_folders):
         lora.insert("ia3", torch.nn.Module(), torch.nn.ModuleList(), {})
 
 
+def test_ia3_scales_keys_and_values_of_a_fused_matrix(encoder_folders):
+    """ModernBERT holds queries, keys and values in one matrix."""
+    trained = {}
+    for fused in (True, False):
+        suffix = Suffix(PretrainedEncoder(encoder_folders["modernbert"]).load(), LAYERS, 0)
+        suffix.tune(0)
+        lora.insert("ia3", suffix.model, suffix.stack, {} if fused else {"fused": False})
+        trained[fused] = {key for key, w in suffix.named_parameters() if w.requires_grad}
+    assert len(trained[False]) == LAYERS  # the feed-forward
+    assert len({key for key in trained[True] if "Wqkv" in key}) == LAYERS
+    assert trained[False] < trained[True]
+
+
 # ---------------------------------------------------------------- facts about a folder
 
 

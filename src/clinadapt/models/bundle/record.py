@@ -12,8 +12,8 @@ from clinadapt.core.errors import InputError
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MOST_BYTES, RECORD
 
-FORMAT = 3
-READ_FORMATS = (2, FORMAT)  # format 2 has the names of version 0.1
+FORMAT = 4
+READ_FORMATS = (2, 3, FORMAT)  # 2 has the names of version 0.1, 3 other defaults of adapters
 STUDY_FOLDERS = ("best", "recommended")
 NAME = re.compile(r"[\w.-]{1,64}")
 
@@ -34,9 +34,10 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         raise InputError(f"{folder} is not a bundle: {RECORD} does not contain a mapping")
     if record.get("format") not in READ_FORMATS:
         # Older formats have no checksums; reading them would let anyone bypass the checks.
+        read = ", ".join(map(str, READ_FORMATS[:-1]))
         raise InputError(
             f"{folder} has bundle format {record.get('format')}, this version reads "
-            f"{' and '.join(map(str, READ_FORMATS))}: fit and save it again (running `clinadapt "
+            f"{read} and {FORMAT}: fit and save it again (running `clinadapt "
             "study` again in its folder does so), or open it with the clinadapt that wrote it "
             f"({record.get('clinadapt')})"
         )
