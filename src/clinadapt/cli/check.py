@@ -30,7 +30,7 @@ def encoders(
 ) -> None:
     """List the encoders known by name, and those that are on this machine."""
     if convert is not None:
-        from clinadapt.features.encoders.pretrained import convert_to_safetensors
+        from clinadapt.features.encoders.weight_files import convert_to_safetensors
 
         say(f"wrote {escape(str(convert_to_safetensors(convert)))}")
         return

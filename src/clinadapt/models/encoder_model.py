@@ -18,10 +18,12 @@ from tokenizers import Tokenizer
 from clinadapt.core import param_validation, safe_files
 from clinadapt.core.arrays import Floats
 from clinadapt.core.device import Precision, compute_dtype, pick_device
+from clinadapt.core.errors import InputError
 from clinadapt.core.process_memory import give_back_freed
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.encoders.backends import BackendChoice
+from clinadapt.features.encoders.catalog import find_local, require_plausible
 from clinadapt.features.encoders.layer_split import Prefix
 from clinadapt.features.encoders.pretrained import (
     PretrainedEncoder,
@@ -115,6 +117,17 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     def setting_problems(self) -> list[str]:
         """Return problems of the adapter, its options and its placement."""
         return encoder_assembly.option_problems(self)
+
+    def file_problems(self) -> list[str]:
+        """Return problems of the encoder, if it is on this machine, and of settings for it."""
+        try:
+            if find_local(self.encoder) is None:
+                require_plausible(self.encoder)
+            else:
+                Layers.of(self, open_encoder(self.encoder))
+        except InputError as error:
+            return error.problems
+        return []
 
     def title(self, shown: dict[str, Any]) -> str:
         """Return encoder, adapter and which layers are tuned."""
@@ -299,7 +312,9 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         if not self.split_layer_:
             inputs = torch.ones(notes, longest, dtype=torch.int64)
         else:
-            inputs = torch.zeros(notes, longest, self.encoder_.width, dtype=dtype)
+            inputs = torch.zeros(
+                notes, longest, self.encoder_.width_at(self.split_layer_), dtype=dtype
+            )
         return Batch(inputs, mask, torch.arange(notes), notes)
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
@@ -377,12 +392,14 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         """Read what `save` wrote; the encoder's own folder is not needed."""
         self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
         with torch.device("meta"):  # checks the size that the settings imply without the memory
-            safe_files.require_room(folder, self.encoder_.empty())
+            empty: Any = self.encoder_.empty()
+        safe_files.require_room(folder, empty)
+        self.encoder_.require_tokenizer(int(empty.get_input_embeddings().num_embeddings))
         self._resolve()
         with torch.device("meta"):
             safe_files.require_room(
                 folder,
-                encoder_assembly.inserted_modules(self, self.layers_, self.encoder_.width, classes),
+                encoder_assembly.inserted_modules(self, self.layers_, self.encoder_, classes),
             )
         model = None
         if self.suffix_:

@@ -110,6 +110,10 @@ class StackedModel(ReadsTokens):
         shown |= shown.pop("encoder_options", None) or {}
         return f"TF-IDF + {self.parts()[1].title(shown)}"
 
+    def file_problems(self) -> list[str]:
+        """Return problems of the encoder and of settings for it; see `PretrainedModel`."""
+        return self.parts()[1].file_problems()
+
     def starting_files(self) -> tuple[str, str]:
         """Return the encoder's folder."""
         return "encoder", self.encoder
