@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from clinadapt.core.atomic_files import atomic_path
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, NothingDoneError
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.notes import Notes, read_texts
@@ -50,6 +50,8 @@ def explain_table(
 ) -> tuple[int, Faithfulness | None]:
     """Explain the first notes of a table, and write the explanations to a file.
 
+    Notes in which the model finds nothing that it can read are left out.
+
     Parameters
     ----------
     bundle : Path
@@ -88,6 +90,11 @@ def explain_table(
         raise InputError("the table has no rows: expected notes to explain")
     classifier = load(bundle)
     ids, chosen = ids[:limit], list(texts[:limit])
+    readable = classifier.model_.readable(chosen)
+    if not readable.any():
+        raise NothingDoneError("the model finds nothing that it can read in any of the notes")
+    ids = [one for one, kept in zip(ids, readable, strict=True) if kept]
+    chosen = [text for text, kept in zip(chosen, readable, strict=True) if kept]
     explanations = explain(classifier, chosen, target, progress)
     measured = faithfulness(classifier, explanations) if try_faithfulness else None
     write_explanations(out, classifier, ids, explanations, bundle.resolve().name, measured)

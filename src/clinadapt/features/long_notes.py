@@ -1,4 +1,4 @@
-"""Excerpts of very long notes: no more of a note is tokenised than the tokens to keep can come from.
+"""Excerpts of very long notes: no more is tokenised than the tokens to keep can come from.
 
 A tokenizer needs some hundred bytes of memory per character, which for a note of many megabytes is
 more than a machine has, while a model reads some hundred tokens. An excerpt is the beginning of the
@@ -7,8 +7,8 @@ note, its end, or both, long enough that the tokens to keep are those of the who
 - A tokenizer looks only a few characters beyond a token, at most a word, and WordPiece gives up on
   words of more than 100 characters. Tokens count only if they are `MARGIN` characters or more from
   where the note was cut.
-- Stretches of nothing visible, and of letters without a space, may be longer than an excerpt and give
-  no token, or one. Of each, as much is kept as would give enough tokens if it gave any.
+- Stretches of nothing visible, and of letters without a space, may be longer than an excerpt and
+  give no token, or one. Of each, as much is kept as would give enough tokens if it gave any.
 """
 
 import re
@@ -18,15 +18,11 @@ from itertools import accumulate
 
 from tokenizers import Tokenizer
 
+from clinadapt.features.visible_text import INVISIBLE
+
 MARGIN = 1_000
 CHARACTERS = 64  # more than any token that is not a whole word covers
 GROWTH = 4
-# Spaces, controls, combining marks, zero-width and private characters.
-INVISIBLE = (
-    r"\s\x00-\x1f\x7f-\xa0\xad\u0300-\u036f\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0"
-    r"\ufff0-\uffff\U000e0000-\U0010ffff"
-)
 
 
 @dataclass(frozen=True)

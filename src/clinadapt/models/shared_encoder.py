@@ -71,6 +71,8 @@ class Together:
     ) -> dict[str, Floats]:
         """Return probabilities [note, class] by task, equal to those of each classifier alone.
 
+        Those of a note in which a classifier finds nothing that it can read are NaN.
+
         Parameters
         ----------
         texts : sequence of str
@@ -94,12 +96,15 @@ class Together:
         in_one_pass: dict[str, Floats] = {}
         for models in sharing.values():
             in_one_pass |= _one_pass(models, texts)
-        return {
+        answers = {
             name: classifier.model_.finish(in_one_pass[name], texts)
             if name in in_one_pass
             else classifier.predict_proba(texts)
             for name, classifier in chosen.items()
         }
+        for name, classifier in chosen.items():
+            answers[name][~classifier.model_.readable(texts)] = np.nan
+        return answers
 
 
 def _content(model: EncoderModel) -> tuple[Any, ...]:

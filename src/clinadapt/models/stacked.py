@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
@@ -220,6 +221,10 @@ class StackedModel(ReadsTokens):
         """Return the model's probabilities, given those of the encoder, both [note, class]."""
         sparse = logits(self.task_, self.sparse_.predict_proba(texts))
         return blend(self.task_, self.weights_, sparse, logits(self.task_, frozen))
+
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether either part finds something that it can read in each note [note]."""
+        return self.sparse_.readable(texts) | self.encoder_.readable(texts)
 
     # ------------------------------------------------------------------ bundle
 
