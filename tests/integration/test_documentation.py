@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from documented import shown_commands, unknown_options
 
 import clinadapt
 from clinadapt.deployment.server import middleware
@@ -18,7 +19,8 @@ from clinadapt.models.registry import BUILT_IN
 from clinadapt.neural.adapters.registry import ADAPTERS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def test_public_names_exist():
@@ -36,11 +38,17 @@ def test_every_public_name_has_an_example_that_runs(name):
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_links_to_files_are_not_broken(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+@each_page
+def test_commands_and_their_options_exist(page):
+    for words in shown_commands(page.read_text(encoding="utf-8")):
+        assert unknown_options(words) == [], " ".join(words)
 
 
 def test_tests_that_claims_rest_on_exist():

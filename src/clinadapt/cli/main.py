@@ -9,6 +9,7 @@ import typer
 from clinadapt import __version__
 from clinadapt.cli.cache import cache
 from clinadapt.cli.check import check, encoders
+from clinadapt.cli.docs import docs
 from clinadapt.cli.drift import drift
 from clinadapt.cli.export import export
 from clinadapt.cli.options import spelled_out
@@ -30,8 +31,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     study, plan, check, predict, serve, export, explain, errors, drift, report, track, encoders,
-    pretrain,
-    cache,
+    pretrain, cache, docs,
 )  # fmt: skip
 
 

@@ -14,11 +14,13 @@ from clinadapt.core.errors import InputError
 
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Write the report of a finished study again."""
+    from clinadapt.core.folder_lock import folder_lock
     from clinadapt.report.write import write_report
 
     if not (folder / "leaderboard.csv").is_file():
         raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
-    say(escape(str(write_report(folder))))
+    with folder_lock(folder):
+        say(escape(str(write_report(folder))))
 
 
 def errors(
@@ -35,6 +37,9 @@ def errors(
     ),
 ) -> None:
     """Show the most confident errors of a study and their kinds. Writes patient text."""
+    from clinadapt.core.output_guard import Output, check_outputs, is_page
+
+    check_outputs([Output(out, "--out", is_page)], [table.notes])
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, True)

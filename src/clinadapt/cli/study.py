@@ -15,7 +15,7 @@ from clinadapt.cli.options import (
     TableOptions,
 )
 from clinadapt.cli.shared import go_offline, open_study, read, say
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, NothingDoneError
 
 if TYPE_CHECKING:
     from clinadapt.study.runner import Study
@@ -66,28 +66,54 @@ def study(
     folders = folders_of(task or ())
     with ExitStack() as stack:
         go_offline(stack, offline)
+        _check_folders(asked.out, folders if task else {})
         tables = {name: read(table, target, described) for name, target in targets.items()}
         if task:
             resources = replace(resources, cache=resources.cache or asked.out / "cache")
+        fitted = []
         for name, notes in tables.items():
             one = replace(asked, out=asked.out / folders[name]) if task else asked
-            _show(open_study(notes, one, resources, margin, sites, energy), retry)
+            fitted.append(_show(open_study(notes, one, resources, margin, sites, energy), retry))
         if task:
             _put_together(asked.out, folders)
+    if not all(fitted):
+        raise NothingDoneError(
+            "nothing was fitted: every configuration failed or was skipped, for the reasons above"
+        )
 
 
-def _show(run: "Study", retry: bool) -> None:
-    """Run a study, showing its progress, and print its leaderboard."""
+def _check_folders(out: Path, folders: dict[str, str]) -> None:
+    """Check, before any work, that nothing is overwritten in the folders of all studies."""
+    from clinadapt.core.output_guard import Output, check_outputs, is_page, json_with
+    from clinadapt.study.multi_task import TASKS
+    from clinadapt.study.study_folder import check_study_folder
+
+    if not folders:
+        return check_study_folder(out)
+    tasks = Output(out / TASKS, "--out", json_with("sentences"))
+    check_outputs([tasks, Output(out / "report.html", "--out", is_page)])
+    for folder in folders.values():
+        check_study_folder(out / folder)
+
+
+def _show(run: "Study", retry: bool) -> bool:
+    """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
     from clinadapt.cli.display import StudyDisplay, print_leaderboard, print_meter, print_notes
     from clinadapt.report.write import write_report
 
     print_notes(run.notes, run.split)
     if run.meter is not None:
         print_meter(run.meter)
-    with StudyDisplay(len(run.runs)) as display:
-        board = run.run(display.progress, display.finished, retry)
+    with run.claimed(_tell_waiting):
+        with StudyDisplay(len(run.runs)) as display:
+            board = run.run(display.progress, display.finished, retry)
         write_report(run.out)
     print_leaderboard(board, run)
+    return "done" in board["status"].to_list()
+
+
+def _tell_waiting(holder: str) -> None:
+    say(escape(f"{holder}: waiting until it has ended. Stop with Ctrl+C; nothing is lost."))
 
 
 def _put_together(out: Path, folders: dict[str, str]) -> None:
@@ -113,11 +139,17 @@ def plan(
     offline: OfflineOption = False,
 ) -> None:
     """Estimate the cost of each run of a study, and report what will not fit."""
+    from clinadapt.core.output_guard import Output, check_outputs
+    from clinadapt.study.planning.plan import is_schedule, make_plan, read_plan, write_schedule
+    from clinadapt.study.study_folder import check_study_folder
+
+    check_study_folder(asked.out)
+    if json is not None:
+        check_outputs([Output(json, "--json", is_schedule)], [table.notes, asked.study])
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.cli.display import StudyDisplay, print_notes, print_plan
-        from clinadapt.study.planning.plan import make_plan, read_plan, write_schedule
 
         study = open_study(notes, asked, resources)
         print_notes(notes, study.split)

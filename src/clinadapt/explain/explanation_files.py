@@ -10,6 +10,14 @@ import polars as pl
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError, NothingDoneError
+from clinadapt.core.output_guard import (
+    Output,
+    Recognise,
+    check_outputs,
+    is_page,
+    jsonl_with,
+    parquet_columns,
+)
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.notes import Notes, read_texts
@@ -20,7 +28,6 @@ from clinadapt.explain.faithfulness import Faithfulness, faithfulness
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load
 
-SUFFIXES = (".html", ".jsonl", ".parquet")
 WORD = {"start": pl.Int64, "end": pl.Int64, "word": pl.String, "contribution": pl.Float64}
 SCHEMA: dict[str, Any] = {
     "id": pl.String,
@@ -33,6 +40,11 @@ SCHEMA: dict[str, Any] = {
     "rest": pl.Float64,
     "gap": pl.Float64,
     "words": pl.List(pl.Struct(WORD)),
+}
+RECOGNISED: dict[str, Recognise] = {
+    ".html": is_page,
+    ".jsonl": jsonl_with(*SCHEMA),
+    ".parquet": lambda path: parquet_columns(path) == list(SCHEMA),
 }
 
 
@@ -84,7 +96,8 @@ def explain_table(
         The folder is not a bundle, the table is unreadable or empty, the class is unknown, or the
         output file has another suffix.
     """
-    _check_suffix(out, SUFFIXES)
+    _check_suffix(out, list(RECOGNISED))
+    check_outputs([Output(out, "--out", RECOGNISED[out.suffix])], [notes, bundle])
     ids, texts = read_texts(notes, text, id, encoding)
     if not len(ids):
         raise InputError("the table has no rows: expected notes to explain")
@@ -196,7 +209,8 @@ def write_mistakes(
         The folder is not a finished study, the notes are not those of the study, or the output
         file has another suffix.
     """
-    _check_suffix(out, (".html",))
+    _check_suffix(out, [".html"])
+    check_outputs([Output(out, "--out", is_page)])
     mistakes = find_mistakes(folder, notes, limit, sample, progress=progress)
     write_private(out, mistakes_page(mistakes).encode())
     return mistakes

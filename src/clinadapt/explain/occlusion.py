@@ -39,10 +39,10 @@ def occlusion(model: Model, texts: Sequence[str], columns: Sequence[int]) -> Ite
     InputError
         A note is longer than `LONG`.
     """
-    if longer := [number for number, text in enumerate(texts) if len(text) > LONG]:
+    if any(len(text) > LONG for text in texts):
         raise InputError(
-            f"{len(longer)} notes have more than {LONG:,} characters (first: note {longer[0] + 1}): "
-            "this model is explained by leaving out each word in turn, which takes too long for them"
+            f"a note has more than {LONG:,} characters: this model is explained by leaving out "
+            "each word in turn, which takes too long for it. Leave it out, or shorten it"
         )
     for text, column in zip(texts, columns, strict=True):
         words = spans(text)

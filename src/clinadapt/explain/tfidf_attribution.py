@@ -87,7 +87,7 @@ def _integrated(
 def pieces(features: TfidfFeatures, text: str, values: NDArray[np.float64]) -> list[Piece]:
     """Divide contributions of terms among their occurrences in the text.
 
-    Those of occurrences in a long text after its first `LONG` characters are one piece of no length.
+    Those of occurrences after the first `LONG` characters of a text are one piece of no length.
 
     Parameters
     ----------

@@ -10,8 +10,9 @@ from torch import nn
 from clinadapt.core.device import pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.rng import local_randomness
+from clinadapt.features.encoders.catalog import find_local, require_plausible
 from clinadapt.features.encoders.layer_split import Suffix
-from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.encoders.pretrained import PretrainedEncoder, open_encoder
 from clinadapt.models import neural_base
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters
@@ -204,6 +205,18 @@ def count_total(network: NoteNetwork, encoder: PretrainedEncoder, whole: bool) -
         in_encoder = adapters.count_parameters(encoder.empty())
     new = [w for name, w in network.named_parameters() if not is_pretrained_weight(name)]
     return in_encoder + sum(weight.numel() for weight in new)
+
+
+def encoder_problems(settings: Settings) -> list[str]:
+    """Return problems of an encoder, if it is on this machine, and of settings for it."""
+    try:
+        if find_local(settings.encoder) is None:
+            require_plausible(settings.encoder)
+        else:
+            Layers.of(settings, open_encoder(settings.encoder))
+    except InputError as error:
+        return error.problems
+    return []
 
 
 def option_problems(settings: Settings) -> list[str]:

@@ -18,12 +18,10 @@ from tokenizers import Tokenizer
 from clinadapt.core import param_validation, safe_files
 from clinadapt.core.arrays import Floats
 from clinadapt.core.device import Precision, compute_dtype, pick_device
-from clinadapt.core.errors import InputError
 from clinadapt.core.process_memory import give_back_freed
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.encoders.backends import BackendChoice
-from clinadapt.features.encoders.catalog import find_local, require_plausible
 from clinadapt.features.encoders.layer_split import Prefix
 from clinadapt.features.encoders.pretrained import (
     PretrainedEncoder,
@@ -37,7 +35,7 @@ from clinadapt.models import encoder_assembly, neural_base
 from clinadapt.models.contract import Kind
 from clinadapt.models.encoder_assembly import Layers
 from clinadapt.models.token_network import TokenNetwork
-from clinadapt.models.training_settings import ReadsTokens, TrainingSettings
+from clinadapt.models.training_settings import Epochs, ReadsTokens, TrainingSettings
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training.batch_sources import BatchSource
@@ -109,7 +107,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     pooling: Pooling | Literal["auto"] = "auto"
     inner: Annotated[int, Ge(0)] = 0
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
-    epochs: Annotated[int, Ge(1)] | None = None
+    epochs: Epochs | None = None
     batch_size: Annotated[int, Ge(1)] = 16
     precision: Precision = "auto"
     backend: BackendChoice = "auto"
@@ -120,14 +118,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
 
     def file_problems(self) -> list[str]:
         """Return problems of the encoder, if it is on this machine, and of settings for it."""
-        try:
-            if find_local(self.encoder) is None:
-                require_plausible(self.encoder)
-            else:
-                Layers.of(self, open_encoder(self.encoder))
-        except InputError as error:
-            return error.problems
-        return []
+        return encoder_assembly.encoder_problems(self)
 
     def title(self, shown: dict[str, Any]) -> str:
         """Return encoder, adapter and which layers are tuned."""

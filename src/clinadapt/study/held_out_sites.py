@@ -205,17 +205,20 @@ class Sites:
         }
 
     def _entry(self, configuration: str, label: str) -> dict[str, Any]:
-        scores = []
-        for site in self.sites:
-            low, high = metrics.interval(site.evidence.scores.resampled[configuration])
-            scores.append(
-                {"value": site.evidence.scores.value[configuration], "low": low, "high": high}
-            )
+        scores = [
+            metrics.mean_scores(
+                site.evidence.labels,
+                site.evidence.by_id[configuration].predictions,
+                site.evidence.clusters,
+                [self.full.metric],
+            )[self.full.metric]
+            for site in self.sites
+        ]
         against = self.differences.get(configuration)
         return {
             "configuration_id": configuration,
             "configuration": label,
-            "sites": scores,
+            "sites": [asdict(score) for score in scores],
             "pooled": asdict(self.pooled[configuration]),
             "against_chosen": None if against is None else against.to_json(),
         }

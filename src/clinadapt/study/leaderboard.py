@@ -177,10 +177,9 @@ class Leaderboard:
         return line | {"status": "done"}
 
     def _test_score(self, done: list[dict[str, Any]]) -> metrics.Score:
-        test = self.test
-        return result_files.test_interval(
-            self.predictions(done), test.labels, test.clusters, self.folders.metric, self.resamples
-        )
+        test, metric = self.test, self.folders.metric
+        predictions = self.predictions(done)
+        return metrics.mean_scores(test.labels, predictions, test.clusters, [metric])[metric]
 
     def done(self, runs: list[Run]) -> list[dict[str, Any]]:
         """Return the results of the runs that are done."""

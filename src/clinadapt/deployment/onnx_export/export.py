@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.output_guard import Output, check_outputs
 from clinadapt.data.notes import read_texts
 from clinadapt.data.text_store import Texts
 from clinadapt.deployment.onnx_export.graph import quantise, write_onnx
-from clinadapt.models.bundle.integrity import RECORD
+from clinadapt.models.bundle.integrity import foreign_files
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
@@ -139,11 +140,7 @@ def export_bundle(
         If an optional library is not installed.
     """
     record = read_record(bundle)
-    if out.exists() and not _was_exported(out):
-        raise InputError(
-            f"{out} already exists and is not an exported bundle, so it is not overwritten: choose "
-            "another --out"
-        )
+    check_outputs([Output(out, "--out", _was_exported, folder=True)], [bundle, notes])
     _, texts = read_texts(notes, text, encoding=encoding)
     if len(texts) < LEAST_NOTES:
         raise InputError(
@@ -276,7 +273,8 @@ def measure(
 
 
 def _was_exported(folder: Path) -> bool:
-    return (folder / RECORD).is_file() and "export" in read_record(folder)["provenance"]
+    """Return whether a folder is an exported bundle and nothing else."""
+    return not foreign_files(folder) and "export" in read_record(folder)["provenance"]
 
 
 def _refusal(measured: Sequence[ExportMeasurement], bound: float) -> list[str]:

@@ -39,6 +39,12 @@ def hosts_of(url: str) -> list[str]:
     return [host.partition(":")[0] for host in (parsed.host, *options) if host]
 
 
+def file_of(url: str) -> str | None:
+    """Return the file of an SQLite database; None for any other database."""
+    parsed = _parsed(url)
+    return parsed.database if parsed.get_backend_name() == "sqlite" else None
+
+
 def _parsed(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)

@@ -17,18 +17,31 @@ from typing import Any
 import polars as pl
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.output_guard import sqlite_tables
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data import prediction_tables
 from clinadapt.deployment.scoring.interfaces import NoteScores, NoteSource, State
 from clinadapt.deployment.scoring.loop import refuse
 from clinadapt.deployment.scoring.output_layouts import predictions, write_aside
 
-SUFFIX = ".partial"
 SCHEMA = """
 CREATE TABLE run (identity TEXT NOT NULL, part INTEGER NOT NULL, state TEXT NOT NULL);
 CREATE TABLE part (number INTEGER PRIMARY KEY, scores BLOB NOT NULL, aside BLOB NOT NULL);
 CREATE TABLE scored (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+
+
+def ledger_path(out: Path) -> Path:
+    """Return the path of the ledger of an output file."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def is_ledger(path: Path) -> bool:
+    """Return whether a file is a ledger, perhaps one without tables that was killed early."""
+    try:
+        return sqlite_tables(path) in (set(), {"run", "part", "scored"})
+    except sqlite3.OperationalError:  # in use, which `FileScores.begin` tells
+        return True
 
 
 class FileScores:
@@ -59,7 +72,7 @@ class FileScores:
         if out.suffix not in (".parquet", ".csv"):
             raise InputError(f"expected --out to end in .parquet or .csv, got {out.name!r}")
         self.out, self.aside, self.about, self.layout = out, aside, about, layout
-        self.path = out.with_name(out.name + SUFFIX)
+        self.path = ledger_path(out)
         self._remembers_ids = False
 
     def begin(

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.output_guard import Output, check_outputs, csv_with
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.deployment.scoring import meds, output_layouts
 from clinadapt.deployment.scoring.fhir_source import SUFFIXES as FHIR_SUFFIXES
 from clinadapt.deployment.scoring.fhir_source import FhirNotes
-from clinadapt.deployment.scoring.file_sink import SUFFIX, FileScores
+from clinadapt.deployment.scoring.file_sink import FileScores, is_ledger, ledger_path
 from clinadapt.deployment.scoring.file_source import SUFFIXES, TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
@@ -106,6 +107,7 @@ class Prediction:
         self._check()
         if self.meds:
             meds.check_tasks([record["task"] for record in records.values()])
+        self._check_outputs()
         versions = {task: fingerprint(folder) for task, folder in self.bundles.items()}
         if len(set(versions.values())) < len(versions):
             raise InputError(
@@ -157,6 +159,27 @@ class Prediction:
         if problems:
             raise InputError(problems)
 
+    def _check_outputs(self) -> None:
+        """Refuse outputs that would overwrite what is read, or a file that is not clinadapt's."""
+        aside = Output(self.aside_path, "--aside", csv_with(*output_layouts.ASIDE_COLUMNS))
+        outputs = [aside]
+        if self.into is None:
+            outputs.append(Output(self.out, "--out", output_layouts.is_scores))
+            outputs.append(Output(ledger_path(self.out), "--out (unfinished)", is_ledger))
+        read: list[Path | str | None] = [*self.bundles.values(), self.database_file]
+        if self._has_database:
+            from clinadapt.deployment.scoring.database import file_of
+
+            read.append(file_of(self._url))
+        check_outputs(outputs, [*read, *self._files])
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        """Files of notes, without those that the run itself writes."""
+        own = (self.out, ledger_path(self.out), self.aside_path)
+        suffixes = FHIR_SUFFIXES if self.fhir else SUFFIXES
+        return find_files(self.notes, suffixes, own) if self.notes else []
+
     @property
     def hosts(self) -> list[str]:
         """Host names that the run must be able to reach: those of the database, if it is remote."""
@@ -187,12 +210,10 @@ class Prediction:
 
     def _source(self) -> NoteSource:
         further = {"subject": self.subject, "time": self.time} if self.meds else {}
-        own = (self.out, self.out.with_name(self.out.name + SUFFIX), self.aside_path)
         if self.notes and self.fhir:
-            return FhirNotes(find_files(self.notes, FHIR_SUFFIXES, own))
+            return FhirNotes(self._files)
         if self.notes:
-            files = find_files(self.notes, SUFFIXES, own)
-            return TableNotes(files, self.text or "text", self.id, self.encoding, **further)
+            return TableNotes(self._files, self.text or "text", self.id, self.encoding, **further)
         from clinadapt.deployment.scoring.database_source import DatabaseNotes
 
         columns = {"text": self.text, "id": self.id, **further}

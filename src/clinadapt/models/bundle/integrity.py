@@ -30,6 +30,7 @@ from clinadapt.models.private import GUARANTEE_BYTES, GUARANTEE_FILE
 from clinadapt.models.sklearn_pipeline import PIPELINE_BYTES, PIPELINE_FILE
 
 RECORD = "bundle.json"
+MODEL_FOLDER = "model"
 CARD = "README.md"
 REFERENCE = "reference.json"
 INDEX = "model.safetensors.index.json"
@@ -237,6 +238,22 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _is_listed(name: str) -> bool:
     return name not in (RECORD, CARD)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Return the names of files and links in a folder that no bundle has; nothing is opened."""
+    names = {path.relative_to(folder).as_posix(): path for path in _walk(folder)}
+    return [
+        name
+        for name, path in names.items()
+        if path.is_symlink()
+        or not (name in (RECORD, CARD, REFERENCE) or name.startswith(f"{MODEL_FOLDER}/"))
+        or not _is_bundle_name(path.name)
+    ]
+
+
+def _is_bundle_name(name: str) -> bool:
+    return name in MOST_BYTES or any(fnmatchcase(name, kind) for kind in (LICENCE, WEIGHTS))
 
 
 def _file_problems(name: str, path: Path) -> Iterator[str]:

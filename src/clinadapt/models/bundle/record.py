@@ -12,7 +12,6 @@ from clinadapt.models.bundle.integrity import MOST_BYTES, RECORD
 
 FORMAT = 3
 READ_FORMATS = (2, FORMAT)  # format 2 has the names of version 0.1
-MODEL_FOLDER = "model"
 STUDY_FOLDERS = ("best", "recommended")
 
 

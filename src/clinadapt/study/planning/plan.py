@@ -16,6 +16,7 @@ import torch
 
 from clinadapt.core import atomic_files, formatting
 from clinadapt.core.device import environment
+from clinadapt.core.output_guard import json_with
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.study.design import Run, identity
 from clinadapt.study.planning.forecast import Forecast, Phase, forecast
@@ -264,8 +265,11 @@ def schedule(study: StudySetup, plan: Plan) -> list[Line]:
     return lines
 
 
+is_schedule = json_with("format", "memory", "hours", "seconds", "disk_bytes", "runs")
+
+
 def write_schedule(study: StudySetup, plan: Plan, path: Path) -> None:
-    """Write the schedule of a plan as JSON."""
+    """Write the schedule of a plan as JSON; `is_schedule` recognises the file."""
     lines = schedule(study, plan)
     atomic_files.write_json(
         path,
