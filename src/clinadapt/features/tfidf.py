@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from clinadapt.core.errors import InputError
 TERMS_FILE, IDF_FILE = "terms.json", "idf.safetensors"
 TERMS_BYTES = 2**29  # of word pairs of a million notes: 200 MB
 CHARACTERS = (3, 5)
+WORDS_AT_ONCE = 10_000
 LONG = 2**20  # characters of a note whose terms are counted one by one
 WORD, NOT_SPACE = re.compile(r"(?u)\b\w\w+\b"), re.compile(r"\S+")
 
@@ -44,13 +45,18 @@ class Vectorizer(TfidfVectorizer):  # type: ignore[misc]
 
 
 def word_terms(text: str, least: int, most: int) -> Iterator[str]:
-    """Yield the word n-grams of a text in lower case."""
-    last: deque[str] = deque(maxlen=most)
-    for match in WORD.finditer(text):
-        last.append(match.group())
-        words = list(last)
-        for size in range(least, len(words) + 1):
-            yield " ".join(words[-size:])
+    """Yield the word n-grams of a text in lower case, some thousand words at a time."""
+    matches = WORD.finditer(text)
+    before: list[str] = []
+    while new := [match.group() for match in islice(matches, WORDS_AT_ONCE)]:
+        words = before + new
+        for size in range(least, most + 1):
+            # Those that end among the new words.
+            first = max(0, len(before) - size + 1)
+            yield from map(
+                " ".join, zip(*(words[first + at :] for at in range(size)), strict=False)
+            )
+        before = words[max(0, len(words) - most + 1) :]
 
 
 def character_terms(text: str, least: int, most: int) -> Iterator[str]:

@@ -165,8 +165,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
             self.precision,
             self.backend,
         )
-        causal_or_mean: Pooling = "last" if self.pooling == "auto" and encoder.causal else "mean"
-        self.pooling_: Pooling = causal_or_mean if self.pooling == "auto" else self.pooling
+        usual: Pooling = "last" if encoder.causal else "mean"
+        self.pooling_: Pooling = usual if self.pooling == "auto" else self.pooling
 
     @property
     def after_pooling(self) -> bool:
@@ -383,9 +383,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         """Read what `save` wrote; the encoder's own folder is not needed."""
         self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
         with torch.device("meta"):  # checks the size that the settings imply without the memory
-            empty: Any = self.encoder_.empty()
-        safe_files.require_room(folder, empty)
-        self.encoder_.require_tokenizer(int(empty.get_input_embeddings().num_embeddings))
+            safe_files.require_room(folder, self.encoder_.empty())
+        self.encoder_.check_tokenizer()
         self._resolve()
         with torch.device("meta"):
             safe_files.require_room(

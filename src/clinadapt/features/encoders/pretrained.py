@@ -60,7 +60,7 @@ class PretrainedEncoder:
             Something is missing, or does not fit the rest; all problems are named.
         """
         self.require_weights()
-        checks = (self._check_weights, self._check_tokenizer, lambda: self.architecture)
+        checks = (self._check_weights, self.check_tokenizer, lambda: self.architecture)
         problems: list[str] = []
         for one in checks:
             try:
@@ -73,15 +73,12 @@ class PretrainedEncoder:
     def _check_weights(self) -> None:
         self._require_all(*self._from_files("meta"))
 
-    def _check_tokenizer(self) -> None:
+    def check_tokenizer(self) -> None:
+        """Raise `InputError` unless the tokenizer can be used with the model's embeddings."""
         with torch.device("meta"):
             model: Any = self.empty()
-        self.require_tokenizer(int(model.get_input_embeddings().num_embeddings))
-
-    def require_tokenizer(self, embeddings: int) -> None:
-        """Raise `InputError` unless the tokenizer fits a model with so many token embeddings."""
         try:
-            require_usable(self.tokenizer, embeddings)
+            require_usable(self.tokenizer, int(model.get_input_embeddings().num_embeddings))
         except InputError as error:
             raise InputError([f"{self.folder}: {problem}" for problem in error.problems]) from None
 
