@@ -11,8 +11,8 @@ import pytest
 from clinadapt import NoteClassifier, Study, load
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
-from clinadapt.data.python_inputs import as_labels
 from clinadapt.data.notes import read_notes
+from clinadapt.data.python_inputs import as_labels
 from clinadapt.models import registry
 from clinadapt.models.sklearn_pipeline import PIPELINE_FILE, SklearnModel
 

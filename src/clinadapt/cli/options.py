@@ -47,7 +47,10 @@ class TableOptions:
     split: Annotated[
         str | None, typer.Option(help="Column of the official split: train, dev, test.")
     ] = None
-    positive: Annotated[str | None, typer.Option(help="Positive class of a binary task.")] = None
+    positive: Annotated[
+        str | None,
+        typer.Option(help="Positive class of a binary task; default: by its name, or the rarer."),
+    ] = None
     encoding: EncodingOption = "utf-8"
     leave_out_bad: Annotated[
         bool,

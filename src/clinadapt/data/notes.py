@@ -329,14 +329,16 @@ class _Reader:
 
         problems = self.labels.problems()
         positive = None if self.columns.positive is None else tidy(self.columns.positive)
-        for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
+        none = self.labels.none and f". A note with no label is written as {self.labels.none}"
+        for reason, where, hint in (
+            ("empty text", self.empty, ""),
+            ("missing label", self.unlabelled, none),
+        ):
             if where and not self.leave_out_bad:
                 problems.append(
                     f"{reason} in {where}: correct the table, or leave these rows out with "
-                    f"--leave-out-bad (the results then list them)"
+                    f"--leave-out-bad (the results then list them){hint}"
                 )
-        if self.unlabelled and self.labels.none and not self.leave_out_bad:
-            problems.append(f"write a note with no label at all as {self.labels.none}")
         for role, where in self.without.items():
             if where:
                 problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
