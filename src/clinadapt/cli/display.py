@@ -351,17 +351,20 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
 
 def print_encoders() -> None:
     """Print the catalogue of encoders: language, licence, size, and if it is on this machine."""
+    from clinadapt.features.encoders import weight_files
     from clinadapt.features.encoders.catalog import CATALOG, encoder_home, find_local, how_to_get
 
     console = Console()
     table = Table(title="Encoders known by name", title_justify="left")
     for heading in ("name", "hub id", "language", "licence", "M weights", "here"):
         table.add_column(heading)
-    missing = []
+    missing, damaged = [], []
     for entry in CATALOG.values():
         folder = find_local(entry.name)
         if folder is None:
             missing.append(entry)
+        elif problems := weight_files.problems(folder):
+            damaged += [f"[bold]{entry.name}[/]: {escape(problem)}" for problem in problems]
         table.add_row(
             entry.name,
             entry.hub_id,
@@ -371,6 +374,8 @@ def print_encoders() -> None:
             "[green]yes[/]" if folder else "no",
         )
     console.print(table)
+    for line in damaged:
+        console.print(line, soft_wrap=True)
     for entry in missing:
         note = f" ({entry.note})" if entry.note else ""
         console.print(

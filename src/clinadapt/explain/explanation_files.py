@@ -59,7 +59,7 @@ def explain_table(
     target: str | None = None,
     try_faithfulness: bool = False,
     progress: Progress = no_progress,
-) -> tuple[int, Faithfulness | None]:
+) -> tuple[int, int, Faithfulness | None]:
     """Explain the first notes of a table, and write the explanations to a file.
 
     Notes in which the model finds nothing that it can read are left out.
@@ -88,6 +88,8 @@ def explain_table(
     -------
     count : int
         Number of notes explained.
+    left_out : int
+        Number of notes in which the model finds nothing that it can read.
     measured : Faithfulness, optional
 
     Raises
@@ -111,7 +113,7 @@ def explain_table(
     explanations = explain(classifier, chosen, target, progress)
     measured = faithfulness(classifier, explanations) if try_faithfulness else None
     write_explanations(out, classifier, ids, explanations, bundle.resolve().name, measured)
-    return len(ids), measured
+    return len(ids), int((~readable).sum()), measured
 
 
 def write_explanations(

@@ -101,8 +101,8 @@ def _without_long_stretches(note: str, size: int) -> tuple[tuple[int, int], ...]
     """Return the passages of a note that are left if long stretches are cut to `size`."""
     passages, start = [], 0
     for stretch in re.finditer(rf"[{INVISIBLE}]{{{size},}}|\S{{{size},}}", note):
-        passages.append((start, stretch.start() + size))
-        start = stretch.end()
+        passages.append((start, stretch.start() + size // 2))
+        start = stretch.end() - size // 2
     return (*passages, (start, len(note)))
 
 

@@ -97,9 +97,8 @@ def _measure(model: Any) -> Architecture:
     text = model.config.get_text_config()
     named = {getattr(text, f"{name}_token_id", None) for name in NAMED_TOKENS}
     words = [number for number in range(VOCABULARY - 1, 0, -1) if number not in named]
-    ids = torch.zeros(2, TOKENS, dtype=torch.int64)
-    ids[0] = torch.tensor(words[:TOKENS])
-    ids[1, :SHORTER] = torch.tensor(words[TOKENS : TOKENS + SHORTER])
+    # What stands in the padding is no padding token: it must not matter either.
+    ids = torch.tensor(words[: 2 * TOKENS]).view(2, TOKENS)
     mask = torch.arange(TOKENS) < torch.tensor([[TOKENS], [SHORTER]])
 
     def read(ids: Tensor, mask: Tensor) -> Tensor:

@@ -267,16 +267,16 @@ def resolve(name: str) -> Path:
         return folder
     require_plausible(name)
     absent = f"{name} is not on this machine"
-    remedy = f"{how_to_get(name)}{'' if name in CATALOG else did_you_mean(name)}"
+    hint = "" if name in CATALOG else did_you_mean(name)
     if is_offline():
-        raise EncoderNotFoundError(f"{absent}. {remedy}")
+        raise EncoderNotFoundError(f"{absent}{hint}. {how_to_get(name)}")
     entry = CATALOG.get(name)
     hub_id, revision = (entry.hub_id, entry.revision) if entry else (name, None)
     try:
         return download(hub_id, revision, FETCHED)
     except DownloadError as error:
         raise EncoderNotFoundError(
-            f"{absent} and could not be downloaded ({error}). {remedy}"
+            f"{absent} and could not be downloaded ({error}){hint}. {how_to_get(name)}"
         ) from None
 
 

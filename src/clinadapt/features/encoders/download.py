@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 SECONDS = 4.0
+_silence: str | None = None  # why the hub did not answer, if it did not
 
 
 class DownloadError(Exception):
@@ -24,7 +25,7 @@ def download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path
     DownloadError
         The hub does not answer, does not have it, or the connection broke.
     """
-    if reason := _unreachable(hub_id, revision):
+    if reason := _refusal(hub_id, revision):
         raise DownloadError(reason)
     fetched = _fetch(hub_id, revision, tuple(patterns))
     if isinstance(fetched, str):
@@ -32,25 +33,40 @@ def download(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path
     return fetched
 
 
-@cache
-def _unreachable(hub_id: str, revision: str | None) -> str | None:
-    """Return why the hub cannot give a repository, asked once per process; None if it can."""
-    from huggingface_hub import HfApi
+def _refusal(hub_id: str, revision: str | None) -> str | None:
+    """Return why the hub cannot give a repository; None if it can.
 
-    answers: list[str | None] = []
+    A hub that did not answer is not asked for another repository either.
+    """
+    global _silence
+    if _silence is None:
+        answered, reason = _ask(hub_id, revision)
+        if answered:
+            return reason
+        _silence = reason
+    return _silence
+
+
+@cache
+def _ask(hub_id: str, revision: str | None) -> tuple[bool, str | None]:
+    """Return whether the hub answered, and why it cannot give a repository."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    answers: list[tuple[bool, str | None]] = []
 
     def ask() -> None:
         try:
             HfApi().model_info(hub_id, revision=revision, timeout=SECONDS)
         except Exception as error:  # the client raises many kinds, all meaning: not available
-            answers.append(type(error).__name__)
+            answers.append((isinstance(error, HfHubHTTPError), type(error).__name__))
         else:
-            answers.append(None)
+            answers.append((True, None))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(SECONDS)
-    return answers[0] if answers else f"no answer within {SECONDS:.0f} s"
+    return answers[0] if answers else (False, f"no answer within {SECONDS:.0f} s")
 
 
 @cache

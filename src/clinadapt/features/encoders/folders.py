@@ -42,6 +42,8 @@ def _transformer_module(folder: Path) -> Path | None:
 
 def folder_problem(name: str) -> str | None:
     """Return why a path has no encoder; None if the name is not that of a path."""
+    if not name:
+        return "the name of an encoder is empty: expected a known name, a hub id or a folder"
     folder = Path(name).expanduser()
     try:
         if folder.is_dir():
@@ -50,7 +52,7 @@ def folder_problem(name: str) -> str | None:
             return f"{name} is a file: expected the folder of an encoder, or its name"
     except (OSError, ValueError):
         pass
-    path_like = not name or name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
+    path_like = name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
     return (
         f"no folder {name!r}: expected that of an encoder, or a known name" if path_like else None
     )

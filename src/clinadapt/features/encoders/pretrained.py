@@ -60,27 +60,34 @@ class PretrainedEncoder:
             Something is missing, or does not fit the rest; all problems are named.
         """
         self.require_weights()
-        checks = (self._check_weights, self.check_tokenizer, lambda: self.architecture)
         problems: list[str] = []
-        for one in checks:
+        try:
+            model, report = self._from_files("meta")
+        except InputError as error:
+            raise UnusableEncoderError(error.problems) from None
+        for check in (
+            lambda: self._require_all(model, report),
+            lambda: self._require_tokenizer(model),
+            lambda: self.architecture,
+        ):
             try:
-                one()
+                check()
             except InputError as error:
                 problems += error.problems
         if problems:
-            raise UnusableEncoderError(list(dict.fromkeys(problems)))
-
-    def _check_weights(self) -> None:
-        self._require_all(*self._from_files("meta"))
+            raise UnusableEncoderError(problems)
 
     def check_tokenizer(self) -> None:
         """Raise `InputError` unless the tokenizer can be used with the model's embeddings."""
         with torch.device("meta"):
-            model: Any = self.empty()
+            self._require_tokenizer(self.empty())
+
+    def _require_tokenizer(self, model: Any) -> None:
         try:
             require_usable(self.tokenizer, int(model.get_input_embeddings().num_embeddings))
         except InputError as error:
-            raise InputError([f"{self.folder}: {problem}" for problem in error.problems]) from None
+            own = [one.removeprefix(f"{self.folder}: ") for one in error.problems]
+            raise InputError([f"{self.folder}: {problem}" for problem in own]) from None
 
     @cached_property
     def config(self) -> Any:

@@ -42,7 +42,10 @@ def problems(folder: Path) -> list[str]:
     if not has_safetensors(folder):
         return [f"no safetensors weights in {folder}. {_instead(folder)}"]
     if not (folder / WEIGHTS).is_file():
-        pieces, missing = _pieces(folder, INDEX)
+        try:
+            pieces, missing = _pieces(folder, INDEX)
+        except InputError as error:
+            return error.problems
         if missing:
             return [f"{folder}: {_listed(missing)} of {INDEX} missing. Is the download complete?"]
     else:
