@@ -118,7 +118,7 @@ def segments(explanation: Explanation) -> Iterator[Segment]:
             yield Segment(_in_short(text[end:start]), "plain")
         value = words[0].contribution
         if key < 0 or value is None:
-            yield Segment(text[start:stop], "unread")
+            yield Segment(_in_short(text[start:stop]), "unread")
         else:
             kind = "raises" if value > 0 else "lowers"
             yield Segment(text[start:stop], kind, abs(value) / largest, value)

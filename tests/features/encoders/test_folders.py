@@ -167,6 +167,18 @@ def test_an_encoder_decoder_is_refused(tmp_path):
         open_encoder(str(tmp_path))
 
 
+def test_a_model_of_texts_and_images_is_refused(encoder_folders, tmp_path):
+    import transformers
+
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    small |= {"intermediate_size": 48}
+    pictures = small | {"image_size": 32, "patch_size": 16}
+    config = transformers.CLIPConfig(text_config=small, vision_config=pictures)
+    transformers.CLIPModel(config).save_pretrained(tmp_path)
+    shutil.copyfile(encoder_folders["roberta"] / "tokenizer.json", tmp_path / "tokenizer.json")
+    assert "'clip' is not served" in refusal(tmp_path)
+
+
 # ---------------------------------------------------------------- tokenizer
 
 

@@ -84,7 +84,11 @@ class PretrainedEncoder:
 
     def _require_tokenizer(self, model: Any) -> None:
         try:
-            require_usable(self.tokenizer, int(model.get_input_embeddings().num_embeddings))
+            embeddings = len(model.get_input_embeddings().weight)
+        except (AttributeError, NotImplementedError):
+            raise InputError(f"{self.folder}: the model has no table of token embeddings") from None
+        try:
+            require_usable(self.tokenizer, embeddings)
         except InputError as error:
             own = [one.removeprefix(f"{self.folder}: ") for one in error.problems]
             raise InputError([f"{self.folder}: {problem}" for problem in own]) from None
