@@ -239,6 +239,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         self._open()
         context = context or Context()
         device = pick_device(self.device)
+        if self.suffix_:
+            context.progress("loading encoder…", 0, 1)
         self._build(
             labels.task, len(labels.classes), self.encoder_.load() if self.suffix_ else None
         )
@@ -303,9 +305,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         if not self.split_layer_:
             inputs = torch.ones(notes, longest, dtype=torch.int64)
         else:
-            inputs = torch.zeros(
-                notes, longest, self.encoder_.width_at(self.split_layer_), dtype=dtype
-            )
+            width = self.encoder_.width_at(self.split_layer_)
+            inputs = torch.zeros(notes, longest, width, dtype=dtype)
         return Batch(inputs, mask, torch.arange(notes), notes)
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
@@ -387,10 +388,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         self.encoder_.check_tokenizer()
         self._resolve()
         with torch.device("meta"):
-            safe_files.require_room(
-                folder,
-                encoder_assembly.inserted_modules(self, self.layers_, self.encoder_, classes),
-            )
+            new = encoder_assembly.inserted_modules(self, self.layers_, self.encoder_, classes)
+            safe_files.require_room(folder, new)
         model = None
         if self.suffix_:
             trained = self._encoder_is_trained

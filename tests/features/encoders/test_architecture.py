@@ -57,7 +57,7 @@ def test_without_position_embeddings_there_is_no_limit(encoder_folders):
 @pytest.mark.parametrize("name", PADDING_MATTERS)
 def test_an_architecture_that_reads_padding_is_refused(tmp_path, name):
     folder = PADDING_MATTERS[name](tmp_path / name)
-    with pytest.raises(UnusableEncoderError, match="not served: its features .* padding"):
+    with pytest.raises(UnusableEncoderError, match=r"not served: its features .* padding"):
         PretrainedEncoder(folder).check()
 
 

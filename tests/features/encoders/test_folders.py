@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 
 from clinadapt.core.errors import InputError, UnusableEncoderError
 from clinadapt.features.encoders import catalog
+from clinadapt.features.encoders.conversion import convert_to_safetensors
 from clinadapt.features.encoders.pretrained import PretrainedEncoder, open_encoder
-from clinadapt.features.encoders.weight_files import convert_to_safetensors
 
 SHARDS = "model.safetensors.index.json"
 
@@ -298,7 +298,7 @@ def test_pickled_pieces_are_converted(tmp_path):
 def test_conversion_names_a_missing_piece_and_what_is_no_pickle(tmp_path):
     index = tmp_path / "pytorch_model.bin.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "pytorch_model-00001-of-00002.bin"}}))
-    with pytest.raises(InputError, match="pytorch_model-00001-of-00002.bin of .* missing"):
+    with pytest.raises(InputError, match=r"pytorch_model-00001-of-00002\.bin of .* missing"):
         convert_to_safetensors(tmp_path)
     with pytest.raises(InputError, match="no folder"):
         convert_to_safetensors(tmp_path / "none")

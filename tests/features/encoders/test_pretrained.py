@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from clinadapt.core.errors import EncoderNotFoundError, InputError
 from clinadapt.features.encoder_inference import pad
 from clinadapt.features.encoders import catalog
+from clinadapt.features.encoders.conversion import convert_to_safetensors
 from clinadapt.features.encoders.layer_split import Prefix, Suffix
 from clinadapt.features.encoders.pretrained import (
     PretrainedEncoder,
     save_encoder_files,
 )
-from clinadapt.features.encoders.weight_files import convert_to_safetensors
 from clinadapt.features.tokenization import tokenize
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters.bottleneck import Bottleneck

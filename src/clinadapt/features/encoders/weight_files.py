@@ -1,14 +1,8 @@
-"""The files of an encoder's weights: whether they are whole, and conversion from pickles."""
+"""The files of an encoder's weights: which there are, and whether they are whole."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from clinadapt.core import safe_files
-from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -40,14 +34,14 @@ def problems(folder: Path) -> list[str]:
         Folder with a ``config.json``.
     """
     if not has_safetensors(folder):
-        return [f"no safetensors weights in {folder}. {_instead(folder)}"]
+        return [f"no safetensors weights in {folder}. {instead(folder)}"]
     if not (folder / WEIGHTS).is_file():
         try:
-            pieces, missing = _pieces(folder, INDEX)
+            pieces, missing = pieces_of(folder, INDEX)
         except InputError as error:
             return error.problems
         if missing:
-            return [f"{folder}: {_listed(missing)} of {INDEX} missing. Is the download complete?"]
+            return [f"{folder}: {listed(missing)} of {INDEX} missing. Is the download complete?"]
     else:
         pieces = [folder / WEIGHTS]
     found = []
@@ -67,7 +61,7 @@ def problems(folder: Path) -> list[str]:
     return found
 
 
-def _instead(folder: Path) -> str:
+def instead(folder: Path) -> str:
     """Say what a folder has in place of safetensors weights, and what to do."""
     if (folder / PICKLED).is_file() or (folder / PICKLED_INDEX).is_file():
         pickled = PICKLED if (folder / PICKLED).is_file() else f"{PICKLED_INDEX} and its pieces"
@@ -100,7 +94,7 @@ def peft_remedy(folder: Path) -> str:
     )
 
 
-def _pieces(folder: Path, index: str) -> tuple[list[Path], list[str]]:
+def pieces_of(folder: Path, index: str) -> tuple[list[Path], list[str]]:
     """Return the files that an index lists, and the names of those that are missing."""
     content = safe_files.read_json(folder / index, INDEX_BYTES)
     places = content.get("weight_map") if isinstance(content, dict) else None
@@ -113,66 +107,7 @@ def _pieces(folder: Path, index: str) -> tuple[list[Path], list[str]]:
     return [folder / name for name in names if name not in missing], missing
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Return the first of some names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def convert_to_safetensors(folder: Path) -> Path:
-    """Write ``model.safetensors`` from a folder's pickled weights, reading tensors only.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder with ``pytorch_model.bin``, or with its pieces and their index.
-
-    Returns
-    -------
-    Path
-        The new file.
-
-    Raises
-    ------
-    InputError
-        A file is missing, or contains more than tensors.
-    """
-    from safetensors.torch import save_file
-
-    weights: dict[str, Tensor] = {}
-    for source in _pickles(folder):
-        weights |= dict(_tensors(source))
-    # Tied weights are copied, because safetensors does not support shared memory.
-    plain = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
-    target = folder / WEIGHTS
-    with atomic_path(target) as partial:
-        save_file(plain, partial, metadata={"format": "pt"})
-    return target
-
-
-def _pickles(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"no folder {folder}: expected one with {PICKLED}")
-    if has_safetensors(folder):
-        raise InputError(f"{folder} has safetensors weights already: nothing to convert")
-    if (folder / PICKLED).is_file():
-        return [folder / PICKLED]
-    if not (folder / PICKLED_INDEX).is_file():
-        raise InputError(f"no {PICKLED} in {folder}: nothing to convert. {_instead(folder)}")
-    pieces, missing = _pieces(folder, PICKLED_INDEX)
-    if missing:
-        raise InputError(f"{folder}: {_listed(missing)} of {PICKLED_INDEX} missing")
-    return pieces
-
-
-def _tensors(source: Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a pickle by name."""
-    try:
-        content: Any = torch.load(source, map_location="cpu", weights_only=True)
-        entries = list(content.items())
-    except Exception as error:  # a pickle that wants to run code, or a damaged file
-        raise InputError(
-            f"{source} could not be read as plain tensors ({type(error).__name__})"
-        ) from None
-    for name, tensor in entries:
-        if isinstance(tensor, Tensor):
-            yield name, tensor
