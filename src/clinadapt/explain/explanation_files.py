@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from clinadapt.core.atomic_files import atomic_path
@@ -104,13 +105,12 @@ def explain_table(
     if not len(ids):
         raise InputError("the table has no rows: expected notes to explain")
     classifier = load(bundle)
-    ids, chosen = ids[:limit], list(texts[:limit])
-    readable = classifier.model_.readable(chosen)
+    readable = classifier.model_.readable(texts[:limit])
     if not readable.any():
         raise NothingDoneError("the model finds nothing that it can read in any of the notes")
-    ids = [one for one, kept in zip(ids, readable, strict=True) if kept]
-    chosen = [text for text, kept in zip(chosen, readable, strict=True) if kept]
-    explanations = explain(classifier, chosen, target, progress)
+    rows = np.flatnonzero(readable)
+    ids = ids.take(rows)
+    explanations = explain(classifier, list(texts.take(rows)), target, progress)
     measured = faithfulness(classifier, explanations) if try_faithfulness else None
     write_explanations(out, classifier, ids, explanations, bundle.resolve().name, measured)
     return len(ids), int((~readable).sum()), measured

@@ -35,7 +35,7 @@ def readable(
         certain = _known(tokenizer, beginnings, max_tokens, "head", silent)
     else:
         certain = np.zeros(len(texts), dtype=np.bool_)
-    for note in np.flatnonzero(found & ~certain):
+    for note in np.flatnonzero(found & ~certain).tolist():
         found[note] = _known(tokenizer, [texts[note]], max_tokens, truncation, silent)[0]
     return found
 

@@ -131,7 +131,7 @@ class TfidfFeatures:
     def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Return whether each note has any of the terms [note]."""
         found = np.array([self._knows_a_word(text) for text in texts], dtype=np.bool_)
-        for note in np.flatnonzero(~found):
+        for note in np.flatnonzero(~found).tolist():
             found[note] = self.transform([texts[note]]).nnz > 0
         return found
 
