@@ -46,9 +46,10 @@ def encoders(
     if convert is not None:
         if not convert.is_dir():
             raise InputError(f"{convert} is not a folder: nothing to convert")
-        from clinadapt.features.encoders.pretrained import convert_to_safetensors
+        from clinadapt.features.encoders.conversion import convert_to_safetensors
 
         return say(f"wrote {escape(str(convert_to_safetensors(convert)))}")
+    from clinadapt.features.encoders import weight_files
     from clinadapt.features.encoders.catalog import CATALOG, encoder_home, find_local, how_to_get
 
     here = {name: find_local(name) for name in CATALOG}
@@ -92,7 +93,10 @@ def encoders(
         ],
     )
     for entry in CATALOG.values():
-        if here[entry.name] is None:
+        folder = here[entry.name]
+        for problem in weight_files.problems(folder) if folder is not None else ():
+            say(f"[bold]{entry.name}[/]: {escape(problem)}")
+        if folder is None:
             note = f" ({entry.note})" if entry.note else ""
             say(f"[bold]{entry.name}[/]{escape(note)}: {escape(how_to_get(entry.name))}")
     say(

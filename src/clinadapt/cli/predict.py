@@ -219,12 +219,14 @@ def explain(
         from clinadapt.explain.explanation_files import explain_table
 
         with progress_bar() as progress:
-            count, measured = explain_table(
+            count, left_out, measured = explain_table(
                 bundle, notes, out, text, id, encoding, limit, target, faithfulness, progress
             )
     if measured is not None:
         _print_faithfulness(measured)
     say(f"{count} notes explained: {escape(str(out))} ([bold]contains patient text[/])")
+    if left_out:
+        say(f"{left_out} notes left out: the model finds nothing in them that it can read")
 
 
 def _print_faithfulness(faithfulness: "Faithfulness") -> None:

@@ -177,7 +177,7 @@ def refuse_early(
 def _refuse_design(asked: StudyOptions) -> None:
     """Raise for an unknown study, metric or encoder."""
     from clinadapt.evaluation.metrics import PRIMARY, metric_names
-    from clinadapt.features.encoders.catalog import can_be_fetched, find_local, resolve
+    from clinadapt.features.encoders.catalog import find_local, require_plausible
     from clinadapt.study.design import load_design
 
     load_design(asked.study)
@@ -185,8 +185,8 @@ def _refuse_design(asked: StudyOptions) -> None:
     if asked.metric is not None and asked.metric not in known:
         raise InputError(f"unknown metric {asked.metric!r}: expected one of {', '.join(known)}")
     for name in asked.encoder or ():
-        if find_local(name) is None and not can_be_fetched(name):
-            resolve(name)  # raises, and says what would be an encoder
+        if find_local(name) is None:
+            require_plausible(name)
 
 
 def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None:

@@ -106,8 +106,9 @@ class PrivateModel(EncoderModel):
         return problems
 
     def file_problems(self) -> list[str]:
-        """Return a problem if opacus is not installed."""
-        return [] if importlib.util.find_spec("opacus") else [dp_sgd.MISSING]
+        """Return problems of the encoder, and one if opacus is not installed."""
+        installed = importlib.util.find_spec("opacus") is not None
+        return super().file_problems() + ([] if installed else [dp_sgd.MISSING])
 
     def _train(
         self,

@@ -67,7 +67,8 @@ class Together:
     ) -> dict[str, Floats]:
         """Return probabilities [note, class] by task, equal to those of each classifier alone.
 
-        Columns are as in its ``classes_``.
+        Columns are as in its ``classes_``. Those of a note in which a classifier finds nothing that
+        it can read are NaN.
 
         Parameters
         ----------
@@ -92,12 +93,15 @@ class Together:
         in_one_pass: dict[str, Floats] = {}
         for models in sharing.values():
             in_one_pass |= _one_pass(models, texts)
-        return {
+        answers = {
             name: classifier.in_class_order(classifier.model_.finish(in_one_pass[name], texts))
             if name in in_one_pass
             else classifier.predict_proba(texts)
             for name, classifier in chosen.items()
         }
+        for name, classifier in chosen.items():
+            answers[name][~classifier.model_.readable(texts)] = np.nan
+        return answers
 
 
 def _content(model: EncoderModel) -> tuple[Any, ...]:
