@@ -14,6 +14,7 @@ from rich.table import Table
 
 from clinadapt.core import formatting
 from clinadapt.core.atomic_files import read_json
+from clinadapt.data.checks import LONGEST_SHOWN
 from clinadapt.data.near_duplicates import Duplicates
 from clinadapt.data.notes import Notes
 from clinadapt.data.positive_class import quoted
@@ -208,8 +209,12 @@ def print_notes(notes: Notes, split: Split) -> None:
     if notes.groups is not None:
         table.add_column("groups", justify="right")
     named = len(notes.labels.classes) <= SHOWN_CLASSES
-    headings = map(str, notes.labels.classes) if named else CLASS_SIZES
-    for heading in headings:
+    # A long name may be the text of a note, if the wrong column is the label.
+    names = [
+        name if len(name) <= LONGEST_SHOWN else "(a long name)"
+        for name in map(str, notes.labels.classes)
+    ]
+    for heading in names if named else CLASS_SIZES:
         table.add_column(escape(heading), justify="right")
     for part, rows in split.parts().items():
         groups = [str(len(np.unique(notes.clusters[rows])))] if notes.groups is not None else []
