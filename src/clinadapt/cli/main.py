@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from clinadapt.cli.report import errors, report, track
 from clinadapt.cli.serve import serve, token
 from clinadapt.cli.study import plan, study
 from clinadapt.core.errors import ClinadaptError, describe_unexpected
+from clinadapt.core.machine_faults import machine_faults_told, shown
 
 app = typer.Typer(
     name="clinadapt",
@@ -59,9 +61,10 @@ app.add_typer(token, name="token")
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; errors that the user can fix exit with code 2 and no traceback."""
+    """Run the command line; errors that the user can fix have no traceback."""
     try:
-        return app(arguments, standalone_mode=True)
+        with machine_faults_told():
+            return app(arguments, standalone_mode=True)
     except ClinadaptError as error:
         problems = getattr(error, "problems", [str(error)])
         heading = f"{len(problems)} problems:\n" if len(problems) > 1 else ""
@@ -74,7 +77,8 @@ def main(arguments: list[str] | None = None) -> Any:
     except OSError as error:
         if os.environ.get("CLINADAPT_DEBUG"):
             raise
-        print(f"error: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
+        named = f": {shown(Path(error.filename))}" if isinstance(error.filename, str) else ""
+        print(f"error: {error.strerror or type(error).__name__}{named}", file=sys.stderr)
         return sys.exit(2)
     except Exception as error:
         if os.environ.get("CLINADAPT_DEBUG"):

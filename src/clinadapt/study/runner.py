@@ -184,6 +184,7 @@ class Study(StudySetup):
         folder = self.folders.folder(run)
         settled = self.folders.settled(run, retry)
         if settled is not None and self.folders.is_whole(run, settled):
+            forget(folder / CHECKPOINT)  # left if the process was killed just after the result
             return settled
         if settled is not None:
             LOG.warning("the results in %s are damaged: this run is fitted again", folder)
