@@ -56,6 +56,8 @@ class Notes:
         Rows of the table that are not used.
     warnings : list of str
         Findings that do not prevent a study but that its reader must know.
+    columns : Columns, optional
+        Roles of the columns of the table that they were read from.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class Notes:
     synthetic: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "texts", "groups", "parts"):
@@ -363,6 +366,7 @@ class _Reader:
             source=source,
             left_out=self.left_out,
             warnings=warnings,
+            columns=self.columns,
         )
 
     def _id_problems(self, numbers: NDArray[np.int64]) -> list[str]:

@@ -19,8 +19,8 @@ Percentiles of bootstrap resamples, the usual choice, cover the truth in 90 to 9
 from collections.abc import Iterator
 
 import numpy as np
+import scipy  # its parts are loaded on first use
 from numpy.typing import NDArray
-from scipy import stats
 
 from clinadapt.core.arrays import Floats
 
@@ -97,7 +97,7 @@ def interval(
     error = float(np.sqrt((groups - 1) / groups * squares.sum()))
     freedom = 3 * float(squares.sum() ** 2 / (squares**2).sum()) - 1
     freedom = min(max(freedom, LEAST_FREEDOM), groups - 1)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     logit = float(np.log(share / (1 - share)))
     scaled = 1 / (1 + np.exp(-np.array([logit - half, logit + half])))
     return float(low + (high - low) * scaled[0]), float(low + (high - low) * scaled[1])
