@@ -5,6 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from clinadapt.cli.display import print_notes
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
@@ -133,6 +134,37 @@ def test_many_classes_are_doubted():
     sizes = [len(part) for part in make_split(notes).parts().values()]
     assert sum(sizes) == rows
     assert min(sizes) > 0
+
+
+def test_long_names_are_doubted_and_not_quoted(capsys):
+    secrets = [f"zqxsecret {'words of a note ' * 4}{number}" for number in (1, 2)]
+    notes = read_notes(table(secrets * 6))
+    print_notes(notes, make_split(notes))
+    printed = capsys.readouterr().out
+    assert "2 classes have names of more than 60 characters: is it" in notes.warnings[0]
+    assert "(a long name)" in printed
+    assert "zqxsecret" not in printed + "".join(notes.warnings)
+
+
+def test_fields_of_structures_are_not_quoted():
+    source = table(["?"] * 4).with_columns(label=pl.Series([{"zqxsecret": 1}] * 4))
+    (problem,) = problems_of(source)
+    assert "values of the type Struct" in problem
+    assert "zqxsecret" not in problem
+
+
+def test_the_positive_class_and_many_classes_are_printed(capsys):
+    notes = read_notes(table(["sain", "malade"] * 6))
+    print_notes(notes, make_split(notes))
+    printed = capsys.readouterr().out
+    assert "positive class: 'malade'" in printed
+    assert "--positive 'sain'" in printed
+    notes = read_notes(table([f"c{row % 30:02}" for row in range(300)]))
+    print_notes(notes, make_split(notes))
+    printed = capsys.readouterr().out
+    assert "30 classes" in printed
+    assert "smallest class" in printed
+    assert "c07" not in printed
 
 
 def test_more_classes_than_a_matrix_holds_are_refused(monkeypatch):

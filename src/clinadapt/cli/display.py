@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.core import formatting
-from clinadapt.data.positive_class import quoted
+from clinadapt.data.positive_class import quoted, shown_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ QUANTILES = {"minimum": 0, "p05": 0.05, "median": 0.5, "p95": 0.95, "maximum": 1
 
 def print_notes(notes: "Notes", split: "Split") -> None:
     """Print the number of notes by part and class, warnings, and the number left out."""
-    classes = [str(name) for name in notes.labels.classes]
+    classes = [shown_name(name) for name in notes.labels.classes]
     counts = {
         part: np.count_nonzero(notes.labels.matrix[rows], axis=0)
         for part, rows in split.parts().items()
@@ -113,8 +113,8 @@ def check_as_json(notes: "Notes", split: "Split", pairs: "Duplicates") -> dict[s
     return {
         "notes": len(notes),
         "task": notes.labels.task,
-        "classes": [str(name) for name in notes.labels.classes],
-        "positive": None if notes.labels.positive is None else str(notes.labels.classes[1]),
+        "classes": [shown_name(name) for name in notes.labels.classes],
+        "positive": None if notes.labels.positive is None else shown_name(notes.labels.positive),
         "parts": {
             part: {
                 "notes": len(rows),

@@ -17,15 +17,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.checks import (
-    RowNumbers,
-    class_problems,
-    label_marks,
-    many_classes,
-    repeated_texts,
-)
+from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
 from clinadapt.data.columns import Columns, LabelReader, as_text, text_hashes, whole_floats
-from clinadapt.data.label_spelling import look_alikes, tidy
+from clinadapt.data.label_spelling import doubtful_names, look_alikes, tidy
 from clinadapt.data.labels import Labels, from_codes
 from clinadapt.data.positive_class import choose
 from clinadapt.data.table_readers import Table, open_table
@@ -333,10 +327,8 @@ class _Reader:
         problems = self.labels.problems()
         positive = None if self.columns.positive is None else tidy(self.columns.positive)
         none = self.labels.none and f". A note with no label is written as {self.labels.none}"
-        for reason, where, hint in (
-            ("empty text", self.empty, ""),
-            ("missing label", self.unlabelled, none),
-        ):
+        for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
+            hint = none if where is self.unlabelled else ""
             if where and not self.leave_out_bad:
                 problems.append(
                     f"{reason} in {where}: correct the table, or leave these rows out with "
@@ -351,7 +343,7 @@ class _Reader:
         kind = "patients (groups)" if groups is not None else "notes"
         several = self.columns.separator is not None or len(self.columns.label) > 1
         problems += class_problems(carriers, kind, minimum_per_class, positive, not several)
-        warnings = look_alikes(carriers, kind) + many_classes(len(carriers), int(usable.sum()))
+        warnings = look_alikes(carriers, kind) + doubtful_names(carriers, int(usable.sum()))
         warnings += repeated_texts(
             np.concatenate(self.hashes)[usable],
             numbers[usable],

@@ -95,7 +95,12 @@ def choose(counts: Mapping[Any, int], positive: Any | None = None) -> Positive:
 
 def quoted(name: Any) -> str:
     """Return the name of a class as it is typed in Python, unless it is too long for a name."""
-    return repr(name) if len(str(name)) <= LONGEST_SHOWN else "(a long name)"
+    return repr(name) if len(str(name)) <= LONGEST_SHOWN else shown_name(name)
+
+
+def shown_name(name: Any) -> str:
+    """Return the name of a class to print, unless it is so long that it may be a note."""
+    return str(name) if len(str(name)) <= LONGEST_SHOWN else "(a long name)"
 
 
 def _sign(name: str, words: str) -> int:
