@@ -341,7 +341,8 @@ def print_leaderboard(board: pl.DataFrame, study: Study) -> None:
         )
     evidence = read_json(study.out / EVIDENCE)
     if evidence is not None:
-        console.print(escape(evidence["sentence"]), soft_wrap=True)
+        for sentence in [evidence["sentence"], *evidence["doubts"]["sentences"]]:
+            console.print(escape(sentence), soft_wrap=True)
     if board["recommended"].any():
         console.print(f"recommended: [bold]{escape(str(study.out / 'recommended'))}[/]")
     if board["best"].any():
