@@ -4,34 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated import draw, labels_of, predictions
+from simulated import draw, entrants_of, labels_of, predictions
 
 from clinadapt.data.labels import from_single
 from clinadapt.evaluation.doubts import doubts_of, rarest_class
-from clinadapt.evaluation.entrants import Entrant
 from clinadapt.evaluation.recommendation import Evidence
 
 
 def evidence_of(accuracies, patients=150, seed=0, margin=0.01, unrepeated=False):
-    clusters, positive, predicted = draw(patients, accuracies, np.random.default_rng(seed))
-    entrants = [
-        Entrant(
-            configuration_id=f"c{number}",
-            label=f"model {number}",
-            model="tfidf-logistic",
-            kind="sparse",
-            is_baseline=True,
-            settings={},
-            validation=accuracy,
-            seconds=float(number),
-            predictions=[predictions(one)],
-            validated=[predictions(one)],
-            chosen=0,
-            unrepeated=unrepeated,
-        )
-        for number, (accuracy, one) in enumerate(zip(accuracies, predicted, strict=True))
-    ]
-    labels = labels_of(positive)
+    drawn = draw(patients, accuracies, np.random.default_rng(seed))
+    entrants, labels, clusters = entrants_of(*drawn, unrepeated=unrepeated)
     return Evidence(
         entrants, labels, labels, labels, clusters, clusters, "f1", margin, resamples=300
     )
@@ -65,7 +47,7 @@ def test_so_many_more_patients_would_tell():
     evidence = evidence_of((0.9, 0.9), 200, margin=0.02)
     assert evidence.status == "candidate"
     doubts = doubts_of(evidence)
-    (difference,) = evidence.scores.differences([("c0", "c1")]).values()
+    (difference,) = evidence.scores.differences([("0", "1")]).values()
     factor = ((difference.high - difference.low) / 2 / 0.02) ** 2
     assert doubts.more == pytest.approx(200 * (factor - 1), abs=1)
     assert doubts.rival == "model 1"
