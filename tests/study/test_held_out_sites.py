@@ -7,10 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 from statsmodels.stats.meta_analysis import combine_effects
-from typer.testing import CliRunner
 
 from clinadapt import Study
-from clinadapt.cli.main import app
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
@@ -175,12 +173,6 @@ def test_it_resumes_without_fitting_a_run_again(study_of_sites, tmp_path):
     study.sites = None
     study.run()
     assert not (folder / "out" / "sites.json").exists()
-
-
-def test_the_built_in_notes_have_no_describing_column():
-    done = CliRunner().invoke(app, ["study", "--sites", "ward"])
-    assert isinstance(done.exception, InputError)
-    assert "no such column to describe them: ward" in str(done.exception)
 
 
 def test_sites_of_equal_size_do_not_share_their_resamples(study_of_sites, sites_table, monkeypatch):

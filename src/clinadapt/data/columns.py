@@ -181,7 +181,9 @@ class LabelReader:
             return self._sets(lists, missing)
         values = as_text(column, column.name in self.whole)
         if self.separator is not None:
-            return self._sets(values.str.split(self.separator), values.is_null().to_numpy())
+            seen = values.str.replace_all(r"[\p{Cf}\s]", "")
+            missing = (values.is_null() | (seen == "").fill_null(True)).to_numpy()
+            return self._sets(values.str.split(self.separator), missing)
         codes = self._numbered(values)
         missing = codes < 0
         return LabelBatch(missing, np.flatnonzero(~missing), codes[~missing])

@@ -62,6 +62,8 @@ class Notes:
         Rows of the table that are not used.
     warnings : list of str
         Findings that do not prevent a study but that its reader must know.
+    columns : Columns, optional
+        Roles of the columns of the table that they were read from.
 
     Examples
     --------
@@ -82,6 +84,7 @@ class Notes:
     synthetic: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "texts", "groups", "parts"):
@@ -329,14 +332,16 @@ class _Reader:
 
         problems = self.labels.problems()
         positive = None if self.columns.positive is None else tidy(self.columns.positive)
-        for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
+        none = self.labels.none and f". A note with no label is written as {self.labels.none}"
+        for reason, where, hint in (
+            ("empty text", self.empty, ""),
+            ("missing label", self.unlabelled, none),
+        ):
             if where and not self.leave_out_bad:
                 problems.append(
                     f"{reason} in {where}: correct the table, or leave these rows out with "
-                    f"--leave-out-bad (the results then list them)"
+                    f"--leave-out-bad (the results then list them){hint}"
                 )
-        if self.unlabelled and self.labels.none and not self.leave_out_bad:
-            problems.append(f"write a note with no label at all as {self.labels.none}")
         for role, where in self.without.items():
             if where:
                 problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
@@ -369,6 +374,7 @@ class _Reader:
             source=source,
             left_out=self.left_out,
             warnings=warnings,
+            columns=self.columns,
         )
 
     def _id_problems(self, numbers: NDArray[np.int64]) -> list[str]:

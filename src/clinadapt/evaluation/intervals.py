@@ -19,9 +19,8 @@ Percentiles of bootstrap resamples, the usual choice, cover the truth in 90 to 9
 from collections.abc import Iterator
 
 import numpy as np
+import scipy  # its parts are loaded on first use
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import expit, logit
 
 from clinadapt.core.arrays import Floats
 
@@ -99,8 +98,8 @@ def interval(
     error = float(np.sqrt((groups - 1) / groups * squares.sum()))
     freedom = 3 * float(squares.sum() ** 2 / (squares**2).sum()) - 1
     freedom = min(max(freedom, LEAST_FREEDOM), groups - 1)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    scaled = expit(logit(share) + np.array([-half, half]))
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    scaled = scipy.special.expit(scipy.special.logit(share) + np.array([-half, half]))
     return float(low + (high - low) * scaled[0]), float(low + (high - low) * scaled[1])
 
 

@@ -30,8 +30,8 @@ from clinadapt.core.folder_lock import folder_lock
 from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.permissions import make_private
 from clinadapt.core.process_memory import give_back_freed
+from clinadapt.features.cache_files import SIDECAR
 from clinadapt.features.cache_shards import (
-    SIDECAR,
     Shard,
     discard,
     open_shard,

@@ -235,6 +235,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         self._open()
         context = context or Context()
         device = pick_device(self.device)
+        if self.suffix_:
+            context.progress("loading encoder…", 0, 1)
         self._build(
             labels.task, len(labels.classes), self.encoder_.load() if self.suffix_ else None
         )

@@ -27,14 +27,9 @@ from clinadapt.features.note_sources import TokenSource
 from clinadapt.features.tokenization import Tokens
 from clinadapt.models import neural_base
 from clinadapt.models.contract import Model
+from clinadapt.models.files import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 from clinadapt.models.from_scratch import TOKENIZER_FILE
-from clinadapt.models.onnx_runtime import (
-    ABOUT_BYTES,
-    ABOUT_FILE,
-    NETWORK_FILE,
-    Runtime,
-    open_network,
-)
+from clinadapt.models.onnx_runtime import Runtime, open_network
 from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.note_network import Batch
 

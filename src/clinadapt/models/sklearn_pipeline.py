@@ -24,8 +24,8 @@ from clinadapt.core.optional_dependencies import need
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.models.contract import Examples, Model
+from clinadapt.models.files import PIPELINE_BYTES, PIPELINE_FILE
 
-PIPELINE_FILE, PIPELINE_BYTES = "pipeline.skops", 2**31
 EXPECTED = "expected 'package.module:function', a function that returns an unfitted pipeline"
 
 

@@ -8,6 +8,7 @@ itself and of the predictions, so that damage is noticed and the run is fitted a
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,14 @@ def read_leaderboard(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     columns : mapping of str to polars type
         Names and types of the columns to read.
     """
-    header = pl.read_csv(path, n_rows=0, glob=False).columns
+    read = partial(pl.read_csv, path, glob=False)  # the folder's name may look like a pattern
+    header = read(n_rows=0).columns
     if not set(old_names.RESULT) & set(header):
-        return pl.read_csv(path, columns=list(columns), schema_overrides=dict(columns), glob=False)
+        return read(columns=list(columns), schema_overrides=dict(columns))
     old_names.tell_once(str(path.parent))
     current = {name: old_names.RESULT.get(name, name) for name in header}
     types = {name: columns[new] for name, new in current.items() if new in columns}
-    table = pl.read_csv(path, columns=list(types), schema_overrides=types, glob=False)
+    table = read(columns=list(types), schema_overrides=types)
     return table.rename({name: current[name] for name in types}).select(list(columns))
 
 

@@ -25,9 +25,15 @@ from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation import metrics
 from clinadapt.features.encoders import config_checks
-from clinadapt.models.onnx_runtime import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
-from clinadapt.models.private import GUARANTEE_BYTES, GUARANTEE_FILE
-from clinadapt.models.sklearn_pipeline import PIPELINE_BYTES, PIPELINE_FILE
+from clinadapt.models.files import (
+    ABOUT_BYTES,
+    ABOUT_FILE,
+    GUARANTEE_BYTES,
+    GUARANTEE_FILE,
+    NETWORK_FILE,
+    PIPELINE_BYTES,
+    PIPELINE_FILE,
+)
 
 DEFAULTS_OF_ADAPTERS = 4  # format in which they are as now
 RECORD = "bundle.json"
