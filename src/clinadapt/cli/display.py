@@ -186,7 +186,7 @@ def print_plan(lines: Sequence["Line"], disk: int) -> None:
 
 
 def print_leaderboard(
-    board: pl.DataFrame, metric: str, out: "Path", sentence: str | None, synthetic: bool
+    board: pl.DataFrame, metric: str, out: "Path", sentences: Sequence[str], synthetic: bool
 ) -> None:
     """Print the leaderboard and the paths of the results.
 
@@ -197,8 +197,8 @@ def print_leaderboard(
         Metric that ranks the configurations.
     out : Path
         Folder of the study.
-    sentence : str, optional
-        What is recommended, and why.
+    sentences : sequence of str
+        What is recommended and why, and what speaks against it.
     synthetic : bool
         True if the notes are the built-in ones.
     """
@@ -239,7 +239,7 @@ def print_leaderboard(
         say(
             f"[yellow]{line['status']}[/] {escape(line['configuration'])}: {escape(line['reason'])}"
         )
-    if sentence is not None:
+    for sentence in sentences:
         say(escape(sentence))
     for name, folder, there in (
         ("recommended", "recommended", board["recommended"].any()),

@@ -210,8 +210,10 @@ def run_study(run: "Study", retry: bool = False) -> bool:
         write_report(run.out)
     display.summary()
     evidence = read_json(run.out / EVIDENCE)
-    sentence = None if evidence is None else evidence["sentence"]
-    print_leaderboard(board, run.metric, run.out, sentence, run.notes.synthetic)
+    sentences = []
+    if evidence is not None:
+        sentences = [evidence["sentence"], *evidence["doubts"]["sentences"]]
+    print_leaderboard(board, run.metric, run.out, sentences, run.notes.synthetic)
     return "done" in board["status"].to_list()
 
 
