@@ -111,10 +111,8 @@ def everything(out: Path) -> Any:
 
 
 def left_over(out: Path) -> list[Path]:
-    """Files and folders of writes that were not finished, and what a finished run needs no more."""
-    return [
-        path for path in out.rglob("*") if ".tmp" in path.name or path.suffix in (".pt", ".best")
-    ]
+    """Files of unfinished writes, and checkpoints, which a finished run needs no more."""
+    return [path for path in out.rglob("*") if path.name.endswith((".tmp", ".pt", ".best"))]
 
 
 def stop_and_go_on(whole: Undisturbed, out: Path, fault: str, at: int) -> None:

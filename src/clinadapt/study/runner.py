@@ -36,7 +36,7 @@ from clinadapt.models.bundle.record import READ_FORMATS
 from clinadapt.neural.training.loop import forget
 from clinadapt.study import result_files
 from clinadapt.study.design import Run
-from clinadapt.study.earlier_design import check_earlier
+from clinadapt.study.earlier_design import check_earlier, what_differs
 from clinadapt.study.encoder_check import check_encoders
 from clinadapt.study.fit_run import CHECKPOINT, fit_run
 from clinadapt.study.leaderboard import Leaderboard
@@ -175,7 +175,7 @@ class Study(StudySetup):
         existing = atomic_files.read_json(self.out / "study.json")
         if existing is not None and existing["data"]["fingerprint"] != self.material.fingerprint:
             raise InputError(
-                f"{self.out} holds a study of other notes or of another split: "
+                f"{self.out} holds a study {what_differs(existing, self.design)}: "
                 "choose another folder (--out), or delete this one"
             )
 
