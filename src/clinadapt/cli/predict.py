@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from clinadapt.cli.options import EncodingOption, IdOption, TextOption
 from clinadapt.cli.shared import go_offline, say
+from clinadapt.core.errors import NothingDoneError
 
 
 def predict(
@@ -17,7 +18,7 @@ def predict(
         typer.Argument(
             metavar="BUNDLE... [NOTES]...",
             help="Bundles, such as OUT/best or NAME=FOLDER; then files, folders or patterns of "
-            "notes: CSV, TSV, JSONL or Parquet, or NDJSON with --fhir.",
+            "notes: CSV, TSV, JSONL or Parquet, or NDJSON and JSON with --fhir.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Parquet or CSV file of the predictions.")] = Path(
@@ -34,7 +35,14 @@ def predict(
     encoding: EncodingOption = "utf-8",
     fhir: Annotated[
         bool,
-        typer.Option("--fhir", help="Read files of FHIR DocumentReference resources as NDJSON."),
+        typer.Option(
+            "--fhir",
+            help="Read files of FHIR DocumentReference and DiagnosticReport resources.",
+        ),
+    ] = False,
+    convert: Annotated[
+        bool,
+        typer.Option("--convert", help="With --fhir: turn HTML and RTF into text."),
     ] = False,
     database: Annotated[
         str | None,
@@ -88,6 +96,7 @@ def predict(
             id=id,
             encoding=encoding,
             fhir=fhir,
+            convert=convert,
             database=database,
             database_file=database_file,
             table=table,
@@ -106,6 +115,12 @@ def predict(
     say(f"scores: {where}")
     if state.aside:
         say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")
+    if not state.scored:
+        raise NothingDoneError(
+            f"no note was classified: {prediction.aside_path} says why"
+            if state.aside
+            else "no note was classified, because none was found"
+        )
 
 
 def explain(

@@ -44,7 +44,9 @@ class Prediction:
     encoding : str
         Text encoding of CSV, TSV and JSON Lines files.
     fhir : bool
-        True if the files are FHIR resources in NDJSON.
+        True if the files are FHIR resources in NDJSON or JSON.
+    convert : bool
+        True to turn attachments in HTML and RTF into text where there is no plain text.
     database : str, optional
         URL, such as ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
     database_file : Path, optional
@@ -73,6 +75,7 @@ class Prediction:
     id: str | None = None
     encoding: str = "utf-8"
     fhir: bool = False
+    convert: bool = False
     database: str | None = None
     database_file: Path | None = None
     table: str = "note"
@@ -148,6 +151,8 @@ class Prediction:
         problems = []
         if not self.notes and not self._has_database:
             problems.append("no notes: give files, or a database that contains them (--database)")
+        if self.convert and not self.fhir:
+            problems.append("--convert applies to FHIR resources only: give --fhir, or remove it")
         if self.into is not None and not self._has_database:
             problems.append("--into requires a database (--database)")
         if self.meds and self.into is not None:
@@ -211,7 +216,7 @@ class Prediction:
     def _source(self) -> NoteSource:
         further = {"subject": self.subject, "time": self.time} if self.meds else {}
         if self.notes and self.fhir:
-            return FhirNotes(self._files)
+            return FhirNotes(self._files, self.convert)
         if self.notes:
             return TableNotes(self._files, self.text or "text", self.id, self.encoding, **further)
         from clinadapt.deployment.scoring.database_source import DatabaseNotes
