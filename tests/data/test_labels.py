@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.labels import Labels, decode, from_sets, from_single, from_target, positive_last
+from clinadapt.data.labels import Labels, decode, from_sets, from_single
+from clinadapt.data.python_inputs import as_labels as from_target
 
 WORDS = ["no", "yes", "yes", "no"]
 CODES = [0, 1, 1, 0]
@@ -115,7 +116,7 @@ def test_positive_class_is_second(classes, positive, ordered):
     ("y", "positive", "message"),
     [
         ([], None, "at least one label, got none"),
-        (["a", "a"], None, r"at least two classes, got 1 \(\['a'\]\)"),
+        (["a", "a"], None, r"at least two classes, got 1 class \(\['a'\]\)"),
         (["a", "b"], "c", "positive class 'c' is not one of the labels"),
         ([("a",), ("a",), ()], None, r"at least two labels.*\['a'\]"),
         (np.array([[1, 2], [0, 1]]), None, "matrix of zeros and ones"),

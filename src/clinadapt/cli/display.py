@@ -16,6 +16,7 @@ from clinadapt.core import formatting
 from clinadapt.core.atomic_files import read_json
 from clinadapt.data.near_duplicates import Duplicates
 from clinadapt.data.notes import Notes
+from clinadapt.data.positive_class import quoted
 from clinadapt.data.split import Split
 from clinadapt.study.energy import Meter, in_words
 from clinadapt.study.planning.plan import Plan, disk_bytes, schedule
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 STAGE_WIDTH = 44
 SHOWN_NOTES = 10
+SHOWN_CLASSES = 20
+CLASS_SIZES = ("smallest class", "median class", "largest class")
 WIDE = 110  # narrowest terminal, in characters, that shows every column of the leaderboard
 
 
@@ -204,13 +207,26 @@ def print_notes(notes: Notes, split: Split) -> None:
     table.add_column("notes", justify="right")
     if notes.groups is not None:
         table.add_column("groups", justify="right")
-    for name in notes.labels.classes:
-        table.add_column(escape(str(name)), justify="right")
+    named = len(notes.labels.classes) <= SHOWN_CLASSES
+    headings = map(str, notes.labels.classes) if named else CLASS_SIZES
+    for heading in headings:
+        table.add_column(escape(heading), justify="right")
     for part, rows in split.parts().items():
         groups = [str(len(np.unique(notes.clusters[rows])))] if notes.groups is not None else []
-        counts = [str(count) for count in notes.labels.matrix[rows].sum(axis=0)]
-        table.add_row(part, str(len(rows)), *groups, *counts)
+        counts = np.count_nonzero(notes.labels.matrix[rows], axis=0)
+        if not named:
+            counts = np.quantile(counts, [0, 0.5, 1], method="lower")
+        table.add_row(part, str(len(rows)), *groups, *map(str, counts.tolist()))
     console.print(table)
+    if not named:
+        console.print(f"{len(notes.labels.classes):,} classes")
+    if notes.labels.positive is not None:
+        negative, positive = (quoted(name) for name in notes.labels.classes.tolist())
+        console.print(
+            f"positive class: [bold]{escape(positive)}[/] (precision, recall and F1 are about it; "
+            f"with --positive {escape(negative)} they are about the other)",
+            soft_wrap=True,
+        )
     for warning in notes.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}")
     if notes.left_out:

@@ -14,11 +14,13 @@ from clinadapt.core.errors import InputError
 
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Write the report of a finished study again."""
+    from clinadapt.core.folder_lock import folder_lock
     from clinadapt.report.write import write_report
 
     if not (folder / "leaderboard.csv").is_file():
         raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
-    say(escape(str(write_report(folder))))
+    with folder_lock(folder):
+        say(escape(str(write_report(folder))))
 
 
 def errors(

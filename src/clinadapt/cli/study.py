@@ -15,7 +15,7 @@ from clinadapt.cli.options import (
     TableOptions,
 )
 from clinadapt.cli.shared import go_offline, open_study, read, say
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, NothingDoneError
 
 if TYPE_CHECKING:
     from clinadapt.study.runner import Study
@@ -70,11 +70,16 @@ def study(
         tables = {name: read(table, target, described) for name, target in targets.items()}
         if task:
             resources = replace(resources, cache=resources.cache or asked.out / "cache")
+        fitted = []
         for name, notes in tables.items():
             one = replace(asked, out=asked.out / folders[name]) if task else asked
-            _show(open_study(notes, one, resources, margin, sites, energy), retry)
+            fitted.append(_show(open_study(notes, one, resources, margin, sites, energy), retry))
         if task:
             _put_together(asked.out, folders)
+    if not all(fitted):
+        raise NothingDoneError(
+            "nothing was fitted: every configuration failed or was skipped, for the reasons above"
+        )
 
 
 def _check_folders(out: Path, folders: dict[str, str]) -> None:
@@ -91,18 +96,24 @@ def _check_folders(out: Path, folders: dict[str, str]) -> None:
         check_study_folder(out / folder)
 
 
-def _show(run: "Study", retry: bool) -> None:
-    """Run a study, showing its progress, and print its leaderboard."""
+def _show(run: "Study", retry: bool) -> bool:
+    """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
     from clinadapt.cli.display import StudyDisplay, print_leaderboard, print_meter, print_notes
     from clinadapt.report.write import write_report
 
     print_notes(run.notes, run.split)
     if run.meter is not None:
         print_meter(run.meter)
-    with StudyDisplay(len(run.runs)) as display:
-        board = run.run(display.progress, display.finished, retry)
+    with run.claimed(_tell_waiting):
+        with StudyDisplay(len(run.runs)) as display:
+            board = run.run(display.progress, display.finished, retry)
         write_report(run.out)
     print_leaderboard(board, run)
+    return "done" in board["status"].to_list()
+
+
+def _tell_waiting(holder: str) -> None:
+    say(escape(f"{holder}: waiting until it has ended. Stop with Ctrl+C; nothing is lost."))
 
 
 def _put_together(out: Path, folders: dict[str, str]) -> None:

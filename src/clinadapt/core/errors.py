@@ -56,6 +56,10 @@ class MachineError(ClinadaptError):
     exit_code = 4
 
 
+class NoMemoryError(MachineError):
+    """The machine had no memory left for what was asked of it."""
+
+
 class MissingExtraError(ClinadaptError, ImportError):
     """An optional dependency is missing; the message names the command that installs it."""
 

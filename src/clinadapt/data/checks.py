@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 SHOWN_ROWS = 10
 SHOWN_VALUES = 10
 LONGEST_SHOWN = 60
+MANY_CLASSES, FEW_PER_CLASS = 50, 10  # classes, and notes per class, that make one doubt
 
 
 class RowNumbers:
@@ -74,10 +75,24 @@ def class_problems(
                 f"use --separator {mark!r}"
             )
             break
-    if positive is not None and positive not in carriers:
+    if positive is not None and (len(carriers) > 2 or not single):
+        problems.append(
+            f"--positive names one of two classes, but there are {len(carriers)}: leave it out"
+        )
+    elif positive is not None and positive not in carriers:
         known = shown_values(sorted(carriers))
         problems.append(f"--positive {positive!r} is not a label; labels: {known}")
     return problems
+
+
+def many_classes(classes: int, notes: int) -> list[str]:
+    """Return a warning if there are so many classes that the column may be another one."""
+    if classes < MANY_CLASSES or notes > FEW_PER_CLASS * classes:
+        return []
+    return [
+        f"{classes:,} classes for {notes:,} notes, {notes / classes:.1f} notes per class: is it "
+        "the right label column?"
+    ]
 
 
 def label_marks(

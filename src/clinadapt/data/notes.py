@@ -17,9 +17,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
+from clinadapt.data.checks import (
+    RowNumbers,
+    class_problems,
+    label_marks,
+    many_classes,
+    repeated_texts,
+)
 from clinadapt.data.columns import Columns, LabelReader, as_text, text_hashes, whole_floats
+from clinadapt.data.label_spelling import look_alikes, tidy
 from clinadapt.data.labels import Labels, from_codes
+from clinadapt.data.positive_class import choose
 from clinadapt.data.table_readers import Table, open_table
 from clinadapt.data.text_store import Texts, TextWriter
 
@@ -320,12 +328,15 @@ class _Reader:
         groups = units.get("group")
 
         problems = self.labels.problems()
+        positive = None if self.columns.positive is None else tidy(self.columns.positive)
         for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
             if where and not self.leave_out_bad:
                 problems.append(
                     f"{reason} in {where}: correct the table, or leave these rows out with "
                     f"--leave-out-bad (the results then list them)"
                 )
+        if self.unlabelled and self.labels.none and not self.leave_out_bad:
+            problems.append(f"write a note with no label at all as {self.labels.none}")
         for role, where in self.without.items():
             if where:
                 problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
@@ -334,10 +345,9 @@ class _Reader:
         carriers = self._carriers(rows[of_usable], codes[of_usable], groups)
         kind = "patients (groups)" if groups is not None else "notes"
         several = self.columns.separator is not None or len(self.columns.label) > 1
-        problems += class_problems(
-            carriers, kind, minimum_per_class, self.columns.positive, not several
-        )
-        warnings = repeated_texts(
+        problems += class_problems(carriers, kind, minimum_per_class, positive, not several)
+        warnings = look_alikes(carriers, kind) + many_classes(len(carriers), int(usable.sum()))
+        warnings += repeated_texts(
             np.concatenate(self.hashes)[usable],
             numbers[usable],
             label_marks(rows, codes, len(usable))[usable],
@@ -346,11 +356,13 @@ class _Reader:
             raise InputError(problems + [f"(warning) {warning}" for warning in warnings])
 
         single = not several and bool((np.bincount(rows, minlength=len(usable)) == 1).all())
-        positive = self.columns.positive if single else None
+        labels = from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive)
+        if labels.task == "binary" and (warning := choose(labels.counts(), positive).warning):
+            warnings.append(warning)
         return Notes(
             ids=self.ids.finish(),
             texts=self.texts.finish(),
-            labels=from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive),
+            labels=labels,
             groups=groups,
             parts=units.get("split"),
             characteristics={name: writer.finish() for name, writer in self.describing.items()},

@@ -52,6 +52,21 @@ def decode_text(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) ->
     return pl.Series([str(name) for name in decoded.tolist()], dtype=pl.String)
 
 
+_escaped = (
+    pl.element()
+    .str.replace_all("\\", r"\\", literal=True)
+    .str.replace_all("|", r"\|", literal=True)
+)
+JOINED = cs.by_dtype(pl.List(pl.String)).list.eval(_escaped).list.join("|")
+
+
+def joined(names: Iterable[str]) -> str:
+    r"""Return the classes of a note in one cell, as ``a|b``; a ``|`` or ``\`` in a name is escaped
+    by ``\``.
+    """
+    return "|".join(name.replace("\\", r"\\").replace("|", r"\|") for name in names)
+
+
 def probability_columns(
     classes: NDArray[Any], probabilities: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
@@ -68,7 +83,7 @@ def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping
         At least one frame, all with the same columns.
     path : Path
         File with the suffix ``.csv``, or else Parquet, where each frame becomes a row group. In CSV
-        the labels of a multi-label note are joined by ``|``.
+        the labels of a multi-label note are written by `joined`.
     about : mapping of str to str
         Key-value metadata of a Parquet file; ignored for CSV.
     """
@@ -80,7 +95,7 @@ def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping
 def _write_csv(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
     with path.open("wb") as file:
         for number, frame in enumerate(frames):
-            flat = frame.with_columns(cs.by_dtype(pl.List(pl.String)).list.join("|"))
+            flat = frame.with_columns(JOINED)
             flat.write_csv(file, include_header=number == 0)
 
 
@@ -97,6 +112,15 @@ def _write_parquet(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[st
     finally:
         if writer is not None:
             writer.close()
+
+
+def can_be_read(path: Path) -> bool:
+    """Return whether a Parquet file of predictions is there and whole."""
+    try:
+        pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    return True
 
 
 def read_predictions(

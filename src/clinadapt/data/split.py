@@ -10,10 +10,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError
@@ -125,18 +127,18 @@ def partition(
     """
     generator = np.random.default_rng(seed)
     names, cluster_of = np.unique(clusters, return_inverse=True)
-    # The last column counts all notes, so that sizes are balanced like a class.
-    counts = np.empty((len(names), matrix.shape[1] + 1), dtype=np.int64)
-    for column, carried in enumerate(matrix.T):
-        counts[:, column] = np.bincount(cluster_of[carried], minlength=len(names))
-    counts[:, -1] = np.bincount(cluster_of, minlength=len(names))
+    classes = matrix.shape[1]
+    # Sparse, because of many classes a patient has few. The last column counts all notes, so that
+    # sizes are balanced like a class.
+    rows, columns = np.nonzero(matrix)
+    carried = np.r_[cluster_of[rows], cluster_of], np.r_[columns, np.full(len(matrix), classes)]
+    counts = sparse.csr_array((np.ones(len(carried[0]), np.int64), carried), (len(names), classes + 1))
+    counts.sum_duplicates()
 
     totals = counts.sum(axis=0).astype(np.float64)
     # Rare classes weigh more: missing one of ten is worse than missing one of a thousand.
     weights = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    difficulty = np.zeros(len(names))
-    for column, weight in enumerate(weights):
-        np.maximum(difficulty, counts[:, column] * weight, out=difficulty)
+    difficulty = np.maximum.reduceat(counts.data * weights[counts.indices], counts.indptr[:-1])
     order = generator.permutation(len(names))
     order = order[np.argsort(-difficulty[order], kind="stable")]
 
@@ -146,7 +148,7 @@ def partition(
 
 
 def _deal(
-    counts: NDArray[np.int64],
+    counts: sparse.csr_array,
     order: NDArray[np.int64],
     weights: list[float],
     fractions: Sequence[float],
@@ -162,8 +164,10 @@ def _deal(
     sizes = [max(float(fraction), 1e-12) for fraction in fractions]
     parts = []
     for start in range(0, len(order), CLUSTERS_AT_ONCE):
-        for carried in counts[order[start : start + CLUSTERS_AT_ONCE]].tolist():
-            pairs = [(column, count) for column, count in enumerate(carried) if count]
+        some = counts[order[start : start + CLUSTERS_AT_ONCE]]
+        all_pairs = list(zip(some.indices.tolist(), some.data.tolist(), strict=True))
+        for first, last in pairwise(some.indptr.tolist()):
+            pairs = all_pairs[first:last]
             part, most = 0, -math.inf
             for number, left in enumerate(wanted):
                 need = 0.0

@@ -137,15 +137,15 @@ def explain(
             "this bundle was exported, and gradients cannot pass through an exported network: "
             "explain with the bundle it was made from"
         )
-    probabilities = classifier.predict_proba(texts)
+    probabilities = classifier.in_label_order(classifier.predict_proba(texts))
     if model.explained_by not in METHODS:
         raise InputError(
             f"{type(model).__name__} has explained_by = {model.explained_by!r}, an unknown method; "
             f"known: {', '.join(METHODS)}"
         )
-    names = [str(name) for name in classifier.classes_]
+    names = [str(name) for name in classifier.label_classes_]
     columns = _columns(classifier.task_, names, probabilities, target)
-    predicted = classifier.predict_matrix(probabilities)
+    predicted = classifier.threshold_.predict(classifier.task_, probabilities)
     attributions = METHODS[model.explained_by](model, texts, columns)
     explanations = []
     for note, (text, column, one) in enumerate(zip(texts, columns, attributions, strict=True)):

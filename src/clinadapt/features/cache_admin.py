@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from clinadapt.core.atomic_files import PARTIAL
+from clinadapt.core.folder_lock import LOCK
+from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.run_context import SESSION
 from clinadapt.features.cache_shards import DATA, SIDECAR
 
@@ -124,6 +125,8 @@ def purge(cached: Iterable[CachedEncoder], older_than: float = 0.0) -> list[Cach
         entry.folder.rmdir()
         deleted.append(entry)
         place = entry.folder.parent
-        if place.name.startswith(SESSION) and not any(place.iterdir()):
+        left = [path.name for path in place.iterdir()]
+        if place.name.startswith(SESSION) and set(left) <= {LOCK}:
+            (place / LOCK).unlink(missing_ok=True)
             place.rmdir()
     return deleted

@@ -12,6 +12,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,9 +24,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clinadapt.core.device import Precision, compute_dtype
+from clinadapt.core.errors import MachineError
+from clinadapt.core.folder_lock import folder_lock
+from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.permissions import make_private
 from clinadapt.core.process_memory import give_back_freed
-from clinadapt.features.cache_shards import SIDECAR, Shard, discard, open_shard, write_shard
+from clinadapt.features.cache_shards import (
+    SIDECAR,
+    Shard,
+    discard,
+    open_shard,
+    sidecar_of,
+    write_shard,
+)
 from clinadapt.features.encoder_inference import Reader, encode
 from clinadapt.features.encoders.backends import Backend, make_reader
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
@@ -205,21 +216,41 @@ class FeatureStore:
         return self.root / hashlib.sha256(key.encode()).hexdigest()[:24]
 
     def _write(self, folder: Path, shard: Shard) -> Shard:
-        """Write a shard and open the file, so that only one shard is in memory at a time."""
-        written = open_shard(write_shard(folder, shard), _VERIFIED)
-        assert written is not None
+        """Write a shard and open the file, so that only one shard is in memory at a time.
+
+        A shard that another process has written meanwhile is taken instead.
+        """
+        with self._alone():
+            there = open_shard(sidecar_of(folder, shard), _VERIFIED)
+            written = there or open_shard(write_shard(folder, shard), _VERIFIED)
+        if written is None:
+            raise MachineError(
+                f"cached features that were written to {folder} cannot be read again. Check the "
+                "disk, then give the same command again: what was finished is kept"
+            )
         return written
 
+    def _alone(self) -> AbstractContextManager[None]:
+        """Let no other process write to the cache, which several studies may share."""
+        return folder_lock(self.root, waiting=lambda holder: None)
+
     def _open(self, folder: Path) -> Iterator[Shard]:
+        with self._alone():
+            for left in folder.glob(f"*{PARTIAL}"):  # by a process that was killed
+                left.unlink()
         for sidecar in sorted(folder.glob(f"*{SIDECAR}")):
             shard = open_shard(sidecar, _VERIFIED)
+            if shard is None:
+                with self._alone():  # unless another process was just writing it
+                    shard = open_shard(sidecar, _VERIFIED)
+                    if shard is None:
+                        discard(sidecar)
             if shard is None:
                 warnings.warn(
                     f"cached features {sidecar.stem} are damaged and will be computed again",
                     RuntimeWarning,
                     stacklevel=4,
                 )
-                discard(sidecar)
             else:
                 yield shard
 

@@ -35,7 +35,7 @@ from clinadapt.models import encoder_assembly, neural_base
 from clinadapt.models.contract import Kind
 from clinadapt.models.encoder_assembly import Layers
 from clinadapt.models.token_network import TokenNetwork
-from clinadapt.models.training_settings import ReadsTokens, TrainingSettings
+from clinadapt.models.training_settings import Epochs, ReadsTokens, TrainingSettings
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training.batch_sources import BatchSource
@@ -107,7 +107,7 @@ class EncoderModel(ReadsTokens, TrainingSettings):
     pooling: Pooling | Literal["auto"] = "auto"
     inner: Annotated[int, Ge(0)] = 0
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
-    epochs: Annotated[int, Ge(1)] | None = None
+    epochs: Epochs | None = None
     batch_size: Annotated[int, Ge(1)] = 16
     precision: Precision = "auto"
     backend: BackendChoice = "auto"

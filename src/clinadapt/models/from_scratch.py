@@ -21,7 +21,7 @@ from clinadapt.features.note_sources import TokenSource
 from clinadapt.features.tokenization import learn_tokenizer
 from clinadapt.models import neural_base
 from clinadapt.models.token_network import TokenNetwork
-from clinadapt.models.training_settings import ReadsTokens, StoppedEarly
+from clinadapt.models.training_settings import Epochs, ReadsTokens, StoppedEarly
 from clinadapt.neural.adapters.identity import Identity
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.mixture_of_experts import MoETransformer
@@ -91,7 +91,7 @@ class ScratchModel(ReadsTokens, StoppedEarly):
     pooling: Pooling = "mean"
     inner: Annotated[int, Ge(0)] = 20
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
-    epochs: Annotated[int, Ge(1)] = 20
+    epochs: Epochs = 20
     batch_size: Annotated[int, Ge(1)] = 32
     learning_rate: Annotated[float, Gt(0)] = 2e-3
     precision: Precision = "fp32"

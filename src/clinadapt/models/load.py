@@ -63,8 +63,7 @@ def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     classifier = NoteClassifier(model, metric=record["metric"])
     classes = np.array(record["classes"])
     classifier.model_ = load_fitted(model, folder / MODEL_FOLDER, record["task"], len(classes))
-    classifier.classes_ = classes
-    classifier.task_ = record["task"]
+    classifier.set_classes(record["task"], classes)
     classifier.metric_ = record["metric"]
     classifier.indicator_ = record["indicator"]
     value = record["threshold"]["value"]

@@ -1,5 +1,6 @@
 """Registry of models by the name used in study files; packages add theirs by entry point."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -87,7 +88,9 @@ def build(name: str, values: Mapping[str, Any]) -> Model:
 def problems(name: str, values: Mapping[str, Any]) -> list[str]:
     """Return all problems of a model's settings; empty if they are valid."""
     if name not in models():
-        return [f"unknown model {name!r}; known: {', '.join(models())}"]
+        near = difflib.get_close_matches(name, models(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return [f"unknown model {name!r}{hint}; known: {', '.join(models())}"]
     entry = models()[name]
     fixed = [f"{name}: {key!r} is fixed by the model" for key in values if key in entry.fixed]
     invalid = fixed or param_validation.problems(entry.cls, {**entry.fixed, **values})

@@ -18,10 +18,11 @@ from clinadapt.core.arrays import Floats
 from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
+from clinadapt.data.python_inputs import as_texts
 from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.models import neural_base
 from clinadapt.models.bundle.record import name_of
-from clinadapt.models.classifier import NoteClassifier, as_texts
+from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.encoder_model import EncoderModel
 from clinadapt.models.load import load
 from clinadapt.neural.pooling_head import Pooling
@@ -71,6 +72,8 @@ class Together:
     ) -> dict[str, Floats]:
         """Return probabilities [note, class] by task, equal to those of each classifier alone.
 
+        Columns are as in its ``classes_``.
+
         Parameters
         ----------
         texts : sequence of str
@@ -95,7 +98,7 @@ class Together:
         for models in sharing.values():
             in_one_pass |= _one_pass(models, texts)
         return {
-            name: classifier.model_.finish(in_one_pass[name], texts)
+            name: classifier.in_class_order(classifier.model_.finish(in_one_pass[name], texts))
             if name in in_one_pass
             else classifier.predict_proba(texts)
             for name, classifier in chosen.items()

@@ -30,7 +30,7 @@ from clinadapt.models.contract import Model
 from clinadapt.models.onnx_model import load_fitted
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.models.tfidf_logistic import TfidfLogistic
-from clinadapt.models.training_settings import ReadsTokens
+from clinadapt.models.training_settings import ReadsTokens, Seed
 
 SPARSE_FOLDER, ENCODER_FOLDER = "sparse", "encoder"
 BLEND_FILE = "blend.safetensors"
@@ -81,7 +81,7 @@ class StackedModel(ReadsTokens):
     encoder: str = field(default="camembert-bio", kw_only=False)
     encoder_options: dict[str, Any] | None = None
     tfidf_options: dict[str, Any] | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def setting_problems(self) -> list[str]:
         """Return problems of the settings of the two parts."""

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models.contract import Model
 from clinadapt.neural.training.loop import Recipe
 from clinadapt.neural.training.losses import ClassWeight
+
+Epochs = Annotated[int, Interval(ge=1, le=10_000)]  # a slip of the finger asks for more
+Seed = Annotated[int, Ge(0)]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -30,7 +33,7 @@ class TrainingSettings(Model):
     batch_size: Annotated[int, Ge(1)] = 64
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     device: str = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
     def recipe(self, **further: Any) -> Recipe:
         """Return the recipe of the training loop, with `further` settings of `Recipe`."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.core import resources
+from clinadapt.core import atomic_files, resources
 from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
@@ -24,6 +24,7 @@ from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.study import result_files
 from clinadapt.study.design import Run, identity
+from clinadapt.study.run_store import PREDICTIONS_SHA256
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -122,10 +123,14 @@ def fit_run(
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
     scores, frames = {}, []
     for name, part, probabilities in (
-        ("validation", validation, classifier.validation_probabilities_),
+        (
+            "validation",
+            validation,
+            classifier.in_label_order(classifier.validation_probabilities_),
+        ),
         ("test", test, on_test),
     ):
-        predicted = classifier.predict_matrix(probabilities)
+        predicted = classifier.threshold_.predict(classifier.task_, probabilities)
         scores[name] = _score(material, part, probabilities, predicted)
         frames.append(
             prediction_tables.prediction_frames(
@@ -187,6 +192,7 @@ def fit_run(
         "metrics": content["metrics"],
         "environment": environment,
     }
+    content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
     classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
     bundle = folder / result_files.BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle

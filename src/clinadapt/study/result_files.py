@@ -1,9 +1,12 @@
 """Files of a study's folder: names, formats and the columns of the leaderboard.
 
 ``cells/<id>/result.json`` is the commit point of a run: it is written last and atomically, so that
-after an interruption at any moment each run is either finished or not begun.
+after an interruption at any moment each run is either finished or not begun. It has a checksum of
+itself and of the predictions, so that damage is noticed and the run is fitted again.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,10 @@ COSTS = (
     "total_parameters",
     "disk_bytes",
 )
+# Without these a result is damaged, the second also if the run is done.
+NEEDED = ("id", "status", "reason", "configuration", "configuration_id", "seed", "axes", "settings")
+NEEDED_IF_DONE = ("metrics", "validation_metrics", "threshold", "cost", "data")
+CHECKSUM = "sha256"
 LEADERBOARD_COLUMNS: dict[str, Any] = {
     "rank": pl.Int64,
     "configuration": pl.String,
@@ -107,6 +114,33 @@ def read_result_file(path: Path) -> dict[str, Any] | None:
     if "format" in renamed:
         renamed["format"] = FORMAT
     return renamed
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a run's result atomically, with its own checksum."""
+    plain = json.loads(atomic_files.as_json(result))
+    atomic_files.write_json(path, {**plain, CHECKSUM: _checksum(plain)})
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Return a run's result under current names; None if it is absent, damaged or incomplete."""
+    content = read_result_file(path)
+    if content is None or not set(NEEDED) <= content.keys():
+        return None
+    if content["status"] == "done" and not set(NEEDED_IF_DONE) <= content.keys():
+        return None
+    return content
+
+
+def is_unchanged(result: Mapping[str, Any]) -> bool:
+    """Return whether a result is as it was written, by its checksum if it has one."""
+    written = result.get(CHECKSUM)
+    return written is None or written == _checksum(result)
+
+
+def _checksum(result: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in result.items() if name != CHECKSUM}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_leaderboard(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:

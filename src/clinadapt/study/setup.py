@@ -76,6 +76,7 @@ class StudySetup:
             self.design = load_design({**self.design.model_dump(), **overrides})
         self.out = Path(out)
         self.cache = Path(cache) if cache is not None else self.out / "cache"
+        self.encoders = tuple(encoders)
         self.runs = expand(self.design, encoders)
         self.metric = self.design.metric or metrics.PRIMARY[notes.labels.task]
         if self.metric not in metrics.metric_names(notes.labels.task):

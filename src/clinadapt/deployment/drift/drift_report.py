@@ -12,6 +12,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.core.output_guard import Output, check_outputs, is_page, json_with
 from clinadapt.data.checks import shown_values
 from clinadapt.data.columns import Columns
+from clinadapt.data.label_spelling import tidy
 from clinadapt.data.labels import Labels
 from clinadapt.data.notes import read_notes, read_texts
 from clinadapt.data.text_store import Texts
@@ -135,8 +136,8 @@ def _read(
 
 
 def _aligned(classifier: NoteClassifier, labels: Labels) -> Labels:
-    """Return labels with the classes in the order of the classifier."""
-    known = [str(name) for name in classifier.classes_]
+    """Return labels with the classes in the order of the classifier's labels."""
+    known = [tidy(str(name)) for name in classifier.label_classes_]
     new = [str(name) for name in labels.classes]
     if unknown := sorted(set(new) - set(known)):
         raise InputError(
@@ -149,7 +150,7 @@ def _aligned(classifier: NoteClassifier, labels: Labels) -> Labels:
         raise InputError(
             "the bundle predicts one class per note, but some notes have several labels"
         )
-    return Labels(classifier.task_, classifier.classes_, matrix)
+    return Labels(classifier.task_, classifier.label_classes_, matrix)
 
 
 def _numbered(groups: Texts) -> NDArray[np.int64]:

@@ -106,6 +106,7 @@ class NoteScores:
         As in `NoteBatch`.
     task : {"binary", "multiclass", "multilabel"}
     classes : ndarray, shape [class]
+        In a binary task the positive one is second.
     probabilities : ndarray of float64, shape [note, class]
     predicted : ndarray of bool, shape [note, class]
     """

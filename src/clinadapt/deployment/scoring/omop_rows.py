@@ -143,7 +143,7 @@ def _each(scores: NoteScores) -> list[tuple[Any, str, float | None, dict[str, fl
     return [
         (
             id,
-            "|".join(prediction) if several else prediction,
+            prediction_tables.joined(prediction) if several else prediction,
             None if several else row[at],
             dict(zip(names, row, strict=True)),
         )

@@ -4,8 +4,10 @@ Revisions are commits stated in public sources. Where none was available, the re
 the fingerprint of the weights, stored in every result, identifies the version.
 """
 
+import difflib
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,7 @@ from clinadapt.core.errors import EncoderNotFoundError
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # Encoders included in clinadapt, one folder each.
 BUILT_IN = Path(__file__).parent / "builtin"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*(\.[\w-]+)*/[A-Za-z0-9][\w-]*(\.[\w-]+)*")
 # Files to download: never pickled weights, never code.
 FETCHED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model")
 
@@ -224,11 +227,12 @@ def resolve(name: str) -> Path:
     """
     if folder := find_local(name):
         return folder
-    entry = CATALOG.get(name)
-    if entry is None and "/" not in name:
+    if not can_be_fetched(name):
+        near = difflib.get_close_matches(name, CATALOG, n=1)
+        hint = f". Did you mean {near[0]!r}?" if near else ""
         raise EncoderNotFoundError(
             f"{name!r} is neither a known encoder ({', '.join(CATALOG)}), nor a hub id "
-            f"(owner/name), nor a folder with a config.json"
+            f"(owner/name), nor a folder with a config.json{hint}"
         )
     if is_offline():
         raise EncoderNotFoundError(f"{name} is not on this machine. {how_to_get(name)}")
@@ -239,6 +243,11 @@ def resolve(name: str) -> Path:
             f"{how_to_get(name)}"
         )
     return fetched
+
+
+def can_be_fetched(name: str) -> bool:
+    """Return whether a name is known or has the form of a hub id, so that it may be downloaded."""
+    return name in CATALOG or bool(HUB_ID.fullmatch(name))
 
 
 def how_to_get(name: str) -> str:

@@ -84,7 +84,7 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
         "model": registry.name_of(configured),
         "settings": settings,
         "task": classifier.task_,
-        "classes": classifier.classes_.tolist(),
+        "classes": classifier.label_classes_.tolist(),
         "metric": classifier.metric_,
         "indicator": classifier.indicator_,
         "threshold": {

@@ -1,0 +1,42 @@
+"""Look for the encoders of a study before its first run, so that a slip costs no hours."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from clinadapt.core.errors import EncoderNotFoundError, InputError
+from clinadapt.features.encoders.catalog import can_be_fetched
+from clinadapt.features.encoders.pretrained import open_encoder
+from clinadapt.study.design import Run
+
+
+def check_encoders(runs: Sequence[Run], asked_for: Collection[str] = ()) -> None:
+    """Raise if an encoder of a study cannot be found or opened.
+
+    An encoder that the design names and that could be downloaded is no reason to raise: its runs
+    are skipped while it is not on this machine.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    asked_for : collection of str
+        Encoders given instead of the design's own, which have to be there.
+
+    Raises
+    ------
+    InputError
+        Lists the problems of all encoders.
+    """
+    starts = dict.fromkeys(run.start for run in runs)
+    problems: list[str] = []
+    for name in (start[1] for start in starts if start is not None and start[0] == "encoder"):
+        try:
+            encoder = open_encoder(name)
+            _ = encoder.config, encoder.tokenizer
+        except EncoderNotFoundError as error:
+            is_here = Path(name).expanduser().exists()
+            if name in asked_for or is_here or not can_be_fetched(name):
+                problems.append(str(error))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
