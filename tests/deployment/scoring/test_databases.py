@@ -16,7 +16,12 @@ from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
 from clinadapt.cli.main import app
-from clinadapt.core.errors import InputError, MissingExtraError, NetworkForbiddenError
+from clinadapt.core.errors import (
+    InputError,
+    MachineError,
+    MissingExtraError,
+    NetworkForbiddenError,
+)
 from clinadapt.core.network_guard import no_network
 from clinadapt.deployment.scoring import database_source, loop, omop_rows
 from clinadapt.deployment.scoring.database import connect
@@ -287,7 +292,7 @@ def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path
         return right(*batch)
 
     monkeypatch.setattr(loop, "_scored", overtaken)
-    with pytest.raises(InputError, match="another process has resumed this run"):
+    with pytest.raises(MachineError, match="another process has resumed this run"):
         replace(asked).run()
     assert execute(url, "SELECT count(*) FROM own") == [(NOTES,)]
 

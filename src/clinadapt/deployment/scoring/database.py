@@ -1,11 +1,12 @@
 """Database access through SQLAlchemy (`clinadapt[database]`); passwords never reach a message."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clinadapt.core.errors import InputError, MissingExtraError
+from clinadapt.core.errors import InputError, MachineError, MissingExtraError
 
 try:
     import sqlalchemy as sa
@@ -15,6 +16,15 @@ except ImportError:
     ) from None
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+MACHINE_FAULTS_SQLITE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+)
+# Classes of SQLSTATE: connection, resources, intervention of an operator, system error.
+MACHINE_FAULTS_SQL = ("08", "53", "57", "58")
 EXAMPLES = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -89,11 +99,20 @@ def _keep_bad_bytes(connection: Any, _record: Any) -> None:
 
 @contextmanager
 def plain_errors(engine: sa.Engine) -> Iterator[None]:
-    """Convert database errors to `InputError` without the statement or its values."""
+    """Convert database errors to clinadapt's own, without the statement or its values.
+
+    Raises
+    ------
+    MachineError
+        The database has no room or no memory left, is in use, or the connection was lost.
+    InputError
+        Any other error of the database.
+    """
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
         cause = getattr(error, "orig", None)
+        raised = MachineError if _is_machine_fault(error, cause) else InputError
         # Only the first line is safe: details after it may quote a row. With a DataError, such as
         # a failed cast in a view, even the first line quotes the value.
         quotes = cause is None or isinstance(error, sa.exc.DataError)
@@ -101,10 +120,20 @@ def plain_errors(engine: sa.Engine) -> Iterator[None]:
         if engine.url.username:
             reason = reason.replace(f'"{engine.url.username}"', "(the user)")
         kind = type(cause or error).__name__
-        raise InputError(
+        raise raised(
             f"{shown(engine.url)} raised {kind}{': ' if reason else ''}{reason}. Committed batches "
             "are kept; run the same command again to resume"
         ) from None
+
+
+def _is_machine_fault(error: sa.exc.SQLAlchemyError, cause: BaseException | None) -> bool:
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # without the extension
+    state = getattr(cause, "sqlstate", None) or ""
+    return (
+        getattr(error, "connection_invalidated", False)
+        or code in MACHINE_FAULTS_SQLITE
+        or state[:2] in MACHINE_FAULTS_SQL
+    )
 
 
 def reflect(engine: sa.Engine, name: str, wanted: Sequence[str] = ()) -> sa.Table | None:

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import MachineError
 from clinadapt.deployment.scoring.database import plain_errors
 from clinadapt.deployment.scoring.interfaces import NoteScores, NoteSource, State
 from clinadapt.deployment.scoring.loop import refuse
@@ -166,7 +166,7 @@ class DatabaseScores:
                 sa.update(runs).where(self._is_own, expected).values(**self._progress(after))
             )
             if update.rowcount != 1:
-                raise InputError(
+                raise MachineError(
                     f"another process has resumed this run into {self.name}: wait until it ends"
                 )
             for task, task_scores in scores.items():

@@ -180,7 +180,7 @@ class Destination(Protocol):
 
         Raises
         ------
-        InputError
+        MachineError
             If the stored state is not `before`: another process has resumed the run.
         """
 

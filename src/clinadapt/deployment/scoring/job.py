@@ -116,7 +116,7 @@ class Prediction:
             raise InputError(
                 f"some of the bundles {', '.join(versions)} are identical: give each only once"
             )
-        source, destination = self._source(), self._destination(records)
+        source, destination = self._source(), self._destination(records, progress)
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
@@ -225,13 +225,19 @@ class Prediction:
         chosen = {role: name or OMOP[role] for role, name in columns.items()}
         return DatabaseNotes(self._engine, self.table, **chosen)
 
-    def _destination(self, records: Mapping[str, dict[str, Any]]) -> Destination:
+    def _destination(
+        self, records: Mapping[str, dict[str, Any]], progress: Progress
+    ) -> Destination:
         if self.into is not None:
             from clinadapt.deployment.scoring.database_sink import DatabaseScores
 
             return DatabaseScores(self._engine, self.into, self.aside_path)
         layout = meds.predictions if self.meds else output_layouts.predictions
-        return FileScores(self.out, self.aside_path, _about(records.values()), layout)
+
+        def waiting() -> None:
+            progress(f"waiting for another process that writes {self.out.name}", 0, 1)
+
+        return FileScores(self.out, self.aside_path, _about(records.values()), layout, waiting)
 
 
 def bundles_first(arguments: Sequence[str]) -> tuple[Path | dict[str, Path], list[str]]:
