@@ -1,5 +1,6 @@
 """Database access through SQLAlchemy (`clinadapt[database]`); passwords never reach a message."""
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ MACHINE_FAULTS_SQLITE = (
 )
 # Classes of SQLSTATE: connection, resources, intervention of an operator, system error.
 MACHINE_FAULTS_SQL = ("08", "53", "57", "58")
+PART = r'("(?:[^"]|"")+"|[^".]*[^".\s][^".]*)'
+NAME = re.compile(rf"(?:{PART}\.)?{PART}")
 EXAMPLES = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -136,21 +139,54 @@ def _is_machine_fault(error: sa.exc.SQLAlchemyError, cause: BaseException | None
     )
 
 
-def reflect(engine: sa.Engine, name: str, wanted: Sequence[str] = ()) -> sa.Table | None:
-    """Return a table by ``name`` or ``schema.name``; None if it does not exist.
+def split_name(name: str) -> tuple[str | None, str]:
+    """Return the schema, if any, and the bare name in ``name``, ``schema.name`` or ``"a.b"."c d"``.
+
+    Raises
+    ------
+    InputError
+        The name is blank or has more than two parts.
+    """
+    parts = NAME.fullmatch(name)
+    if parts is None:
+        raise InputError(
+            f"{name[:60]!r} names no table: expected NAME or SCHEMA.NAME; put double quotes around "
+            'a part that contains a dot ("a.b")'
+        )
+    schema, bare = (
+        part[1:-1].replace('""', '"') if part and part.startswith('"') else part
+        for part in parts.groups()
+    )
+    return schema, str(bare)
+
+
+def reflect(
+    engine: sa.Engine, name: str, wanted: Sequence[str] = (), schema: str | None = None
+) -> sa.Table | None:
+    """Return a table; None if it does not exist.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+    name : str
+        ``name`` or ``schema.name``; see `split_name`.
+    wanted : sequence of str
+        Columns that it must have.
+    schema : str, optional
+        Schema, if `name` is bare.
 
     Raises
     ------
     InputError
         If the table lacks a wanted column.
     """
-    schema, _, bare = name.rpartition(".")
+    named, bare = split_name(name)
     with plain_errors(engine):
         try:
             table = sa.Table(
                 bare,
                 sa.MetaData(),
-                schema=schema or None,
+                schema=schema or named,
                 autoload_with=engine,
                 resolve_fks=False,
             )
@@ -168,5 +204,5 @@ def reflect(engine: sa.Engine, name: str, wanted: Sequence[str] = ()) -> sa.Tabl
 def tables_of(engine: sa.Engine, name: str) -> str:
     """Return the names of the tables in the schema of ``name``, for a message."""
     with plain_errors(engine):
-        names = sa.inspect(engine).get_table_names(schema=name.rpartition(".")[0] or None)
+        names = sa.inspect(engine).get_table_names(schema=split_name(name)[0])
     return ", ".join(sorted(names)) or "none"

@@ -1,5 +1,6 @@
 """Scores stored notes with bundles: from files or a database, to a file or a database."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,11 +145,17 @@ class Prediction:
         if self.aside is not None:
             return self.aside
         if self.into is not None:
-            return Path(f"{self.into}.aside.csv")
+            return Path(re.sub(r"[^\w.-]+", "_", self.into) + ".aside.csv")
         return self.out.with_suffix(".aside.csv")
 
     def _check(self) -> None:
-        problems = []
+        named = ("text", "id", "table", "into", "subject", "time")
+        given = {name: getattr(self, name) for name in named}
+        problems = [
+            f"--{name} is blank: give a name, or leave the option out"
+            for name, value in given.items()
+            if value is not None and not value.strip()
+        ]
         if not self.notes and not self._has_database:
             problems.append("no notes: give files, or a database that contains them (--database)")
         if self.convert and not self.fhir:
