@@ -17,6 +17,7 @@ from clinadapt.cli.options import (
     StudyTextOption,
 )
 from clinadapt.cli.shared import columns_for, go_offline, refuse_early
+from clinadapt.core.errors import NothingDoneError
 
 if TYPE_CHECKING:
     from clinadapt.deployment.scoring.interfaces import State
@@ -33,7 +34,7 @@ def predict(
         typer.Argument(
             metavar="BUNDLE... [NOTES]...",
             help="Bundles, such as OUT/best or NAME=FOLDER; then files, folders or patterns of "
-            "notes: CSV, TSV, JSONL or Parquet, or NDJSON with --fhir.",
+            "notes: CSV, TSV, JSONL or Parquet, or NDJSON and JSON with --fhir.",
         ),
     ],
     out: Annotated[
@@ -59,7 +60,15 @@ def predict(
         bool,
         typer.Option(
             "--fhir",
-            help="Read files of FHIR DocumentReference resources as NDJSON.",
+            help="Read files of FHIR DocumentReference and DiagnosticReport resources.",
+            rich_help_panel=TABLE,
+        ),
+    ] = False,
+    convert: Annotated[
+        bool,
+        typer.Option(
+            "--convert",
+            help="With --fhir: turn HTML and RTF into text.",
             rich_help_panel=TABLE,
         ),
     ] = False,
@@ -138,6 +147,7 @@ def predict(
             id=id,
             encoding=encoding,
             fhir=fhir,
+            convert=convert,
             database=database,
             database_file=database_file,
             table=table,
@@ -152,12 +162,14 @@ def predict(
         with progress_bar("loading the model…") as progress:
             state = prediction.run(progress)
     if json:
-        return print_json(_summary(prediction, state))
+        print_json(_summary(prediction, state))
+        return _refuse_nothing(prediction, state)
     where = escape(str(out) if into is None else f"table {into}")
     say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
     say(f"scores: {where}")
     if state.aside:
         say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")
+    _refuse_nothing(prediction, state)
     measured = [
         str(folder) for folder in prediction.bundles.values() if (folder / REFERENCE).is_file()
     ]
@@ -182,6 +194,16 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
         "table": prediction.into,
         "aside": prediction.aside_path if state.aside else None,
     }
+
+
+def _refuse_nothing(prediction: "Prediction", state: "State") -> None:
+    """Raise an error if no note was scored."""
+    if not state.scored:
+        raise NothingDoneError(
+            f"no note was classified: {prediction.aside_path} says why"
+            if state.aside
+            else "no note was classified, because none was found"
+        )
 
 
 def explain(

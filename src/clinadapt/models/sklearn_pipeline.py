@@ -152,7 +152,7 @@ class SklearnModel(Model):
         if steps and hasattr(steps[0][1], "transform"):
             features = steps[0][1].transform(list(texts))
             if sparse.issparse(features):
-                found &= np.diff(sparse.csr_matrix(features).indptr) > 0
+                found &= np.diff(features.tocsr().indptr) > 0
         return found
 
     def save(self, folder: Path) -> None:

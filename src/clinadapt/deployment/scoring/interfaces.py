@@ -182,7 +182,7 @@ class Destination(Protocol):
 
         Raises
         ------
-        InputError
+        MachineError
             If the stored state is not `before`: another process has resumed the run.
         """
 
