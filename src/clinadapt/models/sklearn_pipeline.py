@@ -150,7 +150,7 @@ class SklearnModel(Model):
         found = super().readable(texts)
         steps = getattr(self.pipeline_, "steps", None)
         if steps and hasattr(steps[0][1], "transform"):
-            features = steps[0][1].transform(list(texts))
+            features: Any = steps[0][1].transform(list(texts))
             if sparse.issparse(features):
                 found &= np.diff(features.tocsr().indptr) > 0
         return found
