@@ -150,9 +150,10 @@ class SklearnModel(Model):
         found = super().readable(texts)
         steps = getattr(self.pipeline_, "steps", None)
         if steps and hasattr(steps[0][1], "transform"):
-            features: Any = steps[0][1].transform(list(texts))
+            features = steps[0][1].transform(list(texts))
             if sparse.issparse(features):
-                found &= np.diff(features.tocsr().indptr) > 0
+                terms: Any = features  # scipy-stubs do not know what every sparse type has
+                found &= np.diff(terms.tocsr().indptr) > 0
         return found
 
     def save(self, folder: Path) -> None:
