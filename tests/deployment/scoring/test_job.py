@@ -234,7 +234,7 @@ def test_bundles_come_first(tfidf_bundle, tmp_path):
 @pytest.fixture
 def stopped(tfidf_bundle, tmp_path, monkeypatch):
     """A run of 30 notes that ended with an error after two of its batches."""
-    monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("clinadapt.data.tables.table.ROWS_AT_ONCE", 10)
     monkeypatch.setattr(loop, "NOTES_AT_ONCE", 10)
     notes = tmp_path / "notes.parquet"
     frame = pl.DataFrame({"id": [f"{at}" for at in range(30)], "text": texts(30), "other": "x"})
@@ -350,7 +350,7 @@ def test_no_room_for_scores_is_told_and_then_each_note_is_scored_once(
     import resource
 
     monkeypatch.setattr(loop, "NOTES_AT_ONCE", 200)
-    monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 200)
+    monkeypatch.setattr("clinadapt.data.tables.table.ROWS_AT_ONCE", 200)
     frame = pl.DataFrame({"id": [f"{at}" for at in range(2000)], "text": texts(2000)})
     frame.write_parquet(tmp_path / "notes.parquet")
     asked = Prediction(

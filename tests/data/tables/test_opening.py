@@ -11,12 +11,12 @@ import pytest
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
-from clinadapt.data.table_readers import open_table
+from clinadapt.data.tables.opening import open_table
 
 
 def read(source, encoding="utf-8"):
     """A table's batches in one frame."""
-    return pl.concat(open_table(source, encoding).batches())
+    return pl.concat(open_table(source, encoding=encoding).batches())
 
 
 ROWS = [
