@@ -11,10 +11,11 @@ import pytest
 from clinadapt import NoteClassifier, Study, load
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
-from clinadapt.data.labels import from_target
 from clinadapt.data.notes import read_notes
+from clinadapt.data.python_inputs import as_labels
 from clinadapt.models import registry
-from clinadapt.models.sklearn_pipeline import PIPELINE_FILE, SklearnModel
+from clinadapt.models.files import PIPELINE_FILE
+from clinadapt.models.sklearn_pipeline import SklearnModel
 
 TEXTS = [f"{word} note {number}" for number in range(12) for word in ("fever", "cough", "rash")]
 TARGETS = {
@@ -26,7 +27,7 @@ TARGETS = {
 
 @pytest.mark.parametrize("task", TARGETS)
 def test_probabilities_are_the_pipelines_own(task):
-    labels = from_target(TARGETS[task])
+    labels = as_labels(TARGETS[task])
     model = SklearnModel("pipelines:words", options={"C": 2.0}).fit(TEXTS, labels)
     target = labels.matrix.astype(int) if task == "multilabel" else labels.target
     alone = pipelines.words(C=2.0).fit(TEXTS, target)
@@ -34,7 +35,7 @@ def test_probabilities_are_the_pipelines_own(task):
 
 
 def test_a_list_of_probabilities_is_one_matrix():
-    labels = from_target(TARGETS["multilabel"])
+    labels = as_labels(TARGETS["multilabel"])
     probabilities = SklearnModel("pipelines:forest").fit(TEXTS, labels).predict_proba(TEXTS)
     alone = pipelines.forest().fit(TEXTS, labels.matrix.astype(int)).predict_proba(TEXTS)
     np.testing.assert_array_equal(probabilities, np.stack([each[:, 1] for each in alone], axis=1))
@@ -51,7 +52,7 @@ def test_a_bundle_opens_where_the_users_module_is_not(tmp_path, monkeypatch):
 
 
 def test_a_pipeline_that_runs_code_of_others_is_not_saved(tmp_path):
-    model = SklearnModel("pipelines:own_function").fit(TEXTS, from_target(TARGETS["binary"]))
+    model = SklearnModel("pipelines:own_function").fit(TEXTS, as_labels(TARGETS["binary"]))
     with pytest.raises(InputError, match=r"the pipeline contains pipelines\.shout"):
         model.save(tmp_path)
 

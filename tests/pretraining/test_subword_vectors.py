@@ -162,7 +162,7 @@ def test_the_folder(made, corpus, tokenizer):
 
 def test_mistakes_are_reported(made, corpus, tmp_path, monkeypatch):
     out, _ = made
-    with pytest.raises(InputError, match="is not empty"):
+    with pytest.raises(InputError, match="was not written by clinadapt"):
         make_vectors(corpus, out)
     with pytest.raises(InputError, match="got 400 for"):
         make_vectors(corpus, tmp_path / "wide", vocabulary=200, width=400)

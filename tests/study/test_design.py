@@ -8,7 +8,8 @@ from clinadapt.core.errors import InputError
 from clinadapt.models import registry
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.models.tfidf_logistic import TfidfLogistic
-from clinadapt.study.design import BUILT_IN, Design, expand, identity, load_design
+from clinadapt.study.design import Design, expand, identity, load_design
+from clinadapt.study.study_file import BUILT_IN
 
 
 def design(*configurations, **settings):

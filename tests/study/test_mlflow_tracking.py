@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -291,8 +292,15 @@ def test_other_stores_are_refused(other, tmp_path):
 def test_a_file_that_is_no_database(study, tmp_path):
     (tmp_path / "notes.csv").write_text("id,text\n" * 100)
     for path in (tmp_path / "notes.csv", tmp_path / "notes.csv" / "store.db", tmp_path):
-        with pytest.raises(InputError, match="cannot be written as a database"):
+        with pytest.raises(InputError, match=r"not written by clinadapt|not a folder|not a file"):
             track(study, database(path))
+
+
+def test_a_database_of_somebody_else(study, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "notes.db")) as connection:
+        connection.execute("CREATE TABLE note (note_id INTEGER)")
+    with pytest.raises(InputError, match="was not written by clinadapt"):
+        track(study, database(tmp_path / "notes.db"))
 
 
 def test_a_store_of_another_version(study, store):

@@ -1,18 +1,20 @@
 """Write files and folders atomically: they are complete or not there."""
 
+import errno
+import hashlib
 import json
 import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-PARTIAL = ".tmp"  # suffix of a file or folder that is being written
+from clinadapt.core.machine_faults import PARTIAL, machine_faults_told
 
 
 @contextmanager
@@ -28,19 +30,30 @@ def atomic_path(path: Path, mode: int | None = None) -> Iterator[Path]:
         Target file; its folder must exist.
     mode : int, optional
         Permissions of the file, set before anything is written.
+
+    Raises
+    ------
+    IsADirectoryError
+        A folder has the name of the file.
+    MachineError
+        The disk is full, or another fault of the machine.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(path.name + PARTIAL)
-    try:
-        if mode is not None:
-            partial.unlink(missing_ok=True)  # a leftover may be readable by others
-            partial.touch(mode, exist_ok=False)
-        yield partial
-        if mode is not None:
-            partial.chmod(mode)  # safetensors replaces the file with one of its own
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with machine_faults_told(path):
+        try:
+            if mode is not None:
+                partial.unlink(missing_ok=True)  # a leftover may be readable by others
+                partial.touch(mode, exist_ok=False)
+            yield partial
+            if mode is not None:
+                partial.chmod(mode)  # safetensors replaces the file with one of its own
+            os.replace(partial, path)
+        except BaseException:
+            with suppress(OSError):  # what went wrong matters more than the leftover
+                partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -56,26 +69,41 @@ def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         Target folder; missing parents are created.
     replace : bool
         Whether to delete an existing target. If False, the target must be absent or empty.
+
+    Raises
+    ------
+    MachineError
+        The disk is full, or another fault of the machine.
     """
     partial = path.with_name(path.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    # From here on the temporary folder may be the only copy, so no error deletes it.
-    if replace:
-        shutil.rmtree(path, ignore_errors=True)
-    os.replace(partial, path)
+    with machine_faults_told(path):
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        # From here on the temporary folder may be the only copy, so no error deletes it.
+        if replace:
+            shutil.rmtree(path, ignore_errors=True)
+        os.replace(partial, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; numbers that are not finite become null."""
-    text = json.dumps(_plain(content), ensure_ascii=False, indent=1, allow_nan=False)
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(path, as_json(content))
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """Return JSON; numbers that are not finite become null, paths become text."""
+    return json.dumps(_plain(content), ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -100,6 +128,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:

@@ -26,7 +26,9 @@ def _schema(cls: type) -> type[BaseModel]:
     for name, parameter in inspect.signature(cls).parameters.items():
         required = parameter.default is inspect.Parameter.empty
         fields[name] = (hints[name], ... if required else parameter.default)
-    config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    config = ConfigDict(
+        extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
     return create_model(cls.__name__, __config__=config, **fields)
 
 

@@ -110,7 +110,11 @@ def class_problems(
                 f"use --separator {mark!r}"
             )
             break
-    if positive is not None and positive not in carriers:
+    if positive is not None and (len(carriers) > 2 or not single):
+        problems.append(
+            f"--positive names one of two classes, but there are {len(carriers)}: leave it out"
+        )
+    elif positive is not None and positive not in carriers:
         known = shown_values(sorted(carriers))
         problems.append(f"--positive {positive!r} is not a label; labels: {known}")
     return problems

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
 from clinadapt.data.checks import RowNumbers, shown_columns
+from clinadapt.data.label_spelling import tidy
 from clinadapt.data.tables.table import Table
 
 SPACE = r"[\s\x1c-\x1f]"  # the same white space as Python's str.split()
@@ -23,7 +24,7 @@ class Columns:
     ----------
     text : str
         Column of the note's text.
-    label : tuple of str
+    label : tuple of str, or str
         One label column, or several 0/1 columns with one class each (multi-label).
     separator : str, optional
         Separator of the labels in a multi-label column such as ``"cardiology|oncology"``.
@@ -32,15 +33,15 @@ class Columns:
         of the official split.
     positive : str, optional
         Positive class of a binary task.
-    describe : tuple of str
+    describe : tuple of str, or str
         Columns by which scores are broken down and which no model reads: sex, age, site, type of
         note.
 
     Examples
     --------
     >>> from clinadapt import Columns
-    >>> Columns(label="diagnosis", group="patient").group
-    'patient'
+    >>> Columns(label="diagnosis", group="patient").label
+    ('diagnosis',)
     """
 
     text: str = "text"
@@ -51,6 +52,14 @@ class Columns:
     split: str | None = None
     positive: str | None = None
     describe: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("label", "describe"):
+            given: str | Sequence[str] = getattr(self, name)
+            names = (given,) if isinstance(given, str) else tuple(given)
+            if len(set(names)) < len(names):
+                raise InputError(f"{name}: a column is named twice")
+            object.__setattr__(self, name, names)
 
     def wanted(self) -> list[str]:
         """Return the names of all columns that the table must have."""
@@ -205,6 +214,10 @@ class LabelBatch:
 class LabelReader:
     """Reader of labels in batches; classes are numbered in order of appearance.
 
+    Names are read as `label_spelling.tidy` writes them, and blank ones dropped. A note without any
+    of several labels has an empty list, a cell with nothing but the separator, or 0 in all columns;
+    an empty cell is a missing label.
+
     Attributes
     ----------
     columns : tuple of str
@@ -217,6 +230,8 @@ class LabelReader:
         Code of each class. Each of several 0/1 columns is a class, even if no note has it.
     bad : dict of str to RowNumbers
         Rows of each 0/1 column with another value.
+    none : str
+        How a note with no label is written; "" if every note has one class.
     """
 
     columns: tuple[str, ...]
@@ -224,9 +239,13 @@ class LabelReader:
     whole: set[str]
     codes: dict[str, int] = field(default_factory=dict)
     bad: dict[str, RowNumbers] = field(default_factory=dict)
+    none: str = ""
 
     def __post_init__(self) -> None:
+        if self.separator is not None:
+            self.none = f"nothing but the separator, {self.separator!r}"
         if len(self.columns) > 1:
+            self.none = "0 in every label column"
             self.codes = {name: number for number, name in enumerate(self.columns)}
             self.bad = {name: RowNumbers() for name in self.columns}
 
@@ -235,32 +254,35 @@ class LabelReader:
         if len(self.columns) > 1:
             return self._indicators(batch, before)
         column = batch[self.columns[0]]
+        _refuse_compound(column)
         if isinstance(column.dtype, pl.List | pl.Array):
+            self.none = "an empty list"
             lists = column.cast(pl.List(pl.String))
             missing = (lists.is_null() | lists.list.contains(None, nulls_equal=True)).to_numpy()
-            return self._sets(lists, missing, strip=False)
+            return self._sets(lists, missing)
         values = as_text(column, column.name in self.whole)
-        missing = values.is_null().to_numpy()
         if self.separator is not None:
-            return self._sets(values.str.split(self.separator), missing, strip=True)
-        names = values.drop_nulls().str.strip_chars()
-        return LabelBatch(missing, np.flatnonzero(~missing), self._numbered(names))
+            seen = values.str.replace_all(r"[\p{Cf}\s]", "")
+            missing = (values.is_null() | (seen == "").fill_null(True)).to_numpy()
+            return self._sets(values.str.split(self.separator), missing)
+        codes = self._numbered(values)
+        missing = codes < 0
+        return LabelBatch(missing, np.flatnonzero(~missing), codes[~missing])
 
     def _numbered(self, names: pl.Series) -> NDArray[np.int64]:
-        classes = names.unique(maintain_order=True).to_list()
-        numbers = [self.codes.setdefault(name, len(self.codes)) for name in classes]
-        coded = names.replace_strict(classes, numbers, return_dtype=pl.Int64)
+        """Return the code of each name, -1 for nulls and blanks."""
+        spelled = names.unique(maintain_order=True).drop_nulls().to_list()
+        classes = [tidy(name) for name in spelled]
+        numbers = [self.codes.setdefault(name, len(self.codes)) if name else -1 for name in classes]
+        coded = names.replace_strict(spelled, numbers, default=-1, return_dtype=pl.Int64)
         return coded.cast(pl.Int64).to_numpy()  # replacing in an empty series loses its type
 
-    def _sets(self, lists: pl.Series, missing: NDArray[np.bool_], strip: bool) -> LabelBatch:
+    def _sets(self, lists: pl.Series, missing: NDArray[np.bool_]) -> LabelBatch:
         rows = np.flatnonzero(~missing)
         pairs = pl.DataFrame({"row": rows, "name": lists.filter(~missing)}).explode("name")
-        pairs = pairs.drop_nulls()  # from empty lists
-        if strip:
-            pairs = pairs.with_columns(pl.col("name").str.strip_chars())
-            pairs = pairs.filter(pl.col("name") != "")
-        pairs = pairs.unique(maintain_order=True)
-        return LabelBatch(missing, pairs["row"].to_numpy(), self._numbered(pairs["name"]))
+        coded = pairs.select("row", code=pl.Series(self._numbered(pairs["name"])))
+        coded = coded.filter(pl.col("code") >= 0).unique(maintain_order=True)
+        return LabelBatch(missing, coded["row"].to_numpy(), coded["code"].to_numpy())
 
     def _indicators(self, batch: pl.DataFrame, before: int) -> LabelBatch:
         missing = np.zeros(len(batch), dtype=np.bool_)
@@ -282,3 +304,16 @@ class LabelReader:
             for name, rows in self.bad.items()
             if rows
         ]
+
+
+def _refuse_compound(column: pl.Series) -> None:
+    """Refuse labels that are structures, objects, or lists of them."""
+    inner, lists = column.dtype, ""
+    if isinstance(inner, pl.List | pl.Array):
+        inner, lists = inner.inner, "lists of "  # type: ignore[assignment]
+    if inner.is_nested() or inner.is_object():
+        kind = type(inner).__name__  # not the names of its fields, which may be note text
+        raise InputError(
+            f"the cells of the label column {column.name!r} are {lists}values of the type {kind}: "
+            "expected one class per cell, or a list of classes"
+        )

@@ -1,6 +1,5 @@
 """Labels of binary, multi-class and multi-label tasks, all represented by an indicator matrix."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
+from clinadapt.data.positive_class import choose, quoted
 
 Task = Literal["binary", "multiclass", "multilabel"]
-POSITIVE_NAMES = ("1", "true", "yes", "positive", "pos", "oui", "positif", "case", "present")
+MOST_CELLS = 2**31  # notes times classes; a byte each
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Labels:
     ----------
     task : {"binary", "multiclass", "multilabel"}
     classes : ndarray of shape [class]
-        Names of the classes; in a binary task the second class is the positive one.
+        Names of the classes, sorted; but in a binary task the negative one, then the positive one.
     matrix : ndarray of bool, shape [note, class]
         True where the note has the class; single-label tasks have one True per note.
     """
@@ -43,11 +43,20 @@ class Labels:
         return Labels(self.task, self.classes, np.vstack([self.matrix, other.matrix]))
 
     @property
+    def positive(self) -> Any | None:
+        """The positive class of a binary task; None in other tasks."""
+        return self.classes.tolist()[1] if self.task == "binary" else None
+
+    @property
     def target(self) -> NDArray[np.int64]:
         """Class codes [note], or a 0/1 indicator [note, class] if multi-label, for scikit-learn."""
         if self.task == "multilabel":
             return self.matrix.astype(np.int64)
         return self.matrix.argmax(axis=1)
+
+    def counts(self) -> dict[Any, int]:
+        """Return the number of notes of each class."""
+        return dict(zip(self.classes.tolist(), self.matrix.sum(axis=0).tolist(), strict=True))
 
     def decode(self) -> NDArray[Any]:
         """Return the class of each note [note]; an object array of tuples if multi-label."""
@@ -62,25 +71,6 @@ def decode(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) -> NDAr
     for row, carried in enumerate(matrix):
         decoded[row] = tuple(classes[carried].tolist())
     return decoded
-
-
-def positive_last(classes: Sequence[Any], positive: Any | None = None) -> list[Any]:
-    """Order the two classes of a binary task so that the positive one is second.
-
-    The positive class is `positive` if given, else the class with a name such as 1, yes or
-    positive, else the second class of the given order.
-
-    Raises
-    ------
-    InputError
-        `positive` is not one of the classes.
-    """
-    ordered = list(classes)
-    if positive is not None:
-        if positive not in ordered:
-            raise InputError(f"the positive class {positive!r} is not one of the labels {ordered}")
-        return sorted(ordered, key=lambda name: name == positive)
-    return sorted(ordered, key=lambda name: str(name).lower() in POSITIVE_NAMES)
 
 
 def from_single(values: Sequence[Any], positive: Any | None = None) -> Labels:
@@ -121,81 +111,34 @@ def from_codes(
     single : bool
         Whether each note has exactly one class.
     positive : optional
-        Positive class of a binary task.
+        Positive class of a binary task; default: `positive_class.choose`.
 
     Raises
     ------
     InputError
-        There are fewer than two classes, or the positive class is unknown.
+        There are fewer than two classes, more than a matrix can hold, or the positive class is
+        unknown.
     """
-    carried = np.bincount(codes, minlength=len(names)) > 0
-    classes = sorted(name for name, is_carried in zip(names, carried, strict=True) if is_carried)
+    carriers = np.bincount(codes, minlength=len(names)).tolist()
+    counts = {name: count for name, count in zip(names, carriers, strict=True) if count}
+    classes = sorted(counts)
     if len(classes) < 2:
+        listed = ", ".join(map(quoted, classes))
         raise InputError(
-            f"expected at least two classes, got {len(classes)} ({classes})"
+            f"expected at least two classes, got {len(classes)} class: {listed}"
             if single
-            else f"expected at least two labels in a multi-label task, got {classes}"
+            else f"expected at least two labels in a multi-label task, got {listed or 'none'}"
         )
     task: Task = "multilabel" if not single else "binary" if len(classes) == 2 else "multiclass"
+    if len(classes) * notes > MOST_CELLS:
+        raise InputError(
+            f"{len(classes):,} classes of {notes:,} notes are too many to learn: is it the right "
+            "column?"
+        )
     if task == "binary":
-        classes = positive_last(classes, positive)
+        chosen = choose(counts, positive)
+        classes = [chosen.other, chosen.name]
     column = {name: number for number, name in enumerate(classes)}
     matrix = np.zeros((notes, len(classes)), dtype=np.bool_)
     matrix[rows, np.array([column.get(name, -1) for name in names])[codes]] = True
     return Labels(task, np.array(classes), matrix)
-
-
-def is_indicator(y: Any) -> bool:
-    """Return whether `y` is a table [note, class], not one class or collection per note."""
-    if hasattr(y, "shape"):
-        return len(y.shape) == 2
-    rows = list(y)
-    return (
-        all(isinstance(row, list | tuple | np.ndarray) for row in rows)
-        and len({len(row) for row in rows}) == 1
-        and all(
-            isinstance(value, int | float | np.number | np.bool_) for row in rows for value in row
-        )
-    )
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def from_target(y: Any, positive: Any | None = None) -> Labels:
-    """Return labels from any form of `y` that scikit-learn users pass.
-
-    Parameters
-    ----------
-    y : array-like
-        Classes [note]; or collections of classes [note] (multi-label); or a 0/1 indicator matrix
-        [note, class] (multi-label).
-    positive : optional
-        Positive class of a binary task.
-
-    Raises
-    ------
-    InputError
-        Labels are absent, missing for some notes, or not in one of these forms.
-    """
-    to_list = getattr(y, "to_list", None) or getattr(y, "tolist", None)
-    rows = to_list() if to_list else list(y)
-    if not rows:
-        raise InputError("expected at least one label, got none")
-    missing = [at for at, row in enumerate(rows) if row is None or _is_nan(row)]
-    if missing:
-        raise InputError(
-            f"missing label at {len(missing)} position(s), first {missing[0]}: leave these notes "
-            "out"
-        )
-    if is_indicator(y):
-        matrix = np.asarray(y)
-        if matrix.ndim == 2 and matrix.shape[1] == 1:  # a column vector
-            return from_target(matrix[:, 0], positive)
-        if not np.isin(matrix, (0, 1)).all():
-            raise InputError("expected an indicator matrix of zeros and ones as a 2-D y")
-        return Labels("multilabel", np.arange(matrix.shape[1]), matrix.astype(np.bool_))
-    if all(isinstance(row, list | tuple | set | frozenset) for row in rows):
-        return from_sets(rows)
-    return from_single(rows, positive)

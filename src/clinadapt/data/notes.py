@@ -27,7 +27,9 @@ from clinadapt.data.columns import (
     text_hashes,
     whole_floats,
 )
+from clinadapt.data.label_spelling import doubtful_names, look_alikes, tidy
 from clinadapt.data.labels import Labels, from_codes
+from clinadapt.data.positive_class import choose
 from clinadapt.data.tables.missing import MissingWords
 from clinadapt.data.tables.opening import open_table
 from clinadapt.data.tables.table import ReadOptions
@@ -64,6 +66,8 @@ class Notes:
         Rows of the table that are not used.
     warnings : list of str
         Findings that do not prevent a study but that its reader must know.
+    columns : Columns, optional
+        Roles of the columns of the table that they were read from.
 
     Examples
     --------
@@ -84,6 +88,7 @@ class Notes:
     synthetic: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "texts", "groups", "parts"):
@@ -268,11 +273,14 @@ class _Reader:
         groups = units.get("group")
 
         problems = self.labels.problems()
+        positive = None if self.columns.positive is None else tidy(self.columns.positive)
+        none = self.labels.none and f". A note with no label is written as {self.labels.none}"
         for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
+            hint = none if where is self.unlabelled else ""
             if where and not self.leave_out_bad:
                 problems.append(
                     f"{reason} in {where}: correct the table, or leave these rows out with "
-                    f"--leave-out-bad (the results then list them)"
+                    f"--leave-out-bad (the results then list them){hint}"
                 )
         for role, where in self.without.items():
             if where:
@@ -282,10 +290,9 @@ class _Reader:
         carriers = self._carriers(rows[of_usable], codes[of_usable], groups)
         kind = "patients (groups)" if groups is not None else "notes"
         several = self.columns.separator is not None or len(self.columns.label) > 1
-        problems += class_problems(
-            carriers, kind, minimum_per_class, self.columns.positive, not several
-        )
-        warnings = repeated_texts(
+        problems += class_problems(carriers, kind, minimum_per_class, positive, not several)
+        warnings = look_alikes(carriers, kind) + doubtful_names(carriers, int(usable.sum()))
+        warnings += repeated_texts(
             np.concatenate(self.hashes)[usable],
             numbers[usable],
             label_marks(rows, codes, len(usable))[usable],
@@ -294,17 +301,20 @@ class _Reader:
             raise InputError(problems + [f"(warning) {warning}" for warning in warnings])
 
         single = not several and bool((np.bincount(rows, minlength=len(usable)) == 1).all())
-        positive = self.columns.positive if single else None
+        labels = from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive)
+        if labels.task == "binary" and (warning := choose(labels.counts(), positive).warning):
+            warnings.append(warning)
         return Notes(
             ids=self.ids.finish(),
             texts=self.texts.finish(),
-            labels=from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive),
+            labels=labels,
             groups=groups,
             parts=units.get("split"),
             characteristics={name: writer.finish() for name, writer in self.describing.items()},
             source=source,
             left_out=self.left_out,
             warnings=warnings,
+            columns=self.columns,
         )
 
     def _id_problems(self, numbers: NDArray[np.int64]) -> list[str]:

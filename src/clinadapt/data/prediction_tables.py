@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.errors import InputError
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data.labels import Labels, Task, decode
 from clinadapt.data.text_store import Texts
@@ -52,6 +53,19 @@ def decode_text(task: Task, classes: NDArray[Any], matrix: NDArray[np.bool_]) ->
     return pl.Series([str(name) for name in decoded.tolist()], dtype=pl.String)
 
 
+_escaped = (
+    pl.element()
+    .str.replace_all("\\", r"\\", literal=True)
+    .str.replace_all("|", r"\|", literal=True)
+)
+JOINED = cs.by_dtype(pl.List(pl.String)).list.eval(_escaped).list.join("|")
+
+
+def joined(names: Iterable[str]) -> str:
+    r"""Return the classes of a note as ``a|b``; a ``|`` or ``\`` in a name follows a ``\``."""
+    return "|".join(name.replace("\\", r"\\").replace("|", r"\|") for name in names)
+
+
 def probability_columns(
     classes: NDArray[Any], probabilities: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
@@ -68,7 +82,7 @@ def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping
         At least one frame, all with the same columns.
     path : Path
         File with the suffix ``.csv``, or else Parquet, where each frame becomes a row group. In CSV
-        the labels of a multi-label note are joined by ``|``.
+        the labels of a multi-label note are written by `joined`.
     about : mapping of str to str
         Key-value metadata of a Parquet file; ignored for CSV.
     """
@@ -80,7 +94,7 @@ def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping
 def _write_csv(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[str, str]) -> None:
     with path.open("wb") as file:
         for number, frame in enumerate(frames):
-            flat = frame.with_columns(cs.by_dtype(pl.List(pl.String)).list.join("|"))
+            flat = frame.with_columns(JOINED)
             flat.write_csv(file, include_header=number == 0)
 
 
@@ -99,11 +113,28 @@ def _write_parquet(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[st
             writer.close()
 
 
+def read_run(folder: Path) -> pl.DataFrame:
+    """Return all predictions in a run's folder.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged.
+    """
+    file = folder / PREDICTIONS
+    try:
+        return pl.read_parquet(file, glob=False)  # the folder's name may look like a pattern
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{file} is missing or damaged: give the command of the study again to make it anew"
+        ) from error
+
+
 def read_predictions(
     folder: Path, part: str, labels: Labels
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the probabilities and predictions of a part in a run's folder, both [note, class]."""
-    frame = pl.read_parquet(folder / PREDICTIONS).filter(pl.col("part") == part)
+    frame = read_run(folder).filter(pl.col("part") == part)
     names = [str(name) for name in labels.classes]
     predicted = frame["prediction"]
     if labels.task == "multilabel":

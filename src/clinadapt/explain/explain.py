@@ -54,12 +54,14 @@ class Explanation:
     probability : float
         Probability of the class, from the classifier.
     words : list of Word
+        All words of the note; of one longer than `clinadapt.explain.words.LONG` those near the
+        ones that contribute.
     baseline : float
         Logit of the note without its words; see the module of the method.
     logit : float
         Logit of the note, in fp32 or better.
     rest : float
-        Contribution of characters outside words.
+        Contribution of characters outside words, and of words that are not among those above.
     gap : float
         Part of the logit that is not attributed: the error of the numerical integral; by occlusion
         the joint effect of words; rounding where the attribution is exact.
@@ -127,7 +129,7 @@ def explain(
     Raises
     ------
     InputError
-        The class is unknown, or the model has no explanations.
+        The class is unknown, or the model has no explanations, or none of so long a note.
     MissingExtraError
         The model's method needs captum, which is not installed.
     """
@@ -137,15 +139,15 @@ def explain(
             "this bundle was exported, and gradients cannot pass through an exported network: "
             "explain with the bundle it was made from"
         )
-    probabilities = classifier.predict_proba(texts)
+    probabilities = classifier.in_label_order(classifier.predict_proba(texts))
     if model.explained_by not in METHODS:
         raise InputError(
             f"{type(model).__name__} has explained_by = {model.explained_by!r}, an unknown method; "
             f"known: {', '.join(METHODS)}"
         )
-    names = [str(name) for name in classifier.classes_]
+    names = [str(name) for name in classifier.label_classes_]
     columns = _columns(classifier.task_, names, probabilities, target)
-    predicted = classifier.predict_matrix(probabilities)
+    predicted = classifier.threshold_.predict(classifier.task_, probabilities)
     attributions = METHODS[model.explained_by](model, texts, columns)
     explanations = []
     for note, (text, column, one) in enumerate(zip(texts, columns, attributions, strict=True)):

@@ -6,10 +6,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
 import polars as pl
 
 from clinadapt.core.atomic_files import atomic_path
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, NothingDoneError
+from clinadapt.core.output_guard import (
+    Output,
+    Recognise,
+    check_outputs,
+    is_page,
+    jsonl_with,
+    parquet_columns,
+)
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.notes import Notes
@@ -22,7 +31,6 @@ from clinadapt.explain.faithfulness import Faithfulness, faithfulness
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load
 
-SUFFIXES = (".html", ".jsonl", ".parquet")
 WORD = {"start": pl.Int64, "end": pl.Int64, "word": pl.String, "contribution": pl.Float64}
 SCHEMA: dict[str, Any] = {
     "id": pl.String,
@@ -35,6 +43,11 @@ SCHEMA: dict[str, Any] = {
     "rest": pl.Float64,
     "gap": pl.Float64,
     "words": pl.List(pl.Struct(WORD)),
+}
+RECOGNISED: dict[str, Recognise] = {
+    ".html": is_page,
+    ".jsonl": jsonl_with(*SCHEMA),
+    ".parquet": lambda path: parquet_columns(path) == list(SCHEMA),
 }
 
 
@@ -49,8 +62,10 @@ def explain_table(
     try_faithfulness: bool = False,
     progress: Progress = no_progress,
     **options: Unpack[ReadOptions],
-) -> tuple[int, Faithfulness | None]:
+) -> tuple[int, int, Faithfulness | None]:
     """Explain the first notes of a table, and write the explanations to a file.
+
+    Notes in which the model finds nothing that it can read are left out.
 
     Parameters
     ----------
@@ -77,6 +92,8 @@ def explain_table(
     -------
     count : int
         Number of notes explained.
+    left_out : int
+        Number of notes in which the model finds nothing that it can read.
     measured : Faithfulness, optional
 
     Raises
@@ -85,16 +102,21 @@ def explain_table(
         The folder is not a bundle, the table is unreadable or empty, the class is unknown, or the
         output file has another suffix.
     """
-    _check_suffix(out, SUFFIXES)
+    _check_suffix(out, list(RECOGNISED))
+    check_outputs([Output(out, "--out", RECOGNISED[out.suffix])], [notes, bundle])
     ids, texts = read_texts(notes, text, id, **options)
     if not len(ids):
         raise InputError("the table has no rows: expected notes to explain")
     classifier = load(bundle)
-    ids, chosen = ids[:limit], list(texts[:limit])
-    explanations = explain(classifier, chosen, target, progress)
+    readable = classifier.model_.readable(texts[:limit])
+    if not readable.any():
+        raise NothingDoneError("the model finds nothing that it can read in any of the notes")
+    rows = np.flatnonzero(readable)
+    ids = ids.take(rows)
+    explanations = explain(classifier, list(texts.take(rows)), target, progress)
     measured = faithfulness(classifier, explanations) if try_faithfulness else None
     write_explanations(out, classifier, ids, explanations, bundle.resolve().name, measured)
-    return len(ids), measured
+    return len(ids), int((~readable).sum()), measured
 
 
 def write_explanations(
@@ -192,7 +214,8 @@ def write_mistakes(
         The folder is not a finished study, the notes are not those of the study, or the output
         file has another suffix.
     """
-    _check_suffix(out, (".html",))
+    _check_suffix(out, [".html"])
+    check_outputs([Output(out, "--out", is_page)])
     mistakes = find_mistakes(folder, notes, limit, sample, progress=progress)
     write_private(out, mistakes_page(mistakes).encode())
     return mistakes

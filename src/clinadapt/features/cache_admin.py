@@ -14,12 +14,13 @@ from pathlib import Path
 
 import psutil
 
-from clinadapt.core.atomic_files import PARTIAL
+from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.run_context import SESSION
-from clinadapt.features.cache_shards import DATA, SIDECAR
+from clinadapt.features.cache_files import DATA, SIDECAR
 
 NAME = re.compile(r"[0-9a-f]{24}")
 DAY = 86_400
+OLD_PARTIAL = ".tmp"  # of version 0.1
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def purge(cached: Iterable[CachedEncoder], older_than: float = 0.0) -> list[Cach
         if entry.in_use or entry.days() < older_than:
             continue
         for path in entry.folder.iterdir():
-            if path.suffix in (DATA, SIDECAR, PARTIAL):
+            if path.name.endswith((DATA, SIDECAR, PARTIAL, OLD_PARTIAL)):
                 path.unlink()
         if any(entry.folder.iterdir()):
             continue  # the folder also has files that are not cached features

@@ -19,10 +19,9 @@ from torch import Tensor
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.permissions import OWNER_ONLY
+from clinadapt.features.cache_files import DATA, SIDECAR
 
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
-SIDECAR = ".json"
-DATA = ".safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +53,11 @@ class Shard:
             self.mapping.madvise(mmap.MADV_DONTNEED)
 
 
+def sidecar_of(folder: Path, shard: Shard) -> Path:
+    """Return the path of a shard's sidecar, which depends on the shard's sequences alone."""
+    return folder / f"{hashlib.sha256(shard.hashes.tobytes()).hexdigest()[:24]}{SIDECAR}"
+
+
 def write_shard(folder: Path, shard: Shard) -> Path:
     """Write a shard and then its sidecar, each atomically.
 
@@ -62,8 +66,8 @@ def write_shard(folder: Path, shard: Shard) -> Path:
     Path
         Path of the sidecar.
     """
-    name = hashlib.sha256(shard.hashes.tobytes()).hexdigest()[:24]
-    data = folder / f"{name}{DATA}"
+    sidecar = sidecar_of(folder, shard)
+    data = sidecar.with_suffix(DATA)
     content = {
         "states": shard.features.contiguous(),
         "hashes": torch.from_numpy(shard.hashes.view(np.int64)),
@@ -71,7 +75,6 @@ def write_shard(folder: Path, shard: Shard) -> Path:
     }
     with atomic_path(data, OWNER_ONLY) as partial:
         save_file(content, partial)
-    sidecar = folder / f"{name}{SIDECAR}"
     record = {"sha256": _checksum(data), "seconds": shard.seconds}
     with atomic_path(sidecar, OWNER_ONLY) as partial:
         partial.write_text(json.dumps(record), encoding="utf-8")
@@ -99,7 +102,7 @@ def open_shard(sidecar: Path, verified: set[tuple[str, int, int, str]]) -> Shard
             return None
         verified.add(seen)
         return shard
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 

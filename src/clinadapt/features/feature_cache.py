@@ -1,18 +1,20 @@
 """Cache of frozen features: the output of an encoder's frozen prefix, computed once, on disk.
 
-A store has one folder of shards for each combination of weights, split layer, precision and
-backend. A sequence is identified by the hash of its token ids, which depend on the text, the
-tokenizer, the maximum length and the truncation. It is therefore reused by content alone, whatever
-list of notes it belongs to. Shards are taken from the list sorted by length, so that a run that
-was killed computes the missing ones with the same batches. Notes are processed some thousand at a
-time, and only hashes and positions stay in memory.
+A store has one folder of shards for each combination of weights, split layer, precision, backend
+and versions of the libraries that compute. A sequence is identified by the hash of its token ids,
+which depend on the text, the tokenizer, the maximum length and the truncation. It is therefore
+reused by content alone, whatever list of notes it belongs to. Shards are taken from the list sorted
+by length, so that a run that was killed computes the missing ones with the same batches. Notes are
+processed some thousand at a time, and only hashes and positions stay in memory.
 """
 
 import hashlib
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import cast, get_args
@@ -23,9 +25,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clinadapt.core.device import Precision, compute_dtype
+from clinadapt.core.errors import MachineError
+from clinadapt.core.folder_lock import folder_lock
+from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.permissions import make_private
 from clinadapt.core.process_memory import give_back_freed
-from clinadapt.features.cache_shards import SIDECAR, Shard, discard, open_shard, write_shard
+from clinadapt.features.cache_files import SIDECAR
+from clinadapt.features.cache_shards import (
+    Shard,
+    discard,
+    open_shard,
+    sidecar_of,
+    write_shard,
+)
 from clinadapt.features.encoder_inference import Reader, encode
 from clinadapt.features.encoders.backends import Backend, make_reader
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
@@ -33,6 +45,11 @@ from clinadapt.features.tokenization import Tokens
 from clinadapt.neural.training.length_batches import runs
 
 SHARD_TOKENS = 65_536
+# Another version may compute other numbers: its features are not mixed with those of this one.
+LIBRARIES: dict[Backend, tuple[str, ...]] = {
+    "torch": ("torch", "transformers", "tokenizers"),
+    "openvino": ("torch", "transformers", "tokenizers", "openvino"),
+}
 # Bytes of mapped features that a process reads before it releases the pages.
 HELD_BYTES = 2**28
 # Shards whose checksum this process has verified.
@@ -201,27 +218,57 @@ class FeatureStore:
         device: torch.device,
         backend: Backend,
     ) -> Path:
-        key = f"{encoder.fingerprint}|{split_layer}|{dtype}|{device.type}|{backend}"
+        key = "|".join(
+            [encoder.fingerprint, str(split_layer), str(dtype), device.type, backend]
+            + [f"{name} {_version(name)}" for name in LIBRARIES[backend]]
+        )
         return self.root / hashlib.sha256(key.encode()).hexdigest()[:24]
 
     def _write(self, folder: Path, shard: Shard) -> Shard:
-        """Write a shard and open the file, so that only one shard is in memory at a time."""
-        written = open_shard(write_shard(folder, shard), _VERIFIED)
-        assert written is not None
+        """Write a shard and open the file, so that only one shard is in memory at a time.
+
+        A shard that another process has written meanwhile is taken instead.
+        """
+        with self._alone():
+            there = open_shard(sidecar_of(folder, shard), _VERIFIED)
+            written = there or open_shard(write_shard(folder, shard), _VERIFIED)
+        if written is None:
+            raise MachineError(
+                f"cached features that were written to {folder} cannot be read again. Check the "
+                "disk, then give the same command again: what was finished is kept"
+            )
         return written
 
+    def _alone(self) -> AbstractContextManager[None]:
+        """Let no other process write to the cache, which several studies may share."""
+        return folder_lock(self.root, waiting=lambda holder: None)
+
     def _open(self, folder: Path) -> Iterator[Shard]:
+        with self._alone():
+            for left in folder.glob(f"*{PARTIAL}"):  # by a process that was killed
+                left.unlink()
         for sidecar in sorted(folder.glob(f"*{SIDECAR}")):
             shard = open_shard(sidecar, _VERIFIED)
+            if shard is None:
+                with self._alone():  # unless another process was just writing it
+                    shard = open_shard(sidecar, _VERIFIED)
+                    if shard is None:
+                        discard(sidecar)
             if shard is None:
                 warnings.warn(
                     f"cached features {sidecar.stem} are damaged and will be computed again",
                     RuntimeWarning,
                     stacklevel=4,
                 )
-                discard(sidecar)
             else:
                 yield shard
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # an optional one
+        return "not installed"
 
 
 def live_features(read: Reader, tokens: Tokens, device: torch.device) -> Features:

@@ -7,12 +7,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
-from clinadapt.data import labels as labelling
-from clinadapt.data.labels import Labels
+from clinadapt.data.labels import Labels, Task, decode
+from clinadapt.data.python_inputs import as_clusters, as_labels, as_texts, is_indicator
 from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics, threshold
@@ -38,7 +39,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Share of the training notes set aside for validation, by patient if `groups` are given to
         `fit`.
     positive : optional
-        Positive class of a binary task. Default: the class whose name suggests it, or the second.
+        Positive class of a binary task, which threshold and F1 are about. Default: the class whose
+        name suggests it, or else the rarer one, with a warning. The order of `classes_` does not
+        depend on it.
     seed : int
         Seed of the choice of validation notes.
     cache : path, optional
@@ -48,8 +51,12 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray of shape [class]
-        Classes in the order of the probability columns; in a binary task the positive one is
-        second.
+        Classes in sorted order, which is that of the probability columns.
+    positive_ : class, optional
+        The positive class of a binary task; None in other tasks.
+    label_classes_ : ndarray of shape [class]
+        Classes in the order of `Labels`, in which models are trained and metrics computed: in a
+        binary task the negative one, then the positive one.
     task_ : {"binary", "multiclass", "multilabel"}
     threshold_ : Threshold
     model_ : fitted model
@@ -84,6 +91,13 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
         self.cache = cache
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array, tags.input_tags.two_d_array = True, False
+        tags.input_tags.string = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
     def fit(self, X: Sequence[str], y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Fit on texts.
 
@@ -103,11 +117,8 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Texts, labels, groups or settings are not valid.
         """
         texts = as_texts(X)
-        labels = labelling.from_target(y, self.positive)
-        clusters = np.arange(len(texts))
-        if groups is not None:
-            units = [str(unit) for unit in np.asarray(groups, dtype=object)]
-            clusters = np.unique(np.array(units), return_inverse=True)[1]
+        labels = as_labels(y, self.positive)
+        clusters = np.arange(len(texts)) if groups is None else as_clusters(groups)
         if not len(texts) == len(labels) == len(clusters):
             raise InputError(
                 f"expected as many labels and groups as texts, got {len(texts)} texts, "
@@ -122,7 +133,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{len(texts)} notes are too few to set aside {self.validation_fraction:.0%} "
                 "for validation"
             )
-        self.indicator_ = labelling.is_indicator(y)
+        self.indicator_ = is_indicator(y)
         validation_part = texts.take(validation), labels.take(validation)
         self.fit_parts(texts.take(train), labels.take(train), *validation_part)
         return self.describe_notes(texts.take(train), *validation_part, clusters[validation])
@@ -145,7 +156,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self.reference_: Reference | None = make_reference(
             self.model_,
-            self.validation_probabilities_,
+            self.in_label_order(self.validation_probabilities_),
             self.metric_,
             self.threshold_,
             texts,
@@ -171,8 +182,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(
                 f"metric {name!r} is not available for a {labels.task} task; choose one of {known}"
             )
-        self.classes_ = labels.classes
-        self.task_ = labels.task
+        self.set_classes(labels.task, labels.classes)
         self.metric_ = name
         ledger = context.ledger
         truncated_before = ledger.truncated_notes
@@ -186,7 +196,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "train": truncated_in_fit - truncated_in_validation,
             "validation": truncated_in_validation,
         }
-        self.validation_probabilities_ = probabilities
+        self.validation_probabilities_ = self.in_class_order(probabilities)
         self.reference_ = None
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
         if self.model_.refit:
@@ -195,6 +205,19 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
         return self
+
+    def set_classes(self, task: Task, classes: NDArray[Any]) -> None:
+        """Take the task and the classes, in the order of `Labels`, from labels or a bundle."""
+        self.task_, self.label_classes_, self.classes_ = task, classes, np.sort(classes)
+        self.positive_ = classes.tolist()[1] if task == "binary" else None
+
+    def in_class_order(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return a table [note, class] with columns as in `label_classes_` as in `classes_`."""
+        return table[:, np.argsort(self.label_classes_)]
+
+    def in_label_order(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return a table [note, class] with columns as in `classes_` as in `label_classes_`."""
+        return table[:, np.searchsorted(self.classes_, self.label_classes_)]
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
         """Compute the features of frozen layers for these notes into the context's cache.
@@ -223,19 +246,22 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts = as_texts(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
-        result: NDArray[np.float64] = self.model_.predict_proba(texts, self._context())
-        return result
+        return self.in_class_order(self.model_.predict_proba(texts, self._context()))
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:
         """Return classes [note]; multi-label: tuples, or an indicator if fitted on one."""
         matrix = self.predict_matrix(self.predict_proba(X))
         if self.indicator_:
             return matrix.astype(np.int64)
-        return labelling.decode(self.task_, self.classes_, matrix)
+        return decode(self.task_, self.classes_, matrix)
 
     def predict_matrix(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return the indicator [note, class] of the classes predicted from probabilities."""
-        return self.threshold_.predict(self.task_, probabilities)
+        """Return the indicator [note, class] of the classes predicted from probabilities.
+
+        Columns of both are as in ``classes_``.
+        """
+        ordered = self.in_label_order(probabilities)
+        return self.in_class_order(self.threshold_.predict(self.task_, ordered))
 
     def save(self, folder: str | Path) -> Path:
         """Write a bundle that `clinadapt.load` opens on any machine, offline.
@@ -254,26 +280,3 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "another folder"
             )
         return save_bundle(self, folder)
-
-
-def as_texts(X: Any) -> Texts:
-    """Return texts as a column; an error names the positions that are not text."""
-    if isinstance(X, str):
-        raise InputError("expected a sequence of texts, got one string: put it in a list")
-    values = X if isinstance(X, Texts) else X.tolist() if hasattr(X, "tolist") else list(X)
-    bad, blank = [], []
-    for number, text in enumerate(values):
-        if not isinstance(text, str):
-            bad.append((number, type(text).__name__))
-        elif not text.strip():
-            blank.append(number)
-    if bad:
-        raise InputError(
-            f"expected texts, got other types at {len(bad)} position(s), the first at "
-            f"{bad[0][0]} ({bad[0][1]})"
-        )
-    if blank:
-        raise InputError(
-            f"empty text at {len(blank)} position(s), the first at {blank[0]}: leave these out"
-        )
-    return Texts.of(values)

@@ -9,8 +9,8 @@ from clinadapt.core.errors import ClinadaptError, InputError, describe_unexpecte
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
 from clinadapt.models.bundle import integrity
-from clinadapt.models.bundle.integrity import REFERENCE
-from clinadapt.models.bundle.record import MODEL_FOLDER, read_record
+from clinadapt.models.bundle.integrity import MODEL_FOLDER, REFERENCE
+from clinadapt.models.bundle.record import read_record
 from clinadapt.models.bundle.reference import Reference
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.onnx_model import load_fitted
@@ -63,8 +63,7 @@ def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     classifier = NoteClassifier(model, metric=record["metric"])
     classes = np.array(record["classes"])
     classifier.model_ = load_fitted(model, folder / MODEL_FOLDER, record["task"], len(classes))
-    classifier.classes_ = classes
-    classifier.task_ = record["task"]
+    classifier.set_classes(record["task"], classes)
     classifier.metric_ = record["metric"]
     classifier.indicator_ = record["indicator"]
     value = record["threshold"]["value"]

@@ -25,7 +25,7 @@ from clinadapt.data.labels import Labels, Task
 from clinadapt.features.tfidf import TfidfFeatures
 from clinadapt.models import neural_base
 from clinadapt.models.tfidf_mlp import DenseNetwork
-from clinadapt.models.training_settings import StoppedEarly
+from clinadapt.models.training_settings import Epochs, StoppedEarly
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
@@ -113,8 +113,8 @@ class TfidfAutoencoder(StoppedEarly):
     code: Annotated[int, Ge(1)] = 128
     classifier_inner: Annotated[int, Ge(0)] = 64
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.3
-    pretrain_epochs: Annotated[int, Ge(1)] = 10
-    epochs: Annotated[int, Ge(1)] = 30
+    pretrain_epochs: Epochs = 10
+    epochs: Epochs = 30
     patience: Annotated[int, Ge(1)] = 5
 
     def fit(
@@ -171,6 +171,10 @@ class TfidfAutoencoder(StoppedEarly):
     def tfidf(self) -> TfidfFeatures:
         """The fitted TF-IDF features."""
         return self.features_
+
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether each note has any of the terms [note]."""
+        return self.features_.readable(texts)
 
     def _features(self) -> TfidfFeatures:
         return TfidfFeatures(self.words, False, self.max_features, self.min_notes)

@@ -18,7 +18,7 @@ from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.tfidf import TfidfFeatures
 from clinadapt.models import neural_base
-from clinadapt.models.training_settings import StoppedEarly
+from clinadapt.models.training_settings import Epochs, StoppedEarly
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import SparseSource
@@ -83,7 +83,7 @@ class TfidfMLP(StoppedEarly):
     min_notes: Annotated[int, Ge(1)] = 2
     inner: Annotated[int, Ge(1)] = 64
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5
-    epochs: Annotated[int, Ge(1)] = 20
+    epochs: Epochs = 20
 
     def fit(
         self,
@@ -118,6 +118,10 @@ class TfidfMLP(StoppedEarly):
     def tfidf(self) -> TfidfFeatures:
         """The fitted TF-IDF features."""
         return self.features_
+
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether each note has any of the terms [note]."""
+        return self.features_.readable(texts)
 
     def _features(self) -> TfidfFeatures:
         return TfidfFeatures(self.words, False, self.max_features, self.min_notes)

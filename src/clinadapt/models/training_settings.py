@@ -1,14 +1,21 @@
 """Settings shared by models trained by gradient descent, and by models that read tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import Ge, Gt
+import numpy as np
+from annotated_types import Ge, Gt, Interval
+from numpy.typing import NDArray
 
+from clinadapt.features.readable_tokens import readable
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models.contract import Model
 from clinadapt.neural.training.loop import Recipe
 from clinadapt.neural.training.losses import ClassWeight
+
+Epochs = Annotated[int, Interval(ge=1, le=10_000)]  # a slip of the finger asks for more
+Seed = Annotated[int, Ge(0)]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -30,7 +37,7 @@ class TrainingSettings(Model):
     batch_size: Annotated[int, Ge(1)] = 64
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     device: str = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
     def recipe(self, **further: Any) -> Recipe:
         """Return the recipe of the training loop, with `further` settings of `Recipe`."""
@@ -75,3 +82,9 @@ class ReadsTokens(Model):
 
     max_tokens: Annotated[int, Ge(4)] = 256
     truncation: Truncation = "head"
+
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether a token that is read of each note is a known one [note]."""
+        if self.tokenizer is None:
+            return super().readable(texts)
+        return readable(self.tokenizer, texts, self.max_tokens, self.truncation)

@@ -10,8 +10,11 @@ import torch
 from torch import nn
 
 from clinadapt.core import resources
+from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.device import environment, pick_device
 from clinadapt.core.errors import InputError
+from clinadapt.core.machine_faults import PARTIAL
+from clinadapt.core.output_guard import Output, check_outputs, json_with
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.features.encoders.pretrained import open_encoder, quiet
@@ -99,7 +102,8 @@ def make_encoder(
     work = out / "training"
     fresh = not work.is_dir()
     work.mkdir(parents=True, exist_ok=True)
-    (work / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    with atomic_path(work / "settings.json") as partial:
+        partial.write_text(json.dumps(settings), encoding="utf-8")
     resources.reset_peak_memory()
     try:
         with quiet(), local_randomness(recipe.seed, stream=2**32):
@@ -145,6 +149,9 @@ def _refuse(
     if (out / "config.json").is_file():
         problems.append(f"{out} already contains an encoder: choose another --out, or delete it")
     earlier = out / "training" / "settings.json"
+    if problems:
+        raise InputError(problems)
+    check_outputs([Output(out, "--out", _is_training, folder=True)])
     if earlier.is_file() and json.loads(earlier.read_text(encoding="utf-8")) != settings:
         problems.append(
             f"{out} contains a training with other texts or settings: finish it with its own "
@@ -152,6 +159,13 @@ def _refuse(
         )
     if problems:
         raise InputError(problems)
+
+
+def _is_training(out: Path) -> bool:
+    """Return whether a folder has an unfinished training, or one killed before it began."""
+    if not any(path.is_file() and not path.name.endswith(PARTIAL) for path in out.rglob("*")):
+        return True
+    return json_with("corpus", "objective", "seed")(out / "training" / "settings.json")
 
 
 def _pack(corpus: Corpus, tokenizer: Any, length: int, work: Path) -> tuple[Sequences, Sequences]:

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from clinadapt.core.atomic_files import atomic_folder
 from clinadapt.core.device import environment
 from clinadapt.core.errors import InputError
+from clinadapt.core.output_guard import Output, check_outputs
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.text_store import Texts
 from clinadapt.pretraining.corpus import Corpus
@@ -86,8 +87,7 @@ def make_vectors(
         The folder is not empty, or there is too little text for the number of sub-words and
         dimensions.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not empty: choose another --out, or delete it")
+    check_outputs([Output(out, "--out", lambda path: False, folder=True)])
     started = time.perf_counter()
     tokenizer = learn_vocabulary(corpus.train, vocabulary, UNLIMITED)
     if width >= len(tokenizer):

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.checkpoint_files import read_checkpoint, write_checkpoint
 from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
@@ -211,15 +211,13 @@ class Trainer:
             "weights": self.masters.copies,
             "optimizer": self.optimizer.state_dict(),
         }
-        with atomic_path(self.folder / "checkpoint.pt") as partial:
-            torch.save(state, partial)
+        write_checkpoint(self.folder / "checkpoint.pt", state)
 
     def _restore(self) -> tuple[int, float]:
-        path = self.folder / "checkpoint.pt"
-        if not path.is_file():
+        state = read_checkpoint(self.folder / "checkpoint.pt", self.device)
+        if state is None:
             (self.folder / "log.jsonl").unlink(missing_ok=True)
             return 0, 0.0
-        state = torch.load(path, map_location=self.device, weights_only=True)
         self.masters.load(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         kept = [entry for entry in self.log() if entry["step"] <= state["step"]]

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from clinadapt.core import formatting
+from clinadapt.core.atomic_files import write_csv, write_text
 from clinadapt.report import decisions, findings, spending, summary
 from clinadapt.study.read_results import StudyResults
 
@@ -44,12 +45,14 @@ def write(study: StudyResults, folder: Path) -> None:
         The study's folder.
     """
     content = json.dumps(_content(study), ensure_ascii=False, indent=1)
-    (folder / REPORT).write_text(content, encoding="utf-8")
+    write_text(folder / REPORT, content)
     tables = folder / TABLES
     tables.mkdir(exist_ok=True)
     metric = formatting.metric(study.about["metric"])
+    doubts = (study.evidence or {}).get("doubts")  # absent from studies of before
+    on = f" on {doubts['test']} {doubts['patients']} of class {doubts['rarest']}" if doubts else ""
     written = [
-        ("leaderboard", leaderboard(study), f"Test {metric} with 95 % intervals, and cost."),
+        ("leaderboard", leaderboard(study), f"Test {metric} with 95 % intervals{on}, and cost."),
         (
             "comparisons",
             comparisons(study),
@@ -60,8 +63,8 @@ def write(study: StudyResults, folder: Path) -> None:
         caption = "Energy of the machine during a run, measured or estimated."
         written.append(("energy", energy(study), caption))
     for name, table, caption in written:
-        table.write_csv(tables / f"{name}.csv")
-        (tables / f"{name}.tex").write_text(latex(table, caption), encoding="utf-8")
+        write_csv(table, tables / f"{name}.csv")
+        write_text(tables / f"{name}.tex", latex(table, caption))
 
 
 def _content(study: StudyResults) -> dict[str, Any]:

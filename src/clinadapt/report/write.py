@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.atomic_files import write_text
+from clinadapt.core.machine_faults import machine_faults_told
 from clinadapt.report import export, tripod_ai
 from clinadapt.report.page import page
 from clinadapt.study.read_results import load
@@ -26,10 +27,12 @@ def write_report(study_dir: Path) -> Path:
 
     Raises
     ------
-    FileNotFoundError
+    NoStudyError
         If the folder holds no study.
-    ValueError
-        If the study was written in a format that this version does not read.
+    InputError
+        A file is damaged, or in a format that this version does not read.
+    MachineError
+        The disk is full, or another fault of the machine.
 
     Examples
     --------
@@ -46,9 +49,9 @@ def write_report(study_dir: Path) -> Path:
     """
     study = load(study_dir)
     html = page(study)
-    export.write(study, study_dir)
-    (study_dir / tripod_ai.FILE).write_text(tripod_ai.checklist(study), encoding="utf-8")
     target = study_dir / "report.html"
-    with atomic_path(target) as partial:
-        partial.write_text(html, encoding="utf-8")
+    with machine_faults_told(study_dir, at_work=True):
+        export.write(study, study_dir)
+        write_text(study_dir / tripod_ai.FILE, tripod_ai.checklist(study))
+        write_text(target, html)
     return target

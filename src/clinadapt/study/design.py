@@ -1,29 +1,46 @@
 """Study files: TOML whose lists are axes, expanded into configurations and runs."""
 
+import difflib
 import hashlib
 import itertools
 import json
-import tomllib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge, Interval, MinLen
-from pydantic import BaseModel, ConfigDict, ValidationError
+from annotated_types import Ge, Interval, Len, MinLen
+from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from clinadapt.core import old_names
 from clinadapt.core import param_validation as checking
 from clinadapt.core.errors import InputError
 from clinadapt.features.encoders.catalog import find_local
-from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models import registry
-from clinadapt.models.contract import Model
-from clinadapt.pretraining.subword_vectors import Vectors
+from clinadapt.study.study_file import read_study_file
 
-BUILT_IN = Path(__file__).parent / "designs"
+if TYPE_CHECKING:
+    from clinadapt.models.contract import Model
+
 AXES = ("model", "encoder", "adapter", "placement", "tuned_layers")
+MOST_RUNS = 10_000  # of a study; who asks for more has multiplied more axes than they thought
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    # Shares are compared as the names of their folders spell them.
+    named = [f"{value:g}" for value in values]
+    twice = [name for name in dict.fromkeys(named) if named.count(name) > 1]
+    if twice:
+        message = "expected each value once, these are given twice: {twice}"
+        raise PydanticCustomError("each_once", message, {"twice": ", ".join(twice)})
+    return values
+
+
+Whole = Annotated[int, Strict()]
+Seed = Annotated[Whole, Interval(ge=0, lt=2**32)]
 
 
 class Curve(BaseModel):
@@ -37,10 +54,12 @@ class Curve(BaseModel):
         Number of random draws of each share.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    shares: Annotated[list[Annotated[float, Interval(gt=0, lt=1)]], MinLen(1)]
-    draws: Annotated[int, Ge(1)] = 3
+    shares: Annotated[
+        list[Annotated[float, Interval(gt=0, lt=1)]], Len(1, 100), AfterValidator(_each_once)
+    ]
+    draws: Annotated[Whole, Interval(ge=1, le=1000)] = 3
 
 
 class Design(BaseModel):
@@ -68,19 +87,19 @@ class Design(BaseModel):
         Smaller amounts of labelled notes, for learning curves.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     configurations: Annotated[list[dict[str, Any]], MinLen(1)]
-    seeds: Annotated[list[int], MinLen(1)] = [0]
+    seeds: Annotated[list[Seed], MinLen(1), AfterValidator(_each_once)] = [0]
     metric: str | None = None
-    max_tokens: Annotated[int, Ge(4)] | None = None
+    max_tokens: Annotated[Whole, Ge(4)] | None = None
     truncation: Truncation | None = None
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.3
     validation_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.15
-    split_seed: int = 0
-    resamples: Annotated[int, Ge(100)] = 1000
-    margin: Annotated[float, Ge(0)] = 0.01
+    split_seed: Seed = 0
+    resamples: Annotated[Whole, Interval(ge=100, le=100_000)] = 1000
+    margin: Annotated[float, Interval(ge=0, lt=1)] = 0.01
     curve: Curve | None = None
 
 
@@ -93,7 +112,7 @@ class Configuration:
     label: str
 
     @property
-    def cls(self) -> type[Model]:
+    def cls(self) -> "type[Model]":
         """The model's class."""
         return registry.models()[self.model].cls
 
@@ -147,7 +166,11 @@ class Run:
             return None
         kind, name = self.start
         if kind == "vectors":
+            from clinadapt.pretraining.subword_vectors import Vectors
+
             return Vectors.of(name).fingerprint
+        from clinadapt.features.encoders.pretrained import PretrainedEncoder
+
         folder = find_local(name)
         return None if folder is None else PretrainedEncoder(folder).fingerprint
 
@@ -169,27 +192,23 @@ def load_design(source: str | Path | Mapping[str, Any]) -> Design:
     if isinstance(source, Mapping):
         content, origin = dict(source), "the study"
     else:
-        path = BUILT_IN / f"{source}.toml" if _is_name(source) else Path(source)
-        if not path.is_file():
-            names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
-            raise InputError(f"no study {source!r}: expected one of {names}, or a TOML file")
-        try:
-            content, origin = tomllib.loads(path.read_text(encoding="utf-8")), str(path)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not valid TOML: {error}") from None
+        content, origin = read_study_file(source)
     try:
         return Design.model_validate(old_names.design(content, origin))
     except ValidationError as error:
         raise InputError(
-            [
-                f"{origin}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}"
-                for detail in error.errors()
-            ]
+            [f"{origin}: {_sentence(dict(detail))}" for detail in error.errors()]
         ) from None
 
 
-def _is_name(source: str | Path) -> bool:
-    return isinstance(source, str) and "/" not in source and not source.endswith(".toml")
+def _sentence(detail: dict[str, Any]) -> str:
+    place = ".".join(map(str, detail["loc"]))
+    if detail["type"] != "extra_forbidden":
+        return f"{place}: {detail['msg']}"
+    known = list((Curve if detail["loc"][0] == "curve" else Design).model_fields)
+    near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"{place}: unknown key; {hint}"
 
 
 def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
@@ -206,6 +225,7 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
     InputError
         Some configuration is not valid; lists every problem of every configuration.
     """
+    _refuse_too_many(design, encoders)
     problems: list[str] = []
     configurations: dict[str, Configuration] = {}
     for number, entry in enumerate(design.configurations, start=1):
@@ -215,6 +235,15 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
                 f"expected one of {', '.join(registry.models())}"
             )
             continue
+        named = entry["model"] if isinstance(entry["model"], list) else [entry["model"]]
+        if not all(isinstance(name, str) for name in named):
+            problems.append(f"configuration {number}: 'model' has to be a name, or a list of names")
+            continue
+        problems += [
+            f"configuration {number}: {key!r} is an empty list; expected at least one value"
+            for key, value in entry.items()
+            if value == []
+        ]
         if "seed" in entry:
             problems.append(
                 f"configuration {number}: 'seed' is not a setting of a configuration; "
@@ -237,6 +266,23 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
             design.seeds if registry.takes(configuration.model, "seed") else design.seeds[:1]
         )
     ]
+
+
+def _refuse_too_many(design: Design, encoders: Sequence[str]) -> None:
+    """Raise if a design has more runs than a study may have; nothing is expanded to count them."""
+    each = [
+        math.prod(len(value) for value in entry.values() if isinstance(value, list))
+        for entry in design.configurations
+    ]
+    refits = 0 if design.curve is None else len(design.curve.shares) * design.curve.draws
+    runs = sum(each) * max(1, len(encoders)) * len(design.seeds) * (1 + refits)
+    if runs > MOST_RUNS:
+        largest = max(range(len(each)), key=each.__getitem__)
+        raise InputError(
+            f"the study has up to {runs:,} runs, and at most {MOST_RUNS:,} are possible: axes "
+            f"multiply, and configuration {largest + 1} alone stands for {each[largest]:,} "
+            "configurations. Shorten its lists, or split it into several studies"
+        )
 
 
 def _combinations(

@@ -1,6 +1,7 @@
 """One run: fit its model, score it, save it, and record the cost."""
 
 import hashlib
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.core import resources
+from clinadapt.core import atomic_files, resources
 from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
@@ -23,6 +24,7 @@ from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.study import result_files
 from clinadapt.study.design import Run, identity
+from clinadapt.study.run_store import PREDICTIONS_SHA256
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -121,11 +123,15 @@ def fit_run(
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
     scores, frames = {}, []
     for name, part, probabilities in (
-        ("validation", validation, classifier.validation_probabilities_),
+        (
+            "validation",
+            validation,
+            classifier.in_label_order(classifier.validation_probabilities_),
+        ),
         ("test", test, on_test),
     ):
-        predicted = classifier.predict_matrix(probabilities)
-        scores[name] = _score(material, part, probabilities, predicted)
+        predicted = classifier.threshold_.predict(classifier.task_, probabilities)
+        scores[name] = _score(part, probabilities, predicted)
         frames.append(
             prediction_tables.prediction_frames(
                 part.ids, name, part.labels, probabilities, predicted
@@ -186,22 +192,20 @@ def fit_run(
         "metrics": content["metrics"],
         "environment": environment,
     }
+    content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
     classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
-    save_bundle(classifier, folder / result_files.BUNDLE, provenance)
-    content["cost"]["disk_bytes"] = resources.folder_bytes(folder / result_files.BUNDLE)
+    bundle = folder / result_files.BUNDLE
+    shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
+    save_bundle(classifier, bundle, provenance)
+    content["cost"]["disk_bytes"] = resources.folder_bytes(bundle)
     content["cost"]["seconds"] = time.perf_counter() - started
     return content
 
 
 def _score(
-    material: Material,
-    part: Notes,
-    probabilities: NDArray[np.float64],
-    predicted: NDArray[np.bool_],
+    part: Notes, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    scores = metrics.scores(
-        part.labels, probabilities, predicted, part.clusters, material.resamples
-    )
+    scores = metrics.scores(part.labels, probabilities, predicted, part.clusters)
     return {name: score.to_json() for name, score in scores.items()}
 
 

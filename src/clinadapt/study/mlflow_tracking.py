@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clinadapt.core.errors import InputError, MissingExtraError
+from clinadapt.core.output_guard import Output, check_outputs, sqlite_tables
 from clinadapt.features.encoders.catalog import is_offline
 from clinadapt.study import result_files
 from clinadapt.study.energy import in_words
@@ -192,8 +193,12 @@ def store_uri(store: str, out: Path) -> str:
 
 
 def _check_file(path: Path) -> None:
-    """Check that a database can be written; MLflow would retry for minutes before failing."""
+    """Check that a database is MLflow's, or new, and can be written.
+
+    MLflow would retry for minutes before failing, and add its tables to any other database.
+    """
     try:
+        check_outputs([Output(path, "--store", lambda path: "experiments" in sqlite_tables(path))])
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("BEGIN IMMEDIATE")

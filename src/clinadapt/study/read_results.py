@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +9,16 @@ from typing import Any
 
 import polars as pl
 
+from clinadapt.core.atomic_files import read_json
+from clinadapt.core.errors import InputError
+from clinadapt.data.prediction_tables import read_run
 from clinadapt.study import result_files
 
 READ_FORMATS = (1, result_files.FORMAT)
+
+
+class NoStudyError(InputError, FileNotFoundError):
+    """A folder holds no study."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,7 @@ class RunResult:
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Return the run's labels, predictions and probabilities on a part."""
-        table = pl.read_parquet(self.folder / "predictions.parquet")
-        return table.filter(pl.col("part") == part)
+        return read_run(self.folder).filter(pl.col("part") == part)
 
 
 @dataclass(frozen=True)
@@ -158,19 +163,22 @@ def load(study_dir: Path) -> StudyResults:
 
     Raises
     ------
-    FileNotFoundError
+    NoStudyError
         The folder holds no study.
-    ValueError
+    InputError
         A file is damaged, or in a format that this version does not read.
     """
     about_file = study_dir / "study.json"
     if not about_file.is_file():
-        raise FileNotFoundError(
+        raise NoStudyError(
             f"{study_dir} is not a study folder: it has no study.json. Run the study first."
         )
-    written = json.loads(about_file.read_text(encoding="utf-8")).get("format")
+    content = read_json(about_file)
+    if content is None:
+        raise InputError(_damaged(about_file))
+    written = content.get("format")
     if written not in READ_FORMATS:
-        raise ValueError(
+        raise InputError(
             f"{about_file} has format {written}; this version reads formats "
             f"{' and '.join(map(str, READ_FORMATS))}. Run the study again with this version."
         )
@@ -196,26 +204,39 @@ def load(study_dir: Path) -> StudyResults:
         result_files.SUBGROUPS,
         result_files.SITES,
     )
-    return StudyResults(
-        about,
-        configurations,
-        in_order,
-        *(result_files.read_result_file(study_dir / name) for name in extras),
-    )
+    evidence, *others = (_if_there(study_dir / name) for name in extras)
+    compared = [entry["configuration_id"] for entry in (evidence or {}).get("configurations", ())]
+    if not set(compared) <= set(place):
+        raise InputError(_damaged(study_dir / result_files.LEADERBOARD))
+    return StudyResults(about, configurations, in_order, evidence, *others)
+
+
+def _if_there(file: Path) -> dict[str, Any] | None:
+    content = result_files.read_result_file(file)
+    if content is None and file.exists():
+        raise InputError(_damaged(file))
+    return content
 
 
 def _rows(file: Path) -> list[LeaderboardRow]:
     # Types come from the fields: polars cannot infer the type of an empty column.
     types = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
     schema = {field.name: types[str(field.type).split()[0]] for field in fields(LeaderboardRow)}
-    table = result_files.read_leaderboard(file, schema)
+    try:
+        table = result_files.read_leaderboard(file, schema)
+    except (OSError, pl.exceptions.PolarsError):
+        raise InputError(_damaged(file)) from None
     return [LeaderboardRow(**record) for record in table.iter_rows(named=True)]
 
 
+def _damaged(file: Path) -> str:
+    return f"{file} is missing or damaged: give the command of the study again to make it anew"
+
+
 def _run_result(file: Path) -> RunResult:
-    result = result_files.read_result_file(file)
+    result = result_files.read_result(file)
     if result is None:
-        raise ValueError(f"{file} is damaged: run the study again to replace it")
+        raise InputError(_damaged(file))
     return RunResult(
         folder=file.parent,
         id=result["id"],

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from clinadapt.core import old_names
+from clinadapt.core.atomic_files import file_sha256
+from clinadapt.core.errors import InputError
+from clinadapt.data.prediction_tables import PREDICTIONS, read_run
 from clinadapt.evaluation import metrics
 from clinadapt.study import result_files
 from clinadapt.study.design import Configuration, Run, identity
 
 ID_FORMAT = 1
+PREDICTIONS_SHA256 = "predictions_sha256"
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,21 @@ class RunStore:
         return self.root / result_files.RUNS / self.id(run)
 
     def result(self, run: Run) -> dict[str, Any] | None:
-        """Return the result of a run, or None if there is none yet."""
-        return result_files.read_result_file(self.folder(run) / result_files.RESULT)
+        """Return the result of a run, or None if there is none yet or it is damaged."""
+        return result_files.read_result(self.folder(run) / result_files.RESULT)
+
+    def is_whole(self, run: Run, result: Mapping[str, Any]) -> bool:
+        """Return whether a result, and the predictions of a finished run, are as written."""
+        if not result_files.is_unchanged(result):
+            return False
+        if result["status"] != "done":
+            return True
+        try:
+            read_run(self.folder(run))
+        except InputError:
+            return False
+        written = result.get(PREDICTIONS_SHA256)  # None in results of earlier versions
+        return written in (None, file_sha256(self.folder(run) / PREDICTIONS))
 
     def settled(self, run: Run, retry: bool = False) -> dict[str, Any] | None:
         """Return the result of a run that need not run again, or None.

@@ -5,9 +5,12 @@ study. Runs are fitted one by one, the seeds of a configuration next to each oth
 two bundles are on disk: the leader's, and the best so far of the current configuration.
 """
 
+import logging
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,11 @@ from clinadapt.core.errors import (
     EncoderNotFoundError,
     InputError,
     LimitError,
+    NoMemoryError,
     describe_unexpected,
 )
+from clinadapt.core.folder_lock import folder_lock
+from clinadapt.core.machine_faults import machine_error, machine_faults_told
 from clinadapt.core.run_context import Context, Finished, Progress, no_progress
 from clinadapt.data.split import Split, save_split
 from clinadapt.data.summary import describe, summarize
@@ -30,11 +36,17 @@ from clinadapt.models.bundle.record import READ_FORMATS
 from clinadapt.neural.training.loop import forget
 from clinadapt.study import result_files
 from clinadapt.study.design import Run
+from clinadapt.study.earlier_design import check_earlier, what_differs
+from clinadapt.study.encoder_check import check_encoders
 from clinadapt.study.fit_run import CHECKPOINT, fit_run
 from clinadapt.study.leaderboard import Leaderboard
 from clinadapt.study.planning.plan import Budget, make_plan, read_plan
 from clinadapt.study.refits import write_curves, write_sites
+from clinadapt.study.run_store import PREDICTIONS_SHA256
 from clinadapt.study.setup import StudySetup
+from clinadapt.study.study_folder import check_study_folder
+
+LOG = logging.getLogger("clinadapt")
 
 
 class Study(StudySetup):
@@ -71,7 +83,7 @@ class Study(StudySetup):
             Called with a stage's name, the steps done and the total; the stage "runs" counts the
             study's runs.
         finished : callable
-            Called with the result of every run, old or new.
+            Called with the result of every run; ``reused`` is true in one from before.
         retry : bool
             Whether to fit again the runs that failed before.
 
@@ -79,8 +91,42 @@ class Study(StudySetup):
         -------
         polars.DataFrame
             The leaderboard.
+
+        Raises
+        ------
+        InputError
+            An encoder cannot be found, or the folder holds another study.
+        MachineError
+            The disk is full, another process runs this study, or another fault of the machine.
+            What was finished is kept, and nothing of what was not; `run` again once the cause is
+            gone. A run for which there is no memory is skipped instead, and the others go on.
         """
-        self._claim_folder()
+        with self.claimed():
+            return self._run(progress, finished, retry)
+
+    @contextmanager
+    def claimed(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the study's folder during a ``with`` block: no other process writes to it.
+
+        Parameters
+        ----------
+        waiting : callable, optional
+            Called once with who holds the folder, if another process does; it is then waited for.
+            Without it, a folder in use is an error.
+
+        Raises
+        ------
+        InputError, MachineError
+            See `run`.
+        """
+        check_encoders(self.runs, self.encoders)
+        self._claim_folder()  # before the lock leaves its file there
+        with machine_faults_told(self.out, at_work=True), folder_lock(self.out, waiting):
+            self._claim_folder()
+            yield
+
+    def _run(self, progress: Progress, finished: Finished, retry: bool) -> pl.DataFrame:
+        check_earlier(self.out, self.design.name, self.metric, set(self.folders.configurations))
         self.environment = environment()
         self.data = describe(self.notes, self.split, self.material.parts, self.material.fingerprint)
         self._write_study()
@@ -124,20 +170,24 @@ class Study(StudySetup):
         )
 
     def _claim_folder(self) -> None:
+        check_study_folder(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         existing = atomic_files.read_json(self.out / "study.json")
         if existing is not None and existing["data"]["fingerprint"] != self.material.fingerprint:
             raise InputError(
-                f"{self.out} holds a study of other notes or of another split: "
+                f"{self.out} holds a study {what_differs(existing, self.design)}: "
                 "choose another folder (--out), or delete this one"
             )
 
     def _result_of(self, run: Run, progress: Progress, retry: bool) -> dict[str, Any]:
         """Return the run's result, read from disk if it is settled."""
-        settled = self.folders.settled(run, retry)
-        if settled is not None:
-            return settled
         folder = self.folders.folder(run)
+        settled = self.folders.settled(run, retry)
+        if settled is not None and self.folders.is_whole(run, settled):
+            forget(folder / CHECKPOINT)  # left if the process was killed just after the result
+            return {**settled, "reused": True}
+        if settled is not None:
+            LOG.warning("the results in %s are damaged: this run is fitted again", folder)
         folder.mkdir(parents=True, exist_ok=True)
         result = self._header(run)
         try:
@@ -150,12 +200,18 @@ class Study(StudySetup):
                 result["cost"]["predicted"] = predicted
         except (EncoderNotFoundError, LimitError) as error:
             result |= {"status": "skipped", "reason": str(error)}
-        except ClinadaptError as error:
-            result |= {"status": "failed", "reason": str(error)}
         except Exception as error:
-            result |= {"status": "failed", "reason": _describe(error)}
-        atomic_files.write_json(folder / result_files.RESULT, result)
-        forget(folder / CHECKPOINT)
+            fault = machine_error(error, folder, at_work=True)
+            if isinstance(fault, NoMemoryError):
+                result |= {"status": "skipped", "reason": str(fault)}
+            elif fault is not None:
+                raise fault from error
+            else:
+                own = isinstance(error, ClinadaptError)
+                result |= {"status": "failed", "reason": str(error) if own else _describe(error)}
+        result_files.write_result(folder / result_files.RESULT, result)
+        if result["status"] != "skipped":  # a skipped run may have been begun, and goes on later
+            forget(folder / CHECKPOINT)
         self.folders.prune_bundles()
         return result
 
@@ -230,7 +286,10 @@ class Study(StudySetup):
             return
         folder = self.folders.folder(run)
         if not _holds(folder / result_files.BUNDLE, self.folders.id(run)):
-            self._fit(run, folder, progress)
+            again = self._fit(run, folder, progress)
+            result = self.folders.result(run) or {}
+            result |= {PREDICTIONS_SHA256: again[PREDICTIONS_SHA256]}
+            result_files.write_result(folder / result_files.RESULT, result)
             forget(folder / CHECKPOINT)
         bundle = folder / result_files.BUNDLE
         with atomic_files.atomic_folder(target, replace=True) as partial:
@@ -250,7 +309,7 @@ class Study(StudySetup):
                 "name": self.design.name,
                 "task": labels.task,
                 "classes": classes,
-                "positive": classes[1] if labels.task == "binary" else None,
+                "positive": None if labels.positive is None else str(labels.positive),
                 "metric": self.metric,
                 "design": self.design.model_dump(),
                 "best": best,

@@ -1,6 +1,6 @@
 """Tables in memory, and datasets of Hugging Face."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,14 +57,37 @@ def of_lazy(frame: pl.LazyFrame) -> Table:
 
 
 def of_dataset(source: Any) -> Table:
-    """Return one split of a dataset as a table."""
+    """Return one split of a dataset as a table, class codes by their names."""
     schema = pl.DataFrame(source.features.arrow_schema.empty_table()).schema
+    named = {column: names for column in schema if (names := _class_names(source.features[column]))}
+    is_list = {column: schema[column].is_nested() for column in named}
+    for column in named:
+        schema[column] = pl.List(pl.String()) if is_list[column] else pl.String()
 
     def read(names: list[str]) -> Iterator[pl.DataFrame]:
         part = source.select_columns(names)
-        yield from part.to_polars(batch_size=table.ROWS_AT_ONCE, batched=True)
+        spelled = [
+            pl.col(column).list.eval(_spelled(pl.element(), named[column]))
+            if is_list[column]
+            else _spelled(pl.col(column), named[column])
+            for column in names
+            if column in named
+        ]
+        for batch in part.to_polars(batch_size=table.ROWS_AT_ONCE, batched=True):
+            yield batch.with_columns(spelled)
 
     return Table(schema, read, lambda: len(source))
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    """Return the names of a `datasets.ClassLabel` column, or of a list of them."""
+    names: list[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
+    return names
+
+
+def _spelled(codes: pl.Expr, names: Sequence[str]) -> pl.Expr:
+    """Return the names of class codes; -1, which is what datasets have for unknown, is missing."""
+    return codes.replace_strict(range(len(names)), names, default=None, return_dtype=pl.String)
 
 
 @contextmanager

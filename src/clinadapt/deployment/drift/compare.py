@@ -181,7 +181,7 @@ def find_drift(
     groups : ndarray of int64, shape [note], optional
         Patient of each note. If omitted, notes are assumed to be as correlated as at training.
     labels : Labels, optional
-        Labels of the new notes, with the classes in the order of the classifier.
+        Labels of the new notes, with the classes in the order of `label_classes_`.
     tested : mapping of str to Measured, optional
         Scores on the test notes of the study, by metric. Default: the scores on its validation
         notes, from the reference.
@@ -212,7 +212,7 @@ def find_drift(
     clusters = np.arange(len(texts))
     if groups is not None:
         clusters = np.unique(groups, return_inverse=True)[1]
-    probabilities = classifier.predict_proba(texts)
+    probabilities = classifier.in_label_order(classifier.predict_proba(texts))
     quantities = [
         *_of_notes(classifier, reference, texts, clusters),
         *_of_scores(classifier, reference, probabilities, clusters),
@@ -221,9 +221,8 @@ def find_drift(
     if labels is not None:
         quantities += _of_classes(reference, labels, clusters)
         names = performance_names(classifier.metric_)
-        predicted = classifier.predict_matrix(probabilities)
-        statistics = metrics.Statistics(labels, probabilities, predicted, names)
-        now = measured(metrics.bootstrap(clusters, statistics))
+        predicted = classifier.threshold_.predict(classifier.task_, probabilities)
+        now = measured(metrics.scores(labels, probabilities, predicted, clusters, names))
         before = reference.performance if tested is None else tested
         performance = [
             _performance(name, before[name], now[name])
@@ -277,7 +276,9 @@ def _of_scores(
     probabilities: NDArray[np.float64],
     clusters: NDArray[np.int64],
 ) -> Iterator[_Quantity]:
-    for name, values in scores_of(classifier.classes_, classifier.task_, probabilities).items():
+    for name, values in scores_of(
+        classifier.label_classes_, classifier.task_, probabilities
+    ).items():
         if name in reference.scores:
             yield _values(name, "scores", reference.scores[name], values, clusters)
 

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from clinadapt.core import html
 from clinadapt.core.atomic_files import atomic_path, write_json
 from clinadapt.core.errors import InputError
+from clinadapt.core.output_guard import Output, check_outputs, is_page, json_with
 from clinadapt.data.checks import shown_values
 from clinadapt.data.columns import Columns
+from clinadapt.data.label_spelling import tidy
 from clinadapt.data.labels import Labels
 from clinadapt.data.notes import read_notes
 from clinadapt.data.tables.table import ReadOptions
@@ -73,6 +75,10 @@ def write_drift(
     """
     if out.suffix != ".html":
         raise InputError(f"expected --out to end in .html, got {out.name!r}")
+    numbers = out.with_suffix(".json")
+    is_own = json_with("bundle", "configuration", "source", "notes_in_table")
+    outputs = [Output(out, "--out", is_page), Output(numbers, "--out (its JSON file)", is_own)]
+    check_outputs(outputs, [notes, bundle])
     classifier, record = load(bundle), read_record(bundle)
     texts, groups, labels = _read(classifier, notes, text, label, separator, group, options)
     rows = some(len(texts), most)
@@ -91,7 +97,7 @@ def write_drift(
         "notes_in_table": len(texts),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out.with_suffix(".json"), {**about, **drift.to_json()})
+    write_json(numbers, {**about, **drift.to_json()})
     with atomic_path(out) as partial:
         partial.write_text(drift_page(drift, about), encoding="utf-8")
     return drift
@@ -133,8 +139,8 @@ def _read(
 
 
 def _aligned(classifier: NoteClassifier, labels: Labels) -> Labels:
-    """Return labels with the classes in the order of the classifier."""
-    known = [str(name) for name in classifier.classes_]
+    """Return labels with the classes in the order of the classifier's labels."""
+    known = [tidy(str(name)) for name in classifier.label_classes_]
     new = [str(name) for name in labels.classes]
     if unknown := sorted(set(new) - set(known)):
         raise InputError(
@@ -147,7 +153,7 @@ def _aligned(classifier: NoteClassifier, labels: Labels) -> Labels:
         raise InputError(
             "the bundle predicts one class per note, but some notes have several labels"
         )
-    return Labels(classifier.task_, classifier.classes_, matrix)
+    return Labels(classifier.task_, classifier.label_classes_, matrix)
 
 
 def _numbered(groups: Texts) -> NDArray[np.int64]:

@@ -19,17 +19,19 @@ import torch
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.output_guard import Output, check_outputs
 from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts
 from clinadapt.data.unlabelled import read_texts
 from clinadapt.deployment.onnx_export.graph import quantise, write_onnx
-from clinadapt.models.bundle.integrity import RECORD
+from clinadapt.models.bundle.integrity import foreign_files
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.files import NETWORK_FILE
 from clinadapt.models.load import load
 from clinadapt.models.onnx_model import About, ExportedModel
-from clinadapt.models.onnx_runtime import NETWORK_FILE, Runtime
+from clinadapt.models.onnx_runtime import Runtime
 
 Weights = Literal["fp32", "int8"]
 # Largest difference of a probability; see docs/export.md for measurements.
@@ -143,11 +145,7 @@ def export_bundle(
         If an optional library is not installed.
     """
     record = read_record(bundle)
-    if out.exists() and not _was_exported(out):
-        raise InputError(
-            f"{out} already exists and is not an exported bundle, so it is not overwritten: choose "
-            "another --out"
-        )
+    check_outputs([Output(out, "--out", _was_exported, folder=True)], [bundle, notes])
     _, texts = read_texts(notes, text, **options)
     if len(texts) < LEAST_NOTES:
         raise InputError(
@@ -280,7 +278,8 @@ def measure(
 
 
 def _was_exported(folder: Path) -> bool:
-    return (folder / RECORD).is_file() and "export" in read_record(folder)["provenance"]
+    """Return whether a folder is an exported bundle and nothing else."""
+    return not foreign_files(folder) and "export" in read_record(folder)["provenance"]
 
 
 def _refusal(measured: Sequence[ExportMeasurement], bound: float) -> list[str]:

@@ -1,5 +1,6 @@
 """Scores stored notes with bundles: from files or a database, to a file or a database."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.output_guard import Output, check_outputs, csv_with
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.tables.opening import SUFFIXES
 from clinadapt.data.tables.table import ReadOptions, Tell
 from clinadapt.deployment.scoring import meds, output_layouts
 from clinadapt.deployment.scoring.fhir_source import SUFFIXES as FHIR_SUFFIXES
 from clinadapt.deployment.scoring.fhir_source import FhirNotes
-from clinadapt.deployment.scoring.file_sink import SUFFIX, FileScores
+from clinadapt.deployment.scoring.file_sink import FileScores, is_ledger, ledger_path
 from clinadapt.deployment.scoring.file_source import TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
 from clinadapt.models.bundle.integrity import RECORD
-from clinadapt.models.bundle.record import fingerprint, name_of, read_record
-from clinadapt.models.shared_encoder import Together, named_bundles
+from clinadapt.models.bundle.record import fingerprint, name_of, named_bundles, read_record
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -45,7 +46,9 @@ class Prediction:
     encoding, delimiter, missing
         How to read the files; see `clinadapt.data.tables.table.ReadOptions`.
     fhir : bool
-        True if the files are FHIR resources in NDJSON.
+        True if the files are FHIR resources in NDJSON or JSON.
+    convert : bool
+        True to turn attachments in HTML and RTF into text where there is no plain text.
     database : str, optional
         URL, such as ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
     database_file : Path, optional
@@ -76,6 +79,7 @@ class Prediction:
     delimiter: str | None = None
     missing: Sequence[str] | None = None
     fhir: bool = False
+    convert: bool = False
     database: str | None = None
     database_file: Path | None = None
     table: str = "note"
@@ -112,12 +116,15 @@ class Prediction:
         self._check()
         if self.meds:
             meds.check_tasks([record["task"] for record in records.values()])
+        self._check_outputs()
         versions = {task: fingerprint(folder) for task, folder in self.bundles.items()}
         if len(set(versions.values())) < len(versions):
             raise InputError(
                 f"some of the bundles {', '.join(versions)} are identical: give each only once"
             )
-        source, destination = self._source(tell), self._destination(records)
+        from clinadapt.models.shared_encoder import Together  # after the checks: it loads torch
+
+        source, destination = self._source(tell), self._destination(records, progress)
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
@@ -145,13 +152,21 @@ class Prediction:
         if self.aside is not None:
             return self.aside
         if self.into is not None:
-            return Path(f"{self.into}.aside.csv")
+            return Path(re.sub(r"[^\w.-]+", "_", self.into) + ".aside.csv")
         return self.out.with_suffix(".aside.csv")
 
     def _check(self) -> None:
-        problems = []
+        named = ("text", "id", "table", "into", "subject", "time")
+        given = {name: getattr(self, name) for name in named}
+        problems = [
+            f"--{name} is blank: give a name, or leave the option out"
+            for name, value in given.items()
+            if value is not None and not value.strip()
+        ]
         if not self.notes and not self._has_database:
             problems.append("no notes: give files, or a database that contains them (--database)")
+        if self.convert and not self.fhir:
+            problems.append("--convert applies to FHIR resources only: give --fhir, or remove it")
         if self.into is not None and not self._has_database:
             problems.append("--into requires a database (--database)")
         if self.meds and self.into is not None:
@@ -162,6 +177,27 @@ class Prediction:
             problems.append("--meds requires the subject and time columns: --subject and --time")
         if problems:
             raise InputError(problems)
+
+    def _check_outputs(self) -> None:
+        """Refuse outputs that would overwrite what is read, or a file that is not clinadapt's."""
+        aside = Output(self.aside_path, "--aside", csv_with(*output_layouts.ASIDE_COLUMNS))
+        outputs = [aside]
+        if self.into is None:
+            outputs.append(Output(self.out, "--out", output_layouts.is_scores))
+            outputs.append(Output(ledger_path(self.out), "--out (unfinished)", is_ledger))
+        read: list[Path | str | None] = [*self.bundles.values(), self.database_file]
+        if self._has_database:
+            from clinadapt.deployment.scoring.database import file_of
+
+            read.append(file_of(self._url))
+        check_outputs(outputs, [*read, *self._files])
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        """Files of notes, without those that the run itself writes."""
+        own = (self.out, ledger_path(self.out), self.aside_path)
+        suffixes = FHIR_SUFFIXES if self.fhir else SUFFIXES
+        return find_files(self.notes, suffixes, own) if self.notes else []
 
     @property
     def hosts(self) -> list[str]:
@@ -193,30 +229,34 @@ class Prediction:
 
     def _source(self, tell: Tell | None = None) -> NoteSource:
         further = {"subject": self.subject, "time": self.time} if self.meds else {}
-        own = (self.out, self.out.with_name(self.out.name + SUFFIX), self.aside_path)
         if self.notes and self.fhir:
-            return FhirNotes(find_files(self.notes, FHIR_SUFFIXES, own))
+            return FhirNotes(self._files, self.convert)
         if self.notes:
-            files = find_files(self.notes, SUFFIXES, own)
             options = ReadOptions(
                 encoding=self.encoding, delimiter=self.delimiter, missing=self.missing
             )
             if tell is not None:
                 options["tell"] = tell
-            return TableNotes(files, self.text or "text", self.id, **further, **options)
+            return TableNotes(self._files, self.text or "text", self.id, **further, **options)
         from clinadapt.deployment.scoring.database_source import DatabaseNotes
 
         columns = {"text": self.text, "id": self.id, **further}
         chosen = {role: name or OMOP[role] for role, name in columns.items()}
         return DatabaseNotes(self._engine, self.table, **chosen)
 
-    def _destination(self, records: Mapping[str, dict[str, Any]]) -> Destination:
+    def _destination(
+        self, records: Mapping[str, dict[str, Any]], progress: Progress
+    ) -> Destination:
         if self.into is not None:
             from clinadapt.deployment.scoring.database_sink import DatabaseScores
 
             return DatabaseScores(self._engine, self.into, self.aside_path)
         layout = meds.predictions if self.meds else output_layouts.predictions
-        return FileScores(self.out, self.aside_path, _about(records.values()), layout)
+
+        def waiting() -> None:
+            progress(f"waiting for another process that writes {self.out.name}", 0, 1)
+
+        return FileScores(self.out, self.aside_path, _about(records.values()), layout, waiting)
 
 
 def bundles_first(arguments: Sequence[str]) -> tuple[Path | dict[str, Path], list[str]]:

@@ -177,13 +177,13 @@ def _read(
     for task, probabilities in by_task.items():
         classifier = classifiers.classifiers[task]
         rows = to_do[task].to_numpy() & readable
-        probabilities = probabilities[rows]
+        probabilities = classifier.in_label_order(probabilities[rows])
         scores[task] = NoteScores(
             notes.drop("text").filter(rows),
             classifier.task_,
-            classifier.classes_,
+            classifier.label_classes_,
             probabilities,
-            classifier.predict_matrix(probabilities),
+            classifier.threshold_.predict(classifier.task_, probabilities),
         )
     return scores, notes.filter(~readable)
 

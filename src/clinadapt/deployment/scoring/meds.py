@@ -14,6 +14,13 @@ from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Task
 from clinadapt.deployment.scoring.interfaces import NoteScores
 
+COLUMNS = (
+    "subject_id",
+    "prediction_time",
+    "boolean_value",
+    "predicted_boolean_value",
+    "predicted_boolean_probability",
+)
 NO_SUBJECT = "the subject is not a 64-bit integer"
 NO_TIME = "the time is not in ISO 8601 format"
 

@@ -1,6 +1,7 @@
 """Layouts of output files: scores, and notes that were not scored."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ from typing import Any
 import polars as pl
 
 from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.output_guard import csv_header, parquet_columns
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data import prediction_tables
+from clinadapt.deployment.scoring import meds
 from clinadapt.deployment.scoring.interfaces import NoteScores
 
 ASIDE_COLUMNS = ("id", "place", "reason")
+SCORE_COLUMN = re.compile(r"(^|\.)(prediction$|prob_)")
 
 
 def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
@@ -29,6 +33,15 @@ def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
         columns[f"{prefix}prediction"] = labels
         columns |= {f"{prefix}{column}": values for column, values in probabilities.items()}
     return pl.DataFrame(columns)
+
+
+def is_scores(path: Path) -> bool:
+    """Return whether a file has exactly the columns of an output, of `predictions` or of MEDS."""
+    columns = csv_header(path) if path.suffix == ".csv" else parquet_columns(path)
+    scores = (SCORE_COLUMN.search(column) for column in columns[1:])
+    return columns == list(meds.COLUMNS) or (
+        len(columns) > 1 and columns[0] == "id" and all(scores)
+    )
 
 
 def write_aside(rows: Iterable[tuple[str | None, ...]], path: Path) -> None:

@@ -50,7 +50,7 @@ class Models:
             name=name,
             version=fingerprint(folder),
             kind=classifier.task_,
-            classes=[str(label) for label in classifier.classes_],
+            classes=[str(label) for label in classifier.label_classes_],
             threshold=None if math.isnan(threshold) else threshold,
             explains=can_explain(classifier.model_),
             calibration_error=provenance.get("metrics", {}).get("ece", {}).get("value"),
@@ -81,7 +81,8 @@ class Models:
             explanations: Sequence[schemas.Explanation | None] = [None] * len(texts)
             if explained and task.explains:
                 explanations = [_explanation(each) for each in explain(classifier, texts)]
-            predicted = classifier.predict_matrix(probabilities).tolist()
+            probabilities = classifier.in_label_order(probabilities)
+            predicted = classifier.threshold_.predict(classifier.task_, probabilities).tolist()
             rows = zip(answers, probabilities.tolist(), predicted, explanations, strict=True)
             for note, row, flags, explanation in rows:
                 pairs = zip(task.classes, flags, strict=True)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.device import environment
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, MachineError
 from clinadapt.features.encoder_inference import Reader, encode
 from clinadapt.features.encoders.layer_split import Prefix
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
@@ -206,7 +206,7 @@ class _Memory:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.path) as partial:
                 partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        except OSError:
+        except (OSError, MachineError):
             warnings.warn(
                 f"{self.path} cannot be written: the backends will be timed again next time",
                 RuntimeWarning,

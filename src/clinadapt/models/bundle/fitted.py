@@ -14,7 +14,7 @@ class FittedClassifier(Protocol):
     """A fitted `clinadapt.NoteClassifier`, which imports this package and not the reverse."""
 
     model_: Model
-    classes_: NDArray[Any]
+    label_classes_: NDArray[Any]
     task_: Task
     metric_: str
     threshold_: Threshold

@@ -25,11 +25,19 @@ from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation import metrics
 from clinadapt.features.encoders import config_checks
-from clinadapt.models.onnx_runtime import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
-from clinadapt.models.private import GUARANTEE_BYTES, GUARANTEE_FILE
-from clinadapt.models.sklearn_pipeline import PIPELINE_BYTES, PIPELINE_FILE
+from clinadapt.models.files import (
+    ABOUT_BYTES,
+    ABOUT_FILE,
+    GUARANTEE_BYTES,
+    GUARANTEE_FILE,
+    NETWORK_FILE,
+    PIPELINE_BYTES,
+    PIPELINE_FILE,
+)
 
+DEFAULTS_OF_ADAPTERS = 4  # format in which they are as now
 RECORD = "bundle.json"
+MODEL_FOLDER = "model"
 CARD = "README.md"
 REFERENCE = "reference.json"
 INDEX = "model.safetensors.index.json"
@@ -131,7 +139,7 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """
     if record.get("sha256") != _own_checksum(record):
         _raise(folder, [f"{RECORD} has changed since it was saved"])
-    content = _with_current_names(folder, record)
+    content = _with_current_meanings(folder, record)
     try:
         checked = _Record.model_validate(content)
     except ValidationError as error:
@@ -158,14 +166,17 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _with_current_names(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    if "family" not in record:
-        return dict(record)
-    content = old_names.renamed(record, {"family": "model"}, f"{folder}/{RECORD}")
-    if isinstance(content.get("settings"), dict):
-        content["settings"] = old_names.settings(content["settings"], RECORD)
-    if isinstance(content.get("provenance"), dict):
-        content["provenance"] = old_names.result(content["provenance"])
+def _with_current_meanings(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record under current names, with the defaults that were those of its format."""
+    content = dict(record)
+    if "family" in record:
+        content = old_names.renamed(record, {"family": "model"}, f"{folder}/{RECORD}")
+        if isinstance(content.get("settings"), dict):
+            content["settings"] = old_names.settings(content["settings"], RECORD)
+        if isinstance(content.get("provenance"), dict):
+            content["provenance"] = old_names.result(content["provenance"])
+    if content["format"] < DEFAULTS_OF_ADAPTERS and isinstance(content.get("settings"), dict):
+        content["settings"] = old_names.earlier_defaults(content["settings"])
     return content
 
 
@@ -237,6 +248,22 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _is_listed(name: str) -> bool:
     return name not in (RECORD, CARD)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Return the names of files and links in a folder that no bundle has; nothing is opened."""
+    names = {path.relative_to(folder).as_posix(): path for path in _walk(folder)}
+    return [
+        name
+        for name, path in names.items()
+        if path.is_symlink()
+        or not (name in (RECORD, CARD, REFERENCE) or name.startswith(f"{MODEL_FOLDER}/"))
+        or not _is_bundle_name(path.name)
+    ]
+
+
+def _is_bundle_name(name: str) -> bool:
+    return name in MOST_BYTES or any(fnmatchcase(name, kind) for kind in (LICENCE, WEIGHTS))
 
 
 def _file_problems(name: str, path: Path) -> Iterator[str]:

@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.core.atomic_files import atomic_folder
+from clinadapt.core.errors import InputError
 from clinadapt.models import registry
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.fitted import FittedClassifier
-from clinadapt.models.bundle.integrity import CARD, REFERENCE
+from clinadapt.models.bundle.integrity import (
+    CARD,
+    MODEL_FOLDER,
+    RECORD,
+    REFERENCE,
+    foreign_files,
+)
 from clinadapt.models.bundle.model_card import model_card
-from clinadapt.models.bundle.record import FORMAT, MODEL_FOLDER
+from clinadapt.models.bundle.record import FORMAT
 
 
 def save_bundle(
@@ -39,10 +46,26 @@ def save_bundle(
     -------
     Path
         The folder.
+
+    Raises
+    ------
+    InputError
+        There is a folder with files that are not a bundle's.
     """
+    if folder.exists() and not _is_free(folder):
+        raise InputError(
+            f"{folder} exists and is more than a bundle: choose another folder, or delete it"
+        )
     with atomic_folder(folder, replace=True) as partial:
         _write(classifier, partial, provenance)
     return folder
+
+
+def _is_free(folder: Path) -> bool:
+    """Return whether a folder is empty or a bundle without other files."""
+    if not folder.is_dir():
+        return False
+    return not any(folder.iterdir()) or ((folder / RECORD).is_file() and not foreign_files(folder))
 
 
 def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, Any] | None) -> None:
@@ -61,7 +84,7 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
         "model": registry.name_of(configured),
         "settings": settings,
         "task": classifier.task_,
-        "classes": classifier.classes_.tolist(),
+        "classes": classifier.label_classes_.tolist(),
         "metric": classifier.metric_,
         "indicator": classifier.indicator_,
         "threshold": {

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clinadapt.core import old_names
-from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.checkpoint_files import read_checkpoint, write_checkpoint
 from clinadapt.core.device import autocast
-from clinadapt.core.errors import ClinadaptError
+from clinadapt.core.errors import ClinadaptError, MachineError
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.neural.note_network import Batch
@@ -159,7 +159,7 @@ def train(
     )
     with tempfile.TemporaryDirectory(prefix="clinadapt-") as folder:
         state = _State(dict(named), optimizer, checkpoint or Path(folder) / "checkpoint.pt")
-        if checkpoint is not None and checkpoint.is_file():
+        if checkpoint is not None:
             state.load()
         while state.epoch < recipe.epochs and state.stale < recipe.patience:
             epoch = state.epoch
@@ -333,19 +333,19 @@ class _State:
         self.best_rank, self.stale = rank, 0
         # Written before the checkpoint that refers to it. If the process is killed in between, the
         # epoch runs again and writes the same weights.
-        with atomic_path(self.best) as partial:
-            torch.save({name: w.detach() for name, w in self.weights.items()}, partial)
+        write_checkpoint(self.best, {name: w.detach() for name, w in self.weights.items()})
 
     def restore_best(self) -> None:
         if self.best_rank[0] == -math.inf:
             return
         self.optimizer.zero_grad()  # frees memory for the weights that are read
-        saved = _by_current_names(
-            torch.load(self.best, map_location="cpu", weights_only=True, mmap=True)
-        )
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(saved[name])
+        saved = read_checkpoint(self.best)
+        if saved is None:
+            raise MachineError(
+                f"{self.best} was lost or damaged while a model was trained. Give the same command "
+                "again: what was finished is kept"
+            )
+        self._take(_by_current_names(saved))
 
     def save(self) -> None:
         state = {
@@ -355,19 +355,39 @@ class _State:
             "best_rank": list(self.best_rank),
             "stale": self.stale,
         }
-        with atomic_path(self.path) as partial:
-            torch.save(state, partial)
+        write_checkpoint(self.path, state)
 
     def load(self) -> None:
-        saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
-        weights = _by_current_names(saved["weights"])
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(weights[name])
+        """Go on from the checkpoint, or from the start if it is absent, damaged or does not fit."""
+        saved = read_checkpoint(self.path)
+        if saved is None or not self._fits(saved):
+            forget(self.path)
+            return
+        self._take(_by_current_names(saved["weights"]))
         self.optimizer.load_state_dict(saved["optimizer"])
         self.history = saved["history"]
         self.best_rank = (saved["best_rank"][0], saved["best_rank"][1])
         self.stale = saved["stale"]
+
+    def _fits(self, saved: Mapping[str, Any]) -> bool:
+        """Return whether a checkpoint is of this network and optimiser, and its best epoch kept."""
+        if not {"weights", "optimizer", "history", "best_rank", "stale"} <= saved.keys():
+            return False
+        weights = _by_current_names(saved["weights"])
+        if {name: w.shape for name, w in weights.items()} != {
+            name: w.shape for name, w in self.weights.items()
+        }:
+            return False
+        # With another memory limit, the optimiser may be another one.
+        kept, own = saved["optimizer"], self.optimizer.state_dict()
+        if kept.keys() != own.keys() or len(kept["adamw"]) != len(own["adamw"]):
+            return False
+        return saved["best_rank"][0] == -math.inf or read_checkpoint(self.best) is not None
+
+    def _take(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(weights[name])
 
 
 def _by_current_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -264,20 +264,17 @@ def schedule(study: StudySetup, plan: Plan) -> list[Line]:
     return lines
 
 
-def write_schedule(study: StudySetup, plan: Plan, path: Path) -> None:
-    """Write the schedule of a plan as JSON."""
+def schedule_as_json(study: StudySetup, plan: Plan) -> dict[str, Any]:
+    """Return the schedule of a plan as values for JSON."""
     lines = schedule(study, plan)
-    atomic_files.write_json(
-        path,
-        {
-            "format": FORMAT,
-            "memory": study.memory,
-            "hours": study.hours,
-            "seconds": sum(line.seconds for line in lines),
-            "disk_bytes": disk_bytes(plan, lines),
-            "runs": [asdict(line) for line in lines],
-        },
-    )
+    return {
+        "format": FORMAT,
+        "memory": study.memory,
+        "hours": study.hours,
+        "seconds": sum(line.seconds for line in lines),
+        "disk_bytes": disk_bytes(plan, lines),
+        "runs": [asdict(line) for line in lines],
+    }
 
 
 def disk_bytes(plan: Plan, lines: Sequence[Line]) -> int:
