@@ -93,11 +93,14 @@ def column_problems(table: Table, columns: Columns, name: str = "the table") -> 
         one, many = ({each} if isinstance(each, str) else set(each or ()) for each in names)
         if one & many:
             problems.append(f"--{first} and --{other} name the same column: give one for each")
-    known = shown_columns(table.schema.names(), table.names_are_data)
+    absent = [repr(column) for column in columns.wanted() if column not in table.schema]
+    if absent:
+        known = shown_columns(table.schema.names(), table.names_are_data)
+        problems.append(f"no column {', '.join(absent)} in {name}; it has: {known}")
     for column in columns.wanted():
         if column not in table.schema:
-            problems.append(f"no column {column!r} in {name}; it has: {known}")
-        elif column in table.repeated:
+            continue
+        if column in table.repeated:
             problems.append(
                 f"{name} has several columns named {column!r}: rename or remove all but one"
             )
