@@ -5,9 +5,9 @@ import os
 import re
 import shutil
 import sqlite3
-from contextlib import closing
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
