@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/clinadapt study --study quick --offline --out $(DEMO)
+	$(BIN)/clinadapt demo --out $(DEMO)
 
 test: setup lint types browser
 	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term

@@ -1,7 +1,7 @@
 """What an accessibility check (axe) asks of Sphinx's pages and they lack.
 
-Captions of the menu get the level of their heading; what can be wider than the screen can be reached,
-and so scrolled, by keyboard.
+Captions of the menu get the level of their heading; what can be wider than the screen can be
+reached, and so scrolled, by keyboard.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ MISSING = {
     "body": {
         "<pre>": '<pre tabindex="0">',
         '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+        '<div class="math-wrapper': '<div tabindex="0" class="math-wrapper',
     },
 }
 

@@ -1,7 +1,7 @@
 """Links of a page to files that are no pages of the site lead to the repository.
 
-In the repository, pages link to source files, benchmarks and the log by relative paths. The site has
-none of these, so each such link becomes the file's address, if the file exists.
+In the repository, pages link to source files, benchmarks and the log by relative paths. The site
+has none of these, so each such link becomes the file's address, if the file exists.
 """
 
 import os
@@ -32,7 +32,9 @@ def resolve(app: Sphinx, page: str, source: list[str]) -> None:
         is_page = file.is_relative_to(app.srcdir) and app.env.path2doc(file) in app.env.found_docs
         if is_page:
             return match[0]
-        return REPOSITORY + file.relative_to(ROOT).as_posix() + (link.fragment and f"#{link.fragment}")
+        return (
+            REPOSITORY + file.relative_to(ROOT).as_posix() + (link.fragment and f"#{link.fragment}")
+        )
 
     source[0] = LINK.sub(address, source[0])
 

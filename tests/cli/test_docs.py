@@ -26,7 +26,9 @@ def test_a_page_is_found_by_its_name(installed, capsys):
 
 
 def test_a_section_of_a_page(installed):
-    assert docs.find("Statistics#interval") == (installed / "statistics.html").as_uri() + "#interval"
+    assert (
+        docs.find("Statistics#interval") == (installed / "statistics.html").as_uri() + "#interval"
+    )
 
 
 def test_opened_where_there_is_a_display(installed, monkeypatch, capsys):

@@ -70,6 +70,20 @@ def test_a_perfect_score_is_as_sure_as_its_patients_are_many():
     assert ((1 - high) / 2) ** 12 == pytest.approx(0.025)
 
 
+def test_an_end_that_is_reached_but_for_rounding_is_an_end():
+    almost = 1 - 2**-53
+    exact = intervals.interval(1.0, np.ones(30), (0.0, 1.0), carriers=12)
+    without = np.r_[np.ones(29), 1 - 2**-52]
+    assert intervals.interval(almost, without, (0.0, 1.0), carriers=12) == exact
+
+
+def test_a_score_near_an_end_that_one_patient_decides():
+    """No overflow: the interval reaches from end to end."""
+    without = np.r_[np.full(29, 1e-6), 0.5]
+    low, high = intervals.interval(1e-6, without, (0.0, 1.0), carriers=5)
+    assert (low, high) == pytest.approx((0.0, 1.0))
+
+
 def test_a_score_that_hangs_on_one_patient_is_unknown():
     nan = float("nan")
     assert intervals.interval(0.4, np.array([0.4, nan, 0.5]), (0.0, 1.0), 1) == (0.0, 1.0)

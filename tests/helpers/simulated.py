@@ -4,6 +4,7 @@ import numpy as np
 
 from clinadapt.data.labels import Labels, from_single
 from clinadapt.evaluation import metrics
+from clinadapt.evaluation.entrants import Entrant
 
 NOTES_A_PATIENT = 3.9  # of the clinical paper's corpus
 MOST_NOTES = 20
@@ -84,3 +85,25 @@ def true_scores(equal, names, patients=60_000, **options):
     ones = np.ones((1, len(clusters)))
     found = metrics.values(labels, probabilities, predicted, ones, names)
     return {name: float(found[name][0]) for name in names}
+
+
+def entrants_of(clusters, positive, predicted, unrepeated=False):
+    """Return entrants "0", "1", … in the order of their price, labels and clusters."""
+    entrants = [
+        Entrant(
+            configuration_id=str(number),
+            label=f"model {number}",
+            model="tfidf-logistic",
+            kind="sparse",
+            is_baseline=True,
+            settings={},
+            validation=f1(positive, one),
+            seconds=float(number),
+            predictions=[predictions(one)],
+            validated=[predictions(one)],
+            chosen=0,
+            unrepeated=unrepeated,
+        )
+        for number, one in enumerate(predicted)
+    ]
+    return entrants, labels_of(positive), clusters

@@ -1,4 +1,4 @@
-"""The files in `deploy/` agree with the program, with each other, and with the tools that read them.
+"""The files in `deploy/` agree with the program, with each other and with the tools that read them.
 
 No container is built here. What can be checked without one is: options, paths, ports and limits
 exist and fit each other; systemd and nginx accept their files where they are installed.
@@ -51,7 +51,9 @@ def test_image_has_the_tested_python_and_extras_that_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (extras,) = [one.partition("=")[2] for one in instructions("ARG") if one.startswith("EXTRAS")]
     assert set(extras.split(",")) <= set(project["optional-dependencies"])
-    assert {base.partition(" ")[0] for base in instructions("FROM")} == {"python:3.11-slim-bookworm"}
+    assert {base.partition(" ")[0] for base in instructions("FROM")} == {
+        "python:3.11-slim-bookworm"
+    }
 
 
 def test_image_runs_without_rights_and_offline():

@@ -2,11 +2,14 @@
 
 import doctest
 import re
+import subprocess
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from documented import shown_commands, unknown_options
 
 import clinadapt
@@ -76,6 +79,22 @@ def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
+
+
+def test_adapter_of_the_page_on_adapters_keeps_the_contract():
+    text = (ROOT / "docs" / "how-to" / "adapter.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict = {}
+    exec(compile(textwrap.dedent(example), "adapter.md", "exec"), names)
+    hidden = torch.randn(2, 3, 8)
+    features = names["Scaling"](8)(hidden, torch.ones(2, 3, dtype=torch.bool))
+    assert torch.equal(features, hidden)  # it starts as the identity
+
+
+@each_page
+def test_scripts_can_be_parsed(page):
+    for script in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+        assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
 
 
 def test_serving_page_names_every_path_refusal_limit_and_count():

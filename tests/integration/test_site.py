@@ -73,6 +73,11 @@ def test_nothing_is_loaded_from_elsewhere(pages):
         assert [link for link in page.loaded if inside(file, link) is None] == [], file.name
 
 
+def test_a_name_is_enough_to_open_a_page(pages):
+    names = [file.stem.lower() for file in pages]
+    assert len(names) == len(set(names))
+
+
 def test_it_is_small_enough_to_be_packed(site):
     assert sum(file.stat().st_size for file in site.rglob("*") if file.is_file()) < 5e6
 
@@ -85,7 +90,9 @@ def test_a_question_is_answered_within_two_clicks(question, site, pages):
         targets = [inside(file, link) for file, link in links]
         reached |= {target[0] for target in targets if target and target[0] in pages}
     answers = [
-        file.name for file in reached if all(word in pages[file].text for word in QUESTIONS[question])
+        file.name
+        for file in reached
+        if all(word in pages[file].text for word in QUESTIONS[question])
     ]
     assert answers, question
 
@@ -108,17 +115,25 @@ def test_every_command_is_in_the_reference_with_its_options(site, pages):
 
 
 @pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
-def test_opens_from_disk_and_can_be_searched(browser, site, viewport):
+def test_everyone_can_read_it(browser, site, viewport):
     page = browser.new_page(viewport=viewport)
+    for name in (START, "statistics.html", "reference/adapters.html"):
+        page.goto((site / name).as_uri())
+        assert serious(page) == {}, name
+    page.close()
+
+
+def test_opens_from_disk_and_can_be_searched(browser, site):
+    page = browser.new_page(viewport=LAPTOP)
     requests, console = [], []
     page.on("request", lambda sent: requests.append(sent.url))
     page.on("console", lambda line: console.append(line.text))
     page.on("pageerror", lambda error: console.append(str(error)))
-    for name in (START, "statistics.html", "reference/adapters.html"):
-        page.goto((site / name).as_uri())
-        assert serious(page) == {}, name
+    page.goto((site / START).as_uri())
     page.goto((site / "search.html").as_uri() + "?q=threshold")
-    page.get_by_role("link", name="Choosing a threshold").first.wait_for()
+    found = page.get_by_role("main").get_by_role("link", name="Choosing a threshold")
+    found.first.click()
+    assert page.title().startswith("Choosing a threshold")
     assert [url for url in requests if not url.startswith(("file://", "data:"))] == []
     assert console == []
     page.close()

@@ -292,7 +292,7 @@ def test_other_stores_are_refused(other, tmp_path):
 def test_a_file_that_is_no_database(study, tmp_path):
     (tmp_path / "notes.csv").write_text("id,text\n" * 100)
     for path in (tmp_path / "notes.csv", tmp_path / "notes.csv" / "store.db", tmp_path):
-        with pytest.raises(InputError, match="not written by clinadapt|not a folder|not a file"):
+        with pytest.raises(InputError, match=r"not written by clinadapt|not a folder|not a file"):
             track(study, database(path))
 
 

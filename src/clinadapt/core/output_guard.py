@@ -208,7 +208,7 @@ def sqlite_tables(path: Path) -> set[str]:
     """
     place = f"{path.absolute().as_uri()}?mode=rw"  # does not create the file
     try:
-        with closing(sqlite3.connect(place, uri=True)) as connection:
+        with closing(sqlite3.connect(place, timeout=0, uri=True)) as connection:
             return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.OperationalError:  # in use
         raise

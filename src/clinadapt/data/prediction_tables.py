@@ -62,9 +62,7 @@ JOINED = cs.by_dtype(pl.List(pl.String)).list.eval(_escaped).list.join("|")
 
 
 def joined(names: Iterable[str]) -> str:
-    r"""Return the classes of a note in one cell, as ``a|b``; a ``|`` or ``\`` in a name is escaped
-    by ``\``.
-    """
+    r"""Return the classes of a note as ``a|b``; a ``|`` or ``\`` in a name follows a ``\``."""
     return "|".join(name.replace("\\", r"\\").replace("|", r"\|") for name in names)
 
 

@@ -19,14 +19,15 @@ Percentiles of bootstrap resamples, the usual choice, cover the truth in 90 to 9
 from collections.abc import Iterator
 
 import numpy as np
+import scipy  # its parts are loaded on first use
 from numpy.typing import NDArray
-from scipy import stats
 
 from clinadapt.core.arrays import Floats
 
 LEVEL = 0.95
 MOST_GROUPS = 1000  # of patients: with more patients, several are left out together
 LEAST_FREEDOM = 6.0
+ROUNDING = 1e-9  # a score so near to an end of its metric is at the end
 ROWS_AT_ONCE = 100
 WEIGHTS_AT_ONCE = 2**21  # 16 MB: with many notes, fewer rows of weights at once
 
@@ -86,10 +87,10 @@ def interval(
     if np.isnan(without).any() or len(without) < 2:
         return low, high
     share = (value - low) / (high - low)
-    if not 0.0 < share < 1.0:
+    if not ROUNDING < share < 1 - ROUNDING:
         certain = ((1 - LEVEL) / 2) ** (1 / max(carriers, 1))
-        inner = low + (high - low) * (certain if share >= 1.0 else 1 - certain)
-        return (inner, high) if share >= 1.0 else (low, inner)
+        inner = low + (high - low) * (certain if share > 0.5 else 1 - certain)
+        return (inner, high) if share > 0.5 else (low, inner)
     influence = (without - value) / (high - low) / (share * (1 - share))
     groups, squares = len(influence), influence**2
     if not squares.any():
@@ -97,9 +98,8 @@ def interval(
     error = float(np.sqrt((groups - 1) / groups * squares.sum()))
     freedom = 3 * float(squares.sum() ** 2 / (squares**2).sum()) - 1
     freedom = min(max(freedom, LEAST_FREEDOM), groups - 1)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    logit = float(np.log(share / (1 - share)))
-    scaled = 1 / (1 + np.exp(-np.array([logit - half, logit + half])))
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    scaled = scipy.special.expit(scipy.special.logit(share) + np.array([-half, half]))
     return float(low + (high - low) * scaled[0]), float(low + (high - low) * scaled[1])
 
 

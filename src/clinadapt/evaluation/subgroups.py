@@ -149,7 +149,10 @@ class _Part:
     ) -> None:
         self.rows, self.metric = np.flatnonzero(mask), metric
         self.labels = labels.take(self.rows)
-        self.predictions = [tuple(one[self.rows] for one in pair) for pair in predictions]
+        self.predictions = [
+            (probabilities[self.rows], predicted[self.rows])
+            for probabilities, predicted in predictions
+        ]
         self.seeds = [metrics.Statistics(self.labels, *pair, [metric]) for pair in self.predictions]
 
     def __call__(self, weights: Floats) -> Floats:

@@ -91,7 +91,9 @@ class _Counter:
             probabilities = np.where(top, np.inf, probabilities)
         self.actual = matrix.sum(axis=0)
         self.predicted = np.sort(probabilities, axis=0)
-        self.hit = [np.sort(column[own]) for column, own in zip(probabilities.T, matrix.T)]
+        self.hit = [
+            np.sort(column[own]) for column, own in zip(probabilities.T, matrix.T, strict=True)
+        ]
         # A note is entirely right at thresholds above all its wrong labels, up to all right ones.
         wrong = np.where(matrix, -np.inf, probabilities).max(axis=1)
         right = np.where(matrix, probabilities, np.inf).min(axis=1)

@@ -180,7 +180,9 @@ def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
     """Return the test part of the study's split."""
     split = read_split(folder / "split.json", notes.ids)
     resamples = study.about["design"]["resamples"]
-    material = split and Material(notes, split, study.about["metric"], resamples)
+    material = None
+    if split is not None:
+        material = Material(notes, split, study.about["metric"], resamples)
     if material is None or material.fingerprint != study.about["data"]["fingerprint"]:
         raise InputError(
             f"these are not the notes of {folder}, or they were read with other columns: expected "

@@ -16,7 +16,7 @@ import psutil
 
 from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.run_context import SESSION
-from clinadapt.features.cache_shards import DATA, SIDECAR
+from clinadapt.features.cache_files import DATA, SIDECAR
 
 NAME = re.compile(r"[0-9a-f]{24}")
 DAY = 86_400

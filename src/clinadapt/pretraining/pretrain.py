@@ -11,9 +11,9 @@ from torch import nn
 
 from clinadapt.core import resources
 from clinadapt.core.atomic_files import atomic_path
-from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.device import environment, pick_device
 from clinadapt.core.errors import InputError
+from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.output_guard import Output, check_outputs, json_with
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress

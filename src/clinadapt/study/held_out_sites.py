@@ -3,8 +3,9 @@
 Leave-one-group-out over a site, department or year is known for prediction models as
 internal-external cross-validation (Steyerberg & Harrell 2016, "Prediction models need appropriate
 internal, internal-external, and external validation"). The sites' scores are pooled by random
-effects (DerSimonian & Laird 1986), and the interval for a new site is the prediction interval of
-Higgins, Thompson & Spiegelhalter (2009), as Debray et al. (2017) advise.
+effects (DerSimonian & Laird 1986) with the interval of Hartung & Knapp (2001), and the interval for
+a new site is the prediction interval of Higgins, Thompson & Spiegelhalter (2009), as Debray et al.
+(2017) advise.
 """
 
 from collections.abc import Iterator, Mapping

@@ -60,6 +60,7 @@ LEADERBOARD_COLUMNS: dict[str, Any] = {
     "test": pl.Float64,
     "test_low": pl.Float64,
     "test_high": pl.Float64,
+    "test_rarest_patients": pl.Int64,  # with the positive class (binary) or the rarest one
     **{name: pl.Float64 if name.endswith("seconds") else pl.Int64 for name in COSTS[:-1]},
     "notes": pl.String,
 }

@@ -83,7 +83,7 @@ class Study(StudySetup):
             Called with a stage's name, the steps done and the total; the stage "runs" counts the
             study's runs.
         finished : callable
-            Called with the result of every run, old or new.
+            Called with the result of every run; ``reused`` is true in one from before.
         retry : bool
             Whether to fit again the runs that failed before.
 
@@ -185,7 +185,7 @@ class Study(StudySetup):
         settled = self.folders.settled(run, retry)
         if settled is not None and self.folders.is_whole(run, settled):
             forget(folder / CHECKPOINT)  # left if the process was killed just after the result
-            return settled
+            return {**settled, "reused": True}
         if settled is not None:
             LOG.warning("the results in %s are damaged: this run is fitted again", folder)
         folder.mkdir(parents=True, exist_ok=True)

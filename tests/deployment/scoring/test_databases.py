@@ -16,10 +16,15 @@ from typer.testing import CliRunner
 
 from clinadapt import NoteClassifier
 from clinadapt.cli.main import app
-from clinadapt.core.errors import InputError, MissingExtraError, NetworkForbiddenError
+from clinadapt.core.errors import (
+    InputError,
+    MachineError,
+    MissingExtraError,
+    NetworkForbiddenError,
+)
 from clinadapt.core.network_guard import no_network
 from clinadapt.deployment.scoring import database_source, loop, omop_rows
-from clinadapt.deployment.scoring.database import connect
+from clinadapt.deployment.scoring.database import connect, split_name, tables_of
 from clinadapt.deployment.scoring.interfaces import EMPTY, NOT_INTEGER, REPEATED
 from clinadapt.deployment.scoring.job import Prediction
 from clinadapt.models.bundle.record import fingerprint
@@ -287,7 +292,7 @@ def test_two_processes_do_not_write_one_batch_twice(omop, tfidf_bundle, tmp_path
         return right(*batch)
 
     monkeypatch.setattr(loop, "_scored", overtaken)
-    with pytest.raises(InputError, match="another process has resumed this run"):
+    with pytest.raises(MachineError, match="another process has resumed this run"):
         replace(asked).run()
     assert execute(url, "SELECT count(*) FROM own") == [(NOTES,)]
 
@@ -325,6 +330,96 @@ def test_bytes_that_are_not_utf8_are_set_aside(tfidf_bundle, tmp_path):
     assert [row[::2] for row in aside_of(tmp_path / "p.aside.csv")] == [
         ("2", database_source.NOT_UTF8), ("3", database_source.NOT_UTF8), ("5", EMPTY),
     ]  # fmt: skip
+
+
+def test_values_of_another_type_than_their_column(tfidf_bundle, tmp_path, monkeypatch):
+    """SQLite stores any value in any column; integers come before text, text before bytes."""
+    monkeypatch.setattr(database_source, "ROWS_AT_ONCE", 1)
+    url = f"sqlite:///{tmp_path / 'notes.db'}"
+    (tmp_path / "notes.db").touch()
+    rows = (
+        "(1, 'toux', '2024-05-01'), (2, x'746F7578', 'x'), (2.5, 'toux', 'yesterday'), "
+        "('V-7', 'toux', 'x'), (x'00FF', 'toux', 'x'), (3, 'fievre', 'x')"
+    )
+    make = "CREATE TABLE note (note_id integer, note_text text, note_datetime datetime)"
+    execute(url, make, f"INSERT INTO note VALUES {rows}")
+    asked = Prediction(tfidf_bundle.folder, database=url, into="scores", aside=tmp_path / "a.csv")
+    state = asked.run()
+    assert (state.read, state.scored) == (6, 2)
+    assert execute(url, "SELECT note_id FROM scores ORDER BY 1") == [(1,), (3,)]
+    assert [(id, reason) for id, _, reason in aside_of(tmp_path / "a.csv")] == [
+        ("2", database_source.NOT_TEXT),
+        ("2.5", database_source.OTHER_KEY),
+        ("V-7", database_source.OTHER_KEY),
+        (None, database_source.OTHER_KEY),
+    ]
+    assert asked.run() == state  # goes on after a key of bytes
+    execute(url, "INSERT INTO note VALUES (x'0100', 'toux', 'x')")
+    assert asked.run().read == 7
+
+
+def test_text_keys_of_another_type(tfidf_bundle, tmp_path):
+    url = f"sqlite:///{tmp_path / 'notes.db'}"
+    (tmp_path / "notes.db").touch()
+    make = "CREATE TABLE note (note_id varchar(9), note_text text)"
+    execute(url, make, "INSERT INTO note VALUES ('a', 'toux'), (7, 'toux'), (x'61', 'toux')")
+    out = tmp_path / "p.csv"
+    Prediction(tfidf_bundle.folder, out=out, database=url).run()
+    assert pl.read_csv(out, infer_schema=False)["id"].to_list() == ["7", "a"]
+    assert aside_of(tmp_path / "p.aside.csv") == [(None, "note", database_source.OTHER_KEY)]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("scores", (None, "scores")),
+        ("a b", (None, "a b")),
+        ("results.scores", ("results", "scores")),
+        ('"a.b"', (None, "a.b")),
+        ('"a.b"."c""d"', ("a.b", 'c"d')),
+        ('results."a.b"', ("results", "a.b")),
+    ],
+)
+def test_names_of_tables(name, parts):
+    assert split_name(name) == parts
+
+
+@pytest.mark.parametrize("name", ["", "  ", ".", "a.", ".a", "a.b.c", '"', '""', 'a"b', " . "])
+def test_what_names_no_table(name, omop, tfidf_bundle):
+    with pytest.raises(InputError, match="names no table"):
+        split_name(name)
+    url, _ = omop
+    for options in ({"into": name}, {"table": name, "into": "scores"}):
+        with pytest.raises(InputError, match=r"names no table|is blank"):
+            Prediction(tfidf_bundle.folder, database=url, **options).run()
+    assert tables_of(connect(url), "any") == "note, note_nlp"
+
+
+@pytest.mark.parametrize("name", ["clinadapt_runs", "CLINADAPT_SET_ASIDE", '"clinadapt_runs"'])
+def test_own_tables_hold_no_scores(name, omop, tfidf_bundle, tmp_path):
+    url, _ = omop
+    asked = Prediction(tfidf_bundle.folder, database=url, into=name, aside=tmp_path / "a.csv")
+    with pytest.raises(InputError, match="keeps its own records"):
+        asked.run()
+    assert replace(asked, into="scores").run().scored == NOTES
+
+
+def test_a_table_of_somebody_else_with_the_name_of_an_own_one(omop, tfidf_bundle, tmp_path):
+    url, _ = omop
+    execute(url, "CREATE TABLE clinadapt_runs (mine integer)")
+    asked = Prediction(tfidf_bundle.folder, database=url, into="scores", aside=tmp_path / "a.csv")
+    with pytest.raises(InputError, match="in table clinadapt_runs"):
+        asked.run()
+    assert execute(url, "SELECT * FROM clinadapt_runs") == []
+
+
+@pytest.mark.parametrize("name", ["a b", '"a.b"', '"a""b"'])
+def test_names_that_need_quotes(name, omop, tfidf_bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url, _ = omop
+    assert Prediction(tfidf_bundle.folder, database=url, into=name).run().scored == NOTES
+    bare = split_name(name)[1].replace('"', '""')
+    assert execute(url, f'SELECT count(*) FROM "{bare}"') == [(NOTES,)]
 
 
 def test_unsuitable_and_missing_tables(omop, tfidf_bundle, tmp_path):

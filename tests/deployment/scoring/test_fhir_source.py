@@ -11,7 +11,7 @@ from scored import SECRET, aside_of, assert_probabilities, texts
 
 from clinadapt import NoteClassifier
 from clinadapt.core.errors import InputError
-from clinadapt.deployment.scoring import fhir_source, meds
+from clinadapt.deployment.scoring import fhir_documents, fhir_source, meds
 from clinadapt.deployment.scoring.interfaces import EMPTY, NAMELESS, REPEATED
 from clinadapt.deployment.scoring.job import Prediction
 
@@ -22,41 +22,45 @@ DOCUMENTS = [
     (document("two", attachment("toux"), attachment("fièvre")), "toux\n\nfièvre", None),
     (document("same", attachment("toux"), attachment("toux", LATIN, "latin-1")), "toux", None),
     (document("html", attachment("<p>", "text/html"), attachment("\ufefftoux")), "toux", None),
-    (document("pdf", attachment("%PDF", "application/pdf")), None, fhir_source.NO_PLAIN_TEXT),
-    (document("none"), None, fhir_source.NO_PLAIN_TEXT),
-    (document("untyped", {"attachment": {"data": "dG91eA=="}}), None, fhir_source.NO_PLAIN_TEXT),
+    (document("pdf", attachment("%PDF", "application/pdf")), None, fhir_documents.NO_PLAIN_TEXT),
+    (document("none"), None, fhir_documents.NO_PLAIN_TEXT),
+    (document("untyped", {"attachment": {"data": "dG91eA=="}}), None, fhir_documents.NO_PLAIN_TEXT),
     (document("odd", attachment("toux"), "x", {"attachment": 3}), "toux", None),
     (document("empty", attachment("  ")), None, EMPTY),
     (
         document("linked", {"attachment": {"contentType": "text/plain", "url": "Binary/1"}}),
         None,
-        fhir_source.NOT_INCLUDED,
+        fhir_documents.NOT_INCLUDED,
     ),
     (
         document("bad64", {"attachment": {"contentType": "text/plain", "data": "dG9*"}}),
         None,
-        fhir_source.NOT_BASE64,
+        fhir_documents.NOT_BASE64,
     ),
     (
         document("halved", attachment("toux"), {"attachment": {"contentType": LATIN, "data": 7}}),
         None,
-        fhir_source.NOT_BASE64,
+        fhir_documents.NOT_BASE64,
     ),
-    (document("wrong", attachment("fièvre", charset="latin-1")), None, fhir_source.OTHER_CHARSET),
+    (
+        document("wrong", attachment("fièvre", charset="latin-1")),
+        None,
+        fhir_documents.OTHER_CHARSET,
+    ),
     (
         document("what", attachment("t", "text/plain; charset=klingon")),
         None,
-        fhir_source.UNKNOWN_CHARSET,
+        fhir_documents.UNKNOWN_CHARSET,
     ),
     (
         document("rot", attachment("t", "text/plain; charset=rot13")),
         None,
-        fhir_source.UNKNOWN_CHARSET,
+        fhir_documents.UNKNOWN_CHARSET,
     ),
     (document(None, attachment("toux")), None, NAMELESS),
     (document("plain", attachment("toux")), None, REPEATED),
     ({"resourceType": "Patient", "id": "p"}, None, fhir_source.NOT_DOCUMENT),
-    ([1], None, fhir_source.NOT_DOCUMENT),
+    (1, None, fhir_source.NOT_DOCUMENT),
 ]
 
 
@@ -74,7 +78,7 @@ def test_documents_of_fhir(tfidf_bundle, tmp_path):
         if reason is not None
     }
     last = 2 * len(DOCUMENTS)
-    expected |= {f"{path.name}:{line}": fhir_source.NOT_JSON for line in (last, last + 1)}
+    expected |= {f"{path.name}:{line}": fhir_source.INVALID for line in (last, last + 1)}
     assert reasons == expected
     assert state.read == len(DOCUMENTS) + 2 == state.scored + state.aside
     assert SECRET not in (tmp_path / "p.aside.csv").read_text()

@@ -1,5 +1,6 @@
 """Scoring files: each note is scored once or set aside with a reason."""
 
+import os
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -11,8 +12,8 @@ import pytest
 from scored import SECRET, aside_of, assert_probabilities, texts
 
 from clinadapt import NoteClassifier
-from clinadapt.core.errors import InputError
-from clinadapt.deployment.scoring import loop
+from clinadapt.core.errors import InputError, MachineError
+from clinadapt.deployment.scoring import file_sink, loop
 from clinadapt.deployment.scoring.file_source import find_files
 from clinadapt.deployment.scoring.interfaces import (
     EMPTY,
@@ -292,15 +293,80 @@ def test_a_run_goes_on_only_as_it_was_begun(stopped, tfidf_bundle, tmp_path):
     assert replace(stopped, text="other", anew=True).run().scored == 30
 
 
-def test_a_second_process_is_told_to_wait(stopped, tmp_path):
+def test_a_second_process_waits(stopped, tmp_path, monkeypatch):
+    monkeypatch.setattr(file_sink, "POLL_SECONDS", 0)
     other = sqlite3.connect(tmp_path / "p.parquet.partial")
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(InputError, match="another process is writing this output"):
-        stopped.run()
-    other.close()
+    stages = []
+
+    def progress(stage, done, total):
+        stages.append(stage)
+        if "waiting" in stage:
+            other.close()
+
+    assert stopped.run(progress).scored == 30
+    assert stages[0] == "waiting for another process that writes p.parquet"
+
+
+def test_a_ledger_that_vanishes_while_it_is_waited_for(stopped, tmp_path, monkeypatch):
+    """The other process finishes: its ledger, opened by this one, is no file any more."""
+    monkeypatch.setattr(file_sink, "POLL_SECONDS", 0)
+    ledger = tmp_path / "p.parquet.partial"
+    other = sqlite3.connect(ledger)
+    other.execute("BEGIN EXCLUSIVE")
+    connect = sqlite3.connect
+    waited = []
+
+    def connects(*arguments, **named):
+        file = connect(*arguments, **named)
+        if waited == [1]:  # between the look at the file and the lock
+            file.execute("SELECT 1 FROM sqlite_master").fetchone()
+            ledger.unlink()
+            waited.append(2)
+        return file
+
+    def progress(stage, done, total):
+        if "waiting" in stage and not waited:
+            other.close()
+            waited.append(1)
+
+    monkeypatch.setattr(file_sink.sqlite3, "connect", connects)
+    assert stopped.run(progress).read == 30  # from the beginning, in a new ledger
+    assert waited == [1, 2]
+    assert not ledger.exists()
+    assert pl.read_parquet(tmp_path / "p.parquet")["id"].n_unique() == 30
+
+
+def test_something_else_in_place_of_the_ledger(stopped, tmp_path):
     (tmp_path / "p.parquet.partial").write_text("something else" * 100)
-    with pytest.raises(InputError, match="not the ledger of an unfinished run"):
+    with pytest.raises(InputError, match="was not written by clinadapt"):
         stopped.run()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+def test_no_room_for_scores_is_told_and_then_each_note_is_scored_once(
+    tfidf_bundle, tmp_path, monkeypatch
+):
+    import resource
+
+    monkeypatch.setattr(loop, "NOTES_AT_ONCE", 200)
+    monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 200)
+    frame = pl.DataFrame({"id": [f"{at}" for at in range(2000)], "text": texts(2000)})
+    frame.write_parquet(tmp_path / "notes.parquet")
+    asked = Prediction(
+        tfidf_bundle.folder, [str(tmp_path / "notes.parquet")], tmp_path / "p.csv", id="id"
+    )
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (1, 40_000, 60_000):  # for no ledger, for some batches, for all but the output
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            with pytest.raises(MachineError, match=r"p\.csv.*then give the same command again"):
+                asked.run()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert not (tmp_path / "p.csv").exists()
+    assert asked.run().scored == 2000
+    assert pl.read_csv(tmp_path / "p.csv")["id"].n_unique() == 2000
 
 
 def test_the_fingerprint_is_of_the_model_not_of_the_folder(tfidf_bundle, tmp_path):

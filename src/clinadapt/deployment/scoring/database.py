@@ -1,11 +1,13 @@
 """Database access through SQLAlchemy (`clinadapt[database]`); passwords never reach a message."""
 
+import re
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clinadapt.core.errors import InputError, MissingExtraError
+from clinadapt.core.errors import InputError, MachineError, MissingExtraError
 
 try:
     import sqlalchemy as sa
@@ -15,6 +17,17 @@ except ImportError:
     ) from None
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+MACHINE_FAULTS_SQLITE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+)
+# Classes of SQLSTATE: connection, resources, intervention of an operator, system error.
+MACHINE_FAULTS_SQL = ("08", "53", "57", "58")
+PART = r'("(?:[^"]|"")+"|[^".]*[^".\s][^".]*)'
+NAME = re.compile(rf"(?:{PART}\.)?{PART}")
 EXAMPLES = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -89,11 +102,20 @@ def _keep_bad_bytes(connection: Any, _record: Any) -> None:
 
 @contextmanager
 def plain_errors(engine: sa.Engine) -> Iterator[None]:
-    """Convert database errors to `InputError` without the statement or its values."""
+    """Convert database errors to clinadapt's own, without the statement or its values.
+
+    Raises
+    ------
+    MachineError
+        The database has no room or no memory left, is in use, or the connection was lost.
+    InputError
+        Any other error of the database.
+    """
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
         cause = getattr(error, "orig", None)
+        raised = MachineError if _is_machine_fault(error, cause) else InputError
         # Only the first line is safe: details after it may quote a row. With a DataError, such as
         # a failed cast in a view, even the first line quotes the value.
         quotes = cause is None or isinstance(error, sa.exc.DataError)
@@ -101,27 +123,70 @@ def plain_errors(engine: sa.Engine) -> Iterator[None]:
         if engine.url.username:
             reason = reason.replace(f'"{engine.url.username}"', "(the user)")
         kind = type(cause or error).__name__
-        raise InputError(
+        raise raised(
             f"{shown(engine.url)} raised {kind}{': ' if reason else ''}{reason}. Committed batches "
             "are kept; run the same command again to resume"
         ) from None
 
 
-def reflect(engine: sa.Engine, name: str, wanted: Sequence[str] = ()) -> sa.Table | None:
-    """Return a table by ``name`` or ``schema.name``; None if it does not exist.
+def _is_machine_fault(error: sa.exc.SQLAlchemyError, cause: BaseException | None) -> bool:
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # without the extension
+    state = getattr(cause, "sqlstate", None) or ""
+    return (
+        getattr(error, "connection_invalidated", False)
+        or code in MACHINE_FAULTS_SQLITE
+        or state[:2] in MACHINE_FAULTS_SQL
+    )
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Return the schema, if any, and the bare name in ``name``, ``schema.name`` or ``"a.b"."c d"``.
+
+    Raises
+    ------
+    InputError
+        The name is blank or has more than two parts.
+    """
+    parts = NAME.fullmatch(name)
+    if parts is None:
+        raise InputError(
+            f"{name[:60]!r} names no table: expected NAME or SCHEMA.NAME; put double quotes around "
+            'a part that contains a dot ("a.b")'
+        )
+    schema, bare = (
+        part[1:-1].replace('""', '"') if part and part.startswith('"') else part
+        for part in parts.groups()
+    )
+    return schema, str(bare)
+
+
+def reflect(
+    engine: sa.Engine, name: str, wanted: Sequence[str] = (), schema: str | None = None
+) -> sa.Table | None:
+    """Return a table; None if it does not exist.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+    name : str
+        ``name`` or ``schema.name``; see `split_name`.
+    wanted : sequence of str
+        Columns that it must have.
+    schema : str, optional
+        Schema, if `name` is bare.
 
     Raises
     ------
     InputError
         If the table lacks a wanted column.
     """
-    schema, _, bare = name.rpartition(".")
+    named, bare = split_name(name)
     with plain_errors(engine):
         try:
             table = sa.Table(
                 bare,
                 sa.MetaData(),
-                schema=schema or None,
+                schema=schema or named,
                 autoload_with=engine,
                 resolve_fks=False,
             )
@@ -139,5 +204,5 @@ def reflect(engine: sa.Engine, name: str, wanted: Sequence[str] = ()) -> sa.Tabl
 def tables_of(engine: sa.Engine, name: str) -> str:
     """Return the names of the tables in the schema of ``name``, for a message."""
     with plain_errors(engine):
-        names = sa.inspect(engine).get_table_names(schema=name.rpartition(".")[0] or None)
+        names = sa.inspect(engine).get_table_names(schema=split_name(name)[0])
     return ", ".join(sorted(names)) or "none"

@@ -16,13 +16,14 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from clinadapt.core.errors import InputError
-from clinadapt.deployment.scoring.database import plain_errors
+from clinadapt.core.errors import InputError, MachineError
+from clinadapt.deployment.scoring.database import plain_errors, reflect, split_name
 from clinadapt.deployment.scoring.interfaces import NoteScores, NoteSource, State
 from clinadapt.deployment.scoring.loop import refuse
 from clinadapt.deployment.scoring.omop_rows import NoteNlp, OwnTable, is_omop
 from clinadapt.deployment.scoring.output_layouts import write_aside
 
+OWN_TABLES = ("clinadapt_runs", "clinadapt_set_aside")
 IDS_AT_ONCE = 1000  # some databases accept no more in one condition
 FETCHED_AT_ONCE = 4096
 
@@ -42,9 +43,15 @@ class DatabaseScores:
 
     def __init__(self, engine: sa.Engine, table: str, aside: Path) -> None:
         self.engine, self.name, self.aside = engine, table, aside
-        metadata = sa.MetaData(schema=table.rpartition(".")[0] or None)
+        schema, bare = split_name(table)
+        if bare.lower() in OWN_TABLES:
+            raise InputError(
+                f"{table} is the name of a table in which clinadapt keeps its own records: choose "
+                "another table for the scores (--into)"
+            )
+        metadata = sa.MetaData(schema=schema)
         self._runs = sa.Table(
-            "clinadapt_runs",
+            OWN_TABLES[0],
             metadata,
             sa.Column("run", sa.String(64), primary_key=True),
             sa.Column("results", sa.String(255), nullable=False),
@@ -55,7 +62,7 @@ class DatabaseScores:
             sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         )
         self._aside = sa.Table(
-            "clinadapt_set_aside",
+            OWN_TABLES[1],
             metadata,
             sa.Column("run", sa.String(64), primary_key=True),
             sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -68,6 +75,8 @@ class DatabaseScores:
         self, identity: dict[str, Any], versions: Mapping[str, str], source: NoteSource, anew: bool
     ) -> State:
         """Create the tables and return the state of the run; see `Destination`."""
+        for record in (self._runs, self._aside):  # refused if somebody else's has the name
+            reflect(self.engine, record.name, record.c.keys(), record.schema)
         self._layout: NoteNlp | OwnTable
         if is_omop(self.name):
             self._layout = NoteNlp(self.engine, self.name)
@@ -166,7 +175,7 @@ class DatabaseScores:
                 sa.update(runs).where(self._is_own, expected).values(**self._progress(after))
             )
             if update.rowcount != 1:
-                raise InputError(
+                raise MachineError(
                     f"another process has resumed this run into {self.name}: wait until it ends"
                 )
             for task, task_scores in scores.items():

@@ -17,6 +17,8 @@ from clinadapt.deployment.scoring.interfaces import EMPTY, NoteBatch, Position
 ROWS_AT_ONCE = 4096
 TEXT = pl.String
 NOT_UTF8 = "the text is not UTF-8"
+NOT_TEXT = "the text is not of its column's type, or no text"
+OTHER_KEY = "the id is not of its column's type"
 
 
 class DatabaseNotes:
@@ -58,9 +60,11 @@ class DatabaseNotes:
                 f"no table {table} in {shown(engine.url)}; its tables: {tables_of(engine, table)}"
             )
         self.engine, self.table, self.name = engine, reflected, table
-        self.key = reflected.c[id]
+        self.key, body = reflected.c[id], reflected.c[text]
+        self.holds_bytes = not isinstance(body.type, sa.String)
+        # Values as they are stored: SQLite stores any in any column, and a conversion would fail.
         others = [reflected.c[name] for name in (text, *further.values())]
-        self.columns = [self.key, *others]
+        self.columns = [self.key, *(sa.type_coerce(one, sa.types.NullType()) for one in others)]
         self.roles = list(further)
         self.integer_ids = isinstance(self.key.type, sa.Integer)
         if not self.integer_ids and not isinstance(self.key.type, sa.String):
@@ -91,10 +95,10 @@ class DatabaseNotes:
 
     def read(self, after: Position | None) -> Iterator[NoteBatch]:
         """Yield the notes after a key."""
-        last = after["key"] if after else None
+        last = _from_json(after["key"]) if after else None
         while rows := self._page(last):
             last = rows[-1][0]
-            yield NoteBatch(self._notes(rows), {"key": last})
+            yield NoteBatch(self._notes(rows), {"key": _to_json(last)})
 
     def _page(self, after: Any) -> Sequence[Sequence[Any]]:
         """Return the rows after a key, all rows included whose key compares equal to the last."""
@@ -109,7 +113,7 @@ class DatabaseNotes:
             return connection.execute(rows).all()
 
     def _check_utf8(self, keys: Sequence[Any]) -> None:
-        bad = 0 if self.integer_ids else sum(not _is_utf8(key) for key in keys)
+        bad = sum(isinstance(key, str) and not _is_utf8(key) for key in keys)
         if bad:
             raise InputError(
                 f"{bad} key(s) of {self.name} are not UTF-8: correct them, or choose another column"
@@ -118,14 +122,18 @@ class DatabaseNotes:
     def _notes(self, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
         keys = [row[0] for row in rows]
         self._check_utf8(keys)
-        texts = [_read(row[1]) for row in rows]
+        kind = int if self.integer_ids else str
+        texts = [
+            _read(row[1], self.holds_bytes) if isinstance(row[0], kind) else (None, OTHER_KEY)
+            for row in rows
+        ]
         further = {
             role: pl.Series([_shown(row[at]) for row in rows], dtype=TEXT)
             for at, role in enumerate(self.roles, 2)
         }
         return pl.DataFrame(
             {
-                "id": pl.Series(keys, dtype=pl.Int64 if self.integer_ids else TEXT),
+                "id": pl.Series([_shown(key) for key in keys], dtype=TEXT),
                 "place": pl.Series([self.name] * len(rows), dtype=TEXT),
                 "text": pl.Series([text for text, _ in texts], dtype=TEXT),
                 "reason": pl.Series([reason for _, reason in texts], dtype=TEXT),
@@ -144,16 +152,30 @@ def _is_utf8(text: str) -> bool:
 
 
 def _shown(value: Any) -> str | None:
-    """Return a value as valid UTF-8 text."""
-    return None if value is None else str(value).encode("utf-8", "replace").decode()
+    """Return a value as valid UTF-8 text; None if it has no text."""
+    if value is None or isinstance(value, bytes):
+        return None
+    return str(value).encode("utf-8", "replace").decode()
 
 
-def _read(value: Any) -> tuple[str | None, str | None]:
+def _to_json(key: Any) -> Any:
+    return {"bytes": key.hex()} if isinstance(key, bytes) else key
+
+
+def _from_json(key: Any) -> Any:
+    return bytes.fromhex(key["bytes"]) if isinstance(key, dict) else key
+
+
+def _read(value: Any, holds_bytes: bool) -> tuple[str | None, str | None]:
     """Return the text of a value and None, or None and the reason why it cannot be scored."""
     try:
-        text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
+        text = value.decode() if isinstance(value, bytes) and holds_bytes else value
     except UnicodeError:
         return None, NOT_UTF8
+    if text is None:
+        return None, EMPTY
+    if not isinstance(text, str):
+        return None, NOT_TEXT
     if not _is_utf8(text):
         return None, NOT_UTF8
     return (text, None) if text.strip() else (None, EMPTY)

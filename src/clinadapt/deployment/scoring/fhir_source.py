@@ -1,14 +1,10 @@
-"""Reads notes from FHIR ``DocumentReference`` resources in NDJSON files (bulk export).
+"""Reads notes from FHIR ``DocumentReference`` and ``DiagnosticReport`` resources.
 
-See https://hl7.org/fhir/R4/documentreference.html. The ``content`` of a resource repeats one
-document in several formats. Its ``text/plain`` attachments are read: identical ones once, different
-ones joined by an empty line. If one of them cannot be decoded, the document is not scored.
+`fhir_files` finds the resources in NDJSON, JSON and Bundles, `fhir_documents` the text of each.
 """
 
-import base64
-import json
 from collections.abc import Iterator, Sequence
-from email.message import Message
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,132 +12,98 @@ from typing import Any
 import polars as pl
 
 from clinadapt.data.table_readers import ROWS_AT_ONCE
+from clinadapt.deployment.scoring import fhir_files
+from clinadapt.deployment.scoring.fhir_documents import ACCEPTED, NotScorableError, text_of
+from clinadapt.deployment.scoring.fhir_files import NOT_JSON, Binaries, Found, clean, neighbours
 from clinadapt.deployment.scoring.file_source import contents_of, names_of
-from clinadapt.deployment.scoring.interfaces import EMPTY, NAMELESS, NoteBatch, Position
+from clinadapt.deployment.scoring.interfaces import NAMELESS, NoteBatch, Position
+from clinadapt.deployment.scoring.markup_to_text import check_converters
 
-SUFFIXES = (".ndjson", ".jsonl")
-NOT_JSON = "the line is not valid JSON"
-NOT_DOCUMENT = "not a DocumentReference"
-NO_PLAIN_TEXT = "no text/plain attachment"
-NOT_INCLUDED = "the attachment is not included (url without data)"
-NOT_BASE64 = "the attachment is not valid base64"
-UNKNOWN_CHARSET = "the charset of the attachment is unknown"
-OTHER_CHARSET = "the attachment cannot be decoded with its charset"
+SUFFIXES = fhir_files.SUFFIXES
+INVALID = "not valid JSON"
+NOT_DOCUMENT = "not a DocumentReference or DiagnosticReport"
 SCHEMA = dict.fromkeys(("id", "place", "text", "reason", "subject", "time"), pl.String)
-
-
-class _NotScorableError(Exception):
-    """A document cannot be scored; the message is the reason."""
 
 
 class FhirNotes:
     """Source: FHIR resources; the id of a note is that of its resource.
 
+    ``Binary`` resources are no notes: they are read as attachments of others.
+
     Parameters
     ----------
     files : sequence of Path
-        NDJSON files, one resource per line.
+        NDJSON or JSON, or either compressed by gzip.
+    convert : bool
+        Whether to turn HTML and RTF into text where there is no plain text.
+
+    Raises
+    ------
+    MissingExtraError
+        The libraries that turn HTML and RTF into text are not installed.
     """
 
     integer_ids = False
     ids_repeat = True
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files, self.names = files, names_of(files)
-        self.identity: dict[str, Any] = {"files": contents_of(files), "format": "fhir"}
+    def __init__(self, files: Sequence[Path], convert: bool = False) -> None:
+        if convert:
+            check_converters()
+        self.files, self.names, self.convert = files, names_of(files), convert
+        read = [*files, *neighbours(files)]
+        self.identity: dict[str, Any] = {"files": contents_of(read), "format": "fhir"}
+        if convert:
+            self.identity["convert"] = True
+
+    @cached_property
+    def binaries(self) -> Binaries:
+        """Attachments that are resources of their own."""
+        return Binaries(self.files)
 
     def count(self) -> int:
-        """Return the number of lines that are not blank."""
-        return sum(1 for path in self.files for _ in _lines(path))
+        """Return the number of resources that are no ``Binary``."""
+        return self.binaries.others
 
     def read(self, after: Position | None) -> Iterator[NoteBatch]:
-        """Yield the documents after a position, which is a file number and a line number."""
-        first, skipped = (after["file"], after["line"]) if after else (0, 0)
+        """Yield the documents after a position: the numbers of file, line and entry."""
+        first, skipped = 0, (0, 0.0)
+        if after:  # version 0.1 knew no entries
+            first, skipped = after["file"], (after["line"], after.get("entry", float("inf")))
         for number in range(first, len(self.files)):
-            lines = ((at, line) for at, line in _lines(self.files[number]) if at > skipped)
-            name = self.names[number]
-            # Decoded one by one: a line may also hold megabytes of PDF.
+            resources = (
+                found
+                for found in fhir_files.read_resources(self.files[number], skipped)
+                if not fhir_files.is_binary(found.resource)
+            )
+            # Decoded one by one: a resource may also hold megabytes of PDF.
             while some := [
-                (at, _note(line, f"{name}:{at}")) for at, line in islice(lines, ROWS_AT_ONCE)
+                (found.line, found.entry, self._note(found, self.names[number]))
+                for found in islice(resources, ROWS_AT_ONCE)
             ]:
-                notes = pl.DataFrame([row for _, row in some], schema=SCHEMA, orient="row")
-                yield NoteBatch(notes, {"file": number, "line": some[-1][0]})
-            skipped = 0
+                notes = pl.DataFrame([row for *_, row in some], schema=SCHEMA, orient="row")
+                line, entry, _ = some[-1]
+                yield NoteBatch(notes, {"file": number, "line": line, "entry": entry})
+            skipped = (0, 0.0)
 
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line
-
-
-def _note(line: bytes, place: str) -> tuple[str | None, ...]:
-    """Return id, place, text, reason, subject and time of a resource."""
-    try:
-        resource = json.loads(line)
-    except (ValueError, RecursionError):
-        return None, place, None, NOT_JSON, None, None
-    if not isinstance(resource, dict) or resource.get("resourceType") != "DocumentReference":
-        return None, place, None, NOT_DOCUMENT, None, None
-    id, subject, time = resource.get("id"), resource.get("subject"), resource.get("date")
-    reference = subject.get("reference") if isinstance(subject, dict) else None
-    person = reference.rpartition("/")[2] if isinstance(reference, str) else None
-    text = reason = None
-    try:
-        text = _text(resource)
-    except _NotScorableError as error:
-        reason = str(error)
-    if not isinstance(id, str) or not id.strip():
-        id, reason = None, NAMELESS
-    return _clean(id), place, text, reason, _clean(person), _clean(time)
-
-
-def _clean(value: Any) -> str | None:
-    """Return a string without lone surrogates, which are valid in JSON but not in a table."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
-
-
-def _text(resource: dict[str, Any]) -> str:
-    """Return the plain text of a resource."""
-    content = resource.get("content")
-    parts = [
-        attachment
-        for item in (content if isinstance(content, list) else [])
-        if isinstance(item, dict) and isinstance(attachment := item.get("attachment"), dict)
-    ]
-    typed = [(attachment, _content_type(attachment)) for attachment in parts]
-    plain = [(one, kind) for one, kind in typed if kind.get_content_type() == "text/plain"]
-    if not plain:
-        raise _NotScorableError(NO_PLAIN_TEXT)
-    texts = dict.fromkeys(_decoded(one, kind) for one, kind in plain)
-    text = "\n\n".join(text for text in texts if text.strip())
-    if not text:
-        raise _NotScorableError(EMPTY)
-    return text
-
-
-def _content_type(attachment: dict[str, Any]) -> Message:
-    """Return the MIME type of an attachment with its parameters."""
-    message = Message()
-    kind = attachment.get("contentType")
-    # Without this, a missing type would be parsed as text/plain.
-    message["content-type"] = kind if isinstance(kind, str) else "application/octet-stream"
-    return message
-
-
-def _decoded(attachment: dict[str, Any], kind: Message) -> str:
-    """Return the decoded text of an attachment."""
-    data = attachment.get("data")
-    if data is None:
-        raise _NotScorableError(NOT_INCLUDED if attachment.get("url") else EMPTY)
-    try:
-        content = base64.b64decode("".join(data.split()), validate=True)
-    except (ValueError, AttributeError):
-        raise _NotScorableError(NOT_BASE64) from None
-    try:
-        return content.decode(kind.get_content_charset("utf-8")).removeprefix("\ufeff")
-    except LookupError:
-        raise _NotScorableError(UNKNOWN_CHARSET) from None
-    except ValueError:  # some codecs raise nothing more specific
-        raise _NotScorableError(OTHER_CHARSET) from None
+    def _note(self, found: Found, name: str) -> tuple[str | None, ...]:
+        """Return id, place, text, reason, subject and time of a resource."""
+        resource = found.resource
+        place = f"{name}:{found.line}" + (f", entry {found.entry}" if found.entry else "")
+        if resource is NOT_JSON:
+            return None, place, None, INVALID, None, None
+        if not isinstance(resource, dict) or resource.get("resourceType") not in tuple(ACCEPTED):
+            return None, place, None, NOT_DOCUMENT, None, None
+        subject = resource.get("subject")
+        time = resource.get("date") or resource.get("effectiveDateTime")
+        reference = subject.get("reference") if isinstance(subject, dict) else None
+        person = reference.rpartition("/")[2] if isinstance(reference, str) else None
+        id, text, reason = resource.get("id"), None, None
+        try:
+            text = text_of(resource, self.binaries.get, self.convert)
+        except NotScorableError as error:
+            reason = str(error)
+        if not isinstance(id, str) or not id.strip():
+            id, reason = None, NAMELESS
+        known = (id, person, time)
+        id, person, time = (clean(value) if isinstance(value, str) else None for value in known)
+        return id, place, None if text is None else clean(text), reason, person, time

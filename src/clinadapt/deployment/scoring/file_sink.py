@@ -7,7 +7,9 @@ holds ids and predictions but no texts, and only its owner can read it.
 """
 
 import json
+import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from io import BytesIO
@@ -16,7 +18,8 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, MachineError
+from clinadapt.core.machine_faults import machine_faults_told
 from clinadapt.core.output_guard import sqlite_tables
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data import prediction_tables
@@ -24,6 +27,7 @@ from clinadapt.deployment.scoring.interfaces import NoteScores, NoteSource, Stat
 from clinadapt.deployment.scoring.loop import refuse
 from clinadapt.deployment.scoring.output_layouts import predictions, write_aside
 
+POLL_SECONDS = 0.2
 SCHEMA = """
 CREATE TABLE run (identity TEXT NOT NULL, part INTEGER NOT NULL, state TEXT NOT NULL);
 CREATE TABLE part (number INTEGER PRIMARY KEY, scores BLOB NOT NULL, aside BLOB NOT NULL);
@@ -58,6 +62,8 @@ class FileScores:
         Key-value metadata of the Parquet file.
     layout : callable
         Returns the rows of the file, given the `NoteScores` of each task.
+    waiting : callable
+        Called once if another process writes this output, which is then waited for.
     """
 
     id_type: pl.DataType = pl.String()
@@ -68,17 +74,24 @@ class FileScores:
         aside: Path,
         about: Mapping[str, str],
         layout: Callable[[Mapping[str, NoteScores]], pl.DataFrame] = predictions,
+        waiting: Callable[[], None] = lambda: None,
     ) -> None:
         if out.suffix not in (".parquet", ".csv"):
             raise InputError(f"expected --out to end in .parquet or .csv, got {out.name!r}")
         self.out, self.aside, self.about, self.layout = out, aside, about, layout
-        self.path = ledger_path(out)
+        self.path, self._waiting = ledger_path(out), waiting
         self._remembers_ids = False
 
     def begin(
         self, identity: dict[str, Any], versions: Mapping[str, str], source: NoteSource, anew: bool
     ) -> State:
         """Open the ledger and return the state of the run; see `Destination`."""
+        with machine_faults_told(self.path):
+            return self._begin(identity, versions, source, anew)
+
+    def _begin(
+        self, identity: dict[str, Any], versions: Mapping[str, str], source: NoteSource, anew: bool
+    ) -> State:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self._tasks = list(versions)
         self._remembers_ids = source.ids_repeat
@@ -97,31 +110,43 @@ class FileScores:
         return state
 
     def _open(self) -> tuple[dict[str, Any], State] | None:
-        """Open the ledger; return the identity and state of the run in it, if there is one."""
-        self.path.touch(OWNER_ONLY)  # ids and predictions are patient data
-        self._file = sqlite3.connect(self.path, timeout=0)
-        try:
-            self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._file.execute("BEGIN IMMEDIATE")
-            if not self._file.execute("SELECT * FROM sqlite_master").fetchall():
-                for statement in SCHEMA.strip().split("\n"):
-                    self._file.execute(statement)
-            run = self._file.execute("SELECT identity, state FROM run").fetchone()
-            self._file.commit()
-        except sqlite3.OperationalError:
-            raise InputError(
-                f"{self.path} is in use: another process is writing this output. Wait until it ends"
-            ) from None
-        except sqlite3.DatabaseError:
-            raise InputError(
-                f"{self.path} is not the ledger of an unfinished run: delete it, or choose "
-                "another --out"
-            ) from None
+        """Open the ledger; return the identity and state of the run in it, if there is one.
+
+        If another process has the ledger, wait until that process ends.
+        """
+        for _ in _once_then_often(self._waiting):
+            self.path.touch(OWNER_ONLY)  # ids and predictions are patient data
+            before = self.path.stat().st_ino
+            self._file = sqlite3.connect(self.path, timeout=0)
+            try:
+                self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
+                self._file.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                self._file.close()
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+                continue
+            # Whoever had it may have finished and deleted it meanwhile.
+            if self.path.exists() and self.path.stat().st_ino == before:
+                break
+            self._file.close()
+        if not self._file.execute("SELECT * FROM sqlite_master").fetchall():
+            for statement in SCHEMA.strip().split("\n"):
+                self._file.execute(statement)
+        run = self._file.execute("SELECT identity, state FROM run").fetchone()
+        self._file.commit()
         return None if run is None else (json.loads(run[0]), State(**json.loads(run[1])))
 
     def _remove(self) -> None:
-        self._file.close()
-        self.path.unlink()
+        if os.name == "posix":
+            # Deleted while it is locked, so that a process that waits never opens it again.
+            self._file.execute("PRAGMA journal_mode = OFF")
+            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
+            self.path.unlink()
+            self._file.close()
+        else:
+            self._file.close()
+            self.path.unlink()
 
     def scored_among(self, ids: pl.Series) -> dict[str, pl.Series]:
         """Return the ids that are in the ledger, for each task: all tasks have scored them."""
@@ -137,13 +162,13 @@ class FileScores:
     ) -> None:
         """Store a batch; see `Destination`."""
         blobs = _packed(self.layout(scores)), _packed(aside)
-        with self._file:
+        with machine_faults_told(self.path), self._file:
             update = self._file.execute(
                 "UPDATE run SET part = ?, state = ? WHERE part = ?",
                 (after.part, json.dumps(asdict(after)), before.part),
             )
             if update.rowcount != 1:
-                raise InputError(f"{self.path}: another process has resumed this run")
+                raise MachineError(f"{self.path}: another process has resumed this run")
             self._file.execute("INSERT INTO part VALUES (?, ?, ?)", (after.part, *blobs))
             if self._remembers_ids:
                 ids = ((id,) for id in scores[self._tasks[0]].notes["id"])
@@ -151,6 +176,10 @@ class FileScores:
 
     def finish(self) -> None:
         """Write the output and the file of notes set aside, and delete the ledger."""
+        with machine_faults_told(self.out):
+            self._finish()
+
+    def _finish(self) -> None:
         write_aside((row for frame in self._frames("aside") for row in frame.rows()), self.aside)
         prediction_tables.write_predictions(self._frames("scores"), self.out, self.about)
         self._remove()
@@ -160,8 +189,20 @@ class FileScores:
         self._file.close()
 
     def _frames(self, column: str) -> Iterator[pl.DataFrame]:
-        for (blob,) in self._file.execute(f"SELECT {column} FROM part ORDER BY number"):
+        numbers = self._file.execute("SELECT number FROM part ORDER BY number").fetchall()
+        query = f"SELECT {column} FROM part WHERE number = ?"
+        for number in numbers:  # a query that is still open would keep the lock after `close`
+            ((blob,),) = self._file.execute(query, number).fetchall()
             yield pl.read_ipc(BytesIO(blob))
+
+
+def _once_then_often(waiting: Callable[[], None]) -> Iterator[None]:
+    """Yield at once; after that, call `waiting`, and yield again and again after a pause."""
+    yield
+    waiting()
+    while True:
+        time.sleep(POLL_SECONDS)
+        yield
 
 
 def _packed(frame: pl.DataFrame) -> bytes:

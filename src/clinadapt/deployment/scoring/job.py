@@ -1,5 +1,6 @@
 """Scores stored notes with bundles: from files or a database, to a file or a database."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,7 @@ from clinadapt.deployment.scoring.file_source import SUFFIXES, TableNotes, find_
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
 from clinadapt.models.bundle.integrity import RECORD
-from clinadapt.models.bundle.record import fingerprint, name_of, read_record
-from clinadapt.models.shared_encoder import Together, named_bundles
+from clinadapt.models.bundle.record import fingerprint, name_of, named_bundles, read_record
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -44,7 +44,9 @@ class Prediction:
     encoding : str
         Text encoding of CSV, TSV and JSON Lines files.
     fhir : bool
-        True if the files are FHIR resources in NDJSON.
+        True if the files are FHIR resources in NDJSON or JSON.
+    convert : bool
+        True to turn attachments in HTML and RTF into text where there is no plain text.
     database : str, optional
         URL, such as ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
     database_file : Path, optional
@@ -73,6 +75,7 @@ class Prediction:
     id: str | None = None
     encoding: str = "utf-8"
     fhir: bool = False
+    convert: bool = False
     database: str | None = None
     database_file: Path | None = None
     table: str = "note"
@@ -113,7 +116,9 @@ class Prediction:
             raise InputError(
                 f"some of the bundles {', '.join(versions)} are identical: give each only once"
             )
-        source, destination = self._source(), self._destination(records)
+        from clinadapt.models.shared_encoder import Together  # after the checks: it loads torch
+
+        source, destination = self._source(), self._destination(records, progress)
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
@@ -141,13 +146,21 @@ class Prediction:
         if self.aside is not None:
             return self.aside
         if self.into is not None:
-            return Path(f"{self.into}.aside.csv")
+            return Path(re.sub(r"[^\w.-]+", "_", self.into) + ".aside.csv")
         return self.out.with_suffix(".aside.csv")
 
     def _check(self) -> None:
-        problems = []
+        named = ("text", "id", "table", "into", "subject", "time")
+        given = {name: getattr(self, name) for name in named}
+        problems = [
+            f"--{name} is blank: give a name, or leave the option out"
+            for name, value in given.items()
+            if value is not None and not value.strip()
+        ]
         if not self.notes and not self._has_database:
             problems.append("no notes: give files, or a database that contains them (--database)")
+        if self.convert and not self.fhir:
+            problems.append("--convert applies to FHIR resources only: give --fhir, or remove it")
         if self.into is not None and not self._has_database:
             problems.append("--into requires a database (--database)")
         if self.meds and self.into is not None:
@@ -211,7 +224,7 @@ class Prediction:
     def _source(self) -> NoteSource:
         further = {"subject": self.subject, "time": self.time} if self.meds else {}
         if self.notes and self.fhir:
-            return FhirNotes(self._files)
+            return FhirNotes(self._files, self.convert)
         if self.notes:
             return TableNotes(self._files, self.text or "text", self.id, self.encoding, **further)
         from clinadapt.deployment.scoring.database_source import DatabaseNotes
@@ -220,13 +233,19 @@ class Prediction:
         chosen = {role: name or OMOP[role] for role, name in columns.items()}
         return DatabaseNotes(self._engine, self.table, **chosen)
 
-    def _destination(self, records: Mapping[str, dict[str, Any]]) -> Destination:
+    def _destination(
+        self, records: Mapping[str, dict[str, Any]], progress: Progress
+    ) -> Destination:
         if self.into is not None:
             from clinadapt.deployment.scoring.database_sink import DatabaseScores
 
             return DatabaseScores(self._engine, self.into, self.aside_path)
         layout = meds.predictions if self.meds else output_layouts.predictions
-        return FileScores(self.out, self.aside_path, _about(records.values()), layout)
+
+        def waiting() -> None:
+            progress(f"waiting for another process that writes {self.out.name}", 0, 1)
+
+        return FileScores(self.out, self.aside_path, _about(records.values()), layout, waiting)
 
 
 def bundles_first(arguments: Sequence[str]) -> tuple[Path | dict[str, Path], list[str]]:

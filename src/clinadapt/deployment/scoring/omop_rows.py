@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from clinadapt.core.errors import InputError
 from clinadapt.data import prediction_tables
-from clinadapt.deployment.scoring.database import reflect, shown
+from clinadapt.deployment.scoring.database import reflect, shown, split_name
 from clinadapt.deployment.scoring.interfaces import NoteScores
 
 OMOP_COLUMNS = (
@@ -43,7 +43,7 @@ LONGEST_VARIANT, LONGEST_MODIFIERS = 250, 2000
 
 def is_omop(name: str) -> bool:
     """Return whether a table name is that of the OMOP table."""
-    return name.rpartition(".")[2].lower() == "note_nlp"
+    return split_name(name)[1].lower() == "note_nlp"
 
 
 class NoteNlp:
@@ -99,11 +99,11 @@ class OwnTable:
     def __init__(self, engine: sa.Engine, name: str, integer_ids: bool) -> None:
         table = reflect(engine, name, OWN_COLUMNS)
         if table is None:
-            schema, _, bare = name.rpartition(".")
+            schema, bare = split_name(name)
             id_type = sa.BigInteger() if integer_ids else sa.String()
             table = sa.Table(
                 bare,
-                sa.MetaData(schema=schema or None),
+                sa.MetaData(schema=schema),
                 sa.Column("note_id", id_type, primary_key=True, autoincrement=False),
                 sa.Column("model", sa.String(64), primary_key=True),
                 sa.Column("task", sa.Text, nullable=False),
