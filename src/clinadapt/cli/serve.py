@@ -63,6 +63,7 @@ def serve(
     per_minute: Annotated[
         int, typer.Option(help="Most requests per minute and token; 0: no limit.")
     ] = 600,
+    connections: Annotated[int, typer.Option(help="Most open connections.")] = 512,
 ) -> None:
     """Serve bundles over HTTP, with a page to try them. Notes are neither stored nor logged."""
     try:
@@ -96,10 +97,11 @@ def serve(
             batch_milliseconds=batch_milliseconds,
             queue_notes=queue_notes,
             seconds=seconds,
+            connections=connections,
         )
         known = None if tokens is None else ApiTokens.read(tokens)
         models = Models(named_bundles(bundles))
-        listener = stack.enter_context(address.open())
+        listener = stack.enter_context(address.open(limits.connections))
         served = ", ".join(task.name for task in models.tasks)
         if certificate is None and not address.ip.is_loopback:
             say(
@@ -109,6 +111,6 @@ def serve(
         say(f"Serving {escape(served)} at {address.url(listener)}. Press Ctrl+C to stop.")
         app = make_app(models, limits, known)
         try:
-            run_server(make_server(app, address), listener)
+            run_server(make_server(app, address, listener), listener)
         finally:
             say(f"Stopped: {app.state.metrics.answered} requests were answered.")
