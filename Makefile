@@ -1,5 +1,7 @@
 # make demo   set up, then run the quick study on the built-in synthetic notes
 # make test   set up, then lint, type-check and run every test
+# make docs   set up, then build the documentation site into the package; `clinadapt docs` opens it
+# make wheel  the same, then pack it all into dist/
 # make bench      compare with what one would pick instead; BENCH="frozen --notes 300" chooses
 # make bench-gpu  the same on a CUDA device
 PYTHON ?= python3.11
@@ -7,8 +9,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
+SITE   := src/clinadapt/documentation
 
-.PHONY: setup demo test lint layers types browser bench bench-gpu clean
+.PHONY: setup demo test lint layers types browser docs wheel bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -20,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/clinadapt study --study quick --offline --out $(DEMO)
+	$(BIN)/clinadapt demo --out $(DEMO)
 
 test: setup lint types browser
 	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
@@ -42,6 +45,15 @@ browser:
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
 	  || { echo 'The browser tests need Chromium on the path: install the package chromium.'; exit 1; }
 
+# Every warning is an error, so a dead link ends it.
+docs: setup
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs $(SITE)
+	@rm -f $(SITE)/.buildinfo $(SITE)/objects.inv
+	@echo "Built $(SITE)/index.html; \`$(BIN)/clinadapt docs\` opens it."
+
+wheel: docs
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
 bench: setup .venv-peers/.installed .venv-adapters/.installed
 	$(BIN)/python -m benchmarks $(BENCH)
 
@@ -55,4 +67,4 @@ bench-gpu: setup
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-adapters $(DEMO) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-peers .venv-adapters $(DEMO) $(SITE) build .mypy_cache .ruff_cache .pytest_cache

@@ -17,8 +17,9 @@ import numpy as np
 
 from clinadapt import Study
 from clinadapt.data.notes import Notes
+from clinadapt.evaluation.entrants import Entrant
 from clinadapt.evaluation.paired_comparison import corrected, difference
-from clinadapt.evaluation.recommendation import Entrant, Evidence
+from clinadapt.evaluation.recommendation import Evidence
 
 DESIGN = Path(__file__).parent / "paper.toml"
 ADAPTERS = ("bottleneck", "lightweight", "tiny_attention", "gated_residual")

@@ -82,7 +82,7 @@ def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 
     root = tmp_path_factory.mktemp("encoders")
     torch.manual_seed(0)
-    makers = folders.ENCODERS | folders.DECODERS
+    makers = folders.ENCODERS | folders.DECODERS | folders.FROZEN_ONLY
     return {name: make(root / name) for name, make in makers.items()}
 
 

@@ -220,6 +220,7 @@ def test_no_separator_is_suggested_where_classes_are_not_rare_or_it_is_known():
 def test_a_null_within_a_list_is_a_missing_label():
     (problem,) = problems_of(table([["a"], ["a", None], ["a"], ["b"], ["b"], ["b"], ["a"]]))
     assert problem.startswith("missing label in 1 row(s): 2")
+    assert problem.endswith("A note with no label is written as an empty list")
 
 
 # ---------------------------------------------------------------- warnings and rows left out
@@ -232,10 +233,10 @@ def test_a_text_with_two_labels_is_a_warning_with_rows():
             "label": ["x", "x", "y", "y", "x", "y", "x"],
         }
     )
-    two_labels, repeated = read_notes(source).warnings
+    two_labels, repeated, _ = read_notes(source).warnings
     assert two_labels == "the same text with different labels: 1 text(s), in 2 row(s): 1, 3"
     assert repeated == "the same text more than once: 2 text(s), in 4 row(s): 1, 3, 5, 7"
-    assert read_notes(table(["x", "y"] * 3)).warnings == []
+    assert read_notes(table(["no", "yes"] * 3)).warnings == []
 
 
 def test_order_of_labels_is_no_conflict():

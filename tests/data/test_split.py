@@ -1,18 +1,29 @@
 """Parts share no patient and have the requested sizes and shares of every class."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated import unequal_table
 from sklearn.metrics import accuracy_score
+from sklearn.model_selection import StratifiedGroupKFold
 
 from clinadapt.core.errors import InputError
 from clinadapt.data import labels as labelling
 from clinadapt.data.near_duplicates import across_parts
 from clinadapt.data.notes import Notes
-from clinadapt.data.split import PARTS, carve_validation, make_split, partition, save_split
+from clinadapt.data.split import (
+    PARTS,
+    carve_validation,
+    make_split,
+    partition,
+    read_split,
+    save_split,
+)
+from clinadapt.data.text_store import Texts
 from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
@@ -107,6 +118,49 @@ def test_patients_with_many_notes_are_dealt_first(seed):
     notes = notes_of([f"c{number % 2}" for number in patient], [f"p{n}" for n in patient])
     sizes = [len(rows) / 600 for rows in make_split(notes, seed=seed).parts().values()]
     np.testing.assert_allclose(sizes, [0.7 * 0.85, 0.7 * 0.15, 0.3], atol=0.01)
+
+
+FRACTIONS = (0.7 * 0.85, 0.7 * 0.15, 0.3)
+
+
+def test_unequal_patients_keep_the_share_of_positive_notes():
+    """On sixty drawn tables, beside scikit-learn's splitter for groups."""
+    errors, of_sklearn = [], []
+    for seed in range(60):
+        clusters, positive = unequal_table(np.random.default_rng(seed))
+        share = positive.mean()
+        parts = partition(np.c_[~positive, positive], clusters, FRACTIONS, seed)
+        errors.append(abs(positive[parts == 1].mean() - share) / share)
+        folds = StratifiedGroupKFold(10, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # few positive patients
+            _, theirs = next(folds.split(clusters, positive, clusters))
+        of_sklearn.append(abs(positive[theirs].mean() - share) / share)
+    assert np.median(errors) < 0.03
+    assert np.quantile(errors, 0.9) < 0.10
+    assert np.quantile(errors, 0.9) < np.quantile(of_sklearn, 0.9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_patient_does_not_bring_most_positive_notes_of_a_part(seed):
+    """Few groups hold most positive notes, as where a group is a class of drugs."""
+    sizes = np.array([80, 60, 60, 55, 30, 20, 15, 15, 15, 10, 10, 10, 8, 8, 6, 6, 4, 4, 4, 3, 3])
+    positive = np.arange(270) < len(sizes)
+    groups = np.r_[sizes, np.random.default_rng(seed).integers(1, 17, 270 - len(sizes))]
+    clusters = np.repeat(np.arange(270), groups)
+    carried = positive[clusters]
+    parts = partition(np.c_[~carried, carried], clusters, (0.85, 0.15), seed)
+    inside = np.bincount(clusters[(parts == 1) & carried])
+    assert (inside > 0).sum() >= 4
+    assert inside.max() <= 0.5 * inside.sum()
+    assert abs(carried[parts == 1].mean() - carried.mean()) < 0.01
+
+
+def test_a_class_of_few_big_patients_is_still_in_every_part():
+    clusters = np.repeat(np.arange(63), [40, 40, 40, *([4] * 60)])
+    positive = clusters < 3
+    parts = partition(np.c_[~positive, positive], clusters, FRACTIONS, 0)
+    assert [positive[parts == number].any() for number in range(3)] == [True] * 3
 
 
 def test_other_fractions():
@@ -218,6 +272,20 @@ def test_saved_ids_lead_back_to_the_rows(tmp_path):
     for name, rows in split.parts().items():
         assert [row_of[entry] for entry in saved[name]] == rows.tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
+    again = read_split(tmp_path / "split.json", notes.ids)
+    for name, rows in split.parts().items():
+        np.testing.assert_array_equal(again.parts()[name], rows)
+
+
+def test_a_split_of_other_ids_is_not_taken(tmp_path):
+    notes = drawn_notes("binary")
+    path = tmp_path / "split.json"
+    assert read_split(path, notes.ids) is None
+    save_split(make_split(notes), notes.ids, path)
+    assert read_split(path, notes.ids[:-1]) is None
+    assert read_split(path, Texts.of([*notes.ids, "one more"])) is None
+    path.write_text('{"train": [["n1"]], "validation": [], "test": []}')
+    assert read_split(path, notes.ids) is None
 
 
 # ---------------------------------------------------------------- leaks without grouping

@@ -163,3 +163,26 @@ def test_a_broken_file_is_an_error_without_note_text(name, content, tmp_path):
     assert name in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_names_of_a_class_label_are_the_classes_and_minus_one_is_missing():
+    names = datasets.ClassLabel(names=["no infection", "infection"])
+    source = datasets.Dataset.from_dict(
+        {
+            "text": [f"note {row}" for row in range(8)],
+            "label": [1, 0, -1, 1, 0, 1, 0, 0],
+            "several": [[1], [], [0, 1], [0], [1], [0], [-1], [0, 1]],
+        },
+        features=datasets.Features(
+            {"text": datasets.Value("string"), "label": names, "several": datasets.List(names)}
+        ),
+    )
+    with pytest.raises(InputError, match=r"missing label in 1 row\(s\): 3"):
+        read_notes(source)
+    labels = read_notes(source, leave_out_bad=True).labels
+    assert labels.classes.tolist() == ["no infection", "infection"]
+    assert labels.target.tolist() == [1, 0, 1, 0, 1, 0, 0]
+    with pytest.raises(InputError, match=r"missing label in 1 row\(s\): 7"):
+        read_notes(source, Columns(label="several"))
+    several = read_notes(source.select(range(6)), Columns(label="several")).labels
+    assert several.decode().tolist()[:3] == [("infection",), (), ("infection", "no infection")]

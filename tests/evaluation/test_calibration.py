@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_score
 
 from clinadapt.data.labels import from_sets, from_single
@@ -43,6 +43,14 @@ def test_bins_have_about_equal_numbers_of_events(honest):
 def test_honest_probabilities_lie_in_their_intervals(honest):
     inside = [item.low <= item.said <= item.high for item in reliability(*honest)]
     assert sum(inside) >= 8
+
+
+@pytest.mark.parametrize("came", [0, 1, 13, 20])
+def test_intervals_are_wilsons(came):
+    events = np.arange(20) < came
+    (item,) = reliability(events, np.full(20, 0.4))
+    expected = stats.binomtest(came, 20).proportion_ci(method="wilson")
+    assert (item.low, item.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_equal_probabilities_stay_together():

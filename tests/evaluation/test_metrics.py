@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from clinadapt.data.labels import Labels
-from clinadapt.evaluation import metrics
+from clinadapt.evaluation import intervals, metrics
 
 TASKS = ("binary", "multiclass", "multilabel")
 TOLERANCE = {"rtol": 0, "atol": 1e-12}
@@ -156,7 +156,7 @@ def test_ece_of_calibrated_scores_is_small_and_of_inverted_ones_is_not():
 
 
 BINARY_EDGES = [
-    ([0, 1, 1], [0, 0, 0], {"precision": "no note was predicted positive", "mcc": "one class"}),
+    ([0, 1, 1], [0, 0, 0], {"precision": "no note was predicted positive"}),
     (
         [0, 0, 0],
         [0, 1, 0],
@@ -183,7 +183,7 @@ def test_undefined_binary_scores_are_nan_with_a_reason(truth, guess, undefined):
     truth, guess = np.array(truth, dtype=bool), np.array(guess, dtype=bool)
     labels = Labels("binary", np.array(["no", "yes"]), np.c_[~truth, truth])
     probabilities = np.c_[1 - guess * 0.8, guess * 0.8]
-    scores = metrics.scores(labels, probabilities, np.c_[~guess, guess], np.arange(3), 100)
+    scores = metrics.scores(labels, probabilities, np.c_[~guess, guess], np.arange(3))
     undefined = dict(undefined)
     if not truth.any():
         undefined.setdefault("auprc", "no note is positive")
@@ -211,7 +211,7 @@ def test_a_label_without_positives_scores_zero_in_a_mean_and_has_no_area():
     assert np.isnan(scores["auroc"]).all()
     assert np.isnan(scores["auprc"]).all()
     nobody = Labels("multilabel", np.array(["a", "b"]), np.zeros((3, 2), dtype=bool))
-    scores = metrics.scores(nobody, probabilities, probabilities > 1, np.arange(3), 100)
+    scores = metrics.scores(nobody, probabilities, probabilities > 1, np.arange(3))
     assert {name for name, score in scores.items() if np.isnan(score.value)} == {
         *("auroc", "auprc", "mcc", "f1_micro", "f1_weighted"),
         *("precision_weighted", "recall_weighted"),
@@ -228,9 +228,19 @@ def test_a_class_that_is_never_predicted_counts_as_zero_in_a_mean():
     np.testing.assert_allclose(scores["f1_macro"], (2 / 3 + 0 + 1) / 3, **TOLERANCE)
 
 
-def test_interval_is_of_the_defined_resamples():
-    assert metrics.interval(np.array([np.nan, 1, 2, 3, np.nan]), 0.5) == (1.5, 2.5)
-    assert np.isnan(metrics.interval(np.full(3, np.nan))).all()
+@pytest.mark.parametrize("task", TASKS)
+def test_the_same_answer_to_every_note_has_no_correlation(task):
+    """As in scikit-learn: one seed that predicts one class bars no configuration."""
+    labels, probabilities, predicted = case(task)
+    same = np.broadcast_to(predicted[0], predicted.shape)
+    ones = np.ones((1, len(labels)))
+    assert metrics.values(labels, probabilities, same, ones, ["mcc"])["mcc"] == 0
+    assert by_sklearn("mcc", task, labels.matrix, probabilities, same) == 0
+
+
+def test_percentiles_are_of_the_defined_resamples():
+    assert metrics.percentiles(np.array([np.nan, 1, 2, 3, np.nan]), 0.5) == (1.5, 2.5)
+    assert np.isnan(metrics.percentiles(np.full(3, np.nan))).all()
 
 
 # ---------------------------------------------------------------- bootstrap
@@ -241,7 +251,7 @@ def test_resamples_draw_as_many_patients_as_there_are():
     chunks = list(metrics.resample_weights(clusters, 250, seed=0))
     weights = np.concatenate(chunks)
     assert weights.shape == (250, 8)
-    assert max(len(chunk) for chunk in chunks) <= metrics.RESAMPLES_AT_ONCE
+    assert max(len(chunk) for chunk in chunks) <= intervals.ROWS_AT_ONCE
     _, first = np.unique(clusters, return_index=True)
     assert (weights[:, first].sum(axis=1) == 4).all()
     for cluster in set(clusters):
@@ -252,66 +262,33 @@ def test_resamples_draw_as_many_patients_as_there_are():
     assert abs((weights[:, first] == 0).mean() - (3 / 4) ** 4) < 0.05
 
 
-def test_interval_is_that_of_resampling_by_hand():
-    labels, probabilities, predicted = case("binary", seed=2, n=60)
-    clusters = np.arange(60) // 3
-    scores = metrics.scores(labels, probabilities, predicted, clusters, 300, seed=5)
-    right = labels.target == predicted.argmax(axis=1)
-    accuracies = []
-    for chunk in metrics.resample_weights(clusters, 300, seed=5):
-        for weight in chunk:
-            repeated = np.repeat(right, weight.astype(int))
-            accuracies.append(repeated.mean())
-    assert scores["accuracy"].value == right.mean()
-    bounds = np.percentile(accuracies, [2.5, 97.5])
-    np.testing.assert_allclose(
-        [scores["accuracy"].low, scores["accuracy"].high], bounds, **TOLERANCE
-    )
-
-
-def accuracy_score(right, clusters, resamples=200, seed=0):
-    """Return the share of notes that are right, with its interval."""
-    return metrics.bootstrap(
-        clusters,
-        lambda weights: {"accuracy": weights @ right / weights.sum(axis=1)},
-        resamples,
-        seed,
-    )["accuracy"]
-
-
-def test_intervals_cover_the_truth_and_would_not_if_patients_were_ignored():
-    random = np.random.default_rng(0)
-    patient = np.repeat(np.arange(60), 6)
-    covered = {"by patient": 0, "by note": 0}
-    for seed in range(200):
-        # Mean accuracy 0.7, different from patient to patient.
-        right = (random.random(360) < random.beta(1.4, 0.6, size=60)[patient]).astype(float)
-        for kind, clusters in {"by patient": patient, "by note": np.arange(360)}.items():
-            score = accuracy_score(right, clusters, seed=seed)
-            covered[kind] += score.low <= 0.7 <= score.high
-    assert 0.90 <= covered["by patient"] / 200 <= 0.99
-    assert covered["by note"] / 200 < 0.85
-
-
-def test_ten_equal_notes_of_a_patient_are_worth_one():
-    right = np.repeat(np.random.default_rng(1).random(50) < 0.7, 10).astype(float)
-    by_patient = accuracy_score(right, np.repeat(np.arange(50), 10), 1000)
-    by_note = accuracy_score(right, np.arange(500), 1000)
-    assert by_patient.value == by_note.value
-    ratio = (by_patient.high - by_patient.low) / (by_note.high - by_note.low)
-    assert abs(ratio - np.sqrt(10)) < 0.5
+# ---------------------------------------------------------------- intervals
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_seed_draws_the_same_patients_for_every_classifier(task):
-    labels, probabilities, predicted = case(task)
+def test_scores_have_the_intervals_of_leaving_out_each_patient(task):
+    labels, probabilities, predicted = case(task, seed=2, n=60)
+    clusters = np.arange(60) // 3
+    scores = metrics.scores(labels, probabilities, predicted, clusters)
+    carriers = min(len(np.unique(clusters[column])) for column in labels.matrix.T)
+    assert set(scores) == set(metrics.metric_names(task))
+    for name in scores.keys() - {"ece"}:
+        value = by_sklearn(name, task, labels.matrix, probabilities, predicted)
+        without = []
+        for patient in range(20):
+            left = clusters != patient
+            without.append(
+                by_sklearn(name, task, labels.matrix[left], probabilities[left], predicted[left])
+            )
+        ends = metrics.ends(name, task)
+        low, high = intervals.interval(value, np.array(without), ends, carriers)
+        np.testing.assert_allclose([scores[name].low, scores[name].high], [low, high], atol=1e-9)
+
+
+def test_classifiers_that_err_alike_have_the_same_interval():
+    labels, probabilities, predicted = case("binary")
     clusters = np.arange(90) // 2
-    first = metrics.scores(labels, probabilities, predicted, clusters, 100, seed=4)
-    assert first == metrics.scores(labels, probabilities, predicted, clusters, 100, seed=4)
-    other = metrics.scores(labels, probabilities, predicted, clusters, 100, seed=5)
-    assert first["accuracy"].value == other["accuracy"].value
-    assert (first["brier"].low, first["brier"].high) != (other["brier"].low, other["brier"].high)
-    # A classifier that errs on exactly the same notes has exactly the same interval.
+    first = metrics.scores(labels, probabilities, predicted, clusters)
     blunt = np.where(predicted, 0.8, 0.2)
-    alike = metrics.scores(labels, blunt, predicted, clusters, 100, seed=4)
-    assert all(alike[name] == first[name] for name in metrics.THRESHOLDED[task])
+    alike = metrics.scores(labels, blunt, predicted, clusters)
+    assert all(alike[name] == first[name] for name in metrics.THRESHOLDED["binary"])

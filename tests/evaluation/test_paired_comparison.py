@@ -107,6 +107,35 @@ def test_seeds_that_differ_widen_the_interval(notes):
     assert both == pytest.approx((f1(positive, predicted[0]) + f1(positive, flipped)) / 2)
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_variance_of_the_seeds_is_that_of_their_mean(seeds):
+    """Every note a patient of its own: the patients' part of the variance is known as well."""
+    generator = np.random.default_rng(seeds)
+    positive = np.arange(4000) % 2 == 0
+    each = [np.where(generator.random(4000) < 0.5 + 0.1 * n, positive, ~positive)
+            for n in range(seeds)]  # fmt: skip
+    configurations = {"a": [predictions(one) for one in each], "b": [predictions(positive)]}
+    scores = ResampledScores(
+        labels_of(positive), np.arange(4000), "accuracy", configurations, resamples=4000
+    )
+    accuracies = [np.mean(one == positive) for one in each]
+    of_seeds = np.var(accuracies, ddof=1) / seeds
+    found = scores.differences([("b", "a")])["b", "a"].error ** 2
+    assert found == pytest.approx(of_seeds, rel=0.15)  # that of 4,000 patients is small
+
+
+def test_a_constant_seed_does_not_bar_its_configuration(notes):
+    clusters, positive, predicted, _ = notes
+    constant = np.zeros_like(predicted[1])
+    seeds = {"a": [predictions(predicted[1])] * 3 + [predictions(constant)]}
+    scores = ResampledScores(labels_of(positive), clusters, "f1", seeds, resamples=200)
+    alone = ResampledScores(
+        labels_of(positive), clusters, "f1", {"a": seeds["a"][:1]}, resamples=200
+    )
+    assert scores.knowledge["a"] == pytest.approx(0.75 * alone.knowledge["a"])
+    assert scores.knowing()["a"].different
+
+
 def test_certainty_is_the_share_of_the_distribution_above_a_value(notes):
     clusters, positive, _, configurations = notes
     scores = ResampledScores(labels_of(positive), clusters, "f1", configurations, resamples=200)

@@ -8,7 +8,8 @@ from simulated import draw, f1, labels_of, predictions
 
 from clinadapt.data.labels import from_sets, from_single
 from clinadapt.evaluation.constant_answer import CONSTANT, constant_answer
-from clinadapt.evaluation.recommendation import Entrant, Evidence
+from clinadapt.evaluation.entrants import Entrant
+from clinadapt.evaluation.recommendation import Evidence
 from clinadapt.models import registry
 
 PLAIN = {"encoder": "e", "adapter": "none", "tuned_layers": 0, "epochs": None}
@@ -90,14 +91,50 @@ def test_a_group_is_not_significantly_different_from_its_best():
     assert evidence.groups["tfidf"] == evidence.groups["words"] == 2
 
 
-def test_the_cheapest_of_equals_is_recommended():
+def test_the_cheapest_of_equals_is_recommended_where_the_notes_show_that_they_are():
     accuracies = {"tfidf": 0.9, "frozen": 0.9}
-    evidence = evidence_of(accuracies, validation={"tfidf": 0.7, "frozen": 0.8}, margin=0.05)
+    validation = {"tfidf": 0.7, "frozen": 0.8}
+    evidence = evidence_of(accuracies, 2500, validation=validation, margin=0.02)
     assert evidence.leader.configuration_id == "frozen"
-    assert evidence.recommended.configuration_id == "tfidf"
+    assert (evidence.recommended.configuration_id, evidence.status) == ("tfidf", "recommended")
+    difference = evidence.scores.differences([("tfidf", "frozen")])["tfidf", "frozen"]
+    assert difference.low > -0.02
+    assert evidence.sentence() == (
+        "TFIDF is recommended: it is the cheapest configuration of which the test notes show that "
+        "it is at most 0.02 worse than any other useful one."
+    )
+
+
+def test_the_cheapest_of_equals_is_a_candidate_where_notes_are_few():
+    accuracies = {"tfidf": 0.9, "frozen": 0.9}
+    validation = {"tfidf": 0.7, "frozen": 0.8}
+    evidence = evidence_of(accuracies, validation=validation, margin=0.02)
+    difference = evidence.scores.differences([("tfidf", "frozen")])["tfidf", "frozen"]
+    assert difference.value > -0.02 > difference.low
+    assert (evidence.recommended.configuration_id, evidence.status) == ("tfidf", "candidate")
     assert 0.5 < evidence.certainty <= 1
-    assert f"at most 0.05 worse is {evidence.certainty:.0%}" in evidence.sentence()
-    assert "FROZEN" in evidence.sentence()
+    assert evidence.sentence().endswith(
+        f"The confidence that it is at most 0.02 worse than FROZEN is {evidence.certainty:.0%}."
+    )
+    assert "TFIDF is a candidate" in evidence.sentence()
+
+
+def test_a_truly_worse_configuration_is_not_recommended_for_its_price():
+    """Two points worse, the margin one point: the test of non-inferiority passes 2.5 %."""
+    passed = [
+        evidence_of({"tfidf": 0.85, "frozen": 0.865}, 200, seed, margin=0.01) for seed in range(40)
+    ]
+    wrong = sum(
+        one.status == "recommended" and one.recommended.configuration_id == "tfidf"
+        for one in passed
+    )
+    assert wrong <= 3
+
+
+def test_the_only_useful_configuration_has_no_rival():
+    one = evidence_of({"tfidf": 0.85, "adapter": 0.9}, unconfirmed=("adapter",))
+    assert one.status == "recommended"
+    assert "the only configuration that is shown to be better" in one.sentence()
 
 
 def test_a_significantly_better_configuration_takes_the_leaders_place():
@@ -106,8 +143,8 @@ def test_a_significantly_better_configuration_takes_the_leaders_place():
     evidence = evidence_of(accuracies, 400, validation=validation)
     assert evidence.leader.configuration_id == "frozen"
     assert evidence.best.configuration_id == evidence.recommended.configuration_id == "words"
-    expected = "it does better on the test notes than FROZEN, the leader on validation"
-    assert expected in evidence.sentence()
+    assert evidence.status == "recommended"
+    assert evidence.sentence().startswith("WORDS is recommended: it is the cheapest")
 
 
 def test_a_cheaper_configuration_that_is_worse_is_not_recommended():
@@ -121,6 +158,8 @@ def test_an_insignificant_difference_beyond_the_margin_is_not_recommended():
     assert not evidence.differences["frozen", "tfidf"].different
     assert evidence.scores.value["frozen"] - evidence.scores.value["tfidf"] > 0.001
     assert evidence.recommended.configuration_id == "frozen"
+    assert evidence.status == "candidate"
+    assert evidence.sentence().startswith("FROZEN is a candidate: it leads on validation, but ")
 
 
 def test_a_planted_difference_of_five_points_is_found():
@@ -149,7 +188,7 @@ def test_the_sentence_states_that_nothing_is_recommended():
     noise = labels_of(np.random.default_rng(1).random(len(evidence.clusters)) < 0.3)
     evidence = replace(evidence, labels=noise, train=noise)
     assert "none is recommended" in evidence.sentence()
-    assert evidence.to_json()["recommended"] is None
+    assert evidence.to_json()["recommended"] is evidence.to_json()["status"] is None
 
 
 def test_the_constant_answer_is_the_best_one_without_reading():

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from clinadapt.data.labels import Labels
+from clinadapt.evaluation import metrics
 from clinadapt.evaluation.threshold import Threshold, best_score, choose
 
 
@@ -65,6 +66,58 @@ def test_no_threshold_common_to_all_labels_is_better(average):
         assert score_at(chosen.value) >= best - 1e-12
 
 
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+@pytest.mark.parametrize("metric", ["accuracy", "f1_weighted", "mcc"])
+def test_counts_at_every_threshold_are_those_of_the_predictions(task, metric):
+    """The best of all thresholds by predicting at each of them, where probabilities are tied."""
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        if task == "binary":
+            labels, probabilities = binary(random.random(40) < 0.3, random.random(40).round(1))
+        else:
+            matrix = random.random((40, 4)) < 0.3
+            matrix[:, 0] |= ~matrix.any(axis=1) & (seed % 2 == 0)
+            labels, probabilities = multilabel(matrix), random.random((40, 4)).round(1)
+        chosen = choose(labels, probabilities, metric)
+        scores = []
+        for value in [chosen.value, *midpoints_between(probabilities)]:
+            predicted = Threshold(value, chosen.at_least_one).predict(task, probabilities)
+            counts = metrics.count(labels.matrix, predicted, np.ones((1, 40)))
+            scores.append(metrics.thresholded(metric, task, counts)[0])
+        assert scores[0] == pytest.approx(np.nanmax(scores))
+
+
+def test_rare_positives_get_a_threshold_between_any_two_notes():
+    """Two hundred quantiles of 8,000 notes are 40 notes apart: as many as are positive."""
+    gained = []
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        positive = random.random(48_000) < 0.005
+        score = 1 / (1 + np.exp(5 - random.normal(0, 1, 48_000) - 3.2 * positive))
+        labels, probabilities = binary(positive[:8000], score[:8000])
+        steps = np.unique(np.quantile(score[:8000], np.linspace(0, 1, 201)))
+        coarse = max((steps[1:] + steps[:-1]) / 2, key=lambda t: f1_at(t, positive, score, 8000))
+        exact = choose(labels, probabilities, "f1").value
+        gained.append(
+            f1_at(exact, positive[8000:], score[8000:])
+            - f1_at(coarse, positive[8000:], score[8000:])
+        )
+    assert np.mean(gained) > 0.02
+
+
+def f1_at(value, positive, score, first=None):
+    positive, guess = positive[:first], score[:first] >= value
+    return 2 * (positive & guess).sum() / (positive.sum() + guess.sum())
+
+
+def test_neighbouring_numbers_have_a_threshold_between_them():
+    low = 0.3
+    high = np.nextafter(low, 1)
+    labels, probabilities = binary([0, 1], [low, high])
+    predicted = choose(labels, probabilities, "accuracy").predict("binary", probabilities)
+    np.testing.assert_array_equal(predicted, labels.matrix)
+
+
 def test_the_threshold_differs_from_metric_to_metric():
     random = np.random.default_rng(0)
     positive = random.random(60) < 0.15
@@ -85,8 +138,8 @@ def test_a_metric_without_threshold_uses_the_primary_metric(metric):
     ("positive", "score", "low", "high"),
     [
         ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], 0.5, 0.5),
-        ([0, 0, 1], [0.1, 0.6, 0.9], 0.6, 0.62),
-        ([0, 1, 1], [0.1, 0.4, 0.9], 0.38, 0.4),
+        ([0, 0, 1], [0.1, 0.6, 0.9], 0.75, 0.75),
+        ([0, 1, 1], [0.1, 0.4, 0.9], 0.25, 0.25),
         # Accuracy is 3/4 both between the first two and between the last two.
         ([0, 1, 0, 1], [0.05, 0.2, 0.6, 0.7], 0.6, 0.7),
         ([0, 1, 0, 1], [0.3, 0.4, 0.8, 0.95], 0.3, 0.4),

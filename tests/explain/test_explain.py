@@ -332,7 +332,10 @@ def test_the_routing_of_experts_is_fixed_and_released():
 SETTINGS = {
     "tfidf-logistic": {},
     "tfidf-mlp": {"epochs": 40, "learning_rate": 0.01},
-    "tfidf-autoencoder": {"inner": 32, "code": 16, "pretrain_epochs": 60, "learning_rate": 0.01},
+    "tfidf-autoencoder": {
+        **{"inner": 32, "code": 16, "pretrain_epochs": 60, "learning_rate": 0.01},
+        "seed": 1,
+    },
     "transformer": {"vocabulary": 200, "max_tokens": 16, "epochs": 15},
     "moe": {"vocabulary": 200, "max_tokens": 16, "epochs": 15},
     "pretrained": {"max_tokens": 24, "epochs": 15, "learning_rate": 0.01},

@@ -277,8 +277,8 @@ def test_the_most_confident_errors_come_first(study):
 def test_other_notes_are_refused(study, tmp_path, capsys):
     folder, table = study
     out = tmp_path / "errors.html"
-    code, _, errors = run("errors", folder, table, "--id", "id", "--out", out, capsys=capsys)
-    assert code == 2  # without the patients the split is another
+    code, _, errors = run("errors", folder, table, "--group", "id", "--out", out, capsys=capsys)
+    assert code == 2  # with other patients the split is another
     assert "these are not the notes of" in errors
     assert "--group" in errors
     other = pl.read_csv(table).with_columns(text=pl.col("text") + " ")

@@ -1,6 +1,7 @@
 """Cached features equal live ones, and no damage or interruption makes them wrong."""
 
 import shutil
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -97,6 +98,16 @@ def test_what_changes_the_features_changes_the_key(tmp_path, encoder, encoder_fo
     assert store.features(encoder, 2, [tokens], CPU, "bf16").encoded == 30
     assert store.features(encoder, 2, [shorter], CPU, "fp32").encoded > 0
     assert store.features(other_weights, 2, [own], CPU, "fp32").encoded > 0
+
+
+@pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers"])
+def test_features_of_other_versions_are_not_taken(tmp_path, encoder, tokens, monkeypatch, library):
+    FeatureStore(tmp_path).features(encoder, 2, [tokens], CPU, "fp32")
+    versions = {library: "0.0.1"}
+    monkeypatch.setattr(feature_cache, "_version", lambda name: versions.get(name) or version(name))
+    store = FeatureStore(tmp_path)
+    assert store.backend(encoder, 2, CPU, "fp32") is None
+    assert store.features(encoder, 2, [tokens], CPU, "fp32").encoded == 30
 
 
 def test_a_killed_encoding_resumes_with_the_same_batches(tmp_path, encoder, tokens, monkeypatch):

@@ -155,6 +155,84 @@ def gpt2(folder: Path) -> Path:
     return save(transformers.GPT2LMHeadModel(config), folder)
 
 
+def longformer(folder: Path) -> Path:
+    """Like Clinical-Longformer: local attention, for which the model itself pads a batch."""
+    config = transformers.LongformerConfig(
+        vocab_size=byte_level(folder),
+        max_position_embeddings=98,
+        attention_window=[16] * 3,
+        pad_token_id=1,
+        **SIZES,
+    )
+    return save(transformers.LongformerForMaskedLM(config), folder)
+
+
+def electra(folder: Path) -> Path:
+    """Embeddings are narrower than the layers."""
+    config = transformers.ElectraConfig(
+        vocab_size=byte_level(folder), embedding_size=16, max_position_embeddings=64, **SIZES
+    )
+    return save(transformers.ElectraForPreTraining(config), folder)
+
+
+def mobilebert(folder: Path) -> Path:
+    """Embeddings of three tokens next to each other, narrower than the layers."""
+    config = transformers.MobileBertConfig(
+        vocab_size=byte_level(folder),
+        embedding_size=16,
+        intra_bottleneck_size=16,
+        max_position_embeddings=64,
+        **SIZES,
+    )
+    return save(transformers.MobileBertForMaskedLM(config), folder)
+
+
+def fnet(folder: Path) -> Path:
+    """Fourier transforms in place of attention, which read the padding too."""
+    config = transformers.FNetConfig(
+        vocab_size=byte_level(folder), max_position_embeddings=64, **SIZES
+    )
+    return save(transformers.FNetForMaskedLM(config), folder)
+
+
+def mpnet(folder: Path) -> Path:
+    """Positions begin after the padding index, and attention has relative ones as well."""
+    config = transformers.MPNetConfig(
+        vocab_size=byte_level(folder), max_position_embeddings=66, pad_token_id=1, **SIZES
+    )
+    return save(transformers.MPNetForMaskedLM(config), folder)
+
+
+def opt(folder: Path) -> Path:
+    """Like OPT-350m: a decoder whose output is narrower than its layers."""
+    config = transformers.OPTConfig(
+        vocab_size=byte_level(folder),
+        word_embed_proj_dim=16,
+        do_layer_norm_before=False,
+        ffn_dim=48,
+        max_position_embeddings=64,
+        pad_token_id=1,
+        **{name: SIZES[name] for name in SIZES if name != "intermediate_size"},
+    )
+    return save(transformers.OPTForCausalLM(config), folder)
+
+
+def albert(folder: Path) -> Path:
+    """All layers are one."""
+    config = transformers.AlbertConfig(
+        vocab_size=byte_level(folder), embedding_size=16, max_position_embeddings=64, **SIZES
+    )
+    return save(transformers.AlbertForMaskedLM(config), folder)
+
+
+def xlnet(folder: Path) -> Path:
+    """No limit of positions; its layers read tokens before sequences."""
+    config = transformers.XLNetConfig(
+        vocab_size=byte_level(folder), d_model=32, n_layer=3, n_head=2, d_inner=48
+    )
+    return save(transformers.XLNetLMHeadModel(config), folder)
+
+
 def byte_level(folder: Path) -> int:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -190,5 +268,10 @@ ENCODERS = {
     "roberta": roberta,
     "deberta": deberta,
     "distilbert": distilbert,
+    "longformer": longformer,
+    "electra": electra,
+    "mpnet": mpnet,
 }
-DECODERS = {"llama": llama, "gpt2": gpt2}
+DECODERS = {"llama": llama, "gpt2": gpt2, "opt": opt}
+FROZEN_ONLY = {"albert": albert, "xlnet": xlnet}
+PADDING_MATTERS = {"mobilebert": mobilebert, "fnet": fnet}

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from clinadapt.data.labels import from_single
+from clinadapt.data.labels import Labels, from_single
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.entrants import Entrant
 
 NOTES_A_PATIENT = 3.9  # of the clinical paper's corpus
 MOST_NOTES = 20
@@ -47,3 +49,61 @@ def predictions(predicted):
 
 def f1(positive, predicted):
     return 2 * (positive & predicted).sum() / (positive.sum() + predicted.sum())
+
+
+def unequal_table(generator, least=25, most=120):
+    """Draw patients with very unequal numbers of notes, and which notes are positive."""
+    patients = int(generator.integers(least, most))
+    sizes = np.minimum(np.ceil(generator.lognormal(1.2, 1.1, patients)).astype(int), 200)
+    clusters = np.repeat(np.arange(patients), sizes)
+    mean = generator.normal(-1.5, 1.0)
+    return clusters, _chance(mean + generator.normal(0, 2.0, patients)[clusters], generator)
+
+
+def scored_table(patients, equal, generator, mean=-0.9, signal=2.2):
+    """Draw labels, probabilities and predictions of patients with equal or unequal many notes."""
+    if equal:
+        sizes = np.full(patients, 4)
+    else:
+        sizes = np.minimum(np.ceil(generator.lognormal(1.0, 1.0, patients)).astype(int), 60)
+    clusters = np.repeat(np.arange(patients), sizes)
+    notes = len(clusters)
+    positive = _chance(mean + generator.normal(0, 1.0, patients)[clusters], generator)
+    score = signal * (positive - 0.5) - 0.5 + generator.normal(0, 1.0, notes)
+    score += generator.normal(0, 0.7, patients)[clusters]
+    chance = 1 / (1 + np.exp(-score))
+    labels = Labels("binary", np.array(["no", "yes"]), np.column_stack([~positive, positive]))
+    predicted = np.column_stack([chance < 0.5, chance >= 0.5])
+    return labels, np.column_stack([1 - chance, chance]), predicted, clusters
+
+
+def true_scores(equal, names, patients=60_000, **options):
+    """Return the scores of the predictions of `scored_table`, on very many patients."""
+    labels, probabilities, predicted, clusters = scored_table(
+        patients, equal, np.random.default_rng(12345), **options
+    )
+    ones = np.ones((1, len(clusters)))
+    found = metrics.values(labels, probabilities, predicted, ones, names)
+    return {name: float(found[name][0]) for name in names}
+
+
+def entrants_of(clusters, positive, predicted, unrepeated=False):
+    """Return entrants "0", "1", … in the order of their price, labels and clusters."""
+    entrants = [
+        Entrant(
+            configuration_id=str(number),
+            label=f"model {number}",
+            model="tfidf-logistic",
+            kind="sparse",
+            is_baseline=True,
+            settings={},
+            validation=f1(positive, one),
+            seconds=float(number),
+            predictions=[predictions(one)],
+            validated=[predictions(one)],
+            chosen=0,
+            unrepeated=unrepeated,
+        )
+        for number, one in enumerate(predicted)
+    ]
+    return entrants, labels_of(positive), clusters

@@ -1,12 +1,13 @@
 """Calculations of the benchmark page, checked by hand, and the exchange with a contestant."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import contest, page, serving, workload
+from benchmarks import contest, page, serving, simulations, workload
 from benchmarks.contest import OURS, Entry, Plan
 from benchmarks.parts import PARTS
 from clinadapt.data.synthetic.built_in import built_in_notes
@@ -78,6 +79,15 @@ def test_every_part_has_entries_that_begin_with_ours(name: str, plan: Plan) -> N
         script = Path(contest.__file__).parent / "contestants" / f"{entry.script}.py"
         assert script.is_file()
     assert set(first.values()) == {OURS}
+
+
+@pytest.mark.parametrize("what", ["split", "threshold", "seeds", "sites", "verdict"])
+def test_simulations_run(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What they find is held to its bounds by the tests of the modules, on fewer tables."""
+    simulations.WHAT[what](argparse.Namespace(tables=1, seed=3, data=None))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 3
+    assert not any("nan" in line for line in lines)
 
 
 def test_records_of_clients_are_evaluated() -> None:

@@ -2,11 +2,15 @@
 
 import doctest
 import re
+import subprocess
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
+from documented import shown_commands, unknown_options
 
 import clinadapt
 from clinadapt.deployment.server import middleware
@@ -18,7 +22,8 @@ from clinadapt.models.registry import BUILT_IN
 from clinadapt.neural.adapters.registry import ADAPTERS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def test_public_names_exist():
@@ -36,11 +41,17 @@ def test_every_public_name_has_an_example_that_runs(name):
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_links_to_files_are_not_broken(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+@each_page
+def test_commands_and_their_options_exist(page):
+    for words in shown_commands(page.read_text(encoding="utf-8")):
+        assert unknown_options(words) == [], " ".join(words)
 
 
 def test_tests_that_claims_rest_on_exist():
@@ -68,6 +79,22 @@ def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
+
+
+def test_adapter_of_the_page_on_adapters_keeps_the_contract():
+    text = (ROOT / "docs" / "how-to" / "adapter.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict = {}
+    exec(compile(textwrap.dedent(example), "adapter.md", "exec"), names)
+    hidden = torch.randn(2, 3, 8)
+    features = names["Scaling"](8)(hidden, torch.ones(2, 3, dtype=torch.bool))
+    assert torch.equal(features, hidden)  # it starts as the identity
+
+
+@each_page
+def test_scripts_can_be_parsed(page):
+    for script in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+        assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
 
 
 def test_serving_page_names_every_path_refusal_limit_and_count():

@@ -131,7 +131,7 @@ def test_from_scratch_tokenizer_sees_training_notes_only():
         ({"match_parameters": 100}, "no weights to match"),
         ({"tuned_layers": -1}, "tuned_layers"),
         ({"tunned_layers": 1}, "did you mean 'tuned_layers'"),
-        ({"adapter": "ia3", "placement": "layers", "adapter_options": {"rank": 1}}, "no opt"),
+        ({"adapter": "ia3", "placement": "layers", "adapter_options": {"rank": 1}}, "no setting"),
     ],
 )
 def test_invalid_settings_are_refused(values, message):

@@ -7,7 +7,8 @@ from fitted_models import TEXTS, build, fitted
 from clinadapt import load
 from clinadapt.core.errors import InputError
 from clinadapt.features import frozen_encoder
-from clinadapt.models.shared_encoder import Together, named_bundles
+from clinadapt.models.bundle.record import named_bundles
+from clinadapt.models.shared_encoder import Together
 
 MODELS = {
     "linear": ("pretrained", {}, "binary"),

@@ -11,10 +11,11 @@ import pytest
 from clinadapt import NoteClassifier, Study, load
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
-from clinadapt.data.python_inputs import as_labels
 from clinadapt.data.notes import read_notes
+from clinadapt.data.python_inputs import as_labels
 from clinadapt.models import registry
-from clinadapt.models.sklearn_pipeline import PIPELINE_FILE, SklearnModel
+from clinadapt.models.files import PIPELINE_FILE
+from clinadapt.models.sklearn_pipeline import SklearnModel
 
 TEXTS = [f"{word} note {number}" for number in range(12) for word in ("fever", "cough", "rash")]
 TARGETS = {

@@ -107,4 +107,4 @@ def test_the_summary_agrees_with_each_task(study_of_tasks):
 def test_tasks_need_a_table():
     done = CliRunner().invoke(app, ["study", "--task", "smoker"])
     assert isinstance(done.exception, InputError)
-    assert "give the table as well" in str(done.exception)
+    assert "no notes given: expected a table" in str(done.exception)

@@ -21,8 +21,9 @@ from clinadapt import Study, load, write_report
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
+from clinadapt.data.split import make_split
 from clinadapt.data.synthetic.generator import generate
-from clinadapt.study import read_results
+from clinadapt.study import read_results, setup
 
 # ---------------------------------------------------------------- what a study leaves behind
 
@@ -107,6 +108,28 @@ def test_splits_are_saved_and_patient_disjoint(finished_study):
     assert not patients["train"] & patients["test"]
     assert not patients["train"] & patients["validation"]
     assert sum(map(len, ids.values())) == 240
+
+
+def test_a_study_keeps_the_split_it_began_with(small_notes, tmp_path, monkeypatch):
+    """A version that splits otherwise resumes a study, and does not fit its runs again."""
+    one = {"name": "one", "configurations": [{"model": "tfidf-logistic"}]}
+
+    def another(notes, *fractions_and_seed):
+        return make_split(notes, seed=5)
+
+    monkeypatch.setattr(setup, "make_split", another)
+    Study(small_notes, one, tmp_path).run()
+    monkeypatch.undo()
+    (result,) = tmp_path.glob("cells/*/result.json")
+    before = result.stat().st_mtime_ns
+    study = Study(small_notes, one, tmp_path)
+    for name, rows in make_split(small_notes, seed=5).parts().items():
+        np.testing.assert_array_equal(study.split.parts()[name], rows)
+    study.run()
+    assert [result] == list(tmp_path.glob("cells/*/result.json"))
+    assert result.stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="another split"):
+        Study(small_notes, one, tmp_path, overrides={"split_seed": 1}).run()
 
 
 def study_table():

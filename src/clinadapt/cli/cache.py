@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.shared import say
+from clinadapt.cli.console import print_json, say
+from clinadapt.cli.options import JsonOption
 from clinadapt.core.errors import InputError
 
 
@@ -24,6 +25,7 @@ def cache(
             min=0, metavar="DAYS", help="With --purge: delete only caches at least this old."
         ),
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """List cached encoder features, which reflect patient text; delete them with --purge."""
     from clinadapt.core import formatting
@@ -36,15 +38,33 @@ def cache(
     if absent := [str(folder) for folder in folders or () if not folder.is_dir()]:
         raise InputError(f"no such folder: {', '.join(absent)}")
     caches = list(entries(searched))
+    deleted = delete(caches, older_than or 0.0) if purge else []
+    if json:
+        return print_json(
+            {
+                "caches": [
+                    {
+                        "folder": entry.folder,
+                        "bytes": entry.size,
+                        "files": entry.files,
+                        "days": entry.days(),
+                        "in_use": entry.in_use,
+                        "readable_by_others": entry.open_to_others,
+                        "deleted": entry in deleted,
+                    }
+                    for entry in caches
+                ],
+                "bytes": sum(entry.size for entry in caches),
+                "deleted_bytes": sum(entry.size for entry in deleted),
+            }
+        )
     for entry in caches:
         remarks = ["in use"] * entry.in_use
         remarks += ["[yellow]readable by others[/]"] * entry.open_to_others
         suffix = f" ({', '.join(remarks)})" if remarks else ""
         size_and_age = f"{formatting.size(entry.size):>9}  {entry.days():6.1f} days"
         say(f"{size_and_age}  {escape(str(entry.folder))}{suffix}")
-    total = formatting.size(sum(entry.size for entry in caches))
-    say(f"{len(caches)} feature caches, {total}")
+    say(f"{len(caches)} feature caches, {formatting.size(sum(entry.size for entry in caches))}")
     if purge:
-        deleted = delete(caches, older_than or 0.0)
         freed = formatting.size(sum(entry.size for entry in deleted))
         say(f"deleted {len(deleted)}, {freed}; studies that need these features recompute them")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.console import Column, print_table, say
 from clinadapt.cli.options import EncodingOption, TextOption
-from clinadapt.cli.shared import go_offline, say
+from clinadapt.cli.shared import go_offline, refuse_early
 
 if TYPE_CHECKING:
     from clinadapt.deployment.onnx_export.export import Exported
@@ -53,6 +54,7 @@ def export(
     ] = 1_000,
 ) -> None:
     """Write a bundle that runs as an ONNX file, if it agrees with the native one."""
+    refuse_early(bundles=[bundle], files=[notes])
     with ExitStack() as stack:
         go_offline(stack, True)
         from clinadapt.deployment.onnx_export.export import export_bundle
@@ -72,29 +74,36 @@ def export(
 
 
 def _print(exported: "Exported") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     chosen = exported.chosen
-    table = Table(title=f"{chosen.notes:,} notes, bound {exported.bound}", title_justify="left")
-    for name in ("runtime", "weights"):
-        table.add_column(name, no_wrap=True)
-    for name in ("MB", "seconds", "speed", "largest diff.", "mean diff.", "changed"):
-        table.add_column(name, justify="right")
-    table.add_row("native", "", "", f"{exported.native_seconds:.2f}", "1.00")
+    rows = [["native", "", "", f"{exported.native_seconds:.2f}", "1.00", "", "", ""]]
     for candidate in (chosen, *exported.others):
         mark = " (kept)" if candidate is chosen else ""
-        table.add_row(
-            candidate.runtime + mark,
-            candidate.weights,
-            f"{candidate.file_bytes / 1e6:.1f}",
-            f"{candidate.seconds:.2f}",
-            f"{candidate.speed:.2f}",
-            f"{candidate.largest:.5f}",
-            f"{candidate.mean:.6f}",
-            str(candidate.changed),
+        rows.append(
+            [
+                candidate.runtime + mark,
+                candidate.weights,
+                f"{candidate.file_bytes / 1e6:.1f}",
+                f"{candidate.seconds:.2f}",
+                f"{candidate.speed:.2f}",
+                f"{candidate.largest:.5f}",
+                f"{candidate.mean:.6f}",
+                str(candidate.changed),
+            ]
         )
-    Console().print(table)
+    print_table(
+        f"{chosen.notes:,} notes, bound {exported.bound}",
+        [
+            Column("runtime"),
+            Column("weights", drop=3),
+            Column("MB", number=True, drop=4),
+            Column("seconds", number=True),
+            Column("speed", number=True, drop=1),
+            Column("largest diff.", number=True),
+            Column("mean diff.", number=True, drop=5),
+            Column("changed", number=True, drop=2),
+        ],
+        rows,
+    )
     if chosen.speed < 1:
         say("On this machine the native bundle is [bold]faster[/] than the exported one.")
     say(f"exported: [bold]{escape(str(exported.folder))}[/]")

@@ -1,7 +1,9 @@
-"""Entry point of the command line; commands import heavy modules late, to keep ``--help`` fast."""
+"""Entry point of the command line; commands import heavy modules late, to keep it quick."""
 
-import os
+import functools
+import io
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -9,30 +11,67 @@ import typer
 from clinadapt import __version__
 from clinadapt.cli.cache import cache
 from clinadapt.cli.check import check, encoders
+from clinadapt.cli.docs import docs
 from clinadapt.cli.drift import drift
 from clinadapt.cli.export import export
+from clinadapt.cli.failures import fail, stopped
 from clinadapt.cli.options import spelled_out
 from clinadapt.cli.predict import explain, predict
 from clinadapt.cli.pretrain import pretrain
 from clinadapt.cli.report import errors, report, track
 from clinadapt.cli.serve import serve, token
-from clinadapt.cli.study import plan, study
-from clinadapt.core.errors import ClinadaptError, describe_unexpected
+from clinadapt.cli.study import demo, plan, study
 
 app = typer.Typer(
     name="clinadapt",
     help="Compare classifiers for your clinical notes within a limit of memory and time, with "
     "confidence intervals. Runs offline: notes never leave the machine.",
+    epilog="[bold]First steps[/]\n\n  clinadapt demo\n\n  clinadapt check notes.csv --text text "
+    "--label label --group patient\n\n  clinadapt COMMAND --help",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (
-    study, plan, check, predict, serve, export, explain, errors, drift, report, track, encoders,
-    pretrain,
-    cache,
-)  # fmt: skip
+
+# Every command below the heading it has in `--help`, with examples.
+COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
+    "Start": {
+        demo: ("demo",),
+        check: ("check notes.csv", "check notes.csv --text note --label icd --group patient"),
+        plan: ("plan notes.csv --group patient", "plan notes.csv --memory 8GB --json > plan.json"),
+        study: (
+            "study notes.csv --text note --label icd --group patient --out study",
+            "study notes.csv --encoder camembert-bio --hours 8",
+            "study --show quick > mine.toml",
+            "study notes.csv --study mine.toml",
+        ),
+    },
+    "Look at a study": {
+        report: ("report study",),
+        errors: ("errors study notes.csv",),
+        track: ("track study", "track study --store http://mlflow.hospital:5000"),
+    },
+    "Use its model": {
+        predict: (
+            "predict study/recommended new.csv --id id --out scores.csv",
+            "predict smoker=a/best diabetes=b/best 'notes/*.parquet'",
+            "predict study/recommended --database-file url.txt --into note_nlp",
+        ),
+        serve: ("serve study/recommended", "serve study/recommended --port 9000"),
+        explain: ("explain study/recommended new.csv --limit 5",),
+        drift: ("drift study/recommended new.csv", "drift study/recommended new.csv --json"),
+        export: ("export study/recommended notes.csv",),
+    },
+    "Encoders and files": {
+        encoders: ("encoders", "encoders --convert drbert"),
+        pretrain: (
+            "pretrain texts.parquet --out encoder",
+            "pretrain texts.parquet --from camembert-bio --minutes 600",
+        ),
+        cache: ("cache study", "cache study --purge --older-than 30"),
+        docs: ("docs", "docs slurm", "docs statistics#interval"),
+    },
+}
 
 
 def _print_version(asked: bool) -> None:
@@ -53,35 +92,42 @@ def options(
     """Handle the options that precede a command."""
 
 
-for command in COMMANDS:
-    app.command()(spelled_out(command))
-app.add_typer(token, name="token")
+def _examples(commands: tuple[str, ...]) -> str:
+    # typer keeps lines apart only where there is an empty line between them.
+    return "\n\n".join(["[bold]Examples[/]", *(f"  clinadapt {line}" for line in commands)])
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that Ctrl+C ends with advice; typer would end it without a word."""
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        try:
+            command(**given)
+        except KeyboardInterrupt:
+            raise stopped(command.__name__, _given) from None
+
+    return called
+
+
+for heading, commands in COMMANDS.items():
+    for command, examples in commands.items():
+        app.command(epilog=_examples(examples), rich_help_panel=heading)(
+            _stoppable(spelled_out(command))
+        )
+app.add_typer(token, name="token", rich_help_panel="Use its model")
+_given: list[str] = []  # arguments of the command that runs
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; errors that the user can fix exit with code 2 and no traceback."""
+    """Run the command line; see `clinadapt.cli.failures` for exit codes."""
+    _given[:] = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an old code page lacks "·" and "→"
+            stream.reconfigure(errors="replace")
     try:
-        return app(arguments, standalone_mode=True)
-    except ClinadaptError as error:
-        problems = getattr(error, "problems", [str(error)])
-        heading = f"{len(problems)} problems:\n" if len(problems) > 1 else ""
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        print(f"error: {heading}{lines if heading else problems[0]}", file=sys.stderr)
-        return sys.exit(error.exit_code)
+        return app(arguments)
     except KeyboardInterrupt:
-        print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return sys.exit(130)
-    except OSError as error:
-        if os.environ.get("CLINADAPT_DEBUG"):
-            raise
-        print(f"error: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
-        return sys.exit(2)
+        fail(stopped("", _given))
     except Exception as error:
-        if os.environ.get("CLINADAPT_DEBUG"):
-            raise
-        print(
-            f"error: {describe_unexpected(error)}. This is a bug in clinadapt. Set "
-            "CLINADAPT_DEBUG=1 to see the message, which may quote notes",
-            file=sys.stderr,
-        )
-        return sys.exit(1)
+        fail(error)

@@ -7,25 +7,51 @@ option for each of its fields through `spelled_out`.
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-TextOption = Annotated[str, typer.Option(help="Column of the text.")]
-SeparatorOption = Annotated[
-    str | None, typer.Option(help="Separator of several labels in one column, such as '|'.")
+# Headings of `--help`.
+TABLE, DESIGN, LIMITS, OUTPUT = "Table of notes", "Study", "Limits", "Output"
+
+TextOption = Annotated[str, typer.Option(help="Column of the text.", rich_help_panel=TABLE)]
+StudyTextOption = Annotated[
+    str | None,
+    typer.Option(help="Column of the text; default: the study's, or text.", rich_help_panel=TABLE),
 ]
-IdOption = Annotated[str | None, typer.Option("--id", help="Column of the identifier.")]
+SeparatorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Separator of several labels in one column, such as '|'.", rich_help_panel=TABLE
+    ),
+]
+IdOption = Annotated[
+    str | None, typer.Option("--id", help="Column of the identifier.", rich_help_panel=TABLE)
+]
 GroupOption = Annotated[
     str | None,
-    typer.Option(help="Column of the patient; a patient's notes are all in the same part."),
+    typer.Option(
+        help="Column of the patient; a patient's notes are all in the same part.",
+        rich_help_panel=TABLE,
+    ),
 ]
-EncodingOption = Annotated[str, typer.Option(help="Text encoding of CSV, TSV and JSONL.")]
+EncodingOption = Annotated[
+    str, typer.Option(help="Text encoding of CSV, TSV and JSONL.", rich_help_panel=TABLE)
+]
 OfflineOption = Annotated[
     bool,
-    typer.Option("--offline", envvar="CLINADAPT_OFFLINE", help="Forbid any use of the network."),
+    typer.Option(
+        "--offline",
+        envvar="CLINADAPT_OFFLINE",
+        help="Forbid any use of the network.",
+        rich_help_panel=LIMITS,
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON, and nothing else.", rich_help_panel=OUTPUT),
 ]
 
 
@@ -33,27 +59,39 @@ OfflineOption = Annotated[
 class TableOptions:
     """Options for a table of labelled notes and its columns."""
 
-    notes: Annotated[
-        Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet; default: built-in notes.")
+    notes: Annotated[Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet.")] = None
+    text: Annotated[
+        str | None,
+        typer.Option(help="Column of the text; default: text.", rich_help_panel=TABLE),
     ] = None
-    text: TextOption = "text"
     label: Annotated[
-        list[str],
-        typer.Option(help="Column of the label; give several 0/1 columns for multi-label."),
-    ] = field(default_factory=lambda: ["label"])
+        list[str] | None,
+        typer.Option(
+            help="Column of the label; give several 0/1 columns for multi-label. Default: label.",
+            rich_help_panel=TABLE,
+        ),
+    ] = None
     separator: SeparatorOption = None
     id: IdOption = None
     group: GroupOption = None
     split: Annotated[
-        str | None, typer.Option(help="Column of the official split: train, dev, test.")
+        str | None,
+        typer.Option(help="Column of the official split: train, dev, test.", rich_help_panel=TABLE),
     ] = None
-    positive: Annotated[str | None, typer.Option(help="Positive class of a binary task.")] = None
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            help="Positive class of a binary task; default: by its name, or the rarer.",
+            rich_help_panel=TABLE,
+        ),
+    ] = None
     encoding: EncodingOption = "utf-8"
     leave_out_bad: Annotated[
         bool,
         typer.Option(
             "--leave-out-bad",
             help="Leave out rows without text or label, and list them in the results.",
+            rich_help_panel=TABLE,
         ),
     ] = False
 
@@ -62,27 +100,40 @@ class TableOptions:
 class StudyOptions:
     """Options for the design of a study, its folder, and overrides of the design."""
 
-    study: Annotated[str, typer.Option(help="quick, paper, or a TOML file.")] = "quick"
+    study: Annotated[
+        str,
+        typer.Option(help="quick, paper, crossover, or a TOML file.", rich_help_panel=DESIGN),
+    ] = "quick"
     encoder: Annotated[
         list[str] | None,
         typer.Option(
-            help="Encoder instead of the study's own: name, hub id or folder; repeatable."
+            help="Encoder instead of the study's own: name, hub id or folder; repeatable.",
+            rich_help_panel=DESIGN,
         ),
     ] = None
-    out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("study")
-    max_tokens: Annotated[int | None, typer.Option(help="Most tokens read of each note.")] = None
+    out: Annotated[Path, typer.Option(help="Folder of the study.", rich_help_panel=OUTPUT)] = Path(
+        "study"
+    )
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(help="Most tokens read of each note.", rich_help_panel=DESIGN),
+    ] = None
     truncation: Annotated[
         str | None,
         typer.Option(
             "--truncation",
             "--cut",
             help="How longer notes are shortened: head, tail, head+tail or windows.",
+            rich_help_panel=DESIGN,
         ),
     ] = None
     seed: Annotated[
-        list[int] | None, typer.Option(help="Seed instead of the study's own; repeatable.")
+        list[int] | None,
+        typer.Option(help="Seed instead of the study's own; repeatable.", rich_help_panel=DESIGN),
     ] = None
-    metric: Annotated[str | None, typer.Option(help="Metric to rank by.")] = None
+    metric: Annotated[
+        str | None, typer.Option(help="Metric to rank by.", rich_help_panel=DESIGN)
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -91,17 +142,25 @@ class ResourceOptions:
 
     cache: Annotated[
         Path | None,
-        typer.Option(help="Folder of cached features (patient data); default: OUT/cache."),
+        typer.Option(
+            help="Folder of cached features (patient data); default: OUT/cache.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Memory limit of each run, such as 2GB; what is done to keep it is reported."
+            help="Memory limit of each run, such as 2GB; what is done to keep it is reported.",
+            rich_help_panel=LIMITS,
         ),
     ] = None
     hours: Annotated[
         float | None,
-        typer.Option(min=0, help="Time limit of the study; runs that will not fit are skipped."),
+        typer.Option(
+            min=0,
+            help="Time limit of the study; runs that will not fit are skipped.",
+            rich_help_panel=LIMITS,
+        ),
     ] = None
 
 
@@ -145,3 +204,39 @@ def _parameters(group: type) -> list[inspect.Parameter]:
         inspect.Parameter(name, kind, default=default, annotation=hints[name])
         for name, default in vars(group()).items()
     ]
+
+
+def as_arguments(*groups: Any) -> list[str]:
+    """Return the arguments of a command that give groups of options the values they have.
+
+    Parameters
+    ----------
+    *groups
+        Instances of the dataclasses above. Values that are the default are left out.
+    """
+    positional, options = [], []
+    for group in groups:
+        hints = get_type_hints(type(group), include_extras=True)
+        defaults = vars(type(group)())
+        for name, value in vars(group).items():
+            if value == defaults[name]:
+                continue
+            info = hints[name].__metadata__[0]
+            if isinstance(info, typer.models.ArgumentInfo):
+                positional.append(str(value))
+                continue
+            option = _spelling(name, info)
+            for one in value if isinstance(value, list) else [value]:
+                if one is True:
+                    options.append(option)
+                elif str(one).startswith("-"):
+                    options.append(f"{option}={one}")
+                else:
+                    options += [option, str(one)]
+    return positional + options
+
+
+def _spelling(name: str, info: Any) -> str:
+    """Return how an option is written; typer takes the first spelling for the default."""
+    given = [spelling for spelling in (info.default, *(info.param_decls or ())) if spelling]
+    return next((one for one in given if str(one).startswith("--")), f"--{name.replace('_', '-')}")

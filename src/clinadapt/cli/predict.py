@@ -2,14 +2,30 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.options import EncodingOption, IdOption, TextOption
-from clinadapt.cli.shared import go_offline, say
+from clinadapt.cli.console import Column, print_json, print_next, print_table, say
+from clinadapt.cli.options import (
+    OUTPUT,
+    TABLE,
+    EncodingOption,
+    IdOption,
+    JsonOption,
+    StudyTextOption,
+)
+from clinadapt.cli.shared import columns_for, go_offline, refuse_early
 from clinadapt.core.errors import NothingDoneError
+
+if TYPE_CHECKING:
+    from clinadapt.deployment.scoring.interfaces import State
+    from clinadapt.deployment.scoring.job import Prediction
+    from clinadapt.explain.faithfulness import Faithfulness
+
+DATABASE, MEDS = "Database", "MEDS"
+LEAST_FOR_DRIFT = 30  # notes
 
 
 def predict(
@@ -21,16 +37,23 @@ def predict(
             "notes: CSV, TSV, JSONL or Parquet, or NDJSON and JSON with --fhir.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Parquet or CSV file of the predictions.")] = Path(
-        "predictions.parquet"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Parquet or CSV file of the predictions.", rich_help_panel=OUTPUT)
+    ] = Path("predictions.parquet"),
     text: Annotated[
         str | None,
-        typer.Option(help="Column of the text; default: text, in a database OMOP's note_text."),
+        typer.Option(
+            help="Column of the text; default: text, in a database OMOP's note_text.",
+            rich_help_panel=TABLE,
+        ),
     ] = None,
     id: Annotated[
         str | None,
-        typer.Option("--id", help="Column of the identifier; default in a database: note_id."),
+        typer.Option(
+            "--id",
+            help="Column of the identifier; default in a database: note_id.",
+            rich_help_panel=TABLE,
+        ),
     ] = None,
     encoding: EncodingOption = "utf-8",
     fhir: Annotated[
@@ -38,11 +61,16 @@ def predict(
         typer.Option(
             "--fhir",
             help="Read files of FHIR DocumentReference and DiagnosticReport resources.",
+            rich_help_panel=TABLE,
         ),
     ] = False,
     convert: Annotated[
         bool,
-        typer.Option("--convert", help="With --fhir: turn HTML and RTF into text."),
+        typer.Option(
+            "--convert",
+            help="With --fhir: turn HTML and RTF into text.",
+            rich_help_panel=TABLE,
+        ),
     ] = False,
     database: Annotated[
         str | None,
@@ -51,32 +79,54 @@ def predict(
             envvar="CLINADAPT_DATABASE",
             help="SQLite or PostgreSQL database to read notes from. A password is safer in the "
             "environment variable or in --database-file.",
+            rich_help_panel=DATABASE,
         ),
     ] = None,
     database_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File that contains the database URL.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File that contains the database URL.",
+            rich_help_panel=DATABASE,
+        ),
     ] = None,
-    table: Annotated[str, typer.Option(help="Table of the database with the notes.")] = "note",
+    table: Annotated[
+        str,
+        typer.Option(help="Table of the database with the notes.", rich_help_panel=DATABASE),
+    ] = "note",
     into: Annotated[
         str | None,
         typer.Option(
             metavar="TABLE",
             help="Table of the database to write to: note_nlp, or one to be created.",
+            rich_help_panel=DATABASE,
         ),
     ] = None,
-    meds: Annotated[bool, typer.Option("--meds", help="Write MEDS predictions.")] = False,
-    subject: Annotated[str | None, typer.Option(help="Column of the subject, for MEDS.")] = None,
-    time: Annotated[str | None, typer.Option(help="Column of the time, for MEDS.")] = None,
+    meds: Annotated[
+        bool, typer.Option("--meds", help="Write MEDS predictions.", rich_help_panel=MEDS)
+    ] = False,
+    subject: Annotated[
+        str | None, typer.Option(help="Column of the subject, for MEDS.", rich_help_panel=MEDS)
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column of the time, for MEDS.", rich_help_panel=MEDS)
+    ] = None,
     aside: Annotated[
         Path | None,
-        typer.Option(help="CSV file of the notes that could not be scored, with reasons."),
+        typer.Option(
+            help="CSV file of the notes that could not be scored, with reasons.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     anew: Annotated[
         bool,
         typer.Option(
-            "--anew", help="Start again, discarding an unfinished run with other settings."
+            "--anew",
+            help="Start again, discarding an unfinished run with other settings.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Score stored notes with bundles, each once; if interrupted, run it again to resume.
 
@@ -84,8 +134,9 @@ def predict(
     used except for the given database.
     """
     with ExitStack() as stack:
-        from clinadapt.cli.display import progress_bar
+        from clinadapt.cli.progress import progress_bar
         from clinadapt.deployment.scoring.job import Prediction, bundles_first
+        from clinadapt.models.bundle.integrity import REFERENCE
 
         bundle, notes = bundles_first(bundles_and_notes)
         prediction = Prediction(
@@ -108,13 +159,45 @@ def predict(
             anew=anew,
         )
         go_offline(stack, True, prediction.hosts)
-        with progress_bar() as progress:
+        with progress_bar("loading the model…") as progress:
             state = prediction.run(progress)
+    if json:
+        print_json(_summary(prediction, state))
+        return _refuse_nothing(prediction, state)
     where = escape(str(out) if into is None else f"table {into}")
     say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
     say(f"scores: {where}")
     if state.aside:
         say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")
+    _refuse_nothing(prediction, state)
+    measured = [
+        str(folder) for folder in prediction.bundles.values() if (folder / REFERENCE).is_file()
+    ]
+    if measured and len(notes) == 1 and Path(notes[0]).is_file() and not fhir:
+        read_so = ["--text", text] if text else []
+        read_so += ["--encoding", encoding] if encoding != "utf-8" else []
+        if state.read >= LEAST_FOR_DRIFT:
+            print_next(
+                *(
+                    ("have the notes changed since training?", ["drift", bundle, *notes, *read_so])
+                    for bundle in measured
+                )
+            )
+
+
+def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
+    return {
+        "read": state.read,
+        "scored": state.scored,
+        "set_aside": state.aside,
+        "scores": prediction.out if prediction.into is None else None,
+        "table": prediction.into,
+        "aside": prediction.aside_path if state.aside else None,
+    }
+
+
+def _refuse_nothing(prediction: "Prediction", state: "State") -> None:
+    """Raise an error if no note was scored."""
     if not state.scored:
         raise NothingDoneError(
             f"no note was classified: {prediction.aside_path} says why"
@@ -126,7 +209,7 @@ def predict(
 def explain(
     bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/best.")],
     notes: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.")],
-    text: TextOption = "text",
+    text: StudyTextOption = None,
     id: IdOption = None,
     encoding: EncodingOption = "utf-8",
     limit: Annotated[
@@ -149,15 +232,36 @@ def explain(
     ] = False,
 ) -> None:
     """Show which words influenced a bundle's predictions. Writes patient text."""
+    refuse_early(bundles=[bundle], files=[notes])
+    columns = columns_for(notes, bundle, encoding)
+    text, id = text or columns.text, id or columns.id
     with ExitStack() as stack:
         go_offline(stack, True)
-        from clinadapt.cli.display import print_faithfulness, progress_bar
+        from clinadapt.cli.progress import progress_bar
         from clinadapt.explain.explanation_files import explain_table
 
         with progress_bar() as progress:
-            count, measured = explain_table(
+            count, left_out, measured = explain_table(
                 bundle, notes, out, text, id, encoding, limit, target, faithfulness, progress
             )
     if measured is not None:
-        print_faithfulness(measured)
+        _print_faithfulness(measured)
     say(f"{count} notes explained: {escape(str(out))} ([bold]contains patient text[/])")
+    if left_out:
+        say(f"{left_out} notes left out: the model finds nothing in them that it can read")
+
+
+def _print_faithfulness(faithfulness: "Faithfulness") -> None:
+    """Print the effect of deleting the strongest words, compared with random ones."""
+    print_table(
+        f"Drop in the predicted class's probability, mean of {faithfulness.notes} notes",
+        [Column("deleted"), Column("drop [95 %]", number=True)],
+        [
+            [name, f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"]
+            for name, score in (
+                ("the strongest tenth of the words", faithfulness.strongest),
+                ("as many random words", faithfulness.random),
+                ("difference", faithfulness.difference),
+            )
+        ],
+    )

@@ -1,16 +1,24 @@
 """``clinadapt pretrain``."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.console import say
 from clinadapt.cli.options import EncodingOption, OfflineOption, TextOption
-from clinadapt.cli.shared import go_offline, say
+from clinadapt.cli.shared import go_offline, refuse_early
+from clinadapt.core import formatting
 from clinadapt.core.errors import InputError
+
+if TYPE_CHECKING:
+    from clinadapt.pretraining.corpus import Corpus
+
+SHOWN_NOTES = 10
 
 
 class Strength(StrEnum):
@@ -103,15 +111,11 @@ def pretrain(
     If the training of an encoder is interrupted, run the same command again to resume it.
     """
     _refuse_meaningless(context, strength)
+    refuse_early(files=[texts, *(exclude or ())])
     out = out or Path("encoder" if strength is Strength.FULL else "vectors")
     with ExitStack() as stack:
         go_offline(stack, offline)
-        from clinadapt.cli.display import (
-            print_corpus,
-            print_pretraining,
-            print_vectors,
-            progress_bar,
-        )
+        from clinadapt.cli.progress import progress_bar
         from clinadapt.pretraining.corpus import Excluded, read_corpus, read_excluded
         from clinadapt.pretraining.pretrain import make_encoder
         from clinadapt.pretraining.subword_vectors import make_vectors
@@ -121,11 +125,11 @@ def pretrain(
         for notes in exclude or ():
             excluded += read_excluded(notes, text, exclude_split, encoding)
         corpus = read_corpus(texts, text, excluded, encoding)
-        print_corpus(corpus)
+        _print_corpus(corpus)
         if strength is Strength.FAST:
             with progress_bar() as progress:
                 record = make_vectors(corpus, out, vocabulary, width, seed, progress)
-            print_vectors(record)
+            _print_vectors(record)
             return say(f"vectors: [bold]{escape(str(out))}[/]")
         with progress_bar() as progress:
             record = make_encoder(
@@ -133,7 +137,7 @@ def pretrain(
                 PretrainingRecipe(seed=seed, device=device), progress=progress, teacher=teacher,
                 add_words=add_words,
             )  # fmt: skip
-        print_pretraining(record)
+        _print_pretraining(record)
     say(f"encoder: [bold]{escape(str(out))}[/]")
 
 
@@ -153,3 +157,56 @@ def _refuse_meaningless(context: typer.Context, strength: Strength) -> None:
                 )
     if problems:
         raise InputError(problems)
+
+
+def _print_corpus(corpus: "Corpus") -> None:
+    """Print the size of a training corpus and what was left out of it."""
+    say(
+        f"{corpus.words:,} words in {len(corpus.train):,} texts, and {len(corpus.held_out):,} "
+        f"texts held out; {corpus.repeated:,} repeated segments left out"
+    )
+    if corpus.excluded:
+        named = ", ".join(corpus.contained[:SHOWN_NOTES])
+        more = len(corpus.contained) - SHOWN_NOTES
+        say(
+            f"[yellow]warning[/] the texts contained {corpus.excluded:,} segments of notes to "
+            f"exclude, which are left out; at least half of each of {len(corpus.contained)} such "
+            f"notes was present: {escape(named)}{f' and {more} more' if more > 0 else ''}"
+        )
+
+
+def _print_pretraining(record: Mapping[str, Any]) -> None:
+    """Print the record of an encoder's pretraining."""
+    result = record["result"]
+    if extension := record["extension"]:
+        say(
+            f"{extension['words']:,} words added; tokens per word: "
+            f"{extension['tokens_per_word_before']:.2f} before, "
+            f"{extension['tokens_per_word_after']:.2f} after"
+        )
+    if teacher := record["teacher"]:
+        say(
+            f"agreement with {escape(teacher['name'])}: {result['agreement']:.3f} "
+            "(mean correlation of features)"
+        )
+    say(
+        f"{record['parameters']:,} weights; {result['tokens']:,} tokens in "
+        f"{formatting.seconds(result['seconds'])}, {result['tokens_per_second']:,} per second; "
+        f"held-out loss {result['held_out_loss']:.3f}, "
+        f"accuracy {result['held_out_accuracy']:.1%}"
+    )
+    memory = record["memory"]
+    peak = f"peak memory {formatting.size(memory['peak_memory_bytes'])}"
+    if "peak_gpu_memory_bytes" in memory:
+        peak += f", GPU {formatting.size(memory['peak_gpu_memory_bytes'])}"
+    say(peak)
+
+
+def _print_vectors(record: Mapping[str, Any]) -> None:
+    """Print the record of how sub-word vectors were made."""
+    result = record["result"]
+    say(
+        f"{record['vocabulary']:,} sub-words with vectors of width {record['width']}; "
+        f"{result['tokens']:,} tokens in {formatting.seconds(result['seconds'])}, "
+        f"{result['tokens_per_second']:,} per second"
+    )

@@ -2,25 +2,34 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.options import OfflineOption, TableOptions
-from clinadapt.cli.shared import go_offline, read, say
+from clinadapt.cli.console import Column, print_table, say
+from clinadapt.cli.options import OUTPUT, OfflineOption, TableOptions
+from clinadapt.cli.shared import STUDY, go_offline, read, with_remembered
+from clinadapt.core import formatting
 from clinadapt.core.errors import InputError
+
+if TYPE_CHECKING:
+    from clinadapt.explain.error_analysis import Mistakes, Share
 
 
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Write the report of a finished study again."""
+    _require_finished(folder)
     from clinadapt.core.folder_lock import folder_lock
     from clinadapt.report.write import write_report
 
-    if not (folder / "leaderboard.csv").is_file():
-        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
     with folder_lock(folder):
         say(escape(str(write_report(folder))))
+
+
+def _require_finished(folder: Path) -> None:
+    if not (folder / "leaderboard.csv").is_file():
+        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
 
 
 def errors(
@@ -32,24 +41,49 @@ def errors(
     sample: Annotated[
         int, typer.Option(min=1, help="Most notes in which kinds of error are counted.")
     ] = 200,
-    out: Annotated[Path, typer.Option(help="HTML file. It will contain patient text.")] = Path(
-        "errors.html"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(help="HTML file. It will contain patient text.", rich_help_panel=OUTPUT),
+    ] = Path("errors.html"),
 ) -> None:
-    """Show the most confident errors of a study and their kinds. Writes patient text."""
+    """Show the most confident errors of a study and their kinds. Writes patient text.
+
+    The columns are those of the study, unless given.
+    """
     from clinadapt.core.output_guard import Output, check_outputs, is_page
 
+    _require_finished(folder)
     check_outputs([Output(out, "--out", is_page)], [table.notes])
-    notes = read(table)
+    notes = read(with_remembered(table, folder))
     with ExitStack() as stack:
         go_offline(stack, True)
-        from clinadapt.cli.display import print_kinds, progress_bar
+        from clinadapt.cli.progress import progress_bar
         from clinadapt.explain.explanation_files import write_mistakes
 
         with progress_bar() as progress:
             mistakes = write_mistakes(folder, notes, out, limit, sample, progress)
-        print_kinds(mistakes)
+        _print_kinds(mistakes)
     say(f"{len(mistakes.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
+
+
+def _print_kinds(mistakes: "Mistakes") -> None:
+    """Print the frequency of each kind among misclassified and correctly classified notes."""
+    print_table(
+        f"{mistakes.wrong} of {mistakes.wrong + mistakes.right} test notes misclassified",
+        [
+            Column("kind", folds=True),
+            Column("among wrong notes [95 %]", number=True),
+            Column("among right notes [95 %]", number=True),
+        ],
+        [[kind, *map(_share, shares)] for kind, shares in mistakes.shares.items()],
+    )
+
+
+def _share(share: "Share | None") -> str:
+    if share is None:
+        return formatting.MISSING
+    percent = f"{share.count / share.of:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    return f"{share.count} of {share.of}, {percent}"
 
 
 def track(
@@ -63,6 +97,8 @@ def track(
     offline: OfflineOption = False,
 ) -> None:
     """Log the runs of a study to MLflow, except those already there."""
+    if not (folder / STUDY).is_file():
+        raise InputError(f"{folder} holds no study (no {STUDY})")
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.study.mlflow_tracking import track as log_runs

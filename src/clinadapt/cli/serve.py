@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from clinadapt.cli.shared import go_offline, say
+from clinadapt.cli.console import say
+from clinadapt.cli.options import LIMITS
+from clinadapt.cli.shared import go_offline, refuse_early
 from clinadapt.core.errors import InputError, MissingExtraError
 
 token = typer.Typer(help="Manage the access tokens of a server.", no_args_is_help=True)
@@ -51,21 +53,45 @@ def serve(
         Path | None, typer.Option(help="PEM file of the TLS certificate.")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file of the TLS key.")] = None,
-    batch_notes: Annotated[int, typer.Option(help="Most notes classified in one pass.")] = 32,
+    batch_notes: Annotated[
+        int, typer.Option(help="Most notes classified in one pass.", rich_help_panel=LIMITS)
+    ] = 32,
     batch_milliseconds: Annotated[
-        int, typer.Option(help="Longest wait for further requests to fill a batch.")
+        int,
+        typer.Option(
+            help="Longest wait for further requests to fill a batch.", rich_help_panel=LIMITS
+        ),
     ] = 5,
-    queue_notes: Annotated[int, typer.Option(help="Most notes waiting in the queue.")] = 512,
-    seconds: Annotated[float, typer.Option(help="Time limit of one request.")] = 30,
-    notes: Annotated[int, typer.Option(help="Most notes per request.")] = 64,
-    characters: Annotated[int, typer.Option(help="Most characters per note.")] = 50_000,
-    body_bytes: Annotated[int, typer.Option(help="Most bytes per request.")] = 2_000_000,
+    queue_notes: Annotated[
+        int, typer.Option(help="Most notes waiting in the queue.", rich_help_panel=LIMITS)
+    ] = 512,
+    seconds: Annotated[
+        float, typer.Option(help="Time limit of one request.", rich_help_panel=LIMITS)
+    ] = 30,
+    notes: Annotated[
+        int, typer.Option(help="Most notes per request.", rich_help_panel=LIMITS)
+    ] = 64,
+    characters: Annotated[
+        int, typer.Option(help="Most characters per note.", rich_help_panel=LIMITS)
+    ] = 50_000,
+    body_bytes: Annotated[
+        int, typer.Option(help="Most bytes per request.", rich_help_panel=LIMITS)
+    ] = 2_000_000,
     per_minute: Annotated[
-        int, typer.Option(help="Most requests per minute and token; 0: no limit.")
+        int,
+        typer.Option(
+            help="Most requests per minute and token; 0: no limit.", rich_help_panel=LIMITS
+        ),
     ] = 600,
-    connections: Annotated[int, typer.Option(help="Most open connections.")] = 512,
+    connections: Annotated[
+        int, typer.Option(help="Most open connections.", rich_help_panel=LIMITS)
+    ] = 512,
 ) -> None:
     """Serve bundles over HTTP, with a page to try them. Notes are neither stored nor logged."""
+    from clinadapt.models.bundle.record import named_bundles
+
+    named = named_bundles(bundles)
+    refuse_early(bundles=named.values())
     try:
         from clinadapt.deployment.server.api_tokens import ApiTokens
         from clinadapt.deployment.server.app import make_app
@@ -78,7 +104,6 @@ def serve(
         raise MissingExtraError(
             "serving needs FastAPI, uvicorn and prometheus-client: pip install 'clinadapt[serve]'"
         ) from None
-    from clinadapt.models.shared_encoder import named_bundles
 
     with ExitStack() as stack:
         go_offline(stack, True)
@@ -100,7 +125,7 @@ def serve(
             connections=connections,
         )
         known = None if tokens is None else ApiTokens.read(tokens)
-        models = Models(named_bundles(bundles))
+        models = Models(named)
         listener = stack.enter_context(address.open(limits.connections))
         served = ", ".join(task.name for task in models.tasks)
         if certificate is None and not address.ip.is_loopback:

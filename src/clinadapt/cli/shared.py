@@ -1,15 +1,23 @@
-"""Steps shared by several commands: read notes, open a study, go offline, print."""
+"""Steps shared by several commands: read notes, open a study, go offline, refuse early."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from clinadapt.cli.console import say
 from clinadapt.cli.options import ResourceOptions, StudyOptions, TableOptions
 from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
+    from clinadapt.data.columns import Columns
     from clinadapt.data.notes import Notes
     from clinadapt.study.runner import Study
+
+STUDY = "study.json"
+# Options of a table that a study remembers for later commands.
+REMEMBERED = ("text", "label", "separator", "id", "group", "split", "positive")
 
 
 def read(
@@ -31,14 +39,11 @@ def read(
     if table.notes is None:
         from clinadapt.data.synthetic.built_in import built_in_notes
 
-        if describe:
-            named = ", ".join(describe)
-            raise InputError(f"the built-in notes have no such column to describe them: {named}")
-        say("No notes given, so the built-in [bold]synthetic[/] notes are used.")
+        say("No notes given, so the built-in [bold]synthetic[/] notes are used.", stderr=True)
         return built_in_notes()
     columns = Columns(
-        text=table.text,
-        label=tuple(table.label if label is None else label),
+        text=table.text or "text",
+        label=tuple(label or table.label or ["label"]),
         separator=table.separator,
         id=table.id,
         group=table.group,
@@ -49,6 +54,54 @@ def read(
     return read_notes(
         table.notes, columns, encoding=table.encoding, leave_out_bad=table.leave_out_bad
     )
+
+
+def remembered(folder: Path) -> "Columns | None":
+    """Return the columns of the notes that a study read, from its folder or one of its bundles.
+
+    Returns None if the folder belongs to no study, or to one of notes without a table.
+    """
+    from clinadapt.core.atomic_files import read_json
+    from clinadapt.data.columns import Columns
+
+    for place in (folder, folder.resolve().parent):
+        columns = ((read_json(place / STUDY) or {}).get("data") or {}).get("columns")
+        if columns is not None:
+            return Columns(**{**columns, "label": tuple(columns["label"])})
+    return None
+
+
+def columns_for(notes: Path, bundle: Path, encoding: str) -> "Columns":
+    """Return the columns of a study's bundle for another table, which need not have them all.
+
+    Patient and identifier are left out if the table has no such column.
+    """
+    from clinadapt.data.columns import Columns
+    from clinadapt.data.table_readers import open_table
+
+    columns = remembered(bundle) or Columns()
+    there = open_table(notes, encoding).schema
+    return replace(
+        columns,
+        id=columns.id if columns.id in there else None,
+        group=columns.group if columns.group in there else None,
+    )
+
+
+def with_remembered(table: TableOptions, folder: Path) -> TableOptions:
+    """Return options in which a study's own columns stand where none were given."""
+    columns = remembered(folder)
+    if columns is None:
+        return table
+    known = {**vars(columns), "label": list(columns.label)}
+    absent = [name for name in REMEMBERED if getattr(table, name) is None]
+    return replace(table, **{name: known[name] for name in absent})
+
+
+def without_remembered(table: TableOptions) -> TableOptions:
+    """Return the options that a later command on the same study still needs."""
+    forgotten: dict[str, Any] = dict.fromkeys(REMEMBERED)
+    return replace(table, **forgotten)
 
 
 def open_study(
@@ -84,6 +137,58 @@ def open_study(
     )
 
 
+def refuse_early(
+    asked: StudyOptions | None = None,
+    resources: ResourceOptions | None = None,
+    bundles: Iterable[Path] = (),
+    files: Iterable[Path] = (),
+) -> None:
+    """Raise for what is wrong with arguments, before anything that takes seconds to import.
+
+    Parameters
+    ----------
+    asked : StudyOptions, optional
+        Its study file must be valid, its metric and encoders known.
+    resources : ResourceOptions, optional
+        Its sizes must be sizes.
+    bundles : iterable of Path
+        Folders whose records must be valid.
+    files : iterable of Path
+        Files that must exist.
+
+    Raises
+    ------
+    InputError
+    """
+    if resources is not None and resources.memory is not None:
+        from clinadapt.core.formatting import parse_bytes
+
+        parse_bytes(resources.memory)
+    if asked is not None:
+        _refuse_design(asked)
+    if absent := [str(file) for file in files if not file.exists()]:
+        raise InputError([f"no such file: {file}" for file in absent])
+    for bundle in bundles:
+        from clinadapt.models.bundle.record import read_record
+
+        read_record(bundle)
+
+
+def _refuse_design(asked: StudyOptions) -> None:
+    """Raise for an unknown study, metric or encoder."""
+    from clinadapt.evaluation.metrics import PRIMARY, metric_names
+    from clinadapt.features.encoders.catalog import find_local, require_plausible
+    from clinadapt.study.design import load_design
+
+    load_design(asked.study)
+    known = dict.fromkeys(name for task in PRIMARY for name in metric_names(task))
+    if asked.metric is not None and asked.metric not in known:
+        raise InputError(f"unknown metric {asked.metric!r}: expected one of {', '.join(known)}")
+    for name in asked.encoder or ():
+        if find_local(name) is None:
+            require_plausible(name)
+
+
 def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None:
     """Block the network, except for some hosts, until the stack is closed, if offline."""
     from clinadapt.features.encoders.catalog import is_offline
@@ -92,10 +197,3 @@ def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None
         from clinadapt.core.network_guard import no_network
 
         stack.enter_context(no_network(but))
-
-
-def say(text: str) -> None:
-    """Print a line."""
-    from rich.console import Console
-
-    Console().print(text)

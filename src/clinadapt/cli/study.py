@@ -1,24 +1,50 @@
-"""Commands that need a study's design: ``study`` and ``plan``."""
+"""Commands that need a study's design: ``study``, ``demo`` and ``plan``."""
 
+import sys
+import webbrowser
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.console import print_json, print_next, print_verbatim, say
 from clinadapt.cli.options import (
+    DESIGN,
+    LIMITS,
+    OUTPUT,
+    TABLE,
+    JsonOption,
     OfflineOption,
     ResourceOptions,
     StudyOptions,
     TableOptions,
+    as_arguments,
 )
-from clinadapt.cli.shared import go_offline, open_study, read, say
+from clinadapt.cli.shared import (
+    go_offline,
+    open_study,
+    read,
+    refuse_early,
+    without_remembered,
+)
 from clinadapt.core.errors import InputError, NothingDoneError
 
 if TYPE_CHECKING:
     from clinadapt.study.runner import Study
+
+
+def _print_design(name: str | None) -> None:
+    """Print the study file of a built-in study, and exit."""
+    if name is None:
+        return
+    from clinadapt.study.study_file import built_in_file
+
+    print_verbatim(built_in_file(name).read_text(encoding="utf-8").rstrip())
+    raise typer.Exit
 
 
 def study(
@@ -27,23 +53,41 @@ def study(
     describe: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column by which scores are broken down, which no model reads; repeatable."
+            help="Column by which scores are broken down, which no model reads; repeatable.",
+            rich_help_panel=TABLE,
         ),
     ] = None,
     sites: Annotated[
         str | None,
         typer.Option(
-            help="Column of the site, department or year; each of its values is held out in turn."
+            help="Column of the site, department or year; each of its values is held out in turn.",
+            rich_help_panel=TABLE,
         ),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="Label column of a separate task, instead of --label; repeatable."),
+        typer.Option(
+            help="Label column of a separate task, instead of --label; repeatable.",
+            rich_help_panel=TABLE,
+        ),
     ] = None,
     asked: StudyOptions,
+    show: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Print the study file of a built-in study, to copy and change, and exit.",
+            callback=_print_design,
+            is_eager=True,
+            rich_help_panel=DESIGN,
+        ),
+    ] = None,
     margin: Annotated[
         float | None,
-        typer.Option(help="Largest negligible difference of the metric; default: 0.01."),
+        typer.Option(
+            help="Largest negligible difference of the metric; default: 0.01.",
+            rich_help_panel=DESIGN,
+        ),
     ] = None,
     resources: ResourceOptions,
     energy: Annotated[
@@ -51,18 +95,26 @@ def study(
         typer.Option(
             metavar="COUNTRY",
             help="Measure or estimate energy and CO2e with this country's electricity: FRA, DEU …",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Run failed runs again.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Run failed runs again.", rich_help_panel=LIMITS)
+    ] = False,
     offline: OfflineOption = False,
 ) -> None:
     """Compare every configuration of a study on a table of notes, or resume the comparison."""
     from clinadapt.study.multi_task import folders_of
 
-    if task and table.notes is None:
-        raise InputError("--task names label columns of a table of notes: give the table as well")
+    if table.notes is None:
+        raise InputError(
+            "no notes given: expected a table of labelled notes, such as `clinadapt study "
+            "notes.csv --text text --label label --group patient`. To try clinadapt on built-in "
+            "notes, run `clinadapt demo`"
+        )
+    refuse_early(asked, resources)
     described = tuple(dict.fromkeys([*(describe or ()), *([sites] if sites else ())]))
-    targets = {name: [name] for name in task} if task else {"": table.label}
+    targets = {name: [name] for name in task} if task else {"": None}
     folders = folders_of(task or ())
     with ExitStack() as stack:
         go_offline(stack, offline)
@@ -73,13 +125,15 @@ def study(
         fitted = []
         for name, notes in tables.items():
             one = replace(asked, out=asked.out / folders[name]) if task else asked
-            fitted.append(_show(open_study(notes, one, resources, margin, sites, energy), retry))
+            run = open_study(notes, one, resources, margin, sites, energy)
+            fitted.append(run_study(run, retry))
         if task:
             _put_together(asked.out, folders)
     if not all(fitted):
         raise NothingDoneError(
             "nothing was fitted: every configuration failed or was skipped, for the reasons above"
         )
+    _print_next(table, [asked.out / folder for folder in folders.values()] or [asked.out])
 
 
 def _check_folders(out: Path, folders: dict[str, str]) -> None:
@@ -96,24 +150,100 @@ def _check_folders(out: Path, folders: dict[str, str]) -> None:
         check_study_folder(out / folder)
 
 
-def _show(run: "Study", retry: bool) -> bool:
+def demo(
+    design: Annotated[
+        str,
+        typer.Option(
+            "--study", help="quick, paper, crossover, or a TOML file.", rich_help_panel=DESIGN
+        ),
+    ] = "quick",
+    out: Annotated[Path, typer.Option(help="Folder of the study.", rich_help_panel=OUTPUT)] = Path(
+        "demo"
+    ),
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--open/--no-open",
+            help="Open the report in a browser, if this is a terminal with a display.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = True,
+) -> None:
+    """Run the quick study on built-in synthetic notes, and open its report. Offline."""
+    asked = StudyOptions(study=design, out=out)
+    refuse_early(asked)
+    _check_folders(out, {})
+    from clinadapt.data.synthetic.built_in import built_in_notes
+
+    with ExitStack() as stack:
+        go_offline(stack, True)
+        say("The built-in [bold]synthetic[/] notes are compared; nothing is downloaded.")
+        run_study(open_study(built_in_notes(), asked, ResourceOptions()))
+    page = (out / "report.html").resolve()
+    if show and sys.stdout.isatty() and webbrowser.open(page.as_uri()):
+        say("The report was opened in a browser.")
+    say(
+        "\nWith notes of your own, in a table with a column for the text, the label and, if there "
+        "is one, the patient,\n"
+        "  clinadapt check YOUR_NOTES --text TEXT --label LABEL --group PATIENT\n"
+        "says whether they can be used, and what to run next."
+    )
+
+
+def run_study(run: "Study", retry: bool = False) -> bool:
     """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
-    from clinadapt.cli.display import StudyDisplay, print_leaderboard, print_meter, print_notes
+    from clinadapt.cli.display import print_leaderboard, print_notes
+    from clinadapt.cli.progress import StudyProgress
+    from clinadapt.core.atomic_files import read_json
     from clinadapt.report.write import write_report
+    from clinadapt.study.energy import in_words
+    from clinadapt.study.result_files import EVIDENCE
 
     print_notes(run.notes, run.split)
     if run.meter is not None:
-        print_meter(run.meter)
-    with run.claimed(_tell_waiting):
-        with StudyDisplay(len(run.runs)) as display:
-            board = run.run(display.progress, display.finished, retry)
+        say(f"energy of the whole machine: {escape(in_words(run.meter.parts))}")
+        for warning in run.meter.warnings:
+            say(f"[yellow]warning[/] codecarbon: {escape(warning)}")
+    with run.claimed(_tell_waiting), StudyProgress(len(run.runs)) as display:
+        board = run.run(display.progress, display.finished, retry)
+        display.progress("report", 0, 1)
         write_report(run.out)
-    print_leaderboard(board, run)
+    display.summary()
+    evidence = read_json(run.out / EVIDENCE)
+    sentences = []
+    if evidence is not None:
+        sentences = [evidence["sentence"], *evidence["doubts"]["sentences"]]
+    print_leaderboard(board, run.metric, run.out, sentences, run.notes.synthetic)
     return "done" in board["status"].to_list()
 
 
 def _tell_waiting(holder: str) -> None:
     say(escape(f"{holder}: waiting until it has ended. Stop with Ctrl+C; nothing is lost."))
+
+
+def _print_next(table: TableOptions, folders: list[Path]) -> None:
+    """Print commands that use what studies left in their folders, and that run on this machine."""
+    chosen = [
+        next((place for name in ("recommended", "best") if (place := folder / name).is_dir()), None)
+        for folder in folders
+    ]
+    bundles = [str(bundle) for bundle in chosen if bundle is not None]
+    if not bundles:
+        return
+    read_so = replace(
+        TableOptions(), notes=table.notes, text=table.text, id=table.id, encoding=table.encoding
+    )
+    scoring = ["predict", *bundles, *as_arguments(read_so)]
+    steps = [("score notes, here those of the study", scoring)]
+    if find_spec("captum"):
+        rest = as_arguments(without_remembered(table))
+        steps += [
+            ("its most confident errors, with patient text", ["errors", str(folder), *rest])
+            for folder in folders
+        ]
+    if find_spec("fastapi"):
+        steps.append(("answers over HTTP, with a page to try it", ["serve", *bundles]))
+    print_next(*steps)
 
 
 def _put_together(out: Path, folders: dict[str, str]) -> None:
@@ -133,31 +263,38 @@ def plan(
     table: TableOptions,
     asked: StudyOptions,
     resources: ResourceOptions,
-    json: Annotated[
-        Path | None, typer.Option(help="JSON file to write every run of the plan to.")
-    ] = None,
+    json: JsonOption = False,
     offline: OfflineOption = False,
 ) -> None:
     """Estimate the cost of each run of a study, and report what will not fit."""
-    from clinadapt.core.output_guard import Output, check_outputs
-    from clinadapt.study.planning.plan import is_schedule, make_plan, read_plan, write_schedule
     from clinadapt.study.study_folder import check_study_folder
 
+    refuse_early(asked, resources)
     check_study_folder(asked.out)
-    if json is not None:
-        check_outputs([Output(json, "--json", is_schedule)], [table.notes, asked.study])
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
-        from clinadapt.cli.display import StudyDisplay, print_notes, print_plan
+        from clinadapt.cli.display import print_notes, print_plan
+        from clinadapt.cli.progress import progress_bar
+        from clinadapt.study.planning.plan import (
+            disk_bytes,
+            make_plan,
+            read_plan,
+            schedule,
+            schedule_as_json,
+        )
 
         study = open_study(notes, asked, resources)
-        print_notes(notes, study.split)
+        if not json:
+            print_notes(notes, study.split)
         made = read_plan(study)
         if made is None:
-            with StudyDisplay(len(study.folders.configurations)) as display:
-                made = make_plan(study, display.progress)
+            with progress_bar("plan") as progress:
+                made = make_plan(study, progress)
             made.save(study.out)
-        print_plan(made, study)
-        if json is not None:
-            write_schedule(study, made, json)
+        if json:
+            return print_json(schedule_as_json(study, made))
+        lines = schedule(study, made)
+        print_plan(lines, disk_bytes(made, lines))
+    if table.notes is not None:
+        print_next(("the study itself", ["study", *as_arguments(table, asked, resources)]))

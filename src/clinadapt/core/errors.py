@@ -41,6 +41,10 @@ class EncoderNotFoundError(ClinadaptError):
     """An encoder is not on this machine and cannot, or must not, be downloaded."""
 
 
+class UnusableEncoderError(InputError, EncoderNotFoundError):
+    """A name is no encoder's, or what is found under it cannot be used as one."""
+
+
 class NothingDoneError(ClinadaptError):
     """The command ran, but nothing was fitted or scored."""
 

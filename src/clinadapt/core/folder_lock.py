@@ -1,7 +1,7 @@
 """A lock on a folder, so that one process at a time writes to it.
 
 The system frees the lock when its process ends, however it ends, so that no lock is ever stale. The
-file of the lock stays in the folder; it names the process that has it, for messages only.
+file of the lock names the process that has it, for messages only.
 """
 
 import os
@@ -51,6 +51,10 @@ def folder_lock(folder: Path, waiting: Callable[[str], None] | None = None) -> I
             file.write_text(str(os.getpid()), encoding="ascii")
         yield
     finally:
+        # Deleted while it is held: whoever waits for it notices, and makes a new one.
+        if lock.lock_counter == 1:
+            with suppress(OSError):
+                file.unlink()
         lock.release()
 
 

@@ -109,11 +109,34 @@ def as_hashed(content: Mapping[str, Any]) -> dict[str, Any]:
     with version 0.1 are resumed and not started again.
     """
     old = {new: name for name, new in SETTINGS.items()}
-    hashed = {old.get(key, key): value for key, value in content.items()}
+    hashed = {old.get(key, key): value for key, value in _marked(content).items()}
     nested = hashed.get("encoder_options")
     if isinstance(nested, Mapping):
+        nested = _marked(nested)
         hashed["encoder_options"] = {old.get(key, key): value for key, value in nested.items()}
     return hashed
+
+
+def _marked(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Mark settings that meant something else in earlier results, so that their ids differ."""
+    options = content.get("adapter_options") or {}
+    if content.get("adapter") == "tiny_attention" and "heads" not in options:
+        return {**content, "adapter_options": {**options, "heads": None}}
+    return content
+
+
+def earlier_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a bundle of format 2 or 3 with the defaults that have changed since."""
+    spelled = dict(content)
+    options = spelled.get("adapter_options") or {}
+    if spelled.get("adapter") == "tiny_attention":
+        inner = {} if spelled.get("match_parameters") is not None else {"inner": 32}
+        spelled["adapter_options"] = {**inner, "heads": 1, **options}
+    if spelled.get("adapter") == "ia3":
+        spelled["adapter_options"] = {"fused": False, **options}
+    if isinstance(spelled.get("encoder_options"), Mapping):
+        spelled["encoder_options"] = earlier_defaults(spelled["encoder_options"])
+    return spelled
 
 
 def result(content: Any) -> Any:

@@ -1,21 +1,25 @@
 """Read JSON and tensor files from untrusted sources, with checks before any use.
 
-Nothing that is read is executed. Sizes and shapes are checked before memory is allocated.
+Nothing that is read is executed. Sizes and shapes are checked before memory is allocated. torch is
+needed, and loaded, only to read weights.
 """
+
+from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
 
 from clinadapt.core import old_names
 from clinadapt.core.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 HEADER_BYTES = 2**24  # enough for some hundred thousand tensors
 SHOWN = 3
@@ -173,6 +177,8 @@ def all_finite(path: Path) -> bool:
 
 
 def _is_finite(tensor: Tensor) -> bool:
+    import torch
+
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     # aminmax propagates NaN and takes one pass over the data, where isfinite takes four.

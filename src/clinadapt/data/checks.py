@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 SHOWN_ROWS = 10
 SHOWN_VALUES = 10
 LONGEST_SHOWN = 60
-MANY_CLASSES, FEW_PER_CLASS = 50, 10  # classes, and notes per class, that make one doubt
 
 
 class RowNumbers:
@@ -83,16 +82,6 @@ def class_problems(
         known = shown_values(sorted(carriers))
         problems.append(f"--positive {positive!r} is not a label; labels: {known}")
     return problems
-
-
-def many_classes(classes: int, notes: int) -> list[str]:
-    """Return a warning if there are so many classes that the column may be another one."""
-    if classes < MANY_CLASSES or notes > FEW_PER_CLASS * classes:
-        return []
-    return [
-        f"{classes:,} classes for {notes:,} notes, {notes / classes:.1f} notes per class: is it "
-        "the right label column?"
-    ]
 
 
 def label_marks(

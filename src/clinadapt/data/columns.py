@@ -181,7 +181,9 @@ class LabelReader:
             return self._sets(lists, missing)
         values = as_text(column, column.name in self.whole)
         if self.separator is not None:
-            return self._sets(values.str.split(self.separator), values.is_null().to_numpy())
+            seen = values.str.replace_all(r"[\p{Cf}\s]", "")
+            missing = (values.is_null() | (seen == "").fill_null(True)).to_numpy()
+            return self._sets(values.str.split(self.separator), missing)
         codes = self._numbered(values)
         missing = codes < 0
         return LabelBatch(missing, np.flatnonzero(~missing), codes[~missing])
@@ -225,11 +227,12 @@ class LabelReader:
 
 def _refuse_compound(column: pl.Series) -> None:
     """Refuse labels that are structures, objects, or lists of them."""
-    inner = column.dtype
+    inner, lists = column.dtype, ""
     if isinstance(inner, pl.List | pl.Array):
-        inner = inner.inner  # type: ignore[assignment]
+        inner, lists = inner.inner, "lists of "  # type: ignore[assignment]
     if inner.is_nested() or inner.is_object():
+        kind = type(inner).__name__  # not the names of its fields, which may be note text
         raise InputError(
-            f"the label column {column.name!r} has cells of the type {column.dtype}: expected one "
-            "class per cell, or a list of classes"
+            f"the cells of the label column {column.name!r} are {lists}values of the type {kind}: "
+            "expected one class per cell, or a list of classes"
         )

@@ -1,14 +1,15 @@
-"""Spellings of class names: what nobody sees makes no difference, what looks alike is warned of."""
+"""Names of classes: what nobody sees makes no difference; what looks alike or odd is told."""
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from clinadapt.data.checks import LONGEST_SHOWN
 
 SHOWN_PROPOSALS = 10
 SHOWN_SPELLINGS = 5
+MANY_CLASSES, FEW_PER_CLASS = 50, 10  # classes, and notes per class, that make one doubt
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
 _BETWEEN_WORDS = re.compile(r"(?<=\w)[\s_/'’‐-―-]+(?=\w)")
 _AROUND = " .,:;!?\"'`´‘’“”«»"
@@ -62,7 +63,7 @@ def look_alikes(counts: Mapping[Any, int], kind: str = "notes") -> list[str]:
         if max(map(len, names)) > LONGEST_SHOWN:  # these may be notes
             proposals.append(f"{len(names)} long names")
             continue
-        names.sort(key=lambda name: -counts[name])
+        names.sort(key=lambda name: (-counts[name], len(name), not name.isascii()))
         spelled = ", ".join(f"{name!r} ({counts[name]})" for name in names[:SHOWN_SPELLINGS])
         more = len(names) - SHOWN_SPELLINGS
         spelled += f" and {more} more" if more > 0 else ""
@@ -75,3 +76,19 @@ def look_alikes(counts: Mapping[Any, int], kind: str = "notes") -> list[str]:
         + "; ".join(proposals)
         + (f"; and {more} more such groups" if more > 0 else "")
     ]
+
+
+def doubtful_names(names: Collection[str], notes: int) -> list[str]:
+    """Return warnings about so many or so long classes that the column may be another one."""
+    warnings = []
+    if len(names) >= MANY_CLASSES and notes <= FEW_PER_CLASS * len(names):
+        warnings.append(
+            f"{len(names):,} classes for {notes:,} notes, {notes / len(names):.1f} notes per "
+            "class: is it the right label column?"
+        )
+    if long := sum(len(name) > LONGEST_SHOWN for name in names):
+        warnings.append(
+            f"{long:,} classes have names of more than {LONGEST_SHOWN} characters: is it the right "
+            "label column?"
+        )
+    return warnings

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.positive_class import choose
+from clinadapt.data.positive_class import choose, quoted
 
 Task = Literal["binary", "multiclass", "multilabel"]
 MOST_CELLS = 2**31  # notes times classes; a byte each
@@ -123,10 +123,11 @@ def from_codes(
     counts = {name: count for name, count in zip(names, carriers, strict=True) if count}
     classes = sorted(counts)
     if len(classes) < 2:
+        listed = ", ".join(map(quoted, classes))
         raise InputError(
-            f"expected at least two classes, got {len(classes)} class ({classes})"
+            f"expected at least two classes, got {len(classes)} class: {listed}"
             if single
-            else f"expected at least two labels in a multi-label task, got {classes}"
+            else f"expected at least two labels in a multi-label task, got {listed or 'none'}"
         )
     task: Task = "multilabel" if not single else "binary" if len(classes) == 2 else "multiclass"
     if len(classes) * notes > MOST_CELLS:

@@ -17,15 +17,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.checks import (
-    RowNumbers,
-    class_problems,
-    label_marks,
-    many_classes,
-    repeated_texts,
-)
+from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
 from clinadapt.data.columns import Columns, LabelReader, as_text, text_hashes, whole_floats
-from clinadapt.data.label_spelling import look_alikes, tidy
+from clinadapt.data.label_spelling import doubtful_names, look_alikes, tidy
 from clinadapt.data.labels import Labels, from_codes
 from clinadapt.data.positive_class import choose
 from clinadapt.data.table_readers import Table, open_table
@@ -62,6 +56,8 @@ class Notes:
         Rows of the table that are not used.
     warnings : list of str
         Findings that do not prevent a study but that its reader must know.
+    columns : Columns, optional
+        Roles of the columns of the table that they were read from.
 
     Examples
     --------
@@ -82,6 +78,7 @@ class Notes:
     synthetic: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "texts", "groups", "parts"):
@@ -329,14 +326,14 @@ class _Reader:
 
         problems = self.labels.problems()
         positive = None if self.columns.positive is None else tidy(self.columns.positive)
+        none = self.labels.none and f". A note with no label is written as {self.labels.none}"
         for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
+            hint = none if where is self.unlabelled else ""
             if where and not self.leave_out_bad:
                 problems.append(
                     f"{reason} in {where}: correct the table, or leave these rows out with "
-                    f"--leave-out-bad (the results then list them)"
+                    f"--leave-out-bad (the results then list them){hint}"
                 )
-        if self.unlabelled and self.labels.none and not self.leave_out_bad:
-            problems.append(f"write a note with no label at all as {self.labels.none}")
         for role, where in self.without.items():
             if where:
                 problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
@@ -346,7 +343,7 @@ class _Reader:
         kind = "patients (groups)" if groups is not None else "notes"
         several = self.columns.separator is not None or len(self.columns.label) > 1
         problems += class_problems(carriers, kind, minimum_per_class, positive, not several)
-        warnings = look_alikes(carriers, kind) + many_classes(len(carriers), int(usable.sum()))
+        warnings = look_alikes(carriers, kind) + doubtful_names(carriers, int(usable.sum()))
         warnings += repeated_texts(
             np.concatenate(self.hashes)[usable],
             numbers[usable],
@@ -369,6 +366,7 @@ class _Reader:
             source=source,
             left_out=self.left_out,
             warnings=warnings,
+            columns=self.columns,
         )
 
     def _id_problems(self, numbers: NDArray[np.int64]) -> list[str]:

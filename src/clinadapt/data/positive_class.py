@@ -9,27 +9,24 @@ from clinadapt.core.errors import InputError
 from clinadapt.data.checks import LONGEST_SHOWN
 from clinadapt.data.label_spelling import folded
 
-# Names of the finding's absence, in English and French, without accents.
-ABSENT = frozenset(
-    "no non none not false faux absent absente absents absentes absence neg negative negatif "
-    "negatifs negatives never jamais aucun aucune nil nul nulle without sans denied unlikely "
-    "improbable infirme infirmee refuted".split()
+# Names without accents, in English and French: of a finding's absence, of people and findings that
+# nothing is wrong with, and of a finding.
+ABSENT = (
+    "no|non|none|not|never|jamais|aucune?|nil|nulle?|without|sans|false|faux|absente?s?|absence|"
+    "neg|negati(?:f|ve)s?|denied|unlikely|improbable|infirmee?|refuted"
 )
-# Names of people and findings that nothing is wrong with.
-WELL = frozenset(
-    "healthy sain saine sains saines normal normale normaux normales unaffected unremarkable "
-    "indemne indemnes benign benin benigne control controls controle controles temoin temoins "
-    "alive vivant vivante survived survivor".split()
+WELL = (
+    "healthy|saine?s?|normale?s?|normaux|unaffected|unremarkable|indemnes?|benign|benin|benigne|"
+    "controle?s?|temoins?|alive|vivante?s?|survived|survivors?"
 )
-PRESENT = frozenset(
-    "true vrai yes oui y o positive positif positifs positives pos case cas present presente "
-    "presents presentes malade malades sick ill disease diseased".split()
-)
+PRESENT = "true|vrai|yes|oui|positi(?:f|ve)s?|pos|case|cas|presente?s?|malades?|sick|ill|diseased?"
+_NOTHING = re.compile(f"{ABSENT}|{WELL}")
+_FINDING = re.compile(PRESENT)
 _NEGATED = re.compile(
-    r"(?:(?:no|non|not|pas|sans|without|aucune?|absence|never|jamais|free|absent|denies|nie)"
-    r"(?: (?:de|d|du|des|of|from|any|a|an|the|la|le|les|l|un|une))*) (?P<what>.+)"
-    r"|(?P<it>.+?) (?:est |is |are |sont )?"
-    r"(?:no|non|false|faux|absente?s?|absence|free|neg|negati(?:ve|f|fs|ves)|0)"
+    r"(?:no|non|not|pas|sans|without|aucune?|absence|never|jamais|free|absent|denies|nie)"
+    r"(?: (?:de|d|du|des|of|from|any|a|an|the|la|le|les|l|un|une))* (?P<what>.+)"
+    r"|(?P<it>.+?)(?: est| is| are| sont)? "
+    r"(?:no|non|false|faux|absente?s?|absence|free|neg|negati(?:f|ve)s?|0)"
 )
 _PREFIX = "(?:non|un|in|im|a|an|not|no|dis)"
 SHORTEST_PREFIXED = 4  # letters of a name that a prefix may negate: not "b" and "ab"
@@ -75,7 +72,8 @@ def choose(counts: Mapping[Any, int], positive: Any | None = None) -> Positive:
     names = sorted(counts)
     if positive is not None:
         if positive not in counts:
-            raise InputError(f"the positive class {positive!r} is not one of the labels {names}")
+            listed = " and ".join(map(quoted, names))
+            raise InputError(f"the positive class {positive!r} is not one of the labels {listed}")
         return Positive(positive, *(name for name in names if name != positive))
     first, second = (" ".join(re.findall(r"[^\W_]+", folded(str(name)))) for name in names)
     signs = [_sign(str(name), words) for name, words in zip(names, (first, second), strict=True)]
@@ -97,7 +95,12 @@ def choose(counts: Mapping[Any, int], positive: Any | None = None) -> Positive:
 
 def quoted(name: Any) -> str:
     """Return the name of a class as it is typed in Python, unless it is too long for a name."""
-    return repr(name) if len(str(name)) <= LONGEST_SHOWN else "(a long name)"
+    return repr(name) if len(str(name)) <= LONGEST_SHOWN else shown_name(name)
+
+
+def shown_name(name: Any) -> str:
+    """Return the name of a class to print, unless it is so long that it may be a note."""
+    return str(name) if len(str(name)) <= LONGEST_SHOWN else "(a long name)"
 
 
 def _sign(name: str, words: str) -> int:
@@ -106,13 +109,12 @@ def _sign(name: str, words: str) -> int:
         return -1 if float(name) <= 0 else 0
     except ValueError:
         pass
-    if words in ABSENT | WELL:
+    if _NOTHING.fullmatch(words):
         return -1
-    negated = _NEGATED.fullmatch(words)
-    if negated:
-        # What is no absence of an absence: "not healthy".
-        return 1 if (negated["what"] or negated["it"]) in ABSENT | WELL else -1
-    return 1 if words in PRESENT else 0
+    if negated := _NEGATED.fullmatch(words):
+        is_double = _NOTHING.fullmatch(negated["what"] or negated["it"])  # "not healthy"
+        return 1 if is_double else -1
+    return 1 if _FINDING.fullmatch(words) else 0
 
 
 def _of_pair(first: str, second: str, *names: str) -> list[int]:

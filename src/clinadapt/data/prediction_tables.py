@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.errors import InputError
 from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data.labels import Labels, Task, decode
 from clinadapt.data.text_store import Texts
@@ -61,9 +62,7 @@ JOINED = cs.by_dtype(pl.List(pl.String)).list.eval(_escaped).list.join("|")
 
 
 def joined(names: Iterable[str]) -> str:
-    r"""Return the classes of a note in one cell, as ``a|b``; a ``|`` or ``\`` in a name is escaped
-    by ``\``.
-    """
+    r"""Return the classes of a note as ``a|b``; a ``|`` or ``\`` in a name follows a ``\``."""
     return "|".join(name.replace("\\", r"\\").replace("|", r"\|") for name in names)
 
 
@@ -114,20 +113,28 @@ def _write_parquet(frames: Iterable[pl.DataFrame], path: Path, about: Mapping[st
             writer.close()
 
 
-def can_be_read(path: Path) -> bool:
-    """Return whether a Parquet file of predictions is there and whole."""
+def read_run(folder: Path) -> pl.DataFrame:
+    """Return all predictions in a run's folder.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged.
+    """
+    file = folder / PREDICTIONS
     try:
-        pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError):
-        return False
-    return True
+        return pl.read_parquet(file, glob=False)  # the folder's name may look like a pattern
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{file} is missing or damaged: give the command of the study again to make it anew"
+        ) from error
 
 
 def read_predictions(
     folder: Path, part: str, labels: Labels
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the probabilities and predictions of a part in a run's folder, both [note, class]."""
-    frame = pl.read_parquet(folder / PREDICTIONS, glob=False).filter(pl.col("part") == part)
+    frame = read_run(folder).filter(pl.col("part") == part)
     names = [str(name) for name in labels.classes]
     predicted = frame["prediction"]
     if labels.task == "multilabel":

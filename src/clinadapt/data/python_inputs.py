@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,9 @@ def as_clusters(groups: Any) -> NDArray[np.int64]:
             f"missing group at {_positions(missing)}: a note without a known patient needs a name "
             "of its own, or must be left out"
         )
-    _refuse_mixed(units, "groups")
-    return np.unique(np.array([str(unit) for unit in units]), return_inverse=True)[1]
+    _refuse_mixed([[unit] for unit in units], "groups")
+    names = [str(int(one) if isinstance(one, float) and one.is_integer() else one) for one in units]
+    return np.unique(np.array(names), return_inverse=True)[1]
 
 
 def is_indicator(y: Any) -> bool:
@@ -104,6 +105,8 @@ def as_labels(y: Any, positive: Any | None = None) -> Labels:
     InputError
         Labels are absent, missing for some notes, or not in one of these forms.
     """
+    if y is None:
+        raise InputError("fit requires y to be passed, but the target y is None: pass the labels")
     _refuse_containers(y, "labels, one per text", "y")
     table = _as_table(y)
     if table is not None and table.shape[1] != 1:
@@ -128,14 +131,15 @@ def as_labels(y: Any, positive: Any | None = None) -> Labels:
     if missing:
         raise InputError(f"missing label at {_positions(missing)}: leave these notes out")
     if all(several):
-        return from_sets([_named(row) for row in rows])
+        named = _classes([list(row) for row in rows])
+        return from_sets([[one for one in row if not _is_missing(one)] for row in named])
     if any(several):
         at = several.index(not several[0])
         raise InputError(
-            f"expected one class per note, or a collection of classes for each, got both: they "
-            f"differ at position {at}"
+            f"expected one class per note, or a collection of classes for each, got both: the "
+            f"first other one is at position {at}"
         )
-    classes = _classes(rows)
+    classes = [one for (one,) in _classes([[row] for row in rows])]
     counts = Counter(classes)
     labels = from_single(classes, positive)
     notices = look_alikes(counts)
@@ -156,28 +160,19 @@ def _from_indicator(table: NDArray[Any]) -> Labels:
     return Labels("multilabel", np.arange(table.shape[1]), table.astype(np.bool_))
 
 
-def _named(row: Iterable[Any]) -> list[Any]:
-    """Return the classes of a note, without blank names."""
-    return [name for name in _classes(list(row)) if not (isinstance(name, str) and not name.strip())]
-
-
-def _classes(values: Sequence[Any]) -> list[Any]:
-    """Return classes as plain str, int, float or bool, checked to be of one kind."""
-    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-    unlike = [at for at, value in enumerate(plain) if not isinstance(value, str | int | float)]
-    if unlike:
+def _classes(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Return the classes of each note as plain str, int, float or bool, all of one kind."""
+    plain = [[one.item() if isinstance(one, np.generic) else one for one in row] for row in rows]
+    if unlike := _where(plain, lambda one: not isinstance(one, str | int | float)):
+        types = _types(one for at in unlike for one in plain[at])
         raise InputError(
             f"expected classes that are text, whole numbers or bool, got other types at "
-            f"{_positions(unlike)} ({_types(plain[at] for at in unlike)})"
+            f"{_positions(unlike)} ({types})"
         )
     _refuse_mixed(plain, "labels")
-    continuous = [
-        at for at, value in enumerate(plain) if isinstance(value, float) and not value.is_integer()
-    ]
-    if continuous:
+    if broken := _where(plain, lambda one: isinstance(one, float) and not one.is_integer()):
         raise InputError(
-            f"Unknown label type: continuous numbers, the first at position {continuous[0]}; "
-            "expected classes"
+            f"Unknown label type: continuous numbers at {_positions(broken)}; expected classes"
         )
     return plain
 
@@ -193,20 +188,19 @@ def _column(values: Any, what: str, name: str) -> list[Any]:
     shape = getattr(values, "shape", None)
     if shape is not None and len(shape) != 1:
         if len(shape) != 2 or shape[1] != 1:
-            raise InputError(
-                f"expected {what}, got {name} of shape {list(shape)}: pass one column"
-            )
+            raise InputError(f"expected {what}, got {name} of shape {list(shape)}: pass one column")
         values = np.asarray(values, dtype=object)[:, 0]
-    to_list = getattr(values, "to_list", None) or getattr(values, "tolist", None)
-    try:
-        return list(to_list() if to_list else values)
-    except TypeError:
-        raise InputError(f"expected {what}, got {name} = {type(values).__name__}") from None
+    for to_list in ("to_list", "tolist", "to_pylist"):
+        if hasattr(values, to_list):
+            return list(getattr(values, to_list)())
+    return list(values)
 
 
 def _refuse_containers(values: Any, what: str, name: str) -> None:
     """Refuse what can be iterated, but not as a column."""
     kind = type(values).__name__
+    if not hasattr(values, "__iter__") and not hasattr(values, "__array__"):
+        raise InputError(f"expected {what}, but {name} cannot be {values!r:.20}")
     if isinstance(values, str | bytes):
         raise InputError(f"expected {what}, got one string as {name}: put it in a list")
     if isinstance(values, Mapping):
@@ -216,9 +210,7 @@ def _refuse_containers(values: Any, what: str, name: str) -> None:
     if isinstance(values, Set):
         raise InputError(f"expected {what}, got a {kind} as {name}, which has no order")
     if hasattr(values, "tocsr"):
-        raise InputError(
-            f"expected {what}, got a sparse matrix as {name}: pass {name}.toarray() instead"
-        )
+        raise InputError(f"expected {what}, got a sparse matrix as {name}: pass a dense array")
     if hasattr(values, "column_names"):  # a table of pyarrow or datasets
         raise InputError(f"expected {what}, got a {kind} as {name}: pass one of its columns")
 
@@ -236,15 +228,20 @@ def _is_missing(value: Any) -> bool:
     return _is_null(value) or (isinstance(value, str) and not value.strip())
 
 
-def _refuse_mixed(values: Sequence[Any], what: str) -> None:
+def _refuse_mixed(rows: Sequence[Sequence[Any]], what: str) -> None:
     """Refuse values of several kinds, of which equal ones may look different: 1 and "1"."""
-    kinds = [_kind(value) for value in values]
-    unlike = [at for at, kind in enumerate(kinds) if kind != kinds[0]]
-    if unlike:
+    first = next((_kind(one) for row in rows for one in row), "")
+    if unlike := _where(rows, lambda one: _kind(one) != first):
+        types = _types(one for at in unlike for one in rows[at] if _kind(one) != first)
         raise InputError(
-            f"expected {what} of one type, got {kinds[0]} and other types at "
-            f"{_positions(unlike)} ({_types(values[at] for at in unlike)})"
+            f"expected {what} of one type, got {first} and other types at {_positions(unlike)} "
+            f"({types}): convert them to one"
         )
+
+
+def _where(rows: Sequence[Sequence[Any]], holds: Callable[[Any], bool]) -> list[int]:
+    """Return the positions of the notes with a value for which something holds."""
+    return [at for at, row in enumerate(rows) if any(map(holds, row))]
 
 
 def _kind(value: Any) -> str:

@@ -1,9 +1,12 @@
 """Split notes into training, validation and test parts, patient-disjoint and stratified.
 
-The assignment is iterative stratification (Sechidis, Tsoumakas & Vlahavas, ECML-PKDD 2011) over
-patients instead of notes: patients are assigned one by one, those with the rarest classes and the
-most notes first, each to the part that is furthest below its share. Unlike scikit-learn's
-splitters, it supports binary, multi-class and multi-label tasks and any fractions.
+Patients are assigned whole, those with the rarest classes and the most notes first, as in iterative
+stratification (Sechidis, Tsoumakas & Vlahavas, ECML-PKDD 2011). Each goes to the part whose squared
+distance from the wanted numbers of notes, of every class and in all, grows least. A need relative
+to the size of a part would send the first big patient to the smallest part, and with it most of a
+rare class. No patient brings more than half of a part's notes of a class while smaller ones can
+fill it: scores of a part stand on its patients, not on its notes. Unlike scikit-learn's splitters,
+this supports binary, multi-class and multi-label tasks and any fractions.
 """
 
 import json
@@ -17,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.atomic_files import atomic_path, read_json
 from clinadapt.core.errors import InputError
 from clinadapt.data.checks import shown_values
 from clinadapt.data.notes import Notes
@@ -35,6 +38,7 @@ SYNONYMS = {
 }
 SHOWN_GROUPS = 10
 CLUSTERS_AT_ONCE = 4096
+MOST_OF_A_CLASS = 0.5  # share of a part's notes of a class that one patient may bring
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +136,8 @@ def partition(
     # sizes are balanced like a class.
     rows, columns = np.nonzero(matrix)
     carried = np.r_[cluster_of[rows], cluster_of], np.r_[columns, np.full(len(matrix), classes)]
-    counts = sparse.csr_array((np.ones(len(carried[0]), np.int64), carried), (len(names), classes + 1))
+    ones = np.ones(len(carried[0]), np.int64)
+    counts = sparse.csr_array((ones, carried), (len(names), classes + 1))
     counts.sum_duplicates()
 
     totals = counts.sum(axis=0).astype(np.float64)
@@ -143,8 +148,24 @@ def partition(
     order = order[np.argsort(-difficulty[order], kind="stable")]
 
     part_of_cluster = np.empty(len(names), dtype=np.int64)
-    part_of_cluster[order] = _deal(counts, order, weights.tolist(), fractions, totals)
+    part_of_cluster[order] = _deal(counts, order, (weights**2).tolist(), fractions)
     return part_of_cluster[cluster_of]
+
+
+def _limits(counts: sparse.csr_array, wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the most notes of each class that one patient may bring to a part [part, class].
+
+    There is a limit only where the patients within it have twice the notes that the part wants, so
+    that limiting it never leaves it without a class.
+    """
+    limits = MOST_OF_A_CLASS * wanted
+    by_class = counts.tocsc()
+    for column, (first, end) in enumerate(pairwise(by_class.indptr.tolist())):
+        ascending = np.sort(by_class.data[first:end])
+        below = np.r_[0, np.cumsum(ascending)]
+        within = below[np.searchsorted(ascending, limits[:, column], side="right")]
+        limits[within < 2 * wanted[:, column], column] = np.inf
+    return limits
 
 
 def _deal(
@@ -152,32 +173,43 @@ def _deal(
     order: NDArray[np.int64],
     weights: list[float],
     fractions: Sequence[float],
-    totals: NDArray[np.float64],
 ) -> list[int]:
     """Return the part of each cluster, in the given order of assignment.
+
+    A cluster goes to the part for which the sum over classes of
+    (got + own - wanted)² / (total² · fraction) grows least; `weights` are 1 / total². Parts whose
+    limits it exceeds come last, and the last clusters of a class go to the parts without it.
 
     Each choice depends on all earlier ones and uses a handful of numbers only, so plain Python
     takes a fifth of the time of array operations here.
     """
-    wanted: list[list[float]] = np.outer(fractions, totals).tolist()
-    # Relative to the part's size, so that small parts get their share of the first patients.
+    wanted = np.outer(fractions, counts.sum(axis=0))
+    limits: list[list[float]] = _limits(counts, wanted).tolist()
+    left: list[list[float]] = wanted.tolist()  # wanted - got
+    carriers: list[int] = counts.count_nonzero(axis=0).tolist()  # clusters not yet assigned
+    without = [{n for n, size in enumerate(fractions) if size > 0} for _ in carriers]
     sizes = [max(float(fraction), 1e-12) for fraction in fractions]
     parts = []
     for start in range(0, len(order), CLUSTERS_AT_ONCE):
         some = counts[order[start : start + CLUSTERS_AT_ONCE]]
         all_pairs = list(zip(some.indices.tolist(), some.data.tolist(), strict=True))
-        for first, last in pairwise(some.indptr.tolist()):
-            pairs = all_pairs[first:last]
-            part, most = 0, -math.inf
-            for number, left in enumerate(wanted):
-                need = 0.0
+        for first, end in pairwise(some.indptr.tolist()):
+            pairs = all_pairs[first:end]
+            last = [c for c, _ in pairs if carriers[c] <= len(without[c])]
+            waiting = set().union(*(without[column] for column in last))
+            part, least = 0, (True, True, math.inf)
+            for number, missing in enumerate(left):
+                growth, crowded = 0.0, False
                 for column, count in pairs:
-                    need += left[column] * weights[column] * count
-                need /= sizes[number]
-                if need > most:
-                    part, most = number, need
+                    growth += weights[column] * count * (count - 2.0 * missing[column])
+                    crowded |= count > limits[number][column]
+                cost = (number not in waiting, crowded, growth / sizes[number])
+                if cost < least:
+                    part, least = number, cost
             for column, count in pairs:
-                wanted[part][column] -= count
+                left[part][column] -= count
+                carriers[column] -= 1
+                without[column].discard(part)
             parts.append(part)
     return parts
 
@@ -294,3 +326,23 @@ def save_split(split: Split, ids: Texts, path: Path) -> None:
                 file.write(f",{listed}" if at else listed)
             file.write("\n]")
         file.write("\n}")
+
+
+def read_split(path: Path, ids: Texts) -> Split | None:
+    """Return a split that `save_split` wrote; None if there is none of exactly these ids.
+
+    A study keeps the split it began with, also where a later version would make another.
+    """
+    saved = read_json(path)
+    if not isinstance(saved, dict) or not all(isinstance(saved.get(n), list) for n in PARTS):
+        return None
+    if sum(len(saved[name]) for name in PARTS) > len(ids):
+        return None
+    row_of = {name: row for row, name in enumerate(ids)}
+    try:
+        rows = {name: sorted(row_of[entry] for entry in saved[name]) for name in PARTS}
+    except (KeyError, TypeError):
+        return None
+    if len(row_of) != sum(map(len, rows.values())):
+        return None
+    return Split(*(np.array(rows[name], dtype=np.int64) for name in PARTS))

@@ -59,6 +59,7 @@ def describe(
         }
     return {
         **summarize(notes, fingerprint),
+        "columns": None if notes.columns is None else asdict(notes.columns),
         "parts": counted,
         "left_out": [asdict(entry) for entry in notes.left_out],
         "duplicates": {

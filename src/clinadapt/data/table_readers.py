@@ -123,7 +123,8 @@ def _of_dataset(source: Any) -> Table:
     schema = pl.DataFrame(source.features.arrow_schema.empty_table()).schema
     named = {column: names for column in schema if (names := _class_names(source.features[column]))}
     is_list = {column: schema[column].is_nested() for column in named}
-    schema |= {column: pl.List(pl.String) if is_list[column] else pl.String for column in named}
+    for column in named:
+        schema[column] = pl.List(pl.String()) if is_list[column] else pl.String()
 
     def read(names: list[str]) -> Iterator[pl.DataFrame]:
         part = source.select_columns(names)

@@ -346,7 +346,7 @@ class Curves:
         for number, size in enumerate(grower.sizes):
             key = _key(grower, number)
             resampled = self.scores.resampled[key]
-            low, high = metrics.interval(resampled)
+            low, high = metrics.percentiles(resampled)
             points.append(
                 {
                     "notes": size.notes,

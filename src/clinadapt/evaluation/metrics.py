@@ -1,13 +1,13 @@
-"""Scores of a classifier, each with an interval by bootstrap over patients.
+"""Scores of a classifier, each with an interval by jackknife over patients.
 
 Every score is a function of the notes' weights. With weights of 1 it equals scikit-learn's value;
-with the multinomial weights of a bootstrap resample it equals scikit-learn's value on that
-resample. One vectorised pass over a [resample, note] weight matrix therefore gives the value and
-its interval, where resampling through scikit-learn's functions would take minutes per run. The
-tests compare both with scikit-learn.
+with weights of 0 for one patient's notes, that without the patient; with the multinomial weights of
+a bootstrap resample, that on the resample. One vectorised pass over a [row, note] weight matrix
+therefore gives the value and its interval, where scikit-learn's functions would take minutes per
+run. The tests compare both with scikit-learn.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels, Task
+from clinadapt.evaluation import intervals
 from clinadapt.evaluation.ranking import Ranking, auprc, auroc, divide
 
 PRIMARY: dict[Task, str] = {"binary": "f1", "multiclass": "f1_macro", "multilabel": "f1_weighted"}
@@ -45,14 +46,12 @@ THRESHOLDED = {
 PROBABILISTIC = ("auroc", "auprc", "brier", "ece")
 LOSSES = ("brier", "ece")  # lower is better
 ECE_BINS = 10
-RESAMPLES_AT_ONCE = 100
-WEIGHTS_AT_ONCE = 2**21  # 16 MB: with many notes, fewer resamples at once
 
 REASONS = {
     "precision": "no note was predicted positive",
     "recall": "no note is positive",
     "f1": "no note is positive and none was predicted positive",
-    "mcc": "the labels or the predictions contain only one class",
+    "mcc": "the labels contain only one class",
     "auroc": "for some class, no note or every note is positive",
     "auprc": "for some class, no note is positive",
 }
@@ -79,6 +78,13 @@ class Score:
 def sign(name: str) -> float:
     """Return 1 for a metric of which higher is better, -1 for a loss."""
     return -1.0 if name in LOSSES else 1.0
+
+
+def ends(name: str, task: Task) -> tuple[float, float]:
+    """Return the smallest and the largest possible value of a metric."""
+    if name == "mcc":
+        return -1.0, 1.0
+    return 0.0, 2.0 if (name, task) == ("brier", "multiclass") else 1.0
 
 
 def metric_names(task: Task) -> tuple[str, ...]:
@@ -145,17 +151,23 @@ def thresholded(name: str, task: Task, counts: Counts) -> Floats:
 
 
 def _mcc(task: Task, counts: Counts) -> Floats:
+    """Return the Matthews correlation: 0 for the same answer to every note, as for a guess."""
     if task == "multilabel":  # mean over labels of each label's own coefficient
         n = counts.total[..., None]
         covariance = counts.hit * n - counts.predicted * counts.actual
         spread = counts.predicted * (n - counts.predicted) * counts.actual * (n - counts.actual)
-        per_label = divide(covariance, np.sqrt(spread))
-        return _mean_defined(per_label)
+        known = (counts.actual > 0) & (counts.actual < n)
+        return _mean_defined(np.where(known, _correlation(covariance, spread), np.nan))
     # Gorodkin 2004, from marginal counts alone.
     hits, n = counts.hit.sum(-1), counts.total
     covariance = hits * n - (counts.predicted * counts.actual).sum(-1)
-    spread = (n**2 - (counts.predicted**2).sum(-1)) * (n**2 - (counts.actual**2).sum(-1))
-    return divide(covariance, np.sqrt(spread))
+    of_labels = n**2 - (counts.actual**2).sum(-1)
+    spread = (n**2 - (counts.predicted**2).sum(-1)) * of_labels
+    return np.where(of_labels > 0, _correlation(covariance, spread), np.nan)
+
+
+def _correlation(covariance: Floats, spread: Floats) -> Floats:
+    return np.nan_to_num(divide(covariance, np.sqrt(spread)))
 
 
 def _mean_defined(values: Floats) -> Floats:
@@ -220,7 +232,7 @@ def resample_weights(
     names, cluster_of = np.unique(clusters, return_inverse=True)
     generator = np.random.default_rng(seed)
     share = np.full(len(names), 1.0 / len(names))
-    at_once = min(RESAMPLES_AT_ONCE, max(1, WEIGHTS_AT_ONCE // len(clusters)))
+    at_once = intervals.chunk_rows(len(clusters))
     for start in range(0, resamples, at_once):
         chunk = min(at_once, resamples - start)
         draws = generator.multinomial(len(names), share, size=chunk)
@@ -286,7 +298,7 @@ def values(
     return Statistics(labels, probabilities, predicted, names)(weights)
 
 
-def interval(resampled: Floats, level: float = 0.95) -> tuple[float, float]:
+def percentiles(resampled: Floats, level: float = 0.95) -> tuple[float, float]:
     """Return the percentile interval of the defined resampled values, NaN if there are none."""
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
@@ -296,11 +308,11 @@ def interval(resampled: Floats, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap(
+def jackknife(
     clusters: NDArray[np.int64],
     statistics: Callable[[Floats], dict[str, Floats]],
-    resamples: int = 1000,
-    seed: int = 0,
+    ends_of: Callable[[str], tuple[float, float]],
+    carriers: int,
 ) -> dict[str, Score]:
     """Return the value and 95 % interval of each statistic of the notes' weights.
 
@@ -309,21 +321,24 @@ def bootstrap(
     clusters : ndarray of int64, shape [note]
         Patient of each note.
     statistics : callable
-        From weights [resample, note] to a mapping of name to values [resample].
-    resamples, seed : int
+        From weights [row, note] to a mapping of name to values [row].
+    ends_of : callable
+        From a statistic's name to its smallest and largest possible value.
+    carriers : int
+        Number of patients with a note of the rarest class, see `intervals.interval`.
 
     Returns
     -------
     dict of str to Score
     """
     point = statistics(np.ones((1, len(clusters))))
-    chunks = [statistics(weights) for weights in resample_weights(clusters, resamples, seed)]
+    chunks = [statistics(weights) for weights in intervals.leave_out_weights(clusters)]
     scores = {}
-    for name, value in point.items():
-        low, high = interval(np.concatenate([chunk[name] for chunk in chunks]))
-        undefined = bool(np.isnan(value[0]))
+    for name, (value,) in point.items():
+        without = np.concatenate([chunk[name] for chunk in chunks])
+        low, high = intervals.interval(float(value), without, ends_of(name), carriers)
         reason = REASONS.get(name.partition("_")[0], "undefined on these notes")
-        scores[name] = Score(float(value[0]), low, high, reason if undefined else None)
+        scores[name] = Score(float(value), low, high, reason if np.isnan(value) else None)
     return scores
 
 
@@ -332,10 +347,9 @@ def scores(
     probabilities: Floats,
     predicted: NDArray[np.bool_],
     clusters: NDArray[np.int64],
-    resamples: int = 1000,
-    seed: int = 0,
+    names: Iterable[str] | None = None,
 ) -> dict[str, Score]:
-    """Return every metric of the task, with 95 % intervals by bootstrap over patients.
+    """Return metrics with 95 % intervals by jackknife over patients.
 
     Parameters
     ----------
@@ -344,7 +358,35 @@ def scores(
     predicted : ndarray of bool, shape [note, class]
     clusters : ndarray of int64, shape [note]
         Patient of each note.
-    resamples, seed : int
-        The same seed draws the same patients for every classifier, so that differences are paired.
+    names : iterable of str, optional
+        Names of metrics; default: all metrics of the task.
     """
-    return bootstrap(clusters, Statistics(labels, probabilities, predicted), resamples, seed)
+    return mean_scores(labels, [(probabilities, predicted)], clusters, names)
+
+
+def mean_scores(
+    labels: Labels,
+    seeds: Sequence[tuple[Floats, NDArray[np.bool_]]],
+    clusters: NDArray[np.int64],
+    names: Iterable[str] | None = None,
+) -> dict[str, Score]:
+    """Return means of metrics over a configuration's seeds, with the intervals of the means.
+
+    Parameters
+    ----------
+    labels : Labels
+    seeds : sequence of (probabilities, predicted), both [note, class]
+        Predictions of each seed on the same notes.
+    clusters : ndarray of int64, shape [note]
+        Patient of each note.
+    names : iterable of str, optional
+        Names of metrics; default: all metrics of the task.
+    """
+    each = [Statistics(labels, *seed, names) for seed in seeds]
+
+    def means(weights: Floats) -> dict[str, Floats]:
+        several = [statistics(weights) for statistics in each]
+        return {name: np.mean([one[name] for one in several], axis=0) for name in several[0]}
+
+    carriers = intervals.fewest_carriers(labels.matrix, clusters)
+    return jackknife(clusters, means, lambda name: ends(name, labels.task), carriers)

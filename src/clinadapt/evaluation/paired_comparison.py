@@ -2,10 +2,12 @@
 
 Every configuration is scored on the same resamples of the test patients (Field & Welsh 2007) and,
 where it has several seeds, on resamples of the seeds. A difference is then paired note by note,
-and its standard error reflects both patients and seeds. The interval uses Student's t distribution
-with one degree of freedom fewer than there are patients: with few patients, percentiles of the
-resamples would be too narrow. The p-values of comparisons made together are corrected together
-(Holm 1979).
+and its standard error reflects both patients and seeds. One seed fewer is drawn than there are, for
+the variance of a mean of n seeds drawn from n is (n - 1) / n of what it should be (Rao & Wu 1988);
+a configuration with one seed brings no variance of seeds. The interval uses Student's t
+distribution with one degree of freedom fewer than there are patients: with few patients,
+percentiles of the resamples would be too narrow. The p-values of comparisons made together are
+corrected together (Holm 1979).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -139,7 +141,8 @@ class ResampledScores:
         self._knowledge_resampled: dict[str, Floats] = {}
         for configuration, several in each.items():
             # Seeds that represent the configuration in each resample: [resample, seed].
-            chosen = draws.integers(len(several), size=(resamples, len(several)))
+            drawn = max(1, len(several) - 1)
+            chosen = draws.integers(len(several), size=(resamples, drawn))
             for name, kept in ((metric, self.resampled), (KNOWLEDGE, self._knowledge_resampled)):
                 by_seed = np.concatenate([chunk[configuration, name] for chunk in chunks])
                 kept[configuration] = np.take_along_axis(by_seed, chosen, axis=1).mean(axis=1)

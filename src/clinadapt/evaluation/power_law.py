@@ -83,5 +83,5 @@ def fit(notes: Floats, scores: Floats) -> Floats | None:
 
 def estimate(value: Any, resampled: Floats) -> Estimate:
     """Return a number with the percentile interval of its resamples."""
-    low, high = metrics.interval(resampled)
+    low, high = metrics.percentiles(resampled)
     return Estimate(float(value), float(low), float(high))

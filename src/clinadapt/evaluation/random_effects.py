@@ -18,7 +18,9 @@ class Pooled:
     Attributes
     ----------
     value, low, high : float
-        Mean over sites, weighted by random effects, with its 95 % interval.
+        Mean over sites, weighted by random effects, with its 95 % interval: that of Hartung & Knapp
+        (2001), which does not take the variance between few sites as known, and never narrower
+        than the normal one (Jackson et al. 2017).
     between : float
         Standard deviation of the true scores between sites.
     new_low, new_high : float
@@ -55,6 +57,10 @@ def pool(values: Floats, errors: Floats) -> Pooled:
     weights = 1 / (errors**2 + variance)
     value, error = float(weights @ values / weights.sum()), float(weights.sum() ** -0.5)
     half = float(stats.norm.ppf(1 - SIGNIFICANCE / 2)) * error
+    if sites > 1:
+        spread = float(weights @ (values - value) ** 2 / (sites - 1))
+        student = float(stats.t.ppf(1 - SIGNIFICANCE / 2, sites - 1))
+        half = max(half, student * error * spread**0.5)
     wide = nan
     if sites >= LEAST_FOR_NEW:
         wide = float(stats.t.ppf(1 - SIGNIFICANCE / 2, sites - 2)) * (variance + error**2) ** 0.5

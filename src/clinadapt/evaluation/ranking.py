@@ -1,4 +1,4 @@
-"""Metrics that depend only on the order of the notes' scores: areas under ROC and PR curves."""
+"""What depends only on the order of the notes' scores: ROC and PR curves, areas under them."""
 
 from dataclasses import dataclass
 
@@ -38,6 +38,36 @@ class Ranking:
         hits = np.add.reduceat(ordered * self.positive, self.starts, axis=1)
         misses = np.add.reduceat(ordered * ~self.positive, self.starts, axis=1)
         return hits, misses
+
+
+def roc_curve(labels: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+    """Return false and true positive rates, both [threshold], from no positives to all notes.
+
+    Points on a straight line between their neighbours are left out.
+    """
+    true, false = _counts(labels, scores)
+    corner = (np.diff(true, 2) != 0) | (np.diff(false, 2) != 0)
+    kept = np.r_[True, corner, True]
+    return false[kept] / false[-1], true[kept] / true[-1]
+
+
+def precision_recall_curve(labels: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+    """Return precisions and recalls, both [threshold], by falling recall.
+
+    The last point has precision 1 and recall 0. Of thresholds with the same recall, only the first
+    and the last are kept.
+    """
+    true, false = (counts[1:] for counts in _counts(labels, scores))
+    moves = np.diff(true) != 0
+    kept = np.r_[True, moves] | np.r_[moves, True]
+    true, false = true[kept][::-1], false[kept][::-1]
+    return np.r_[true / (true + false), 1.0], np.r_[true / true[0], 0.0]
+
+
+def _counts(labels: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+    """Return true and false positives above each distinct score, from 0 on, both [score + 1]."""
+    hits, misses = Ranking.of(labels, scores).weigh(np.ones((1, len(scores))))
+    return np.r_[0.0, np.cumsum(hits)], np.r_[0.0, np.cumsum(misses)]
 
 
 def auroc(hits: Floats, misses: Floats) -> Floats:

@@ -1,11 +1,12 @@
 """Conclusions from a study's test scores: relevant pairs, groups and a recommendation.
 
 The leading configuration is chosen on validation notes. All comparisons are made on test notes,
-which were not used for any choice. The recommendation is the cheapest useful configuration that is
-not significantly different from the best one and scores at most the margin lower.
+which were not used for any choice. The recommendation is a test of non-inferiority: the cheapest
+useful configuration of which the test notes show that it is not worse than any other by more than
+the margin. Where they show it of none, the cheapest that may be as good as the best is a candidate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations
@@ -16,63 +17,14 @@ from numpy.typing import NDArray
 
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation.constant_answer import CONSTANT, constant_answer
+from clinadapt.evaluation.entrants import Entrant, relevant_pairs
 from clinadapt.evaluation.paired_comparison import (
     KNOWLEDGE,
     SIGNIFICANCE,
     Difference,
-    Predictions,
     ResampledScores,
     mcnemar,
 )
-
-# Settings that may differ between a configuration with an adapter and the same one without.
-ADAPTER_SETTINGS = (
-    "adapter",
-    "adapter_options",
-    "match_parameters",
-    "placement",
-    "adapted_layers",
-    "batch_size",
-    "learning_rate",
-)
-# Settings that may differ between a tuned encoder and the same one frozen.
-TUNING_SETTINGS = ("tuned_layers", "epochs", "batch_size", "encoder_learning_rate")
-
-
-@dataclass(frozen=True, eq=False)
-class Entrant:
-    """A configuration and its results for every seed.
-
-    Attributes
-    ----------
-    configuration_id, label, model : str
-    kind : str
-        Kind of model, see `clinadapt.models.contract`.
-    is_baseline : bool
-        True if the model is a baseline; all configurations are compared with the best baseline.
-    settings : mapping
-        Resolved settings, without the seed.
-    validation : float
-        Mean score on validation notes; higher is better.
-    seconds : float
-        Time to encode, train and predict, mean over seeds.
-    predictions, validated : sequence of (probabilities, predicted), both [note, class]
-        Predictions on the test notes and on the validation notes, one pair per seed.
-    chosen : int
-        Index of the seed that scores best on validation.
-    """
-
-    configuration_id: str
-    label: str
-    model: str
-    kind: str
-    is_baseline: bool
-    settings: Mapping[str, Any]
-    validation: float
-    seconds: float
-    predictions: Sequence[Predictions]
-    validated: Sequence[Predictions]
-    chosen: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +45,9 @@ class Evidence:
         Largest difference of the metric that is considered irrelevant.
     resamples : int
         Number of bootstrap resamples.
+    draw : int
+        Number of the random draw of the resamples. Test parts whose scores are averaged have
+        different ones: with the same, parts of as many patients would share their draws.
     """
 
     entrants: Sequence[Entrant]
@@ -104,6 +59,7 @@ class Evidence:
     metric: str
     margin: float
     resamples: int
+    draw: int = 0
 
     @cached_property
     def by_id(self) -> dict[str, Entrant]:
@@ -128,6 +84,7 @@ class Evidence:
             self.metric,
             {**configurations, CONSTANT: [answer]},
             self.resamples,
+            self.draw,
         )
 
     # ------------------------------------------------------------------ pairs
@@ -135,47 +92,7 @@ class Evidence:
     @cached_property
     def questions(self) -> dict[tuple[str, str], list[str]]:
         """Relevant pairs of configurations, and the questions that each pair answers."""
-        asked: dict[tuple[str, str], list[str]] = {}
-
-        def ask(one: Entrant, other: Entrant, question: str) -> None:
-            if one is not other:
-                reverse = (other.configuration_id, one.configuration_id)
-                pair = (
-                    reverse if reverse in asked else (one.configuration_id, other.configuration_id)
-                )
-                asked.setdefault(pair, []).append(question)
-
-        for entrant in self.entrants:
-            ask(self.leader, entrant, "best")
-        for entrant in self.entrants:
-            settings = entrant.settings
-            if entrant.kind == "encoder":
-                if settings["adapter"] != "none":
-                    for plain in self._alike(entrant, ADAPTER_SETTINGS, adapter="none"):
-                        ask(entrant, plain, "adapter")
-                if settings["tuned_layers"] != 0:
-                    for frozen in self._alike(entrant, TUNING_SETTINGS, tuned_layers=0):
-                        ask(entrant, frozen, "tuning")
-        baselines = [entrant for entrant in self.entrants if entrant.is_baseline]
-        if baselines:
-            reference = max(baselines, key=lambda entrant: entrant.validation)
-            for entrant in self.entrants:
-                ask(entrant, reference, "tfidf")
-        return asked
-
-    def _alike(self, entrant: Entrant, free: Sequence[str], **fixed: Any) -> list[Entrant]:
-        """Return the configurations that equal `entrant` except in `free`, and have `fixed`."""
-
-        def rest(other: Entrant) -> dict[str, Any]:
-            return {name: value for name, value in other.settings.items() if name not in free}
-
-        return [
-            other
-            for other in self.entrants
-            if other.model == entrant.model
-            and rest(other) == rest(entrant)
-            and all(other.settings[name] == value for name, value in fixed.items())
-        ]
+        return relevant_pairs(self.entrants, self.leader)
 
     @cached_property
     def differences(self) -> dict[tuple[str, str], Difference]:
@@ -257,10 +174,38 @@ class Evidence:
         return max(better, key=self._on_test) if better else first
 
     @cached_property
+    def not_inferior(self) -> list[Entrant]:
+        """Useful configurations shown to be at most the margin worse than each other useful one.
+
+        The interval of every difference must lie above minus the margin; because it must of every
+        one, no correction for their number is needed (intersection-union test, Berger 1982).
+        """
+        return [
+            entrant
+            for entrant in self._useful
+            if all(
+                other.high < self.margin for other in self._against(entrant, self._useful).values()
+            )
+        ]
+
+    @property
+    def status(self) -> str | None:
+        """One of "recommended" and "candidate"; None if no configuration is useful."""
+        if self.recommended is None:
+            return None
+        return "recommended" if self.not_inferior else "candidate"
+
+    @cached_property
     def recommended(self) -> Entrant | None:
-        """The cheapest configuration as good as the best useful one; None if none is useful."""
+        """The cheapest configuration that is not inferior to any other; None if none is useful.
+
+        Where this is shown of none, the cheapest that is not significantly different from the best
+        and scores at most the margin lower.
+        """
         if self.best is None:
             return None
+        if self.not_inferior:
+            return min(self.not_inferior, key=lambda entrant: entrant.seconds)
         against = self._against(self.best, self._useful)
         as_good = [
             entrant
@@ -301,26 +246,43 @@ class Evidence:
                 f"so none is recommended: {self._test_size()} do not show that anything was "
                 "learned."
             )
+        if len(self._useful) == 1:
+            return (
+                f"{chosen.label} is recommended: it is the only configuration that is shown to be "
+                "better than giving every note the same answer."
+            )
+        if self.status == "recommended":
+            return (
+                f"{chosen.label} is recommended: it is the cheapest configuration of which the "
+                f"test notes show that it is at most {self.margin:g} worse than any other useful "
+                "one."
+            )
         reason = "leads on validation"
         if best is not self.leader:
             reason = (
                 f"does better on the test notes than {self.leader.label}, the leader on validation"
             )
+        unproven = (
+            f"{self._test_size()} do not show of any configuration that it is at most "
+            f"{self.margin:g} worse than every other useful one."
+        )
         if chosen is best:
-            return (
-                f"{chosen.label} is recommended: it {reason}, and no cheaper configuration scores "
-                f"as well (margin {self.margin:g})."
-            )
+            return f"{chosen.label} is a candidate: it {reason}, but {unproven}"
         assert self.certainty is not None
         return (
-            f"{chosen.label} is recommended: on the test notes it is the cheapest configuration "
-            f"that is not significantly different from {best.label}, which {reason}, and scores at "
-            f"most {self.margin:g} lower. The confidence that it is truly at most {self.margin:g} "
-            f"worse is {self.certainty:.0%}."
+            f"{chosen.label} is a candidate: it is the cheapest configuration that is not "
+            f"significantly different from {best.label}, which {reason}, and scores at most "
+            f"{self.margin:g} lower, but {unproven} The confidence that it is at most "
+            f"{self.margin:g} worse than {best.label} is {self.certainty:.0%}."
         )
 
+    @cached_property
+    def patients(self) -> int:
+        """Number of patients with test notes."""
+        return len(np.unique(self.clusters))
+
     def _test_size(self) -> str:
-        notes, patients = len(self.labels.matrix), len(np.unique(self.clusters))
+        notes, patients = len(self.labels.matrix), self.patients
         return f"{notes:,} test notes" + (f" of {patients:,} patients" * (patients < notes))
 
     def to_json(self) -> dict[str, Any]:
@@ -330,12 +292,13 @@ class Evidence:
             "sentence": self.sentence(),
             "metric": self.metric,
             "margin": self.margin,
-            "patients": len(np.unique(self.clusters)),
+            "patients": self.patients,
             "notes": len(self.labels.matrix),
             "resamples": self.resamples,
             "constant": self.scores.value[CONSTANT],
             "leader": self.leader.configuration_id,
             "recommended": None if recommended is None else recommended.configuration_id,
+            "status": self.status,
             "certainty_within_margin": self.certainty,
             "configurations": [
                 {

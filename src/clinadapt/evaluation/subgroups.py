@@ -123,8 +123,7 @@ def compare_subgroups(
         value = float(inside[key](everyone)[0])
         gap = value - float(outside[key](everyone)[0])
         gaps.append(difference(sign * gap, sign * (own - others), freedom))
-        reason = "undefined on these notes" if np.isnan(value) else None
-        scored.append((key, mask, metrics.Score(value, *metrics.interval(own), reason)))
+        scored.append((key, mask, inside[key].score(clusters)))
     return [
         Subgroup(
             *key,
@@ -149,15 +148,22 @@ class _Part:
         mask: NDArray[np.bool_],
     ) -> None:
         self.rows, self.metric = np.flatnonzero(mask), metric
-        some = labels.take(self.rows)
-        self.seeds = [
-            metrics.Statistics(some, probabilities[self.rows], predicted[self.rows], [metric])
+        self.labels = labels.take(self.rows)
+        self.predictions = [
+            (probabilities[self.rows], predicted[self.rows])
             for probabilities, predicted in predictions
         ]
+        self.seeds = [metrics.Statistics(self.labels, *pair, [metric]) for pair in self.predictions]
 
     def __call__(self, weights: Floats) -> Floats:
         own = weights[:, self.rows]
         return np.mean([statistics(own)[self.metric] for statistics in self.seeds], axis=0)
+
+    def score(self, clusters: NDArray[np.int64]) -> metrics.Score:
+        """Return the mean over seeds with its interval."""
+        patients = clusters[self.rows]
+        scores = metrics.mean_scores(self.labels, self.predictions, patients, [self.metric])
+        return scores[self.metric]
 
 
 def sentences(subgroups: Sequence[Subgroup]) -> list[str]:

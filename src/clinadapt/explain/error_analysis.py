@@ -14,7 +14,7 @@ from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.labels import Labels
 from clinadapt.data.notes import Notes
-from clinadapt.data.split import make_split
+from clinadapt.data.split import read_split
 from clinadapt.explain.assertion_status import kinds
 from clinadapt.explain.explain import Explanation, explain
 from clinadapt.models.classifier import NoteClassifier
@@ -177,12 +177,13 @@ def _open(folder: Path) -> StudyResults:
 
 
 def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
-    """Return the test part of the study's split, made again from its notes."""
-    design = study.about["design"]
-    fractions = design["test_fraction"], design["validation_fraction"]
-    split = make_split(notes, *fractions, design["split_seed"])
-    material = Material(notes, split, study.about["metric"], design["resamples"])
-    if material.fingerprint != study.about["data"]["fingerprint"]:
+    """Return the test part of the study's split."""
+    split = read_split(folder / "split.json", notes.ids)
+    resamples = study.about["design"]["resamples"]
+    material = None
+    if split is not None:
+        material = Material(notes, split, study.about["metric"], resamples)
+    if material is None or material.fingerprint != study.about["data"]["fingerprint"]:
         raise InputError(
             f"these are not the notes of {folder}, or they were read with other columns: expected "
             f"the table of {study.about['data']['notes']} notes, and the options --text, --label, "

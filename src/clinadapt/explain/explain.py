@@ -54,12 +54,14 @@ class Explanation:
     probability : float
         Probability of the class, from the classifier.
     words : list of Word
+        All words of the note; of one longer than `clinadapt.explain.words.LONG` those near the
+        ones that contribute.
     baseline : float
         Logit of the note without its words; see the module of the method.
     logit : float
         Logit of the note, in fp32 or better.
     rest : float
-        Contribution of characters outside words.
+        Contribution of characters outside words, and of words that are not among those above.
     gap : float
         Part of the logit that is not attributed: the error of the numerical integral; by occlusion
         the joint effect of words; rounding where the attribution is exact.
@@ -127,7 +129,7 @@ def explain(
     Raises
     ------
     InputError
-        The class is unknown, or the model has no explanations.
+        The class is unknown, or the model has no explanations, or none of so long a note.
     MissingExtraError
         The model's method needs captum, which is not installed.
     """

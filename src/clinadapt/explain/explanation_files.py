@@ -6,10 +6,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from clinadapt.core.atomic_files import atomic_path
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, NothingDoneError
 from clinadapt.core.output_guard import (
     Output,
     Recognise,
@@ -59,8 +60,10 @@ def explain_table(
     target: str | None = None,
     try_faithfulness: bool = False,
     progress: Progress = no_progress,
-) -> tuple[int, Faithfulness | None]:
+) -> tuple[int, int, Faithfulness | None]:
     """Explain the first notes of a table, and write the explanations to a file.
+
+    Notes in which the model finds nothing that it can read are left out.
 
     Parameters
     ----------
@@ -86,6 +89,8 @@ def explain_table(
     -------
     count : int
         Number of notes explained.
+    left_out : int
+        Number of notes in which the model finds nothing that it can read.
     measured : Faithfulness, optional
 
     Raises
@@ -100,11 +105,15 @@ def explain_table(
     if not len(ids):
         raise InputError("the table has no rows: expected notes to explain")
     classifier = load(bundle)
-    ids, chosen = ids[:limit], list(texts[:limit])
-    explanations = explain(classifier, chosen, target, progress)
+    readable = classifier.model_.readable(texts[:limit])
+    if not readable.any():
+        raise NothingDoneError("the model finds nothing that it can read in any of the notes")
+    rows = np.flatnonzero(readable)
+    ids = ids.take(rows)
+    explanations = explain(classifier, list(texts.take(rows)), target, progress)
     measured = faithfulness(classifier, explanations) if try_faithfulness else None
     write_explanations(out, classifier, ids, explanations, bundle.resolve().name, measured)
-    return len(ids), measured
+    return len(ids), int((~readable).sum()), measured
 
 
 def write_explanations(

@@ -10,7 +10,7 @@ from clinadapt.core import html
 from clinadapt.explain.error_analysis import KINDS, TOP, Mistakes
 from clinadapt.explain.explain import Explanation
 from clinadapt.explain.faithfulness import Faithfulness
-from clinadapt.explain.words import Word
+from clinadapt.explain.words import BLOCK, LONG, Word
 from clinadapt.models.classifier import NoteClassifier
 
 LEAST_MARKED = 0.2  # strength relative to the strongest word of the note
@@ -115,16 +115,24 @@ def segments(explanation: Explanation) -> Iterator[Segment]:
         words = list(group)
         start, stop = words[0].start, words[-1].end
         if start > end:
-            yield Segment(text[end:start], "plain")
+            yield Segment(_in_short(text[end:start]), "plain")
         value = words[0].contribution
         if key < 0 or value is None:
-            yield Segment(text[start:stop], "unread")
+            yield Segment(_in_short(text[start:stop]), "unread")
         else:
             kind = "raises" if value > 0 else "lowers"
             yield Segment(text[start:stop], kind, abs(value) / largest, value)
         end = stop
     if end < len(text):
-        yield Segment(text[end:], "plain")
+        yield Segment(_in_short(text[end:]), "plain")
+
+
+def _in_short(text: str) -> str:
+    """Return a passage between marked words; of a very long one, its ends."""
+    if len(text) <= LONG:
+        return text
+    left_out = f"{len(text) - 2 * BLOCK:,} characters"
+    return f"{text[:BLOCK]} […] ({left_out}) […] {text[-BLOCK:]}"
 
 
 def _listed(explanation: Explanation) -> list[Word]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.evaluation.metrics import Score, bootstrap
+from clinadapt.evaluation.metrics import Score, jackknife
 from clinadapt.explain.explain import Explanation
 from clinadapt.explain.words import Span
 from clinadapt.models.classifier import NoteClassifier
@@ -87,7 +87,10 @@ def faithfulness(
     def means(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         return {name: weights @ fall / weights.sum(axis=1) for name, fall in of_note.items()}
 
-    return Faithfulness(**bootstrap(clusters[usable], means), notes=len(usable))
+    # A fall is between -1 and 1, and the difference of two between -2 and 2.
+    patients = clusters[usable]
+    scores = jackknife(patients, means, lambda name: (-2.0, 2.0), len(np.unique(patients)))
+    return Faithfulness(**scores, notes=len(usable))
 
 
 def _versions(explanation: Explanation, generator: np.random.Generator) -> list[str]:

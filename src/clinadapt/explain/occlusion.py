@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
+from clinadapt.core.errors import InputError
 from clinadapt.explain.attribution import Attribution
-from clinadapt.explain.words import Span, spans
+from clinadapt.explain.words import LONG, Span, spans
 from clinadapt.models.contract import Model
 
 SMALLEST = 1e-12  # logits of probabilities nearer to 0 or 1 are rounding errors
+
+
+AT_ONCE = 512  # copies of a note in memory
 
 
 def occlusion(model: Model, texts: Sequence[str], columns: Sequence[int]) -> Iterator[Attribution]:
@@ -29,17 +33,31 @@ def occlusion(model: Model, texts: Sequence[str], columns: Sequence[int]) -> Ite
     texts : sequence of str
     columns : sequence of int
         Column of the explained class, for each note.
+
+    Raises
+    ------
+    InputError
+        A note is longer than `LONG`.
     """
+    if any(len(text) > LONG for text in texts):
+        raise InputError(
+            f"a note has more than {LONG:,} characters: this model is explained by leaving out "
+            "each word in turn, which takes too long for it. Leave it out, or shorten it"
+        )
     for text, column in zip(texts, columns, strict=True):
         words = spans(text)
-        without = [text[:start] + " " + text[end:] for start, end in words]
         wordless = " ".join(text[end:start] for end, start in _between(words, len(text)))
-        odds = _odds(model.predict_proba([text, wordless, *without])[:, column])
-        pieces = [
-            (start, end, float(odds[0] - value))
-            for (start, end), value in zip(words, odds[2:], strict=True)
-        ]
-        yield Attribution(pieces, float(odds[1]), float(odds[0]))
+        whole, none = _odds(model.predict_proba([text, wordless])[:, column]).tolist()
+        pieces = []
+        for first in range(0, len(words), AT_ONCE):
+            some = words[first : first + AT_ONCE]
+            without = [text[:start] + " " + text[end:] for start, end in some]
+            odds = _odds(model.predict_proba(without)[:, column])
+            pieces += [
+                (start, end, whole - value)
+                for (start, end), value in zip(some, odds.tolist(), strict=True)
+            ]
+        yield Attribution(pieces, none, whole)
 
 
 def _between(words: Sequence[Span], length: int) -> Iterator[Span]:

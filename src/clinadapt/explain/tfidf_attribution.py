@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
 from clinadapt.core.device import pick_device
 from clinadapt.data.labels import Task
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.integrated_gradients import SMALL_STEPS, integrate, pick
-from clinadapt.explain.words import Piece, Span
+from clinadapt.explain.words import LONG, Piece, Span
 from clinadapt.features.tfidf import TfidfFeatures
 from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 from clinadapt.models.tfidf_logistic import TfidfLogistic
@@ -86,6 +87,8 @@ def _integrated(
 def pieces(features: TfidfFeatures, text: str, values: NDArray[np.float64]) -> list[Piece]:
     """Divide contributions of terms among their occurrences in the text.
 
+    Those of occurrences after the first `LONG` characters of a text are one piece of no length.
+
     Parameters
     ----------
     features : TfidfFeatures
@@ -95,17 +98,23 @@ def pieces(features: TfidfFeatures, text: str, values: NDArray[np.float64]) -> l
     """
     divided: list[Piece] = []
     first = 0
+    shown = text[:LONG]
     for name, vectorizer in features.blocks.items():
         column_of = vectorizer.vocabulary_
         places: dict[int, list[list[Span]]] = defaultdict(list)
-        for term, covered in OCCURRENCES[name](text, *vectorizer.ngram_range):
+        for term, covered in OCCURRENCES[name](shown, *vectorizer.ngram_range):
             if term in column_of and values[first + column_of[term]]:
                 places[first + column_of[term]].append(covered)
+        # In a long note, terms occur after the part that is shown as well.
+        in_note = CountVectorizer.transform(vectorizer, [text]) if shown != text else None
         for column, occurrences in places.items():
-            for covered in occurrences:
-                part = float(values[column]) / len(occurrences) / len(covered)
+            times = len(occurrences) if in_note is None else int(in_note[0, column - first])
+            for covered in occurrences[:times]:
+                part = float(values[column]) / times / len(covered)
                 divided += [(start, end, part) for start, end in covered]
         first += len(column_of)
+    if shown != text:
+        divided.append((0, 0, float(values.sum()) - sum(part for _, _, part in divided)))
     return divided
 
 

@@ -26,7 +26,7 @@ from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.integrated_gradients import SMALL_STEPS, STEPS, integrate, pick
 from clinadapt.explain.words import Piece
 from clinadapt.features.encoders.layer_split import Prefix, Suffix
-from clinadapt.features.tokenization import Truncation, pieces, special_ids
+from clinadapt.features.tokenization import Truncation, excerpt_of, pieces, special_ids
 from clinadapt.models.from_scratch import ScratchModel
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.neural.note_network import Batch
@@ -162,7 +162,12 @@ def attributions(
                 steps,
             )
             vectors = embedded.flatten(0, 1)
-            with reader.embedding.register_forward_hook(lambda module, ids, output: vectors):
+
+            def given(module: nn.Module, ids: object, output: Tensor) -> Tensor:
+                # Longformer adds padding to the ids, whose vectors stay.
+                return torch.cat([vectors, output[:, vectors.shape[1] :]], dim=1)
+
+            with reader.embedding.register_forward_hook(given):
                 return pick(reader.task, reader.scores(batch).float(), to)
 
         note = Batch(ids, mask, torch.zeros_like(ids[:, 0]), 1)
@@ -190,8 +195,9 @@ def sequences(
 ) -> tuple[Tensor, Tensor, NDArray[np.int64], list[tuple[int, int]]]:
     """Return ids, mask, and number in the text or -1 [sequence, token], and token positions."""
     before, after = special_ids(reader.tokenizer)
-    encoding = reader.tokenizer.encode(text, add_special_tokens=False)
     room = reader.max_tokens - len(before) - len(after)
+    excerpt = excerpt_of(reader.tokenizer, text, room, reader.truncation)
+    encoding = reader.tokenizer.encode(excerpt.text, add_special_tokens=False)
     kept = pieces(list(range(len(encoding.ids))), room, reader.truncation)
     longest = max(map(len, kept)) + len(before) + len(after)
     ids = np.zeros((len(kept), longest), dtype=np.int64)
@@ -202,7 +208,8 @@ def sequences(
         ids[place, : len(sequence)] = sequence
         mask[place, : len(sequence)] = True
         number[place, len(before) : len(before) + len(tokens)] = tokens
-    return torch.from_numpy(ids), torch.from_numpy(mask), number, encoding.offsets
+    places = [excerpt.place(*span) if span[0] < span[1] else span for span in encoding.offsets]
+    return torch.from_numpy(ids), torch.from_numpy(mask), number, places
 
 
 def _attribution(

@@ -1,7 +1,7 @@
 """Words of a note as a reader sees them, and contributions of text pieces summed by word."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 # Accents may be separate characters (decomposed Unicode): they do not end a word.
 WORD = re.compile(r"\w[\w\u0300-\u036f]*")
+
+LONG = 100_000  # characters of a note; words of longer ones are explained in part
+BLOCK = 1_000
 
 Span = tuple[int, int]
 Piece = tuple[int, int, float]
@@ -36,15 +39,29 @@ class Word:
         return self.contribution is not None
 
 
-def spans(text: str) -> list[Span]:
-    """Return start and end of every word of a text."""
-    return [match.span() for match in WORD.finditer(text)]
+def spans(text: str, start: int = 0, end: int | None = None) -> list[Span]:
+    """Return start and end of every word of a text, or of those between two positions."""
+    return [match.span() for match in WORD.finditer(text, start, len(text) if end is None else end)]
+
+
+def _areas(text: str, pieces: Sequence[Piece]) -> list[Span]:
+    """Return the parts of a text whose words are explained: all of it, or of a long one a few."""
+    if len(text) <= LONG:
+        return [(0, len(text))]
+    near = np.zeros(len(text) // BLOCK + 1, dtype=np.bool_)
+    for start, end, _ in pieces:
+        if start < end:
+            near[max(0, start // BLOCK - 1) : (end - 1) // BLOCK + 2] = True
+    edges = np.flatnonzero(np.diff(near, prepend=False, append=False)) * BLOCK
+    return [(int(start), min(int(end), len(text))) for start, end in edges.reshape(-1, 2)]
 
 
 def gather(
     text: str, pieces: Iterable[Piece], read: NDArray[np.bool_] | None = None
 ) -> tuple[list[Word], float]:
     """Sum contributions of pieces of a text by word.
+
+    Of a text longer than `LONG`, only words near a piece are returned.
 
     Parameters
     ----------
@@ -61,8 +78,9 @@ def gather(
     rest : float
         Sum of the pieces outside words (punctuation, line ends).
     """
-    where = spans(text)
-    owner = np.full(len(text), -1)
+    pieces = list(pieces)
+    where = [span for area in _areas(text, pieces) for span in spans(text, *area)]
+    owner = np.full(len(text), -1, dtype=np.int32)
     for number, (start, end) in enumerate(where):
         owner[start:end] = number
     total, rest = np.zeros(len(where)), 0.0

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from clinadapt.core.folder_lock import LOCK
 from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.run_context import SESSION
-from clinadapt.features.cache_shards import DATA, SIDECAR
+from clinadapt.features.cache_files import DATA, SIDECAR
 
 NAME = re.compile(r"[0-9a-f]{24}")
 DAY = 86_400
@@ -125,8 +124,6 @@ def purge(cached: Iterable[CachedEncoder], older_than: float = 0.0) -> list[Cach
         entry.folder.rmdir()
         deleted.append(entry)
         place = entry.folder.parent
-        left = [path.name for path in place.iterdir()]
-        if place.name.startswith(SESSION) and set(left) <= {LOCK}:
-            (place / LOCK).unlink(missing_ok=True)
+        if place.name.startswith(SESSION) and not any(place.iterdir()):
             place.rmdir()
     return deleted

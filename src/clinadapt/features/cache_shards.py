@@ -19,10 +19,9 @@ from torch import Tensor
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.permissions import OWNER_ONLY
+from clinadapt.features.cache_files import DATA, SIDECAR
 
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
-SIDECAR = ".json"
-DATA = ".safetensors"
 
 
 @dataclass(frozen=True, eq=False)

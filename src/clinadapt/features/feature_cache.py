@@ -1,11 +1,11 @@
 """Cache of frozen features: the output of an encoder's frozen prefix, computed once, on disk.
 
-A store has one folder of shards for each combination of weights, split layer, precision and
-backend. A sequence is identified by the hash of its token ids, which depend on the text, the
-tokenizer, the maximum length and the truncation. It is therefore reused by content alone, whatever
-list of notes it belongs to. Shards are taken from the list sorted by length, so that a run that
-was killed computes the missing ones with the same batches. Notes are processed some thousand at a
-time, and only hashes and positions stay in memory.
+A store has one folder of shards for each combination of weights, split layer, precision, backend
+and versions of the libraries that compute. A sequence is identified by the hash of its token ids,
+which depend on the text, the tokenizer, the maximum length and the truncation. It is therefore
+reused by content alone, whatever list of notes it belongs to. Shards are taken from the list sorted
+by length, so that a run that was killed computes the missing ones with the same batches. Notes are
+processed some thousand at a time, and only hashes and positions stay in memory.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import cast, get_args
@@ -29,8 +30,8 @@ from clinadapt.core.folder_lock import folder_lock
 from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.permissions import make_private
 from clinadapt.core.process_memory import give_back_freed
+from clinadapt.features.cache_files import SIDECAR
 from clinadapt.features.cache_shards import (
-    SIDECAR,
     Shard,
     discard,
     open_shard,
@@ -44,6 +45,11 @@ from clinadapt.features.tokenization import Tokens
 from clinadapt.neural.training.length_batches import runs
 
 SHARD_TOKENS = 65_536
+# Another version may compute other numbers: its features are not mixed with those of this one.
+LIBRARIES: dict[Backend, tuple[str, ...]] = {
+    "torch": ("torch", "transformers", "tokenizers"),
+    "openvino": ("torch", "transformers", "tokenizers", "openvino"),
+}
 # Bytes of mapped features that a process reads before it releases the pages.
 HELD_BYTES = 2**28
 # Shards whose checksum this process has verified.
@@ -212,7 +218,10 @@ class FeatureStore:
         device: torch.device,
         backend: Backend,
     ) -> Path:
-        key = f"{encoder.fingerprint}|{split_layer}|{dtype}|{device.type}|{backend}"
+        key = "|".join(
+            [encoder.fingerprint, str(split_layer), str(dtype), device.type, backend]
+            + [f"{name} {_version(name)}" for name in LIBRARIES[backend]]
+        )
         return self.root / hashlib.sha256(key.encode()).hexdigest()[:24]
 
     def _write(self, folder: Path, shard: Shard) -> Shard:
@@ -253,6 +262,13 @@ class FeatureStore:
                 )
             else:
                 yield shard
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # an optional one
+        return "not installed"
 
 
 def live_features(read: Reader, tokens: Tokens, device: torch.device) -> Features:

@@ -64,6 +64,7 @@ class FrozenPrefix:
                 counts.append(np.diff(tokens.first))
                 yield tokens
 
+        context.progress("loading encoder…", 0, total)
         remaining = chunks()
         head = next(remaining)  # the backend is chosen by the first notes
         store = FeatureStore(context.cache or session_cache())

@@ -5,18 +5,24 @@ one JSON file on disk.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from clinadapt.core.errors import InputError
+from clinadapt.features.long_notes import Excerpt, excerpt
+
 Truncation = Literal["head", "tail", "head+tail", "windows"]
 UNKNOWN, PAD = "[UNK]", "[PAD]"
+TRIED = 20
+MOST_LEARNED = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +84,11 @@ def tokenize(
     before, after = special_ids(tokenizer)
     room = max_tokens - len(before) - len(after)
     if room < 1:
-        raise ValueError(
+        raise InputError(
             f"max_tokens={max_tokens} leaves no room for text besides the special tokens"
         )
-    encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    excerpts = [excerpt_of(tokenizer, text, room, truncation).text for text in texts]
+    encoded = tokenizer.encode_batch_fast(excerpts, add_special_tokens=False)
     sequences: list[list[int]] = []
     first = [0]
     shortened = 0
@@ -97,6 +104,13 @@ def tokenize(
         first=np.array(first, dtype=np.int64),
         truncated=shortened,
     )
+
+
+def excerpt_of(tokenizer: Tokenizer, text: str, room: int, truncation: Truncation) -> Excerpt:
+    """Return the part of a very long note that has all the tokens to keep; else all of it."""
+    if truncation == "windows":
+        return Excerpt.of(text)
+    return excerpt(tokenizer, text, room, "head" in truncation, "tail" in truncation)
 
 
 def pieces(ids: list[int], room: int, truncation: Truncation) -> list[list[int]]:
@@ -116,13 +130,85 @@ def pieces(ids: list[int], room: int, truncation: Truncation) -> list[list[int]]
 
 
 def special_ids(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Return the ids that the tokenizer puts before and after every text."""
-    bare = tokenizer.encode("a", add_special_tokens=False).ids
-    full = tokenizer.encode("a", add_special_tokens=True).ids
-    for start in range(len(full) - len(bare) + 1):
-        if full[start : start + len(bare)] == bare:
-            return full[:start], full[start + len(bare) :]
-    raise ValueError("the tokenizer's special tokens do not surround the text")
+    """Return the ids that the tokenizer puts before and after every text.
+
+    Raises
+    ------
+    InputError
+        It puts none of its own tokens for a text, or special tokens within it.
+    """
+    # A vocabulary of one script reads nothing in the letters of another.
+    for text in ("a", *islice(_own_words(tokenizer), TRIED)):
+        bare = tokenizer.encode(text, add_special_tokens=False).ids
+        full = tokenizer.encode(text, add_special_tokens=True).ids
+        for start in range(len(full) - len(bare) + 1) if bare else ():
+            if full[start : start + len(bare)] == bare:
+                return full[:start], full[start + len(bare) :]
+        if bare:
+            raise InputError("the tokenizer's special tokens do not surround the text")
+    raise InputError("the tokenizer finds no token in any text")
+
+
+def _own_words(tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield the texts of tokens with letters or digits, special ones excepted."""
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    special.add(getattr(tokenizer.model, "unk_token", None) or "")
+    for token, number in tokenizer.get_vocab().items():
+        if token not in special and any(map(str.isalnum, token)):
+            yield tokenizer.decode([number]) or token
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Return the tokenizer of a ``tokenizer.json``, without truncation and padding.
+
+    Raises
+    ------
+    InputError
+        The file is not that of a tokenizer.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # the library panics on some files, which is no Exception
+        raise InputError(
+            f"{path.name} is not a tokenizer's file ({type(error).__name__}): expected one that "
+            "the library tokenizers wrote"
+        ) from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def require_usable(tokenizer: Tokenizer, embeddings: int) -> None:
+    """Raise unless a tokenizer has words, and a model an embedding for each of its tokens.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+    embeddings : int
+        Number of the model's token embeddings.
+
+    Raises
+    ------
+    InputError
+        It knows no word, cannot read a text, or knows more tokens than the model.
+    """
+    if next(_own_words(tokenizer), None) is None:
+        raise InputError("the tokenizer has no vocabulary: it knows nothing but special tokens")
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= embeddings:
+        raise InputError(
+            f"the tokenizer knows tokens up to number {largest:,}, but the model has "
+            f"{embeddings:,} embeddings (numbers from 0): they do not belong together. If tokens "
+            "were added, the model must be resized (resize_token_embeddings) and trained"
+        )
+    try:
+        special_ids(tokenizer)
+    except InputError:
+        raise
+    except Exception as error:  # such as a vocabulary without the unknown token
+        raise InputError(f"the tokenizer cannot read a text ({type(error).__name__})") from None
 
 
 def learn_tokenizer(texts: Sequence[str], vocabulary: int = 8192) -> Tokenizer:
@@ -131,7 +217,7 @@ def learn_tokenizer(texts: Sequence[str], vocabulary: int = 8192) -> Tokenizer:
     Parameters
     ----------
     texts : sequence of str
-        Texts of the training part only.
+        Texts of the training part only; of each, the first `MOST_LEARNED` characters.
     vocabulary : int
         Maximum number of sub-words.
 
@@ -140,6 +226,7 @@ def learn_tokenizer(texts: Sequence[str], vocabulary: int = 8192) -> Tokenizer:
     tokenizers.Tokenizer
         ``[PAD]`` is 0 and ``[UNK]`` is 1; it adds no special tokens to a text.
     """
+    texts = [text[:MOST_LEARNED] for text in texts]
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -212,13 +212,11 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.positive_ = classes.tolist()[1] if task == "binary" else None
 
     def in_class_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table [note, class] of the model, whose columns follow `label_classes_`, with
-        columns as in `classes_`.
-        """
+        """Return a table [note, class] with columns as in `label_classes_` as in `classes_`."""
         return table[:, np.argsort(self.label_classes_)]
 
     def in_label_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table [note, class] with columns as in `classes_` with those of the labels."""
+        """Return a table [note, class] with columns as in `classes_` as in `label_classes_`."""
         return table[:, np.searchsorted(self.classes_, self.label_classes_)]
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from tokenizers import Tokenizer
 
@@ -19,6 +21,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.tfidf import TfidfFeatures
+from clinadapt.features.visible_text import has_visible
 from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.training.memory_budget import Footprint
 
@@ -165,6 +168,10 @@ class Model(BaseEstimator):  # type: ignore[misc]
     def tfidf(self) -> TfidfFeatures | None:
         """TF-IDF features of a fitted model; None if it has none."""
         return None
+
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether the fitted model finds something that it can read in each note [note]."""
+        return has_visible(texts)
 
     @property
     def trains_on_tokens(self) -> bool:

@@ -10,8 +10,9 @@ from torch import nn
 from clinadapt.core.device import pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.rng import local_randomness
+from clinadapt.features.encoders.catalog import find_local, require_plausible
 from clinadapt.features.encoders.layer_split import Suffix
-from clinadapt.features.encoders.pretrained import PretrainedEncoder
+from clinadapt.features.encoders.pretrained import PretrainedEncoder, open_encoder
 from clinadapt.models import neural_base
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters
@@ -84,7 +85,14 @@ class Layers:
 
         tuned = number("tuned_layers")
         in_layers = settings.placement == "layers" and settings.adapter != "none"
-        return cls(encoder.layers, tuned, number("adapted_layers") if in_layers else 0)
+        adapted = number("adapted_layers") if in_layers else 0
+        if (tuned or adapted) and not encoder.architecture.splits:
+            raise InputError(
+                f"layers of {settings.encoder} cannot be tuned or adapted one by one: those of "
+                f"the architecture {encoder.config.model_type!r} share their weights, or are not a "
+                "single stack. Use it frozen: tuned_layers = 0, and an adapter after the last layer"
+            )
+        return cls(encoder.layers, tuned, adapted)
 
     @property
     def split_layer(self) -> int:
@@ -102,12 +110,16 @@ def make_adapter(settings: Settings, width: int) -> nn.Module:
     return adapters.ADAPTERS[settings.adapter](width, **options)
 
 
-def inserted_modules(settings: Settings, layers: Layers, width: int, classes: int) -> nn.ModuleList:
+def inserted_modules(
+    settings: Settings, layers: Layers, encoder: PretrainedEncoder, classes: int
+) -> nn.ModuleList:
     """Return head and adapters alone, without low-rank weights, whose size is bounded by rank."""
-    number = layers.adapted if settings.placement == "layers" else 1
+    in_layers = settings.placement == "layers"
+    number = layers.adapted if in_layers else 1
     if settings.adapter in lora.LOW_RANK:
         number = 0
-    head = Head(width, classes, settings.inner, settings.dropout)
+    width = encoder.architecture.layer_width if in_layers else encoder.width
+    head = Head(encoder.width, classes, settings.inner, settings.dropout)
     return nn.ModuleList([head, *(make_adapter(settings, width) for _ in range(number))])
 
 
@@ -137,7 +149,7 @@ def assemble(
     suffix : Suffix, optional
         The encoder's layers that run in training.
     """
-    width = encoder.width
+    width, layer_width = encoder.width, encoder.architecture.layer_width
     suffix: Suffix | None = None
     with local_randomness(settings.seed, stream=2**32):
         running: nn.Module = FeaturesAsTheyAre()
@@ -148,7 +160,7 @@ def assemble(
                 # On the CPU the fused kernel's backward pass takes twice as long as all the rest.
                 model.set_attn_implementation("eager")
             suffix = Suffix(model, layers.total, layers.split_layer)
-            _adapt(settings, layers, suffix, width)
+            _adapt(settings, layers, suffix, layer_width)
             running = suffix
             replace_dropout(running)
         if settings.placement != "layers":
@@ -193,6 +205,18 @@ def count_total(network: NoteNetwork, encoder: PretrainedEncoder, whole: bool) -
         in_encoder = adapters.count_parameters(encoder.empty())
     new = [w for name, w in network.named_parameters() if not is_pretrained_weight(name)]
     return in_encoder + sum(weight.numel() for weight in new)
+
+
+def encoder_problems(settings: Settings) -> list[str]:
+    """Return problems of an encoder, if it is on this machine, and of settings for it."""
+    try:
+        if find_local(settings.encoder) is None:
+            require_plausible(settings.encoder)
+        else:
+            Layers.of(settings, open_encoder(settings.encoder))
+    except InputError as error:
+        return error.problems
+    return []
 
 
 def option_problems(settings: Settings) -> list[str]:

@@ -116,6 +116,10 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         """Return problems of the adapter, its options and its placement."""
         return encoder_assembly.option_problems(self)
 
+    def file_problems(self) -> list[str]:
+        """Return problems of the encoder, if it is on this machine, and of settings for it."""
+        return encoder_assembly.encoder_problems(self)
+
     def title(self, shown: dict[str, Any]) -> str:
         """Return encoder, adapter and which layers are tuned."""
         for name in ("encoder", "adapter", "placement", "adapted_layers", "tuned_layers"):
@@ -161,8 +165,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
             self.precision,
             self.backend,
         )
-        causal_or_mean: Pooling = "last" if self.pooling == "auto" and encoder.causal else "mean"
-        self.pooling_: Pooling = causal_or_mean if self.pooling == "auto" else self.pooling
+        usual: Pooling = "last" if encoder.causal else "mean"
+        self.pooling_: Pooling = usual if self.pooling == "auto" else self.pooling
 
     @property
     def after_pooling(self) -> bool:
@@ -235,6 +239,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         self._open()
         context = context or Context()
         device = pick_device(self.device)
+        if self.suffix_:
+            context.progress("loading encoder…", 0, 1)
         self._build(
             labels.task, len(labels.classes), self.encoder_.load() if self.suffix_ else None
         )
@@ -299,7 +305,8 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         if not self.split_layer_:
             inputs = torch.ones(notes, longest, dtype=torch.int64)
         else:
-            inputs = torch.zeros(notes, longest, self.encoder_.width, dtype=dtype)
+            width = self.encoder_.width_at(self.split_layer_)
+            inputs = torch.zeros(notes, longest, width, dtype=dtype)
         return Batch(inputs, mask, torch.arange(notes), notes)
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
@@ -378,12 +385,11 @@ class EncoderModel(ReadsTokens, TrainingSettings):
         self.encoder_ = PretrainedEncoder(folder / ENCODER_FOLDER)
         with torch.device("meta"):  # checks the size that the settings imply without the memory
             safe_files.require_room(folder, self.encoder_.empty())
+        self.encoder_.check_tokenizer()
         self._resolve()
         with torch.device("meta"):
-            safe_files.require_room(
-                folder,
-                encoder_assembly.inserted_modules(self, self.layers_, self.encoder_.width, classes),
-            )
+            new = encoder_assembly.inserted_modules(self, self.layers_, self.encoder_, classes)
+            safe_files.require_room(folder, new)
         model = None
         if self.suffix_:
             trained = self._encoder_is_trained

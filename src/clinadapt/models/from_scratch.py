@@ -18,7 +18,7 @@ from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.note_sources import TokenSource
-from clinadapt.features.tokenization import learn_tokenizer
+from clinadapt.features.tokenization import learn_tokenizer, read_tokenizer, require_usable
 from clinadapt.models import neural_base
 from clinadapt.models.token_network import TokenNetwork
 from clinadapt.models.training_settings import Epochs, ReadsTokens, StoppedEarly
@@ -248,9 +248,8 @@ class ScratchModel(ReadsTokens, StoppedEarly):
 
     def load(self, folder: Path, task: Task, classes: int) -> Self:
         """Read what `save` wrote."""
-        self.tokenizer_ = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-        if max(self.tokenizer_.get_vocab().values()) >= self.tokenizer_.get_vocab_size():
-            raise InputError(f"{TOKENIZER_FILE}: a token's number exceeds the vocabulary")
+        self.tokenizer_ = read_tokenizer(folder / TOKENIZER_FILE)
+        require_usable(self.tokenizer_, self.tokenizer_.get_vocab_size())
         with torch.device("meta"):  # checks the size that the settings imply without the memory
             self._build(task, classes)
         safe_files.require(self.network_, folder / neural_base.WEIGHTS_FILE)

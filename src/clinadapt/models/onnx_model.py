@@ -24,17 +24,13 @@ from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Task
 from clinadapt.features.encoder_inference import reading_batches, side_by_side, token_chunks
 from clinadapt.features.note_sources import TokenSource
-from clinadapt.features.tokenization import Tokens
+from clinadapt.features.readable_tokens import readable
+from clinadapt.features.tokenization import Tokens, read_tokenizer, require_usable
 from clinadapt.models import neural_base
 from clinadapt.models.contract import Model
+from clinadapt.models.files import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
 from clinadapt.models.from_scratch import TOKENIZER_FILE
-from clinadapt.models.onnx_runtime import (
-    ABOUT_BYTES,
-    ABOUT_FILE,
-    NETWORK_FILE,
-    Runtime,
-    open_network,
-)
+from clinadapt.models.onnx_runtime import Runtime, open_network
 from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.note_network import Batch
 
@@ -111,6 +107,11 @@ class ExportedModel(Model):
         """
         raise InputError("this bundle is already an export: export the bundle it was made from")
 
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether a token that is read of each note is a known one [note]."""
+        model = self.original
+        return readable(self.tokenizer, texts, model.max_tokens, model.truncation)
+
     def predict_proba(self, texts: Sequence[str], context: Context | None = None) -> Floats:
         """Return probabilities [note, class]; memory does not grow with the number of notes."""
         context = context or Context()
@@ -177,7 +178,9 @@ class ExportedModel(Model):
             about = About.model_validate(safe_files.read_json(folder / ABOUT_FILE, ABOUT_BYTES))
         except ValidationError:
             raise InputError(f"{ABOUT_FILE} is not the description of an export") from None
-        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
+        # The network's own table is tried below, with the token of the largest number.
+        require_usable(tokenizer, max(tokenizer.get_vocab().values(), default=0) + 1)
         try:
             model = cls(original, about, task, classes, tokenizer, folder)
             model._try()

@@ -16,9 +16,6 @@ from clinadapt.features.encoders import openvino
 Runtime = Literal["onnx", "openvino"]
 Run = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]
 ERRORS_ONLY = 3
-NETWORK_FILE = "network.onnx"
-ABOUT_FILE = "export.json"
-ABOUT_BYTES = 2**16
 INPUTS = ("ids", "mask", "windows")
 OUTPUT = "scores"
 MOST_BYTES = 2**31 - 2**20  # an ONNX file is one protobuf message, at most 2 GiB

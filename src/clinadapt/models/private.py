@@ -22,6 +22,7 @@ from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.models.contract import Kind
 from clinadapt.models.encoder_model import EncoderModel
+from clinadapt.models.files import GUARANTEE_BYTES, GUARANTEE_FILE
 from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.adapters import lora
 from clinadapt.neural.adapters import registry as adapters
@@ -29,8 +30,6 @@ from clinadapt.neural.training import dp_sgd
 from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.losses import ClassLoss
 from clinadapt.neural.training.memory_budget import MemorySavings
-
-GUARANTEE_FILE, GUARANTEE_BYTES = "privacy.json", 2**12
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -107,8 +106,9 @@ class PrivateModel(EncoderModel):
         return problems
 
     def file_problems(self) -> list[str]:
-        """Return a problem if opacus is not installed."""
-        return [] if importlib.util.find_spec("opacus") else [dp_sgd.MISSING]
+        """Return problems of the encoder, and one if opacus is not installed."""
+        installed = importlib.util.find_spec("opacus") is not None
+        return super().file_problems() + ([] if installed else [dp_sgd.MISSING])
 
     def _train(
         self,

@@ -1,49 +1,69 @@
-"""Registry of models by the name used in study files; packages add theirs by entry point."""
+"""Registry of models by the name used in study files; packages add theirs by entry point.
+
+A model's module is imported when its class is first asked for, so that names can be checked before
+torch and scikit-learn are loaded.
+"""
+
+from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import entry_points
-from typing import Any
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
 
 from clinadapt.core import param_validation
 from clinadapt.core.errors import InputError
-from clinadapt.models.contract import Model
-from clinadapt.models.from_scratch import ScratchModel
-from clinadapt.models.pretrained import PretrainedModel
-from clinadapt.models.private import PrivateModel
-from clinadapt.models.sklearn_pipeline import SklearnModel
-from clinadapt.models.stacked import StackedModel
-from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
-from clinadapt.models.tfidf_logistic import TfidfLogistic
-from clinadapt.models.tfidf_mlp import TfidfMLP
+
+if TYPE_CHECKING:
+    from clinadapt.models.contract import Model
 
 ENTRY_POINTS = "clinadapt.models"
 
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """An entry of the registry: a model class, and the settings that its name fixes."""
+    """An entry of the registry: a model class, and the settings that its name fixes.
 
-    cls: type[Model]
+    Attributes
+    ----------
+    place : EntryPoint
+        Where the class is defined.
+    fixed : mapping
+    """
+
+    place: EntryPoint
     fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def cls(self) -> type[Model]:
+        """The model class; the first access imports its module."""
+        cls: type[Model] = self.place.load()
+        return cls
 
     def build(self, values: Mapping[str, Any]) -> Model:
         """Return an unfitted instance."""
         return self.cls(**self.fixed, **values)
 
 
+def _built_in(name: str, place: str, **fixed: Any) -> RegisteredModel:
+    return RegisteredModel(EntryPoint(name, f"clinadapt.models.{place}", ENTRY_POINTS), fixed)
+
+
 BUILT_IN: dict[str, RegisteredModel] = {
-    "tfidf-logistic": RegisteredModel(TfidfLogistic),
-    "tfidf-mlp": RegisteredModel(TfidfMLP),
-    "tfidf-autoencoder": RegisteredModel(TfidfAutoencoder),
-    "transformer": RegisteredModel(ScratchModel, {"encoder": "transformer"}),
-    "moe": RegisteredModel(ScratchModel, {"encoder": "moe"}),
-    "pretrained": RegisteredModel(PretrainedModel),
-    "stacked": RegisteredModel(StackedModel),
-    "private": RegisteredModel(PrivateModel),
-    "sklearn": RegisteredModel(SklearnModel),
+    model.place.name: model
+    for model in (
+        _built_in("tfidf-logistic", "tfidf_logistic:TfidfLogistic"),
+        _built_in("tfidf-mlp", "tfidf_mlp:TfidfMLP"),
+        _built_in("tfidf-autoencoder", "tfidf_autoencoder:TfidfAutoencoder"),
+        _built_in("transformer", "from_scratch:ScratchModel", encoder="transformer"),
+        _built_in("moe", "from_scratch:ScratchModel", encoder="moe"),
+        _built_in("pretrained", "pretrained:PretrainedModel"),
+        _built_in("stacked", "stacked:StackedModel"),
+        _built_in("private", "private:PrivateModel"),
+        _built_in("sklearn", "sklearn_pipeline:SklearnModel"),
+    )
 }
 
 
@@ -62,15 +82,20 @@ def models() -> dict[str, RegisteredModel]:
     known = dict(BUILT_IN)
     problems = []
     for point in entry_points(group=ENTRY_POINTS):
-        cls = point.load()
         if point.name in known:
             problems.append(f"entry point {point.value}: the name {point.name!r} is already taken")
-        elif not (isinstance(cls, type) and issubclass(cls, Model)):
+        elif not _is_model(point.load()):
             problems.append(f"entry point {point.value} is not a subclass of clinadapt's Model")
         else:
-            known[point.name] = RegisteredModel(cls)
+            known[point.name] = RegisteredModel(point)
     param_validation.raise_if(problems)
     return known
+
+
+def _is_model(loaded: Any) -> bool:
+    from clinadapt.models.contract import Model
+
+    return isinstance(loaded, type) and issubclass(loaded, Model)
 
 
 def build(name: str, values: Mapping[str, Any]) -> Model:

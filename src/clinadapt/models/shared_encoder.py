@@ -6,7 +6,6 @@ twenty tasks cost one pass of the encoder, twenty adapters and twenty heads.
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,20 +15,16 @@ import torch
 
 from clinadapt.core.arrays import Floats
 from clinadapt.core.device import compute_dtype, pick_device
-from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.python_inputs import as_texts
 from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.models import neural_base
-from clinadapt.models.bundle.record import name_of
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.encoder_model import EncoderModel
 from clinadapt.models.load import load
 from clinadapt.neural.pooling_head import Pooling
 from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.loop import run
-
-NAME = re.compile(r"[\w.-]{1,64}")
 
 
 class Together:
@@ -72,7 +67,8 @@ class Together:
     ) -> dict[str, Floats]:
         """Return probabilities [note, class] by task, equal to those of each classifier alone.
 
-        Columns are as in its ``classes_``.
+        Columns are as in its ``classes_``. Those of a note in which a classifier finds nothing that
+        it can read are NaN.
 
         Parameters
         ----------
@@ -97,12 +93,15 @@ class Together:
         in_one_pass: dict[str, Floats] = {}
         for models in sharing.values():
             in_one_pass |= _one_pass(models, texts)
-        return {
+        answers = {
             name: classifier.in_class_order(classifier.model_.finish(in_one_pass[name], texts))
             if name in in_one_pass
             else classifier.predict_proba(texts)
             for name, classifier in chosen.items()
         }
+        for name, classifier in chosen.items():
+            answers[name][~classifier.model_.readable(texts)] = np.nan
+        return answers
 
 
 def _content(model: EncoderModel) -> tuple[Any, ...]:
@@ -140,34 +139,3 @@ def _one_pass(models: Mapping[str, EncoderModel], texts: Sequence[str]) -> dict[
         name: neural_base.probabilities(model.task_, torch.cat(outputs[name]))
         for name, model in models.items()
     }
-
-
-def named_bundles(arguments: Sequence[str]) -> dict[str, Path]:
-    """Return bundles by task name, from arguments ``FOLDER`` or ``NAME=FOLDER``.
-
-    Without a name the task is named after the folder, or, for a study's ``best`` and
-    ``recommended``, after the study.
-
-    Raises
-    ------
-    InputError
-        Two tasks have one name, or a name is not valid.
-    """
-    bundles: dict[str, Path] = {}
-    problems = []
-    for argument in arguments:
-        name, separator, folder = argument.partition("=")
-        path = Path(folder if separator else argument)
-        if not separator:
-            name = name_of(path)
-        if not NAME.fullmatch(name):
-            problems.append(
-                f"a task's name may have letters, digits, '.', '_' and '-', got {name!r}: write "
-                "NAME=FOLDER"
-            )
-        elif name in bundles:
-            problems.append(f"two tasks are called {name!r}: write NAME=FOLDER for one of them")
-        bundles[name] = path
-    if problems:
-        raise InputError(problems)
-    return bundles

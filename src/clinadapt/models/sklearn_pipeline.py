@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
 
 from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
@@ -24,8 +26,8 @@ from clinadapt.core.optional_dependencies import need
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.models.contract import Examples, Model
+from clinadapt.models.files import PIPELINE_BYTES, PIPELINE_FILE
 
-PIPELINE_FILE, PIPELINE_BYTES = "pipeline.skops", 2**31
 EXPECTED = "expected 'package.module:function', a function that returns an unfitted pipeline"
 
 
@@ -139,6 +141,20 @@ class SklearnModel(Model):
         probabilities = np.zeros((len(texts), self.classes_))
         probabilities[:, np.asarray(self.pipeline_.classes_, dtype=np.int64)] = answer
         return probabilities
+
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether each note has any of the terms that the first step counts [note].
+
+        A pipeline that begins otherwise is taken to read every visible text.
+        """
+        found = super().readable(texts)
+        steps = getattr(self.pipeline_, "steps", None)
+        if steps and hasattr(steps[0][1], "transform"):
+            features = steps[0][1].transform(list(texts))
+            if sparse.issparse(features):
+                terms: Any = features  # scipy-stubs do not know what every sparse type has
+                found &= np.diff(terms.tocsr().indptr) > 0
+        return found
 
     def save(self, folder: Path) -> None:
         """Write the pipeline in the format of `skops`, without pickles.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
@@ -109,6 +110,10 @@ class StackedModel(ReadsTokens):
         shown |= {f"tfidf {name}": value for name, value in options.items()}
         shown |= shown.pop("encoder_options", None) or {}
         return f"TF-IDF + {self.parts()[1].title(shown)}"
+
+    def file_problems(self) -> list[str]:
+        """Return problems of the encoder and of settings for it; see `PretrainedModel`."""
+        return self.parts()[1].file_problems()
 
     def starting_files(self) -> tuple[str, str]:
         """Return the encoder's folder."""
@@ -216,6 +221,10 @@ class StackedModel(ReadsTokens):
         """Return the model's probabilities, given those of the encoder, both [note, class]."""
         sparse = logits(self.task_, self.sparse_.predict_proba(texts))
         return blend(self.task_, self.weights_, sparse, logits(self.task_, frozen))
+
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether either part finds something that it can read in each note [note]."""
+        return self.sparse_.readable(texts) | self.encoder_.readable(texts)
 
     # ------------------------------------------------------------------ bundle
 

@@ -90,6 +90,10 @@ class TfidfLogistic(Model):
         """The fitted TF-IDF features."""
         return self.features_
 
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether each note has any of the terms [note]."""
+        return self.features_.readable(texts)
+
     def _features(self) -> TfidfFeatures:
         return TfidfFeatures(self.words, self.characters, self.max_features, self.min_notes)
 

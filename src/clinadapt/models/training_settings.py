@@ -1,10 +1,14 @@
 """Settings shared by models trained by gradient descent, and by models that read tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 from annotated_types import Ge, Gt, Interval
+from numpy.typing import NDArray
 
+from clinadapt.features.readable_tokens import readable
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models.contract import Model
 from clinadapt.neural.training.loop import Recipe
@@ -78,3 +82,9 @@ class ReadsTokens(Model):
 
     max_tokens: Annotated[int, Ge(4)] = 256
     truncation: Truncation = "head"
+
+    def readable(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether a token that is read of each note is a known one [note]."""
+        if self.tokenizer is None:
+            return super().readable(texts)
+        return readable(self.tokenizer, texts, self.max_tokens, self.truncation)

@@ -50,9 +50,10 @@ def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     Tensor, shape [sequence, width]
         In fp32.
     """
-    # A product with zeros and ones reads the features once and accumulates in fp32.
-    total = torch.bmm(mask[:, None].to(hidden.dtype), hidden)[:, 0]
-    return total.float() / mask.sum(dim=1, keepdim=True)
+    # A product with zeros and ones reads the features once. Autocast would round it to bf16.
+    with torch.autocast(hidden.device.type, enabled=False):
+        total = torch.bmm(mask[:, None].float(), hidden.float())[:, 0]
+    return total / mask.sum(dim=1, keepdim=True)
 
 
 def merge_windows(pooled: Tensor, note: Tensor, notes: int) -> Tensor:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from clinadapt.core import formatting
+from clinadapt.evaluation.ranking import precision_recall_curve, roc_curve
 from clinadapt.report.drawing import (
     COLOURS,
     SHOWN,
@@ -147,7 +147,7 @@ def roc(study: StudyResults) -> Figure:
     """Draw sensitivity over the false positive rate."""
     traces = []
     for number, curve in enumerate(_curves(study)):
-        false_positive, true_positive, _ = roc_curve(curve.truth, curve.score)
+        false_positive, true_positive = roc_curve(curve.truth, curve.score)
         traces.append(line(number, curve.name, *thin(false_positive, true_positive)))
     traces.append(guide([0, 1], [0, 1], "chance"))
     return unit_square(
@@ -159,9 +159,7 @@ def precision_recall(study: StudyResults) -> Figure:
     """Draw precision over recall, in the steps that average precision integrates."""
     traces = []
     for number, curve in enumerate(_curves(study)):
-        precision, recall, _ = precision_recall_curve(
-            curve.truth, curve.score, drop_intermediate=True
-        )
+        precision, recall = precision_recall_curve(curve.truth, curve.score)
         drawn = line(number, curve.name, *thin(recall, precision))
         drawn["line"]["shape"] = "hv"
         traces.append(drawn)

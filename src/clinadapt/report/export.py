@@ -49,8 +49,10 @@ def write(study: StudyResults, folder: Path) -> None:
     tables = folder / TABLES
     tables.mkdir(exist_ok=True)
     metric = formatting.metric(study.about["metric"])
+    doubts = (study.evidence or {}).get("doubts")  # absent from studies of before
+    on = f" on {doubts['test']} {doubts['patients']} of class {doubts['rarest']}" if doubts else ""
     written = [
-        ("leaderboard", leaderboard(study), f"Test {metric} with 95 % intervals, and cost."),
+        ("leaderboard", leaderboard(study), f"Test {metric} with 95 % intervals{on}, and cost."),
         (
             "comparisons",
             comparisons(study),

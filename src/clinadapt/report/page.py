@@ -78,6 +78,9 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         ),
         "in_short": summary.three_sentences(study),
         "handed": "recommended" if study.about["recommended"] else "best",
+        # Neither is in the evidence of earlier versions.
+        "doubts": (study.evidence or {}).get("doubts"),
+        "status": (study.evidence or {}).get("status") or "recommended",
         "headings": findings.HEADINGS,
         "pairs": findings.without_repeats(compared),
         "all_pairs": list(chain(*findings.without_repeats(compared).values())),

@@ -71,6 +71,11 @@ def _worth(study: StudyResults, run: RunResult) -> str:
             "But no method was shown to be better than giving every note the same answer, so this "
             "study does not support using any of them."
         )
+    if study.evidence.get("status") == "candidate":
+        return (
+            "These notes do not show that another method is not better: it is a candidate. Before "
+            "using it, check it on recent notes from the ward where it will be used."
+        )
     others = [
         configuration
         for configuration in study.done

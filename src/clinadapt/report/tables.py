@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import precision_recall_fscore_support
 
+from clinadapt.evaluation.ranking import divide
 from clinadapt.study.read_results import RunResult, StudyResults
 
 
@@ -72,7 +72,14 @@ def per_label(run: RunResult, classes: Sequence[str]) -> list[dict[str, Any]]:
         table.select(pl.col(column).list.contains(c).alias(c) for c in classes).to_numpy()
         for column in ("label", "prediction")
     )
-    columns = precision_recall_fscore_support(true, predicted, zero_division=np.nan)
+    support, hits = true.sum(axis=0), (true & predicted).sum(axis=0)
+    positives = predicted.sum(axis=0)
+    columns = (
+        divide(hits, positives),
+        divide(hits, support),
+        divide(2 * hits, positives + support),
+        support,
+    )
     return [
         {
             "label": label,

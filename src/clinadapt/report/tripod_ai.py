@@ -63,7 +63,11 @@ def _prepared(study: StudyResults) -> str:
 
 def _outcome(study: StudyResults) -> str:
     about = study.about
-    positive = f"; the positive class is {about['positive']} (`--positive` chooses it)" if about["positive"] else ""
+    positive = (
+        f"; the positive class is {about['positive']} (`--positive` chooses it)"
+        if about["positive"]
+        else ""
+    )
     classes = ", ".join(about["classes"])
     return f"Classes: {classes}{positive}. {OPEN} How and by whom the labels were assigned."
 

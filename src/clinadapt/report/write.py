@@ -27,7 +27,7 @@ def write_report(study_dir: Path) -> Path:
 
     Raises
     ------
-    FileNotFoundError
+    NoStudyError
         If the folder holds no study.
     InputError
         A file is damaged, or in a format that this version does not read.

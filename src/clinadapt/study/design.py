@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Interval, Len, MinLen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationError
@@ -18,12 +18,12 @@ from clinadapt.core import old_names
 from clinadapt.core import param_validation as checking
 from clinadapt.core.errors import InputError
 from clinadapt.features.encoders.catalog import find_local
-from clinadapt.features.encoders.pretrained import PretrainedEncoder
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models import registry
-from clinadapt.models.contract import Model
-from clinadapt.pretraining.subword_vectors import Vectors
 from clinadapt.study.study_file import read_study_file
+
+if TYPE_CHECKING:
+    from clinadapt.models.contract import Model
 
 AXES = ("model", "encoder", "adapter", "placement", "tuned_layers")
 MOST_RUNS = 10_000  # of a study; who asks for more has multiplied more axes than they thought
@@ -112,7 +112,7 @@ class Configuration:
     label: str
 
     @property
-    def cls(self) -> type[Model]:
+    def cls(self) -> "type[Model]":
         """The model's class."""
         return registry.models()[self.model].cls
 
@@ -166,7 +166,11 @@ class Run:
             return None
         kind, name = self.start
         if kind == "vectors":
+            from clinadapt.pretraining.subword_vectors import Vectors
+
             return Vectors.of(name).fingerprint
+        from clinadapt.features.encoders.pretrained import PretrainedEncoder
+
         folder = find_local(name)
         return None if folder is None else PretrainedEncoder(folder).fingerprint
 

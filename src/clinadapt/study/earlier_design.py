@@ -5,16 +5,19 @@ loses configurations is told; another study is refused.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from clinadapt.core.errors import InputError
 from clinadapt.study import result_files
+from clinadapt.study.design import Design
 
 LOG = logging.getLogger("clinadapt")
 SHOWN = 3
+OF_THE_DATA = ("resamples", "test_fraction", "validation_fraction", "split_seed")
 
 
 def check_earlier(out: Path, name: str, metric: str, configurations: Collection[str]) -> None:
@@ -64,6 +67,17 @@ def check_earlier(out: Path, name: str, metric: str, configurations: Collection[
         out,
         " and ".join(changes),
     )
+
+
+def what_differs(earlier: Mapping[str, Any], design: Design) -> str:
+    """Return how the notes or the split of an earlier study differ, from its ``study.json``."""
+    before, now = earlier.get("design") or {}, design.model_dump()
+    other = [
+        f"{name} = {before[name]} (now {now[name]})"
+        for name in OF_THE_DATA
+        if name in before and before[name] != now[name]
+    ]
+    return f"with {', '.join(other)}" if other else "of other notes or of another split"
 
 
 def _configurations(out: Path) -> dict[str, str]:

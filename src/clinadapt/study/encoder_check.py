@@ -1,10 +1,8 @@
 """Look for the encoders of a study before its first run, so that a slip costs no hours."""
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from clinadapt.core.errors import EncoderNotFoundError, InputError
-from clinadapt.features.encoders.catalog import can_be_fetched
 from clinadapt.features.encoders.pretrained import open_encoder
 from clinadapt.study.design import Run
 
@@ -30,13 +28,11 @@ def check_encoders(runs: Sequence[Run], asked_for: Collection[str] = ()) -> None
     problems: list[str] = []
     for name in (start[1] for start in starts if start is not None and start[0] == "encoder"):
         try:
-            encoder = open_encoder(name)
-            _ = encoder.config, encoder.tokenizer
-        except EncoderNotFoundError as error:
-            is_here = Path(name).expanduser().exists()
-            if name in asked_for or is_here or not can_be_fetched(name):
-                problems.append(str(error))
+            open_encoder(name)
         except InputError as error:
             problems += error.problems
+        except EncoderNotFoundError as error:
+            if name in asked_for:
+                problems.append(str(error))
     if problems:
         raise InputError(problems)

@@ -131,7 +131,7 @@ def fit_run(
         ("test", test, on_test),
     ):
         predicted = classifier.threshold_.predict(classifier.task_, probabilities)
-        scores[name] = _score(material, part, probabilities, predicted)
+        scores[name] = _score(part, probabilities, predicted)
         frames.append(
             prediction_tables.prediction_frames(
                 part.ids, name, part.labels, probabilities, predicted
@@ -203,14 +203,9 @@ def fit_run(
 
 
 def _score(
-    material: Material,
-    part: Notes,
-    probabilities: NDArray[np.float64],
-    predicted: NDArray[np.bool_],
+    part: Notes, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    scores = metrics.scores(
-        part.labels, probabilities, predicted, part.clusters, material.resamples
-    )
+    scores = metrics.scores(part.labels, probabilities, predicted, part.clusters)
     return {name: score.to_json() for name, score in scores.items()}
 
 

@@ -3,8 +3,9 @@
 Leave-one-group-out over a site, department or year is known for prediction models as
 internal-external cross-validation (Steyerberg & Harrell 2016, "Prediction models need appropriate
 internal, internal-external, and external validation"). The sites' scores are pooled by random
-effects (DerSimonian & Laird 1986), and the interval for a new site is the prediction interval of
-Higgins, Thompson & Spiegelhalter (2009), as Debray et al. (2017) advise.
+effects (DerSimonian & Laird 1986) with the interval of Hartung & Knapp (2001), and the interval for
+a new site is the prediction interval of Higgins, Thompson & Spiegelhalter (2009), as Debray et al.
+(2017) advise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -205,17 +206,20 @@ class Sites:
         }
 
     def _entry(self, configuration: str, label: str) -> dict[str, Any]:
-        scores = []
-        for site in self.sites:
-            low, high = metrics.interval(site.evidence.scores.resampled[configuration])
-            scores.append(
-                {"value": site.evidence.scores.value[configuration], "low": low, "high": high}
-            )
+        scores = [
+            metrics.mean_scores(
+                site.evidence.labels,
+                site.evidence.by_id[configuration].predictions,
+                site.evidence.clusters,
+                [self.full.metric],
+            )[self.full.metric]
+            for site in self.sites
+        ]
         against = self.differences.get(configuration)
         return {
             "configuration_id": configuration,
             "configuration": label,
-            "sites": scores,
+            "sites": [asdict(score) for score in scores],
             "pooled": asdict(self.pooled[configuration]),
             "against_chosen": None if against is None else against.to_json(),
         }

@@ -12,9 +12,11 @@ from clinadapt.core import atomic_files
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.evaluation import metrics, subgroups
+from clinadapt.evaluation.doubts import doubts_of, rarest_class
+from clinadapt.evaluation.entrants import Entrant
 from clinadapt.evaluation.learning_curves import Curves, Grower, SizeResults
 from clinadapt.evaluation.paired_comparison import Predictions
-from clinadapt.evaluation.recommendation import Entrant, Evidence
+from clinadapt.evaluation.recommendation import Evidence
 from clinadapt.study import result_files
 from clinadapt.study.design import Configuration, Run
 from clinadapt.study.run_store import RunStore
@@ -35,12 +37,15 @@ class Leaderboard:
         Largest difference of the metric that is negligible.
     resamples : int
         Number of bootstrap resamples.
+    draw : int
+        Number of their random draw, see `clinadapt.evaluation.recommendation.Evidence`.
     """
 
     folders: RunStore
     parts: Mapping[str, Notes]
     margin: float
     resamples: int
+    draw: int = 0
     _read: dict[tuple[str, str], Predictions] = field(default_factory=dict, init=False)
 
     @property
@@ -76,6 +81,7 @@ class Leaderboard:
                     predictions=self.predictions(done),
                     validated=self.predictions(done, "validation"),
                     chosen=[result["id"] for result in done].index(chosen),
+                    unrepeated=len(done) == 1 and "seed" in runs[0].resolved,
                 )
             )
         if not entrants:
@@ -90,6 +96,7 @@ class Leaderboard:
             self.folders.metric,
             self.margin,
             self.resamples,
+            self.draw,
         )
 
     def write_evidence(self) -> None:
@@ -98,7 +105,8 @@ class Leaderboard:
         if self.evidence is None:
             path.unlink(missing_ok=True)
         else:
-            atomic_files.write_json(path, self.evidence.to_json())
+            doubts = doubts_of(self.evidence).to_json()
+            atomic_files.write_json(path, {**self.evidence.to_json(), "doubts": doubts})
 
     def write_subgroups(self) -> None:
         """Write ``subgroups.json``: scores by subgroup of the recommended configuration.
@@ -171,16 +179,16 @@ class Leaderboard:
             return line | {"status": other[0]["status"] if other else "skipped"}
         score = self._test_score(done)
         line |= {"test": score.value, "test_low": score.low, "test_high": score.high}
+        line["test_rarest_patients"] = rarest_class(self.test.labels, self.test.clusters)[1]
         for name in result_files.COSTS[:-1]:
             mean = float(np.mean([result["cost"][name] for result in done]))
             line[name] = mean if name.endswith("seconds") else round(mean)
         return line | {"status": "done"}
 
     def _test_score(self, done: list[dict[str, Any]]) -> metrics.Score:
-        test = self.test
-        return result_files.test_interval(
-            self.predictions(done), test.labels, test.clusters, self.folders.metric, self.resamples
-        )
+        test, metric = self.test, self.folders.metric
+        predictions = self.predictions(done)
+        return metrics.mean_scores(test.labels, predictions, test.clusters, [metric])[metric]
 
     def done(self, runs: list[Run]) -> list[dict[str, Any]]:
         """Return the results of the runs that are done."""

@@ -11,10 +11,14 @@ import polars as pl
 
 from clinadapt.core.atomic_files import read_json
 from clinadapt.core.errors import InputError
-from clinadapt.data.prediction_tables import PREDICTIONS
+from clinadapt.data.prediction_tables import read_run
 from clinadapt.study import result_files
 
 READ_FORMATS = (1, result_files.FORMAT)
+
+
+class NoStudyError(InputError, FileNotFoundError):
+    """A folder holds no study."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,7 @@ class RunResult:
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Return the run's labels, predictions and probabilities on a part."""
-        file = self.folder / PREDICTIONS
-        try:
-            table = pl.read_parquet(file, glob=False)
-        except (OSError, pl.exceptions.PolarsError):
-            raise InputError(_damaged(file)) from None
-        return table.filter(pl.col("part") == part)
+        return read_run(self.folder).filter(pl.col("part") == part)
 
 
 @dataclass(frozen=True)
@@ -164,14 +163,14 @@ def load(study_dir: Path) -> StudyResults:
 
     Raises
     ------
-    FileNotFoundError
+    NoStudyError
         The folder holds no study.
     InputError
         A file is damaged, or in a format that this version does not read.
     """
     about_file = study_dir / "study.json"
     if not about_file.is_file():
-        raise FileNotFoundError(
+        raise NoStudyError(
             f"{study_dir} is not a study folder: it has no study.json. Run the study first."
         )
     content = read_json(about_file)
@@ -205,12 +204,11 @@ def load(study_dir: Path) -> StudyResults:
         result_files.SUBGROUPS,
         result_files.SITES,
     )
-    return StudyResults(
-        about,
-        configurations,
-        in_order,
-        *(_if_there(study_dir / name) for name in extras),
-    )
+    evidence, *others = (_if_there(study_dir / name) for name in extras)
+    compared = [entry["configuration_id"] for entry in (evidence or {}).get("configurations", ())]
+    if not set(compared) <= set(place):
+        raise InputError(_damaged(study_dir / result_files.LEADERBOARD))
+    return StudyResults(about, configurations, in_order, evidence, *others)
 
 
 def _if_there(file: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 from clinadapt.core import atomic_files
@@ -62,7 +63,8 @@ def write_sites(
             refused[site] = "; ".join(error.problems)
             continue
         # Folders are numbered: a site's name may not be a valid path.
-        boards[site] = _without_bundles(fit_runs(split, f"{SITES}/{number + 1}"))
+        board = _without_bundles(fit_runs(split, f"{SITES}/{number + 1}"))
+        boards[site] = replace(board, draw=number + 1)
     progress(SITES, len(study.site_names), len(study.site_names))
     atomic_files.write_json(path, Sites(study.sites, full.evidence, boards, refused).to_json())
 

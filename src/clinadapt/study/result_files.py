@@ -8,15 +8,13 @@ itself and of the predictions, so that damage is noticed and the run is fitted a
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from clinadapt.core import atomic_files, old_names
-from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 
 FORMAT = 2  # format 1 had the names of version 0.1
@@ -62,40 +60,10 @@ LEADERBOARD_COLUMNS: dict[str, Any] = {
     "test": pl.Float64,
     "test_low": pl.Float64,
     "test_high": pl.Float64,
+    "test_rarest_patients": pl.Int64,  # with the positive class (binary) or the rarest one
     **{name: pl.Float64 if name.endswith("seconds") else pl.Int64 for name in COSTS[:-1]},
     "notes": pl.String,
 }
-
-
-def test_interval(
-    seeds: list[tuple[NDArray[np.float64], NDArray[np.bool_]]],
-    labels: Labels,
-    clusters: NDArray[np.int64],
-    metric: str,
-    resamples: int,
-) -> metrics.Score:
-    """Return the mean of a metric over a configuration's seeds, with a bootstrap interval.
-
-    Each resample of patients is scored under every seed and the scores are averaged, so that the
-    interval is that of the mean.
-
-    Parameters
-    ----------
-    seeds : list of (probabilities, predicted), both [note, class]
-        Answers of each seed on the same notes.
-    labels : Labels
-    clusters : ndarray of int64, shape [note]
-        Patient of each note.
-    metric : str
-    resamples : int
-        Number of bootstrap resamples.
-    """
-    each = [metrics.Statistics(labels, *seed, [metric]) for seed in seeds]
-
-    def mean_over_seeds(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {metric: np.mean([statistics(weights)[metric] for statistics in each], axis=0)}
-
-    return metrics.bootstrap(clusters, mean_over_seeds, resamples)[metric]
 
 
 def read_result_file(path: Path) -> dict[str, Any] | None:
@@ -153,13 +121,14 @@ def read_leaderboard(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     columns : mapping of str to polars type
         Names and types of the columns to read.
     """
-    header = pl.read_csv(path, n_rows=0, glob=False).columns
+    read = partial(pl.read_csv, path, glob=False)  # the folder's name may look like a pattern
+    header = read(n_rows=0).columns
     if not set(old_names.RESULT) & set(header):
-        return pl.read_csv(path, columns=list(columns), schema_overrides=dict(columns), glob=False)
+        return read(columns=list(columns), schema_overrides=dict(columns))
     old_names.tell_once(str(path.parent))
     current = {name: old_names.RESULT.get(name, name) for name in header}
     types = {name: columns[new] for name, new in current.items() if new in columns}
-    table = pl.read_csv(path, columns=list(types), schema_overrides=types, glob=False)
+    table = read(columns=list(types), schema_overrides=types)
     return table.rename({name: current[name] for name in types}).select(list(columns))
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from clinadapt.core import old_names
 from clinadapt.core.atomic_files import file_sha256
-from clinadapt.data.prediction_tables import PREDICTIONS, can_be_read
+from clinadapt.core.errors import InputError
+from clinadapt.data.prediction_tables import PREDICTIONS, read_run
 from clinadapt.evaluation import metrics
 from clinadapt.study import result_files
 from clinadapt.study.design import Configuration, Run, identity
@@ -97,11 +98,12 @@ class RunStore:
             return False
         if result["status"] != "done":
             return True
-        predictions = self.folder(run) / PREDICTIONS
-        written = result.get(PREDICTIONS_SHA256)
-        if written is None:  # of an earlier version
-            return can_be_read(predictions)
-        return predictions.is_file() and file_sha256(predictions) == written
+        try:
+            read_run(self.folder(run))
+        except InputError:
+            return False
+        written = result.get(PREDICTIONS_SHA256)  # None in results of earlier versions
+        return written in (None, file_sha256(self.folder(run) / PREDICTIONS))
 
     def settled(self, run: Run, retry: bool = False) -> dict[str, Any] | None:
         """Return the result of a run that need not run again, or None.

@@ -36,7 +36,7 @@ from clinadapt.models.bundle.record import READ_FORMATS
 from clinadapt.neural.training.loop import forget
 from clinadapt.study import result_files
 from clinadapt.study.design import Run
-from clinadapt.study.earlier_design import check_earlier
+from clinadapt.study.earlier_design import check_earlier, what_differs
 from clinadapt.study.encoder_check import check_encoders
 from clinadapt.study.fit_run import CHECKPOINT, fit_run
 from clinadapt.study.leaderboard import Leaderboard
@@ -83,7 +83,7 @@ class Study(StudySetup):
             Called with a stage's name, the steps done and the total; the stage "runs" counts the
             study's runs.
         finished : callable
-            Called with the result of every run, old or new.
+            Called with the result of every run; ``reused`` is true in one from before.
         retry : bool
             Whether to fit again the runs that failed before.
 
@@ -175,7 +175,7 @@ class Study(StudySetup):
         existing = atomic_files.read_json(self.out / "study.json")
         if existing is not None and existing["data"]["fingerprint"] != self.material.fingerprint:
             raise InputError(
-                f"{self.out} holds a study of other notes or of another split: "
+                f"{self.out} holds a study {what_differs(existing, self.design)}: "
                 "choose another folder (--out), or delete this one"
             )
 
@@ -184,7 +184,8 @@ class Study(StudySetup):
         folder = self.folders.folder(run)
         settled = self.folders.settled(run, retry)
         if settled is not None and self.folders.is_whole(run, settled):
-            return settled
+            forget(folder / CHECKPOINT)  # left if the process was killed just after the result
+            return {**settled, "reused": True}
         if settled is not None:
             LOG.warning("the results in %s are damaged: this run is fitted again", folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,17 +10,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core.atomic_files import read_json
 from clinadapt.core.device import environment
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Progress
 from clinadapt.data.notes import Notes
 from clinadapt.data.site_split import site_names
-from clinadapt.data.split import Split, make_split
+from clinadapt.data.split import Split, make_split, read_split
 from clinadapt.evaluation import metrics
 from clinadapt.study.design import Design, Run, expand, load_design
 from clinadapt.study.energy import Meter
 from clinadapt.study.fit_run import Material, fit_run
 from clinadapt.study.run_store import RunStore
+
+SPLIT_SETTINGS = ("test_fraction", "validation_fraction", "split_seed")  # as make_split takes them
 
 
 class StudySetup:
@@ -87,13 +90,29 @@ class StudySetup:
         self.memory, self.hours = memory, hours
         self.sites = sites
         self.site_names = site_names(notes, sites) if sites is not None else []
-        split = make_split(
-            notes,
-            self.design.test_fraction,
-            self.design.validation_fraction,
-            self.design.split_seed,
-        )
-        self._take(Material(notes, split, self.metric, self.design.resamples))
+        self._take(self._kept(notes) or self._material(notes, self._new_split(notes)))
+
+    def _new_split(self, notes: Notes) -> Split:
+        return make_split(notes, *(getattr(self.design, name) for name in SPLIT_SETTINGS))
+
+    def _kept(self, notes: Notes) -> Material | None:
+        """Return the notes with the split of the study that the folder holds.
+
+        None if it holds no study of these notes and of these settings of the split.
+        """
+        about = read_json(self.out / "study.json")
+        if about is None or any(
+            about["design"].get(name) != getattr(self.design, name) for name in SPLIT_SETTINGS
+        ):
+            return None
+        split = read_split(self.out / "split.json", notes.ids)
+        if split is None:
+            return None
+        material = self._material(notes, split)
+        return material if material.fingerprint == about["data"]["fingerprint"] else None
+
+    def _material(self, notes: Notes, split: Split) -> Material:
+        return Material(notes, split, self.metric, self.design.resamples)
 
     def _take(self, material: Material) -> None:
         self.material = material

@@ -39,6 +39,20 @@ def read_study_file(source: str | Path) -> tuple[dict[str, Any], str]:
         raise InputError(f"{path} is not valid TOML: lists are nested too deeply") from None
 
 
+def built_in_file(name: str) -> Path:
+    """Return the study file of a built-in study.
+
+    Raises
+    ------
+    InputError
+        There is no built-in study of this name.
+    """
+    path = BUILT_IN / f"{name}.toml"
+    if not path.is_file():
+        raise InputError(_no_study(name, path))
+    return path
+
+
 def _text(path: Path) -> str:
     content = path.read_bytes()
     try:

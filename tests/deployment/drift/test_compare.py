@@ -303,7 +303,7 @@ def test_errors_are_reported(bundle, parts, tmp_path):
     assert "2 label(s) unknown to the bundle" in str(done.exception)
     done, _ = run(bundle, new, tmp_path, "--label", "nothing")
     assert "no column 'nothing'" in str(done.exception)
-    done = CliRunner().invoke(app, ["drift", str(bundle), "x.csv", "--out", "drift.txt"])
+    done, _ = run(bundle, new, tmp_path, "--out", "drift.txt")
     assert r"to end in .html" in str(done.exception)
 
 

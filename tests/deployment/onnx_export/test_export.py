@@ -23,7 +23,7 @@ from clinadapt.deployment.onnx_export.export import export_bundle, make_candidat
 from clinadapt.deployment.server.models import Models
 from clinadapt.explain.explain import explain
 from clinadapt.models.bundle.note_statistics import readings
-from clinadapt.models.onnx_runtime import ABOUT_FILE, NETWORK_FILE
+from clinadapt.models.files import ABOUT_FILE, NETWORK_FILE
 from clinadapt.models.private import PrivateModel
 from clinadapt.models.stacked import StackedModel
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from clinadapt.core.errors import EncoderNotFoundError, InputError
 from clinadapt.features.encoder_inference import pad
 from clinadapt.features.encoders import catalog
+from clinadapt.features.encoders.conversion import convert_to_safetensors
 from clinadapt.features.encoders.layer_split import Prefix, Suffix
 from clinadapt.features.encoders.pretrained import (
     PretrainedEncoder,
-    convert_to_safetensors,
     save_encoder_files,
 )
 from clinadapt.features.tokenization import tokenize
@@ -210,6 +210,19 @@ def test_ia3_and_its_refusal(encoder_folders):
         lora.insert("ia3", torch.nn.Module(), torch.nn.ModuleList(), {})
 
 
+def test_ia3_scales_keys_and_values_of_a_fused_matrix(encoder_folders):
+    """ModernBERT holds queries, keys and values in one matrix."""
+    trained = {}
+    for fused in (True, False):
+        suffix = Suffix(PretrainedEncoder(encoder_folders["modernbert"]).load(), LAYERS, 0)
+        suffix.tune(0)
+        lora.insert("ia3", suffix.model, suffix.stack, {} if fused else {"fused": False})
+        trained[fused] = {key for key, w in suffix.named_parameters() if w.requires_grad}
+    assert len(trained[False]) == LAYERS  # the feed-forward
+    assert len({key for key in trained[True] if "Wqkv" in key}) == LAYERS
+    assert trained[False] < trained[True]
+
+
 # ---------------------------------------------------------------- facts about a folder
 
 
@@ -218,7 +231,7 @@ def test_decoders_are_recognised(encoder_folders, name):
     assert PretrainedEncoder(encoder_folders[name]).causal == (name in DECODERS)
 
 
-@pytest.mark.parametrize(("name", "longest"), [("camembert", 64), ("roberta", 64), ("bert", 64)])
+@pytest.mark.parametrize(("name", "longest"), [("camembert", 64), ("roberta", 65), ("bert", 64)])
 def test_longest_input_really_runs(encoder_folders, name, longest):
     encoder = PretrainedEncoder(encoder_folders[name])
     assert encoder.max_tokens == longest
@@ -403,6 +416,7 @@ def test_a_failed_download_is_not_repeated(monkeypatch, tmp_path):
         calls.append(kwargs["revision"])
         raise ConnectionError("no route")
 
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **kwargs: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refused)
     for _ in range(2):
         with pytest.raises(EncoderNotFoundError, match="could not be downloaded"):

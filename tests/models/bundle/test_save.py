@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from resealed import reseal
 from safetensors.torch import load_file, save_file
 
-from clinadapt import NoteClassifier, PretrainedModel, load
+from clinadapt import NoteClassifier, PretrainedModel, StackedModel, load
 from clinadapt.core.errors import InputError
 from clinadapt.models.bundle.integrity import seal
 from clinadapt.models.bundle.record import FORMAT, read_record
@@ -135,6 +135,26 @@ def test_a_bundle_of_version_0_1_opens_with_the_same_probabilities(bundle):
     saved = again.save(folder.parent / "saved")
     assert json.loads((saved / "bundle.json").read_text())["format"] == FORMAT
     assert np.array_equal(load(saved).predict_proba(TEXTS), expected)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_bundle_keeps_the_defaults_of_its_format(minilm, tmp_path, nested):
+    """Until format 3, tiny attention had one head of 32."""
+    earlier = {"inner": 32, "heads": 1}
+    options = {"adapter": "tiny_attention", "adapter_options": earlier, "epochs": 1}
+    if nested:
+        model = StackedModel(str(minilm), max_tokens=8, encoder_options=options)
+    else:
+        model = PretrainedModel(str(minilm), max_tokens=8, **options)
+    classifier = NoteClassifier(model).fit(TEXTS, [n % 2 for n in range(40)])
+    folder = classifier.save(tmp_path / "bundle")
+    expected = classifier.predict_proba(TEXTS)
+    settings = json.loads((folder / "bundle.json").read_text())["settings"]
+    del (settings["encoder_options"] if nested else settings)["adapter_options"]
+    reseal(folder, format=3, settings=settings)
+    assert np.array_equal(load(folder).predict_proba(TEXTS), expected)
+    with pytest.raises(InputError):
+        load(reseal(folder, format=FORMAT))  # four heads of width 1 are of another shape
 
 
 def test_names_of_version_0_1_do_not_bypass_the_checks(bundle):

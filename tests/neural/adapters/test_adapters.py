@@ -156,6 +156,17 @@ def test_tiny_attention_against_the_library(hidden, mask, heads):
     torch.testing.assert_close(adapter(hidden, mask)[mask], expected[mask])
 
 
+def test_heads_of_tiny_attention_have_width_one_as_in_its_paper(hidden, mask):
+    assert TinyAttention(WIDTH).heads == 4
+    default, told = TinyAttention(WIDTH, inner=6), TinyAttention(WIDTH, inner=6, heads=6)
+    told.load_state_dict(random_weights(default).state_dict())
+    torch.testing.assert_close(default(hidden, mask)[mask], told.eval()(hidden, mask)[mask])
+    # One head in each of 24 layers of RoBERTa-large: with norms about .05 % of 355 million.
+    assert 24 * (count_parameters(TinyAttention(1024, 1)) + 2 * 1024) == pytest.approx(
+        0.0005 * 355e6, rel=0.05
+    )
+
+
 def test_tiny_attention_by_hand():
     adapter = TinyAttention(1, inner=1).eval()
     with torch.no_grad():

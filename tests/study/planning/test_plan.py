@@ -20,7 +20,7 @@ from clinadapt.study.planning.plan import (
     make_plan,
     read_plan,
     schedule,
-    write_schedule,
+    schedule_as_json,
 )
 from clinadapt.study.planning.trial_runs import Prober, Timeline, Trial
 
@@ -220,9 +220,8 @@ def test_a_plan_of_another_format_is_made_again(study, made, tmp_path):
     assert read_plan(same) is None
 
 
-def test_every_run_of_a_plan_as_json(study, made, tmp_path):
-    write_schedule(study, made, tmp_path / "runs.json")
-    written = json.loads((tmp_path / "runs.json").read_text())
+def test_every_run_of_a_plan_as_json(study, made):
+    written = json.loads(json.dumps(schedule_as_json(study, made)))
     lines = schedule(study, made)
     assert [run["configuration"] for run in written["runs"]] == [
         line.configuration for line in lines

@@ -222,8 +222,7 @@ def find_drift(
         quantities += _of_classes(reference, labels, clusters)
         names = performance_names(classifier.metric_)
         predicted = classifier.threshold_.predict(classifier.task_, probabilities)
-        statistics = metrics.Statistics(labels, probabilities, predicted, names)
-        now = measured(metrics.bootstrap(clusters, statistics))
+        now = measured(metrics.scores(labels, probabilities, predicted, clusters, names))
         before = reference.performance if tested is None else tested
         performance = [
             _performance(name, before[name], now[name])

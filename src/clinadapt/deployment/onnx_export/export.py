@@ -27,9 +27,10 @@ from clinadapt.models.bundle.integrity import foreign_files
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.files import NETWORK_FILE
 from clinadapt.models.load import load
 from clinadapt.models.onnx_model import About, ExportedModel
-from clinadapt.models.onnx_runtime import NETWORK_FILE, Runtime
+from clinadapt.models.onnx_runtime import Runtime
 
 Weights = Literal["fp32", "int8"]
 # Largest difference of a probability; see docs/export.md for measurements.

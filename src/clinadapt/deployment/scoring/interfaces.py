@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.data.labels import Task
-from clinadapt.models.classifier import NoteClassifier
+
+if TYPE_CHECKING:
+    from clinadapt.models.classifier import NoteClassifier
 
 Position = dict[str, Any]
 
@@ -89,7 +91,7 @@ class Classifiers(Protocol):
     """Classifiers that read a batch of notes together."""
 
     @property
-    def classifiers(self) -> Mapping[str, NoteClassifier]:
+    def classifiers(self) -> "Mapping[str, NoteClassifier]":
         """Fitted classifiers by task name."""
 
     def predict_proba(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:

@@ -18,8 +18,7 @@ from clinadapt.deployment.scoring.file_source import SUFFIXES, TableNotes, find_
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
 from clinadapt.models.bundle.integrity import RECORD
-from clinadapt.models.bundle.record import fingerprint, name_of, read_record
-from clinadapt.models.shared_encoder import Together, named_bundles
+from clinadapt.models.bundle.record import fingerprint, name_of, named_bundles, read_record
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -117,6 +116,8 @@ class Prediction:
             raise InputError(
                 f"some of the bundles {', '.join(versions)} are identical: give each only once"
             )
+        from clinadapt.models.shared_encoder import Together  # after the checks: it loads torch
+
         source, destination = self._source(), self._destination(records, progress)
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names

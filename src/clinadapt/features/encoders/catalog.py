@@ -9,15 +9,17 @@ import importlib.util
 import os
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from clinadapt.core.errors import EncoderNotFoundError
+from clinadapt.core.errors import EncoderNotFoundError, UnusableEncoderError
+from clinadapt.features.encoders.download import DownloadError, download
+from clinadapt.features.encoders.folders import encoder_in, folder_problem
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # Encoders included in clinadapt, one folder each.
 BUILT_IN = Path(__file__).parent / "builtin"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*(\.[\w-]+)*/[A-Za-z0-9][\w-]*(\.[\w-]+)*")
+# Short names, and hub ids as the hub allows them.
+PART = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?![.-]))*"
+NAME = re.compile(f"{PART}(?:/{PART})?")
 # Files to download: never pickled weights, never code.
 FETCHED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model")
 
@@ -195,20 +197,54 @@ def find_local(name: str) -> Path | None:
     under the short name or the hub id; the Python package that contains it; the Hugging Face cache
     at the pinned revision.
     """
-    if _has_config(Path(name).expanduser()):
-        return Path(name).expanduser()
-    if _has_config(BUILT_IN / name):
-        return BUILT_IN / name
+    if name and (folder := encoder_in(Path(name).expanduser())):
+        return folder
+    if not NAME.fullmatch(name):  # nothing that leads out of the folders below
+        return None
     entry = CATALOG.get(name)
     hub_id = entry.hub_id if entry else name
-    for folder in (encoder_home() / name, encoder_home() / hub_id):
-        if _has_config(folder):
+    for place in (BUILT_IN / name, encoder_home() / name, encoder_home() / hub_id):
+        if folder := encoder_in(place):
             return folder
     if entry and entry.package and (spec := importlib.util.find_spec(entry.package)):
-        for place in spec.submodule_search_locations or ():
-            if _has_config(Path(place) / "model"):
-                return Path(place) / "model"
+        for searched in spec.submodule_search_locations or ():
+            if folder := encoder_in(Path(searched) / "model"):
+                return folder
     return _in_hub_cache(hub_id, entry.revision if entry else None)
+
+
+def require_plausible(name: str) -> None:
+    """Raise unless a name that is not on this machine could be that of an encoder.
+
+    Raises
+    ------
+    UnusableEncoderError
+        It is a folder without an encoder, no folder, or neither a known name nor a hub id; the
+        message proposes similar names.
+    """
+    if name in CATALOG:
+        return
+    if problem := folder_problem(name):
+        raise UnusableEncoderError(problem)
+    if "/" not in name:
+        raise UnusableEncoderError(
+            f"{name!r} is neither a known encoder ({', '.join(CATALOG)}), nor a hub id "
+            f"(owner/name), nor a folder with a config.json{did_you_mean(name)}"
+        )
+    if not NAME.fullmatch(name):
+        raise UnusableEncoderError(
+            f"{name!r} is neither a folder nor a hub id (owner/name, of letters, digits, '.', '_' "
+            f"and '-')"
+        )
+
+
+def did_you_mean(name: str) -> str:
+    """Return a sentence with the known names, hub ids and folders like a name, if there are any."""
+    own = [folder.name for folder in encoder_home().glob("*") if encoder_in(folder)]
+    known = {each.lower(): each for each in (*CATALOG, *own)}
+    known |= {entry.hub_id.lower(): entry.hub_id for entry in CATALOG.values()}
+    near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.7)
+    return f"; did you mean {' or '.join(known[each] for each in near)}?" if near else ""
 
 
 def resolve(name: str) -> Path:
@@ -224,30 +260,24 @@ def resolve(name: str) -> Path:
     EncoderNotFoundError
         It is not on this machine and may not or cannot be downloaded; the message says how to get
         it.
+    UnusableEncoderError
+        The name cannot be that of an encoder.
     """
     if folder := find_local(name):
         return folder
-    if not can_be_fetched(name):
-        near = difflib.get_close_matches(name, CATALOG, n=1)
-        hint = f". Did you mean {near[0]!r}?" if near else ""
-        raise EncoderNotFoundError(
-            f"{name!r} is neither a known encoder ({', '.join(CATALOG)}), nor a hub id "
-            f"(owner/name), nor a folder with a config.json{hint}"
-        )
+    require_plausible(name)
+    absent = f"{name} is not on this machine"
+    hint = "" if name in CATALOG else did_you_mean(name)
     if is_offline():
-        raise EncoderNotFoundError(f"{name} is not on this machine. {how_to_get(name)}")
-    fetched = _fetch(name)
-    if isinstance(fetched, str):
+        raise EncoderNotFoundError(f"{absent}{hint}. {how_to_get(name)}")
+    entry = CATALOG.get(name)
+    hub_id, revision = (entry.hub_id, entry.revision) if entry else (name, None)
+    try:
+        return download(hub_id, revision, FETCHED)
+    except DownloadError as error:
         raise EncoderNotFoundError(
-            f"{name} is not on this machine and could not be downloaded ({fetched}). "
-            f"{how_to_get(name)}"
-        )
-    return fetched
-
-
-def can_be_fetched(name: str) -> bool:
-    """Return whether a name is known or has the form of a hub id, so that it may be downloaded."""
-    return name in CATALOG or bool(HUB_ID.fullmatch(name))
+            f"{absent} and could not be downloaded ({error}){hint}. {how_to_get(name)}"
+        ) from None
 
 
 def how_to_get(name: str) -> str:
@@ -264,35 +294,10 @@ def how_to_get(name: str) -> str:
     )
 
 
-def _has_config(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
-
-
 def _in_hub_cache(hub_id: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    if "/" not in hub_id or hub_id.startswith((".", "/", "~")) or hub_id.count("/") > 1:
+    if "/" not in hub_id:
         return None
     config = try_to_load_from_cache(hub_id, "config.json", revision=revision or "main")
-    return Path(config).parent if isinstance(config, str) else None
-
-
-@cache
-def _fetch(name: str) -> Path | str:
-    """Return the folder of a downloaded encoder, or the kind of failure.
-
-    The result is cached, because the hub client retries for half a minute before it gives up,
-    which must not happen in every run.
-    """
-    from huggingface_hub import snapshot_download
-
-    entry = CATALOG.get(name)
-    try:
-        folder = snapshot_download(
-            entry.hub_id if entry else name,
-            revision=entry.revision if entry else None,
-            allow_patterns=list(FETCHED),
-        )
-    except Exception as error:  # the client raises many kinds, all meaning: not available
-        return type(error).__name__
-    return Path(folder)
+    return encoder_in(Path(config).parent) if isinstance(config, str) else None

@@ -4,7 +4,8 @@ Any architecture with a list of layers is supported. The library's own forward r
 which some layers are replaced by stand-ins. In the prefix, the layers above the split layer are
 replaced: they pass features through, and the first one records its input. In the suffix, those
 below are replaced, and the first one returns the recorded features. Masks, positions and local or
-global attention remain those of the model.
+global attention remain those of the model, also where it pads a batch to the width of its attention
+windows (Longformer): what it adds is cut off what is recorded, and added again to what is given.
 """
 
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from clinadapt.core.errors import InputError
 from clinadapt.neural.note_network import Batch
@@ -51,6 +53,12 @@ class Handed:
             self._own.value = value
 
 
+def _lengthened(values: Tensor, length: int) -> Tensor:
+    """Return values [sequence, token, ...] with zeros for tokens that the model itself added."""
+    added = length - values.shape[1]
+    return pad(values, (0, 0) * (values.dim() - 2) + (0, added)) if added else values
+
+
 class StandIn(nn.Module):
     """Replacement of a layer that passes features through, or returns given ones.
 
@@ -73,7 +81,9 @@ class StandIn(nn.Module):
         """Return the given features if there are any, else the input."""
         self.seen.value = hidden_states
         given = self.given.value
-        features = hidden_states if given is None else given
+        features = hidden_states
+        if given is not None:
+            features = _lengthened(given, hidden_states.shape[1])
         return (features,) + (None,) * (self.outputs - 1) if self.outputs else features
 
 
@@ -95,9 +105,12 @@ class AdaptedLayer(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the layer, then the adapter on its features [sequence, token, width]."""
         output = self.layer(*args, **kwargs)
-        if isinstance(output, tuple):
-            return (self.adapter(output[0], self.mask.value), *output[1:])
-        return self.adapter(output, self.mask.value)
+        features = output[0] if isinstance(output, tuple) else output
+        mask = self.mask.value
+        if mask is not None:
+            mask = _lengthened(mask, features.shape[1])
+        adapted = self.adapter(features, mask)
+        return (adapted, *output[1:]) if isinstance(output, tuple) else adapted
 
 
 def layer_list(model: nn.Module, count: int) -> tuple[str, nn.ModuleList]:
@@ -112,8 +125,8 @@ def layer_list(model: nn.Module, count: int) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return path, module
     raise InputError(
-        f"{type(model).__name__} has no list of {count} layers: only encoders with a single stack "
-        "of layers are supported"
+        f"{type(model).__name__} has no list of {count} layers that could be tuned or adapted one "
+        "by one: its layers share their weights, or are not a single stack"
     )
 
 
@@ -167,7 +180,7 @@ class Prefix(nn.Module):
         if self.recorder is None:
             return output
         assert self.recorder.seen.value is not None
-        return self.recorder.seen.value
+        return self.recorder.seen.value[:, : ids.shape[1]]
 
 
 class Suffix(nn.Module):
@@ -255,7 +268,8 @@ class Suffix(nn.Module):
         else:
             features = batch.inputs.to(next(self.model.parameters()).dtype)
             self.source.given.value = features
-            output = self.model(inputs_embeds=features, attention_mask=mask)
+            # The embeddings are computed and discarded, so that they may have any width.
+            output = self.model(input_ids=torch.zeros_like(mask), attention_mask=mask)
             self.source.given.value = None
         if not torch.is_grad_enabled():  # in training, layers that are computed again need it
             self._set_masks(None)

@@ -1,6 +1,5 @@
 """Pretrained encoders, opened from a folder of configuration, weights and tokenizer."""
 
-import copy
 import hashlib
 import json
 import logging
@@ -15,16 +14,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from clinadapt.core.atomic_files import atomic_path
-from clinadapt.core.errors import EncoderNotFoundError, InputError
-from clinadapt.features.encoders import config_checks
-from clinadapt.features.encoders.catalog import CATALOG, WEIGHTS, resolve
+from clinadapt.core.errors import InputError, UnusableEncoderError
+from clinadapt.features.encoders import config_checks, weight_files
+from clinadapt.features.encoders.architecture import Architecture, measure
+from clinadapt.features.encoders.catalog import CATALOG, resolve
+from clinadapt.features.encoders.config_reading import read_config
+from clinadapt.features.tokenization import read_tokenizer, require_usable
 
-PICKLED_WEIGHTS = "pytorch_model.bin"
 TOKENIZER_FILE = "tokenizer.json"
-# Dropout of attention weights is disabled where layers are tuned: it took two fifths of a training
-# step on a CPU, and encoders since ModernBERT do not use it. Dropout of features remains.
-ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
 class PretrainedEncoder:
@@ -43,52 +40,72 @@ class PretrainedEncoder:
         self.folder = folder
         self.lower_case = lower_case
 
-    @property
-    def has_weights(self) -> bool:
-        """True if the folder has safetensors weights."""
-        return any((self.folder / name).is_file() for name in WEIGHTS)
-
     def require_weights(self) -> None:
-        """Raise if there are no safetensors weights.
+        """Raise if there are no safetensors weights, or not all of them.
 
         Raises
         ------
-        EncoderNotFoundError
-            There are none; the message says what to do.
+        UnusableEncoderError
+            The message says what is there, and what to do.
         """
-        if self.has_weights:
-            return
-        if (self.folder / PICKLED_WEIGHTS).is_file():
-            remedy = (
-                f"Its {PICKLED_WEIGHTS} is pickled, which can run code: convert it once with "
-                f"`clinadapt encoders --convert {self.folder}`"
-            )
-        else:
-            remedy = "Expected model.safetensors next to config.json"
-        raise EncoderNotFoundError(f"no safetensors weights in {self.folder}. {remedy}")
+        if problems := weight_files.problems(self.folder):
+            raise UnusableEncoderError(problems)
+
+    def check(self) -> None:
+        """Compare the parts of the folder with each other, without reading the weights.
+
+        Raises
+        ------
+        UnusableEncoderError
+            Something is missing, or does not fit the rest; all problems are named.
+        """
+        self.require_weights()
+        problems: list[str] = []
+        try:
+            model, report = self._from_files("meta")
+        except InputError as error:
+            raise UnusableEncoderError(error.problems) from None
+        for check in (
+            lambda: self._require_all(model, report),
+            lambda: self._require_tokenizer(model),
+            lambda: self.architecture,
+        ):
+            try:
+                check()
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise UnusableEncoderError(problems)
+
+    def check_tokenizer(self) -> None:
+        """Raise `InputError` unless the tokenizer can be used with the model's embeddings."""
+        with torch.device("meta"):
+            self._require_tokenizer(self.empty())
+
+    def _require_tokenizer(self, model: Any) -> None:
+        try:
+            embeddings = len(model.get_input_embeddings().weight)
+        except (AttributeError, NotImplementedError):
+            raise InputError(f"{self.folder}: the model has no table of token embeddings") from None
+        try:
+            require_usable(self.tokenizer, embeddings)
+        except InputError as error:
+            own = [one.removeprefix(f"{self.folder}: ") for one in error.problems]
+            raise InputError([f"{self.folder}: {problem}" for problem in own]) from None
 
     @cached_property
     def config(self) -> Any:
         """Configuration object of the transformers library."""
-        from transformers import AutoConfig
+        return read_config(self.folder)
 
+    @cached_property
+    def architecture(self) -> Architecture:
+        """What the architecture can do, measured."""
         try:
-            config = AutoConfig.from_pretrained(
-                self.folder, local_files_only=True, trust_remote_code=False
-            )
-        except (ValueError, KeyError, OSError) as error:
-            raise InputError(
-                f"{self.folder}: config.json does not describe a model that this version of "
-                f"transformers supports without the repository's own code ({type(error).__name__})"
-            ) from None
-        if getattr(config, "is_encoder_decoder", False):
-            raise InputError(
-                f"{self.folder}: encoder-decoder models are not supported, use an encoder"
-            )
-        for name in ATTENTION_DROPOUT:
-            if getattr(config, name, 0):
-                setattr(config, name, 0.0)
-        return config
+            with quiet():
+                return measure(self.config)
+        except InputError as error:
+            raise InputError([f"{self.folder}: {problem}" for problem in error.problems]) from None
 
     @property
     def layers(self) -> int:
@@ -97,22 +114,30 @@ class PretrainedEncoder:
 
     @property
     def width(self) -> int:
-        """Width of the features."""
-        return int(self.config.get_text_config().hidden_size)
+        """Width of the features after the last layer."""
+        return self.architecture.width
+
+    def width_at(self, split_layer: int) -> int:
+        """Return the width of the features after some of the layers."""
+        return self.width if split_layer == self.layers else self.architecture.layer_width
+
+    @property
+    def causal(self) -> bool:
+        """True if a token attends only to those before it, as in decoders."""
+        return self.architecture.causal
 
     @property
     def max_tokens(self) -> int:
         """Maximum sequence length that the position embeddings allow."""
-        positions = int(getattr(self.config, "max_position_embeddings", 0) or 10**9)
-        # RoBERTa and related models start counting positions after the padding index.
-        offset = self.config.model_type in ("roberta", "camembert", "xlm-roberta")
-        return positions - 2 if offset else positions
+        declared = getattr(self.config.get_text_config(), "max_position_embeddings", None) or 0
+        # XLNet, whose positions are relative, declares -1.
+        return self.architecture.positions or (declared if declared > 0 else 10**9)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Tokenizer of the folder, without truncation and padding."""
         file = self.folder / TOKENIZER_FILE
-        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else self._convert_tokenizer()
+        tokenizer = read_tokenizer(file) if file.is_file() else self._convert_tokenizer()
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
@@ -127,13 +152,16 @@ class PretrainedEncoder:
                 loaded = AutoTokenizer.from_pretrained(
                     self.folder, local_files_only=True, trust_remote_code=False, **options
                 )
-        except (ValueError, KeyError, OSError, ImportError) as error:
+        except Exception as error:  # each tokenizer's class has errors of its own
             raise InputError(
                 f"{self.folder}: no tokenizer could be opened ({type(error).__name__}); expected "
                 f"{TOKENIZER_FILE}, or the vocabulary files of its class"
             ) from None
         if not getattr(loaded, "is_fast", False):
-            raise InputError(f"{self.folder}: only tokenizers backed by `tokenizers` are supported")
+            raise InputError(
+                f"{self.folder}: {type(loaded).__name__} exists in Python only, and tokenizers "
+                f"backed by the library tokenizers ({TOKENIZER_FILE}) are supported"
+            )
         return loaded.backend_tokenizer
 
     @cached_property
@@ -151,23 +179,73 @@ class PretrainedEncoder:
         Raises
         ------
         InputError
-            Some of the model's weights are missing from the files and would be random.
+            Some of the model's weights are missing from the files and would be random, or are not
+            finite numbers.
         """
+        self.require_weights()
+        model, report = self._from_files()
+        self._require_all(model, report)
+        for name, weight in model.named_parameters():
+            if not bool(torch.isfinite(torch.stack(torch.aminmax(weight))).all()):
+                raise InputError(
+                    f"{self.folder}: the weight {name} has numbers that are not finite"
+                )
+        return _without_pooler(model)
+
+    def _from_files(self, device: str | None = None) -> tuple[Any, dict[str, Any]]:
+        """Return the library's model and its report; on the device "meta" no tensor is read."""
         from transformers import AutoModel
 
-        self.require_weights()
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         options |= {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-        with quiet():
-            model, report = AutoModel.from_pretrained(self.folder, config=self.config, **options)
+        options |= {"ignore_mismatched_sizes": True}  # they are in the report
+        if device is not None:
+            options["device_map"] = device
+        try:
+            with quiet():
+                model, report = AutoModel.from_pretrained(
+                    self.folder, config=self.config, **options
+                )
+        except Exception as error:
+            if device is None or isinstance(error, (InputError, MemoryError)):
+                raise  # the folder was checked before: this is the machine's fault
+            raise InputError(
+                f"{self.folder}: transformers cannot open the weights as "
+                f"{self.config.model_type!r} ({type(error).__name__}): config.json and weights do "
+                "not belong together"
+            ) from None
+        return model, report
+
+    def _require_all(self, model: Any, report: dict[str, Any]) -> None:
+        """Raise unless the files have every weight of the model, in its shape."""
         # The pooler of BERT-like models, missing from masked language models, is never used here.
-        missing = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
+        missing = sorted(name for name in report["missing_keys"] if not _in_pooler(name))
         if missing:
             raise InputError(
                 f"{self.folder}: {len(missing)} weights of the model are not in its files (first: "
                 f"{missing[0]}) and would be random. Is the download complete?"
             )
-        return _without_pooler(model)
+        wrong = sorted(entry for entry in report["mismatched_keys"] if not _in_pooler(entry[0]))
+        if wrong:
+            name, stored, expected = wrong[0]
+            raise InputError(
+                f"{self.folder}: {len(wrong)} weights have another shape than config.json "
+                f"describes (first: {name} is {tuple(stored)}, expected {tuple(expected)})"
+            )
+        # Weights of heads are left over as well; those within layers belong to another model.
+        layers = [
+            f"{path}." for path, part in model.named_modules() if isinstance(part, nn.ModuleList)
+        ]
+        further = sorted(
+            name
+            for name in report["unexpected_keys"]
+            if name.endswith(".weight") and any(path in name for path in layers)
+        )
+        if further:
+            raise InputError(
+                f"{self.folder}: its files have {len(further)} weights of layers that config.json "
+                f"does not describe (first: {further[0]}), which would be left out"
+            )
 
     def empty(self) -> nn.Module:
         """Return the model with random weights, to be replaced by those of a bundle."""
@@ -176,26 +254,9 @@ class PretrainedEncoder:
         with quiet(), torch.random.fork_rng():
             return _without_pooler(AutoModel.from_config(self.config))
 
-    @cached_property
-    def causal(self) -> bool:
-        """True if a token attends only to those before it, as in decoders; measured.
 
-        This depends on the architecture and not on the weights, so one layer with random weights is
-        tested, with a tiny vocabulary (a full one took most of the time of opening a bundle).
-        """
-        from transformers import AutoModel
-
-        config = copy.deepcopy(self.config)
-        text = config.get_text_config()
-        text.num_hidden_layers = 1
-        if getattr(text, "layer_types", None):
-            text.layer_types = text.layer_types[:1]
-        text.vocab_size, text.pad_token_id = 9, 0
-        ids = torch.tensor([[5, 6, 7], [5, 6, 8]])
-        with quiet(), torch.random.fork_rng(), torch.inference_mode():
-            model = AutoModel.from_config(config).eval()
-            features = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        return bool(torch.equal(features[0, :2], features[1, :2]))
+def _in_pooler(name: str) -> bool:
+    return name.startswith("pooler.")
 
 
 def _without_pooler(model: Any) -> nn.Module:
@@ -223,49 +284,19 @@ def quiet() -> Iterator[None]:
 
 @lru_cache(maxsize=8)
 def open_encoder(name: str) -> PretrainedEncoder:
-    """Return the encoder of a name, opened once per process without keeping its weights."""
-    entry = CATALOG.get(name)
-    encoder = PretrainedEncoder(resolve(name), entry.lower_case if entry else None)
-    encoder.require_weights()
-    return encoder
-
-
-def convert_to_safetensors(folder: Path) -> Path:
-    """Write ``model.safetensors`` from a folder's pickled weights, reading tensors only.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder with ``pytorch_model.bin``.
-
-    Returns
-    -------
-    Path
-        The new file.
+    """Return the encoder of a name, checked, opened once per process without keeping its weights.
 
     Raises
     ------
-    InputError
-        The file is missing, or contains more than tensors.
+    EncoderNotFoundError
+        It is not on this machine and cannot be downloaded.
+    UnusableEncoderError
+        There is no such encoder, or its parts do not fit each other.
     """
-    from safetensors.torch import save_file
-
-    source, target = folder / PICKLED_WEIGHTS, folder / WEIGHTS[0]
-    if not source.is_file():
-        raise InputError(f"no {PICKLED_WEIGHTS} in {folder}: nothing to convert")
-    if target.exists():
-        raise InputError(f"{target} exists already: nothing is converted; delete it to do it again")
-    try:
-        weights = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # a pickle that wants to run code, or a damaged file
-        raise InputError(
-            f"{source} could not be read as plain tensors ({type(error).__name__})"
-        ) from None
-    # Tied weights are copied, because safetensors does not support shared memory.
-    plain = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
-    with atomic_path(target) as partial:
-        save_file(plain, partial, metadata={"format": "pt"})
-    return target
+    entry = CATALOG.get(name)
+    encoder = PretrainedEncoder(resolve(name), entry.lower_case if entry else None)
+    encoder.check()
+    return encoder
 
 
 def save_encoder_files(encoder: PretrainedEncoder, folder: Path) -> None:

@@ -25,10 +25,17 @@ from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation import metrics
 from clinadapt.features.encoders import config_checks
-from clinadapt.models.onnx_runtime import ABOUT_BYTES, ABOUT_FILE, NETWORK_FILE
-from clinadapt.models.private import GUARANTEE_BYTES, GUARANTEE_FILE
-from clinadapt.models.sklearn_pipeline import PIPELINE_BYTES, PIPELINE_FILE
+from clinadapt.models.files import (
+    ABOUT_BYTES,
+    ABOUT_FILE,
+    GUARANTEE_BYTES,
+    GUARANTEE_FILE,
+    NETWORK_FILE,
+    PIPELINE_BYTES,
+    PIPELINE_FILE,
+)
 
+DEFAULTS_OF_ADAPTERS = 4  # format in which they are as now
 RECORD = "bundle.json"
 MODEL_FOLDER = "model"
 CARD = "README.md"
@@ -132,7 +139,7 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """
     if record.get("sha256") != _own_checksum(record):
         _raise(folder, [f"{RECORD} has changed since it was saved"])
-    content = _with_current_names(folder, record)
+    content = _with_current_meanings(folder, record)
     try:
         checked = _Record.model_validate(content)
     except ValidationError as error:
@@ -159,14 +166,17 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _with_current_names(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    if "family" not in record:
-        return dict(record)
-    content = old_names.renamed(record, {"family": "model"}, f"{folder}/{RECORD}")
-    if isinstance(content.get("settings"), dict):
-        content["settings"] = old_names.settings(content["settings"], RECORD)
-    if isinstance(content.get("provenance"), dict):
-        content["provenance"] = old_names.result(content["provenance"])
+def _with_current_meanings(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record under current names, with the defaults that were those of its format."""
+    content = dict(record)
+    if "family" in record:
+        content = old_names.renamed(record, {"family": "model"}, f"{folder}/{RECORD}")
+        if isinstance(content.get("settings"), dict):
+            content["settings"] = old_names.settings(content["settings"], RECORD)
+        if isinstance(content.get("provenance"), dict):
+            content["provenance"] = old_names.result(content["provenance"])
+    if content["format"] < DEFAULTS_OF_ADAPTERS and isinstance(content.get("settings"), dict):
+        content["settings"] = old_names.earlier_defaults(content["settings"])
     return content
 
 

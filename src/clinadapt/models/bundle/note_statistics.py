@@ -16,6 +16,7 @@ from clinadapt.models.contract import Model
 
 WORD = re.compile(r"\b[^\W\d_]{2,}\b")
 MOST_WORDS, LONGEST_WORD = 300, 60
+MOST_CHARACTERS = 2**17  # of a note, in which the match with a model's vocabulary is counted
 # A word is kept if at least this number and this share of the training notes contain it.
 LEAST_NOTES, LEAST_SHARE = 20, 0.02
 
@@ -55,8 +56,10 @@ def readings(model: Model, texts: Sequence[str]) -> dict[str, Floats]:
     """
     length = np.array([len(text.split()) for text in texts], dtype=np.float64)
     numbers = {"length": length}
+    beginnings = [text[:MOST_CHARACTERS] for text in texts]
+    words = np.array([len(text.split()) for text in beginnings], dtype=np.float64)
     for part in model.fitted_parts():
-        numbers |= dict(_vocabulary_match(part, texts, length))
+        numbers |= dict(_vocabulary_match(part, beginnings, words))
     return numbers
 
 
@@ -77,7 +80,9 @@ def _vocabulary_match(
     # A model fitted again on the validation notes knows all their words.
     if tfidf is None or part.refit:
         return
-    vectorizer = tfidf.blocks["words"]
+    vectorizer = tfidf.blocks.get("words")
+    if vectorizer is None:
+        return
     prepare, split = vectorizer.build_preprocessor(), vectorizer.build_tokenizer()
     known = vectorizer.vocabulary_
     shares = []

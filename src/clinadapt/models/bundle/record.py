@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ from clinadapt.core.errors import InputError
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MOST_BYTES, RECORD
 
-FORMAT = 3
-READ_FORMATS = (2, FORMAT)  # format 2 has the names of version 0.1
+FORMAT = 4
+READ_FORMATS = (2, 3, FORMAT)  # 2 has the names of version 0.1, 3 other defaults of adapters
 STUDY_FOLDERS = ("best", "recommended")
+NAME = re.compile(r"[\w.-]{1,64}")
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
@@ -31,9 +34,10 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         raise InputError(f"{folder} is not a bundle: {RECORD} does not contain a mapping")
     if record.get("format") not in READ_FORMATS:
         # Older formats have no checksums; reading them would let anyone bypass the checks.
+        read = ", ".join(map(str, READ_FORMATS[:-1]))
         raise InputError(
             f"{folder} has bundle format {record.get('format')}, this version reads "
-            f"{' and '.join(map(str, READ_FORMATS))}: fit and save it again (running `clinadapt "
+            f"{read} and {FORMAT}: fit and save it again (running `clinadapt "
             "study` again in its folder does so), or open it with the clinadapt that wrote it "
             f"({record.get('clinadapt')})"
         )
@@ -52,3 +56,34 @@ def fingerprint(folder: str | Path) -> str:
     The record contains the hashes of all files except the card.
     """
     return hashlib.sha256((Path(folder) / RECORD).read_bytes()).hexdigest()[:16]
+
+
+def named_bundles(arguments: Sequence[str]) -> dict[str, Path]:
+    """Return bundles by task name, from arguments ``FOLDER`` or ``NAME=FOLDER``.
+
+    Without a name the task is named after the folder, or, for a study's ``best`` and
+    ``recommended``, after the study.
+
+    Raises
+    ------
+    InputError
+        Two tasks have one name, or a name is not valid.
+    """
+    bundles: dict[str, Path] = {}
+    problems = []
+    for argument in arguments:
+        name, separator, folder = argument.partition("=")
+        path = Path(folder if separator else argument)
+        if not separator:
+            name = name_of(path)
+        if not NAME.fullmatch(name):
+            problems.append(
+                f"a task's name may have letters, digits, '.', '_' and '-', got {name!r}: write "
+                "NAME=FOLDER"
+            )
+        elif name in bundles:
+            problems.append(f"two tasks are called {name!r}: write NAME=FOLDER for one of them")
+        bundles[name] = path
+    if problems:
+        raise InputError(problems)
+    return bundles

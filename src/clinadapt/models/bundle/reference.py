@@ -25,7 +25,6 @@ from clinadapt.models.contract import Model
 MOST_BYTES = 2**22
 # Notes that are counted: more would add time to every fit and little precision.
 MOST_NOTES = 5_000
-RESAMPLES = 300
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 Word = Annotated[str, Len(2, 60), Field(pattern=r"^[^\W\d_]+$")]
 Score = Annotated[float, Interval(ge=-1, le=2)]  # a Brier score of several classes can be 2
@@ -212,8 +211,7 @@ def _measure(
 ) -> dict[str, MeasuredScore]:
     names = performance_names(metric)
     predicted = threshold.predict(labels.task, probabilities)
-    statistics = metrics.Statistics(labels, probabilities, predicted, names)
-    return measured(metrics.bootstrap(clusters, statistics, RESAMPLES))
+    return measured(metrics.scores(labels, probabilities, predicted, clusters, names))
 
 
 def performance_names(metric: str) -> tuple[str, ...]:

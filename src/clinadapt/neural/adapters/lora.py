@@ -15,11 +15,15 @@ from clinadapt.core.errors import InputError
 
 LOW_RANK = ("lora", "dora", "ia3")
 KEYS_AND_VALUES = ("key", "value", "k_proj", "v_proj", "k_lin", "v_lin")
-FEED_FORWARD_OUT = ("output.dense", "down_proj", "fc2", "lin2", "mlp.Wo", "ffn.lin2")
+FUSED = ("Wqkv", "c_attn", "query_key_value")  # queries, keys and values in one matrix
+FEED_FORWARD_OUT = (
+    *("output.dense", "down_proj", "fc2", "lin2", "mlp.Wo", "ffn.lin2"),
+    *("mlp.c_proj", "dense_4h_to_h"),
+)
 
 
 class LowRankOptions:
-    """Options of LoRA and DoRA (IA3 has none).
+    """Options of LoRA and DoRA.
 
     Parameters
     ----------
@@ -44,11 +48,24 @@ class LowRankOptions:
         self.targets = targets
 
 
+class IA3Options:
+    """Options of IA3, which scales keys, values and the input of the feed-forward's last matrix.
+
+    Parameters
+    ----------
+    fused : bool
+        Whether to scale the output of a matrix that holds queries, keys and values together. Its
+        queries are then scaled as well, which the scale of the keys makes redundant, but for
+        positions that are rotated after it. False leaves attention as it is in such encoders.
+    """
+
+    def __init__(self, fused: bool = True) -> None:
+        self.fused = fused
+
+
 def option_problems(name: str, options: dict[str, object]) -> list[str]:
     """Return the problems of the options of a low-rank method."""
-    if name == "ia3":
-        return ["ia3 has no options: remove adapter_options"] if options else []
-    return param_validation.problems(LowRankOptions, options)
+    return param_validation.problems(IA3Options if name == "ia3" else LowRankOptions, options)
 
 
 def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str, object]) -> None:
@@ -62,7 +79,7 @@ def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str
     layers : nn.ModuleList
         Layers of `model` to adapt.
     options : dict
-        Options of the method, see `LowRankOptions`.
+        Options of the method, see `LowRankOptions` and `IA3Options`.
 
     Raises
     ------
@@ -77,13 +94,19 @@ def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str
         for path, module in model.named_modules()
         if id(module) in inside and (isinstance(module, nn.Linear) or _is_conv1d(module))
     ]
+    # GPT-2 stores its matrices transposed.
+    transposed = any(_is_conv1d(module) for module in layers.modules())
     config: peft.PeftConfig
     if name == "ia3":
         feed_forward = [
             path for path in linear if path.endswith(FEED_FORWARD_OUT) and "attention" not in path
         ]
-        targets = [path for path in linear if path.endswith(KEYS_AND_VALUES)] + feed_forward
-        config = peft.IA3Config(target_modules=targets, feedforward_modules=feed_forward)
+        fused = IA3Options(**options).fused  # type: ignore[arg-type]
+        scaled = KEYS_AND_VALUES + FUSED * fused
+        targets = [path for path in linear if path.endswith(scaled)] + feed_forward
+        config = peft.IA3Config(
+            target_modules=targets, feedforward_modules=feed_forward, fan_in_fan_out=transposed
+        )
     else:
         chosen = LowRankOptions(**options)  # type: ignore[arg-type]
         narrow = ("query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "Wqkv", "c_attn")
@@ -94,8 +117,7 @@ def insert(name: str, model: nn.Module, layers: nn.ModuleList, options: dict[str
             lora_dropout=chosen.dropout,
             target_modules=targets,
             use_dora=name == "dora",
-            # GPT-2 stores its matrices transposed.
-            fan_in_fan_out=any(_is_conv1d(module) for module in layers.modules()),
+            fan_in_fan_out=transposed,
         )
     if not targets:
         raise InputError(

@@ -6,8 +6,10 @@ $$ h + W_o\,\mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt{r / n}}\right) V, \qqu
 for each of $n$ heads of width $r / n$; padding gets no weight.
 
 Zhao et al. 2022, "Tiny-Attention Adapter: Contexts Are More Important Than the Number of
-Parameters" (arXiv 2211.01979). The output projection is initialised to zero, so that the adapter
-starts as the identity. On pooled features there is only one token to attend to.
+Parameters" (arXiv 2211.01979): heads of width 1, which is what makes them tiny; one such head in
+each layer of RoBERTa-large is the 0.05 % of its weights that they train. The output projection is
+initialised to zero, so that the adapter starts as the identity. On pooled features there is only
+one token to attend to.
 """
 
 from typing import Annotated
@@ -28,17 +30,18 @@ class TinyAttention(nn.Module):
         Width of the features.
     inner : int
         Total width of queries, keys and values over all heads.
-    heads : int
-        Number of heads, a divisor of `inner`.
+    heads : int, optional
+        Number of heads, a divisor of `inner`; default: as many as `inner`, each of width 1.
     """
 
     def __init__(
         self,
         width: Annotated[int, Ge(1)],
-        inner: Annotated[int, Ge(1)] = 32,
-        heads: Annotated[int, Ge(1)] = 1,
+        inner: Annotated[int, Ge(1)] = 4,
+        heads: Annotated[int, Ge(1)] | None = None,
     ) -> None:
         super().__init__()
+        heads = inner if heads is None else heads
         if inner % heads:
             raise ValueError(f"inner={inner} must be a multiple of heads={heads}")
         self.heads = heads

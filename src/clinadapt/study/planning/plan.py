@@ -16,7 +16,6 @@ import torch
 
 from clinadapt.core import atomic_files, formatting
 from clinadapt.core.device import environment
-from clinadapt.core.output_guard import json_with
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.study.design import Run, identity
 from clinadapt.study.planning.forecast import Forecast, Phase, forecast
@@ -265,23 +264,17 @@ def schedule(study: StudySetup, plan: Plan) -> list[Line]:
     return lines
 
 
-is_schedule = json_with("format", "memory", "hours", "seconds", "disk_bytes", "runs")
-
-
-def write_schedule(study: StudySetup, plan: Plan, path: Path) -> None:
-    """Write the schedule of a plan as JSON; `is_schedule` recognises the file."""
+def schedule_as_json(study: StudySetup, plan: Plan) -> dict[str, Any]:
+    """Return the schedule of a plan as values for JSON."""
     lines = schedule(study, plan)
-    atomic_files.write_json(
-        path,
-        {
-            "format": FORMAT,
-            "memory": study.memory,
-            "hours": study.hours,
-            "seconds": sum(line.seconds for line in lines),
-            "disk_bytes": disk_bytes(plan, lines),
-            "runs": [asdict(line) for line in lines],
-        },
-    )
+    return {
+        "format": FORMAT,
+        "memory": study.memory,
+        "hours": study.hours,
+        "seconds": sum(line.seconds for line in lines),
+        "disk_bytes": disk_bytes(plan, lines),
+        "runs": [asdict(line) for line in lines],
+    }
 
 
 def disk_bytes(plan: Plan, lines: Sequence[Line]) -> int:

@@ -264,7 +264,7 @@ class Prober:
                 load_seconds=load + once,
                 tokens_per_second=rate,
                 tokens=read,
-                width=model.encoder_.width,
+                width=model.encoder_.width_at(model.split_layer_),
                 item_bytes=compute_dtype(model.precision, pick_device(model.device)).itemsize,
                 train=len(rows["train"]),
                 peak_bytes=resources.peak_memory()["peak_memory_bytes"],

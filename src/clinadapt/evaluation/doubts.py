@@ -1,0 +1,193 @@
+"""What a reader must know before believing a study's choice, in numbers and in words."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinadapt.data.labels import Labels
+from clinadapt.evaluation import metrics
+from clinadapt.evaluation.constant_answer import CONSTANT
+from clinadapt.evaluation.entrants import Entrant
+from clinadapt.evaluation.paired_comparison import Difference
+from clinadapt.evaluation.recommendation import Evidence
+
+WEAK = 0.5  # below it, more than half of the positive notes or of the alarms are wrong
+WORDS = {
+    "precision": "of the notes that it labels {name}, more than half are not",
+    "recall": "it misses more than half of the notes that are {name}",
+}
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """How far the choice of a configuration can be trusted.
+
+    Attributes
+    ----------
+    chosen : str
+        Label of the recommended configuration, or of the leader where none is recommended.
+    others, alike : int
+        Other configurations, and those of them that are not significantly different from it.
+    rarest : str
+        The positive class (binary), or the class with the fewest test patients.
+    patients : str
+        "patients", or "notes" where every note is its own patient.
+    validation, test : int
+        Patients with a note of that class in the validation and in the test part.
+    weak : dict of str to Score
+        Precision and recall (sensitivity) at the threshold, where below a half; binary only.
+    rival : str, optional
+        The configuration that could be better by more than the margin, or the constant answer.
+    more : int, optional
+        About how many more test patients would settle it; None where nothing is open, or where
+        more patients would not help.
+    unrepeated : bool
+        Some configurations were fitted with one seed although their training is random.
+    against_constant : Difference
+        The chosen configuration minus the constant answer.
+    """
+
+    chosen: str
+    others: int
+    alike: int
+    rarest: str
+    patients: str
+    validation: int
+    test: int
+    weak: dict[str, metrics.Score]
+    rival: str | None
+    more: int | None
+    unrepeated: bool
+    against_constant: Difference
+
+    def sentences(self) -> Iterator[str]:
+        """Yield the doubts in words."""
+        yield (
+            f"The choice stands on {self.validation:,} validation {self.patients} of class "
+            f"{self.rarest}, the test scores on {self.test:,}."
+        )
+        if self.alike:
+            alike = "it" if self.alike == self.others == 1 else f"{self.alike} of {self.others}"
+            verb = "is" if self.alike == 1 else "are"
+            if alike == "it":
+                yield f"The other configuration is not significantly different from {self.chosen}."
+            else:
+                yield (
+                    f"{alike} other configurations {verb} not significantly different from "
+                    f"{self.chosen}."
+                )
+        if not self.others:
+            gap = self.against_constant
+            ends = "" if math.isnan(gap.low) else f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+            yield (
+                f"There is no other configuration: compared with the same answer to every note, it "
+                f"gains {100 * gap.value:+.1f} points{ends}."
+            )
+        for name, score in self.weak.items():
+            words = WORDS[name].format(name=self.rarest)
+            yield (
+                f"At its threshold, {words} ({name} {score.value:.2f} [{score.low:.2f}, "
+                f"{score.high:.2f}])."
+            )
+        if self.more is not None:
+            yield (
+                f"About {_round(self.more)} more test {self.patients} would tell it from "
+                f"{self.rival}."
+            )
+        if self.unrepeated:
+            yield (
+                "Configurations were fitted with one seed, so intervals and p-values include no "
+                "variance of seeds: name several under 'seeds' to include it."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every number, and the sentences."""
+        return {
+            **asdict(self),
+            "weak": {name: score.to_json() for name, score in self.weak.items()},
+            "against_constant": self.against_constant.to_json(),
+            "sentences": list(self.sentences()),
+        }
+
+
+def doubts_of(evidence: Evidence) -> Doubts:
+    """Return the doubts about the recommended configuration, or else about the leader."""
+    chosen = evidence.recommended or evidence.leader
+    own = chosen.configuration_id
+    pairs = [(own, other) for other in evidence.by_id if other != own]
+    differences = {pair[1]: item for pair, item in evidence.scores.differences(pairs).items()}
+    against_constant = evidence.scores.differences([(own, CONSTANT)])[own, CONSTANT]
+    rarest, test = rarest_class(evidence.labels, evidence.clusters)
+    rival, more = _more_patients(evidence, differences, against_constant)
+    return Doubts(
+        chosen=chosen.label,
+        others=len(differences),
+        alike=sum(not item.different for item in differences.values()),
+        rarest=str(evidence.labels.classes[rarest]),
+        patients="patients" if evidence.patients < len(evidence.clusters) else "notes",
+        validation=_carriers(evidence.validation, evidence.validation_clusters, rarest),
+        test=test,
+        weak=_weak(evidence, chosen),
+        rival=rival,
+        more=more,
+        unrepeated=any(entrant.unrepeated for entrant in evidence.entrants),
+        against_constant=against_constant,
+    )
+
+
+def rarest_class(labels: Labels, clusters: NDArray[np.int64]) -> tuple[int, int]:
+    """Return the positive class, or the one with the fewest patients, and their number."""
+    counts = [_carriers(labels, clusters, number) for number in range(len(labels.classes))]
+    rarest = 1 if labels.task == "binary" else int(np.argmin(counts))
+    return rarest, counts[rarest]
+
+
+def _carriers(labels: Labels, clusters: NDArray[np.int64], number: int) -> int:
+    return len(np.unique(clusters[labels.matrix[:, number]]))
+
+
+def _weak(evidence: Evidence, chosen: Entrant) -> dict[str, metrics.Score]:
+    if evidence.labels.task != "binary":
+        return {}
+    scores = metrics.mean_scores(
+        evidence.labels, chosen.predictions, evidence.clusters, ["precision", "recall"]
+    )
+    return {name: score for name, score in scores.items() if score.value < WEAK}
+
+
+def _more_patients(
+    evidence: Evidence, differences: dict[str, Difference], against_constant: Difference
+) -> tuple[str | None, int | None]:
+    """Return what may be as good as the chosen configuration, and the patients that would tell.
+
+    Intervals narrow with the root of the number of patients. A rival that is truly as good can be
+    ruled out to be better by more than the margin once half of the interval is the margin.
+    """
+    if evidence.recommended is None:
+        return "a constant answer", _needed(evidence, against_constant, against_constant.value)
+    useful = {other: item for other, item in differences.items() if evidence.useful[other]}
+    open_ = {other: item for other, item in useful.items() if not item.low > -evidence.margin}
+    defined = {other: item.low for other, item in open_.items() if not math.isnan(item.low)}
+    if not defined:
+        return None, None
+    rival = min(defined, key=lambda other: defined[other])
+    most = max(_needed(evidence, open_[other], evidence.margin) or 0 for other in defined)
+    return evidence.by_id[rival].label, most or None
+
+
+def _needed(evidence: Evidence, item: Difference, half: float) -> int | None:
+    """Return the patients to add until half of an interval is as wide as given."""
+    if math.isnan(item.low) or half <= 0:
+        return None
+    factor = ((item.high - item.low) / 2 / half) ** 2
+    return math.ceil(evidence.patients * (factor - 1)) if factor > 1 else None
+
+
+def _round(number: int) -> str:
+    """Return a number to two digits: it is an estimate."""
+    size = 10 ** max(0, len(str(number)) - 2)
+    return f"{round(number / size) * size:,}"

@@ -1,0 +1,4 @@
+"""Names of the files of cached features."""
+
+DATA = ".safetensors"
+SIDECAR = ".json"  # written last, with the checksum of the data

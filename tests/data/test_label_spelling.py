@@ -1,0 +1,80 @@
+"""Names of classes: what nobody sees makes no difference, and what looks alike is told."""
+
+import unicodedata
+
+import pytest
+
+from clinadapt.data.label_spelling import look_alikes, tidy
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "chest pain",
+        " chest pain ",
+        "chest\u00a0pain",
+        "chest  pain",
+        "chest\tpain\n",
+        "\ufeffchest pain",
+        "chest pain\u200b",
+        "ch\u00adest pain",
+        "chest\u202fpain\u200e",
+    ],
+)
+def test_what_nobody_sees_makes_no_difference(spelled):
+    assert tidy(spelled) == "chest pain"
+
+
+def test_accents_are_composed_and_blanks_are_nothing():
+    assert tidy(unicodedata.normalize("NFD", "fièvre")) == "fièvre"
+    assert [tidy(blank) for blank in ("", " ", "\u00a0", "\u200b", " \u2060\t")] == [""] * 5
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("yes", "YES"),
+        ("Straße", "STRASSE"),
+        ("fièvre", "fievre"),
+        ("1", "1.0"),
+        ("1", "01"),
+        ("1,0", "1.0"),
+        ("yes", "ｙｅｓ"),
+        ("yes", '"yes"'),
+        ("yes", "yes."),
+        ("non urgent", "non-urgent"),
+        ("no_infection", "No infection"),
+        ("pas d'infection", "pas d’infection"),
+    ],
+)
+def test_names_that_look_alike_are_told_with_a_proposal(one, other):
+    (warning,) = look_alikes({one: 20, "else": 9, other: 3})
+    assert f"{one!r} (20), {other!r} (3): if they mean the same, write {one!r} for all" in warning
+    assert "else" not in warning
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("A+", "A-"),
+        ("yes", "no"),
+        ("1", "10"),
+        ("1.0", "1.5"),
+        ("<5", ">5"),
+        ("+", "-"),
+        ("stage I", "stage II"),
+        (1, 2),
+        ("?", "!"),
+    ],
+)
+def test_other_names_are_not_alike(names):
+    assert look_alikes(dict.fromkeys(names, 4)) == []
+
+
+def test_many_and_long_names_are_counted():
+    (warning,) = look_alikes({name: 1 for n in range(40) for name in (f"c{n}x", f"C{n}X")})
+    assert "and 30 more such groups" in warning
+    secret = "word " * 20 + "end"
+    (warning,) = look_alikes({secret: 3, secret.upper(): 3})
+    assert "2 long names" in warning
+    assert "word" not in warning.lower()
