@@ -1,5 +1,6 @@
 """A study end to end: results, resuming after a kill, choice on validation notes."""
 
+import errno
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +20,18 @@ from sklearn import metrics as sk
 from studies import SMALL, comparable, design, results_of
 
 from clinadapt import Study, load, write_report
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, MachineError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.split import make_split
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.study import read_results, setup
+
+SPARSE = {
+    "name": "x",
+    "resamples": 100,
+    "configurations": [{"model": "tfidf-logistic"}, {"model": "tfidf-mlp", "epochs": 2}],
+}
 
 # ---------------------------------------------------------------- what a study leaves behind
 
@@ -237,6 +245,98 @@ def test_a_failed_run_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkey
     assert again["status"].to_list() == ["done", "failed"]  # failed runs wait for --retry
     retried = Study(small_notes, small, tmp_path).run(retry=True)
     assert retried["status"].to_list() == ["done", "done"]
+
+
+def test_a_run_without_memory_is_skipped_and_comes_later(small_notes, tmp_path, monkeypatch):
+    from clinadapt.models.tfidf_mlp import TfidfMLP
+
+    def hungry(self, *args, **kwargs):
+        np.empty(10**15)
+
+    monkeypatch.setattr(TfidfMLP, "fit", hungry)
+    board = Study(small_notes, SPARSE, tmp_path / "out").run()
+    monkeypatch.undo()
+    assert board["status"].to_list() == ["done", "skipped"]
+    assert board["reason"][1].startswith("no memory was left")
+    Study(small_notes, SPARSE, tmp_path / "out").run()
+    Study(small_notes, SPARSE, tmp_path / "whole").run()
+    assert comparable(tmp_path / "out") == comparable(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        PermissionError(errno.EACCES, "Permission denied", "/x"),
+        FileNotFoundError(errno.ENOENT, "No such file", "/x"),
+        BrokenProcessPool("killed"),
+    ],
+)
+def test_a_fault_of_the_machine_stops_the_study_and_is_no_result(
+    small_notes, tmp_path, monkeypatch, fault
+):
+    from clinadapt.models.tfidf_mlp import TfidfMLP
+
+    def broken(self, *args, **kwargs):
+        raise fault
+
+    monkeypatch.setattr(TfidfMLP, "fit", broken)
+    with pytest.raises(MachineError, match="give the same command again"):
+        Study(small_notes, SPARSE, tmp_path).run()
+    monkeypatch.undo()
+    assert {result["status"] for result in results_of(tmp_path).values()} == {"done"}
+    assert Study(small_notes, SPARSE, tmp_path).run()["status"].to_list() == ["done", "done"]
+
+
+@pytest.mark.parametrize("file", ["result.json", "predictions.parquet"])
+@pytest.mark.parametrize("how", ["cut", "changed", "lost"])
+def test_a_damaged_run_is_fitted_again(small_notes, tmp_path, file, how, caplog):
+    Study(small_notes, SPARSE, tmp_path).run()
+    before = comparable(tmp_path)
+    for path in tmp_path.glob(f"cells/*/{file}"):
+        content = path.read_bytes()
+        if how == "lost":
+            path.unlink()
+        elif how == "cut":
+            path.write_bytes(content[: len(content) // 2])
+        elif file == "result.json":  # still JSON, and still of a finished run
+            result = json.loads(content)
+            result["metrics"]["f1"]["value"] = 0.999
+            path.write_text(json.dumps(result))
+        else:
+            table = pl.read_parquet(path)
+            table.with_columns(pl.col("id").reverse()).write_parquet(path)
+    assert Study(small_notes, SPARSE, tmp_path).run()["status"].to_list() == ["done", "done"]
+    assert comparable(tmp_path) == before
+    if file == "predictions.parquet" or how == "changed":
+        assert "are damaged: this run is fitted again" in caplog.text
+
+
+def test_a_report_of_damaged_results_says_which(small_notes, tmp_path):
+    Study(small_notes, SPARSE, tmp_path).run()
+    for name in ("leaderboard.csv", "evidence.json", "study.json"):
+        content = (tmp_path / name).read_bytes()
+        lines = content.splitlines(keepends=True)
+        (tmp_path / name).write_bytes(b"".join(lines[: len(lines) // 2]))
+        with pytest.raises(InputError, match=rf"{name} is missing or damaged"):
+            write_report(tmp_path)
+        (tmp_path / name).write_bytes(content)
+    next(tmp_path.glob("cells/*/predictions.parquet")).unlink()
+    with pytest.raises(InputError, match=r"predictions\.parquet is missing"):
+        write_report(tmp_path)
+
+
+def test_a_study_in_use_is_told(small_notes, tmp_path):
+    study = Study(small_notes, SPARSE, tmp_path / "out")
+    with study.claimed():
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from clinadapt.core.folder_lock import folder_lock\n"
+            "with folder_lock(Path(sys.argv[1])): pass"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path / "out")]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert f"MachineError: {tmp_path / 'out'} is in use by process {os.getpid()}" in done.stderr
 
 
 RUN = """
