@@ -5,7 +5,6 @@ in none, is refused with line numbers: no row is lost, cut or merged with anothe
 """
 
 import codecs
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ from clinadapt.data.tables import table
 from clinadapt.data.tables.dialect import (
     DELIMITERS,
     USUAL,
+    BrokenRowError,
     Dialect,
     Quotes,
     delimiter_of,
@@ -150,7 +150,7 @@ def _header_width(text: TextFile, delimiter: str) -> int:
     """Return the largest number of cells of which the first row may be; 0 if it cannot be cut."""
     widths = [0]
     for quotes in (Quotes.DOUBLED, Quotes.ESCAPED):
-        with text.open() as file, suppress(csv.Error):
+        with text.open() as file, suppress(BrokenRowError):
             widths += [len(row) for _, row in islice(Dialect(delimiter, quotes).rows(file), 1)]
     return max(widths)
 
