@@ -9,20 +9,21 @@ from rich.markup import escape
 
 from clinadapt.cli.console import print_json, say
 from clinadapt.cli.options import (
-    EncodingOption,
     GroupOption,
     JsonOption,
+    ReadingOptions,
     SeparatorOption,
     StudyTextOption,
 )
-from clinadapt.cli.shared import columns_for, go_offline, refuse_early
+from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early
 
 DRIFTED = 3
 
 
 def drift(
+    *,
     bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/recommended.")],
-    notes: Annotated[Path, typer.Argument(help="New notes: CSV, TSV, JSONL or Parquet.")],
+    notes: Annotated[Path, typer.Argument(help="New notes: CSV, TSV, JSON, Parquet or Excel.")],
     text: StudyTextOption = None,
     label: Annotated[
         list[str] | None,
@@ -30,7 +31,7 @@ def drift(
     ] = None,
     separator: SeparatorOption = None,
     group: GroupOption = None,
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     limit: Annotated[
         int, typer.Option(min=30, help="Most notes to read, spread evenly over the table.")
     ] = 5_000,
@@ -41,7 +42,7 @@ def drift(
 ) -> None:
     """Test if new notes still resemble those a bundle was fitted on. Exit code 3 if not."""
     refuse_early(bundles=[bundle], files=[notes])
-    columns = columns_for(notes, bundle, encoding)
+    columns = columns_for(notes, bundle, table_format)
     text, group = text or columns.text, group or columns.group
     with ExitStack() as stack:
         go_offline(stack, True)
@@ -50,8 +51,9 @@ def drift(
         from clinadapt.deployment.drift.messages import headline
 
         comparison = write_drift(
-            bundle, notes, out, text, tuple(label or ()), separator, group, encoding, limit
-        )
+            bundle, notes, out, text, tuple(label or ()), separator, group, limit,
+            **reading(table_format),
+        )  # fmt: skip
     if json:
         print_json(read_json(out.with_suffix(".json")))
     else:

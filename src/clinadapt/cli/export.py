@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
-from clinadapt.cli.options import EncodingOption, TextOption
-from clinadapt.cli.shared import go_offline, refuse_early
+from clinadapt.cli.options import ReadingOptions, TextOption
+from clinadapt.cli.shared import go_offline, reading, refuse_early
 
 if TYPE_CHECKING:
     from clinadapt.deployment.onnx_export.export import Exported
@@ -25,11 +25,12 @@ class To(StrEnum):
 
 
 def export(
+    *,
     bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/recommended.")],
     notes: Annotated[
         Path,
         typer.Argument(
-            help="Unlabelled notes to compare both bundles on: CSV, TSV, JSONL or Parquet."
+            help="Unlabelled notes to compare both bundles on: CSV, TSV, JSON, Parquet or Excel."
         ),
     ],
     out: Annotated[
@@ -48,7 +49,7 @@ def export(
         ),
     ] = None,
     text: TextOption = "text",
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     limit: Annotated[
         int, typer.Option(min=20, help="Most notes to compare on, spread evenly over the table.")
     ] = 1_000,
@@ -67,8 +68,8 @@ def export(
             "int8" if int8 else "fp32",
             bound,
             text,
-            encoding,
             limit,
+            **reading(table_format),
         )
     _print(exported)
 

@@ -38,7 +38,22 @@ GroupOption = Annotated[
     ),
 ]
 EncodingOption = Annotated[
-    str, typer.Option(help="Text encoding of CSV, TSV and JSONL.", rich_help_panel=TABLE)
+    str, typer.Option(help="Text encoding of CSV, TSV and JSON.", rich_help_panel=TABLE)
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Character between cells of CSV and TSV, or tab; default: found out.",
+        rich_help_panel=TABLE,
+    ),
+]
+MissingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WORD",
+        help="Word for a missing value, instead of NA, NaN, null, None and the like; repeatable.",
+        rich_help_panel=TABLE,
+    ),
 ]
 OfflineOption = Annotated[
     bool,
@@ -56,10 +71,19 @@ JsonOption = Annotated[
 
 
 @dataclass(frozen=True)
+class ReadingOptions:
+    """Options for how tables are read."""
+
+    encoding: EncodingOption = "utf-8"
+    delimiter: DelimiterOption = None
+    missing: MissingOption = None
+
+
+@dataclass(frozen=True)
 class TableOptions:
     """Options for a table of labelled notes and its columns."""
 
-    notes: Annotated[Path | None, typer.Argument(help="CSV, TSV, JSONL or Parquet.")] = None
+    notes: Annotated[Path | None, typer.Argument(help="CSV, TSV, JSON, Parquet or Excel.")] = None
     text: Annotated[
         str | None,
         typer.Option(help="Column of the text; default: text.", rich_help_panel=TABLE),
@@ -86,6 +110,8 @@ class TableOptions:
         ),
     ] = None
     encoding: EncodingOption = "utf-8"
+    delimiter: DelimiterOption = None
+    missing: MissingOption = None
     leave_out_bad: Annotated[
         bool,
         typer.Option(

@@ -11,12 +11,13 @@ from clinadapt.cli.console import Column, print_json, print_next, print_table, s
 from clinadapt.cli.options import (
     OUTPUT,
     TABLE,
-    EncodingOption,
     IdOption,
     JsonOption,
+    ReadingOptions,
     StudyTextOption,
+    as_arguments,
 )
-from clinadapt.cli.shared import columns_for, go_offline, refuse_early
+from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ LEAST_FOR_DRIFT = 30  # notes
 
 
 def predict(
+    *,
     bundles_and_notes: Annotated[
         list[str],
         typer.Argument(
             metavar="BUNDLE... [NOTES]...",
             help="Bundles, such as OUT/best or NAME=FOLDER; then files, folders or patterns of "
-            "notes: CSV, TSV, JSONL or Parquet, or NDJSON and JSON with --fhir.",
+            "notes: CSV, TSV, JSON, Parquet or Excel, or NDJSON and JSON with --fhir.",
         ),
     ],
     out: Annotated[
@@ -55,7 +57,7 @@ def predict(
             rich_help_panel=TABLE,
         ),
     ] = None,
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     fhir: Annotated[
         bool,
         typer.Option(
@@ -145,7 +147,9 @@ def predict(
             out=out,
             text=text,
             id=id,
-            encoding=encoding,
+            encoding=table_format.encoding,
+            delimiter=table_format.delimiter,
+            missing=table_format.missing,
             fhir=fhir,
             convert=convert,
             database=database,
@@ -160,7 +164,7 @@ def predict(
         )
         go_offline(stack, True, prediction.hosts)
         with progress_bar("loading the model…") as progress:
-            state = prediction.run(progress)
+            state = prediction.run(progress, tell)
     if json:
         print_json(_summary(prediction, state))
         return _refuse_nothing(prediction, state)
@@ -174,8 +178,7 @@ def predict(
         str(folder) for folder in prediction.bundles.values() if (folder / REFERENCE).is_file()
     ]
     if measured and len(notes) == 1 and Path(notes[0]).is_file() and not fhir:
-        read_so = ["--text", text] if text else []
-        read_so += ["--encoding", encoding] if encoding != "utf-8" else []
+        read_so = [*(["--text", text] if text else []), *as_arguments(table_format)]
         if state.read >= LEAST_FOR_DRIFT:
             print_next(
                 *(
@@ -207,11 +210,12 @@ def _refuse_nothing(prediction: "Prediction", state: "State") -> None:
 
 
 def explain(
+    *,
     bundle: Annotated[Path, typer.Argument(help="A bundle, such as OUT/best.")],
-    notes: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet.")],
+    notes: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, Parquet or Excel.")],
     text: StudyTextOption = None,
     id: IdOption = None,
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     limit: Annotated[
         int,
         typer.Option("--limit", "--rows", min=1, help="Most notes to explain, from the first on."),
@@ -233,7 +237,7 @@ def explain(
 ) -> None:
     """Show which words influenced a bundle's predictions. Writes patient text."""
     refuse_early(bundles=[bundle], files=[notes])
-    columns = columns_for(notes, bundle, encoding)
+    columns = columns_for(notes, bundle, table_format)
     text, id = text or columns.text, id or columns.id
     with ExitStack() as stack:
         go_offline(stack, True)
@@ -242,8 +246,9 @@ def explain(
 
         with progress_bar() as progress:
             count, left_out, measured = explain_table(
-                bundle, notes, out, text, id, encoding, limit, target, faithfulness, progress
-            )
+                bundle, notes, out, text, id, limit, target, faithfulness, progress,
+                **reading(table_format),
+            )  # fmt: skip
     if measured is not None:
         _print_faithfulness(measured)
     say(f"{count} notes explained: {escape(str(out))} ([bold]contains patient text[/])")

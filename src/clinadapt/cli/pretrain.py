@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from clinadapt.cli.console import say
-from clinadapt.cli.options import EncodingOption, OfflineOption, TextOption
-from clinadapt.cli.shared import go_offline, refuse_early
+from clinadapt.cli.options import OfflineOption, ReadingOptions, TextOption
+from clinadapt.cli.shared import go_offline, reading, refuse_early
 from clinadapt.core import formatting
 from clinadapt.core.errors import InputError
 
@@ -45,8 +45,9 @@ ONLY = {
 
 
 def pretrain(
+    *,
     context: typer.Context,
-    texts: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet of unlabelled texts.")],
+    texts: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, Parquet or Excel, of texts.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder; default: encoder, or vectors with --strength fast.")
     ] = None,
@@ -54,7 +55,7 @@ def pretrain(
         Strength, typer.Option(help="full: an encoder; fast: sub-word vectors, in minutes.")
     ] = Strength.FULL,
     text: TextOption = "text",
-    encoding: EncodingOption = "utf-8",
+    table_format: ReadingOptions,
     minutes: Annotated[
         float, typer.Option(min=0.1, help="Minutes of training on this machine.")
     ] = 60.0,
@@ -123,8 +124,8 @@ def pretrain(
 
         excluded = Excluded()
         for notes in exclude or ():
-            excluded += read_excluded(notes, text, exclude_split, encoding)
-        corpus = read_corpus(texts, text, excluded, encoding)
+            excluded += read_excluded(notes, text, exclude_split, **reading(table_format))
+        corpus = read_corpus(texts, text, excluded, **reading(table_format))
         _print_corpus(corpus)
         if strength is Strength.FAST:
             with progress_bar() as progress:

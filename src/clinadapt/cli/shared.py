@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clinadapt.cli.console import say
-from clinadapt.cli.options import ResourceOptions, StudyOptions, TableOptions
+from clinadapt.cli.options import ReadingOptions, ResourceOptions, StudyOptions, TableOptions
 from clinadapt.core.errors import InputError
 
 if TYPE_CHECKING:
     from clinadapt.data.columns import Columns
     from clinadapt.data.notes import Notes
+    from clinadapt.data.tables.table import ReadOptions
     from clinadapt.study.runner import Study
 
 STUDY = "study.json"
@@ -51,9 +52,17 @@ def read(
         positive=table.positive,
         describe=describe,
     )
-    return read_notes(
-        table.notes, columns, encoding=table.encoding, leave_out_bad=table.leave_out_bad
-    )
+    return read_notes(table.notes, columns, leave_out_bad=table.leave_out_bad, **reading(table))
+
+
+def reading(options: TableOptions | ReadingOptions) -> "ReadOptions":
+    """Return how tables are to be read; it is printed where it is not the usual way."""
+    return {
+        "encoding": options.encoding,
+        "delimiter": options.delimiter,
+        "missing": options.missing,
+        "tell": tell,
+    }
 
 
 def remembered(folder: Path) -> "Columns | None":
@@ -71,16 +80,18 @@ def remembered(folder: Path) -> "Columns | None":
     return None
 
 
-def columns_for(notes: Path, bundle: Path, encoding: str) -> "Columns":
+def columns_for(notes: Path, bundle: Path, options: ReadingOptions) -> "Columns":
     """Return the columns of a study's bundle for another table, which need not have them all.
 
     Patient and identifier are left out if the table has no such column.
     """
     from clinadapt.data.columns import Columns
-    from clinadapt.data.table_readers import open_table
+    from clinadapt.data.tables.opening import open_table
 
     columns = remembered(bundle) or Columns()
-    there = open_table(notes, encoding).schema
+    there = open_table(
+        notes, encoding=options.encoding, delimiter=options.delimiter, missing=options.missing
+    ).schema
     return replace(
         columns,
         id=columns.id if columns.id in there else None,
@@ -197,3 +208,10 @@ def go_offline(stack: ExitStack, offline: bool, but: Iterable[str] = ()) -> None
         from clinadapt.core.network_guard import no_network
 
         stack.enter_context(no_network(but))
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence that may quote names, as one line, on standard error."""
+    from rich.markup import escape
+
+    say(escape(sentence), stderr=True)

@@ -1,5 +1,6 @@
 """Describe problems of labelled notes by row number, without quoting their text."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 SHOWN_ROWS = 10
 SHOWN_VALUES = 10
 LONGEST_SHOWN = 60
+MOST_WORDS = 4
+NAME = re.compile(r"[^\W\d_][\w.:/#%()-]*")  # of a column: one word, as identifiers are
 
 
 class RowNumbers:
@@ -32,10 +35,43 @@ class RowNumbers:
 
 def shown_values(values: Sequence[str], spell: Callable[[str], str] = repr) -> str:
     """List values for a message, or only their number if they are long and thus may be notes."""
-    if any(len(value) > LONGEST_SHOWN for value in values):
+    if not all(map(_is_short, values)):
         return f"{len(values)} long values (is it the right column?)"
     more = f" and {len(values) - SHOWN_VALUES} more" if len(values) > SHOWN_VALUES else ""
     return ", ".join(spell(value) for value in values[:SHOWN_VALUES]) + more
+
+
+def shown_columns(names: Sequence[str], are_data: bool = False) -> str:
+    """List the names of a table's columns for a message, as far as they are no content.
+
+    In a table without a header the names are the cells of a note. Of names that may be such, only
+    the number is told.
+
+    Parameters
+    ----------
+    names : sequence of str
+    are_data : bool
+        Whether it is known that they are no names.
+    """
+    count = f"{len(names)} column{'s' * (len(names) != 1)}"
+    if are_data or not all(map(_is_short, names)):
+        return (
+            f"{count}, whose names look like data and are not shown. Is the header, the first row "
+            f"with the names of the columns, missing?"
+        )
+    named = [name for name in names if len(name) <= LONGEST_SHOWN // 2 and NAME.fullmatch(name)]
+    shown = ", ".join(named[:SHOWN_VALUES])
+    others = len(names) - len(named[:SHOWN_VALUES])
+    if not others:
+        return shown or "no columns"
+    if shown:
+        return f"{shown} and {others} more"
+    return f"{count} with names of several words. Is the first row the header?"
+
+
+def _is_short(value: str) -> bool:
+    """Return whether a value may be a name or a class, rather than the text of a note."""
+    return len(value) <= LONGEST_SHOWN and len(value.split()) <= MOST_WORDS
 
 
 def class_problems(

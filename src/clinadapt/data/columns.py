@@ -8,9 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.checks import RowNumbers
+from clinadapt.data.checks import RowNumbers, shown_columns
 from clinadapt.data.label_spelling import tidy
-from clinadapt.data.table_readers import Table
+from clinadapt.data.tables.table import Table
 
 SPACE = r"[\s\x1c-\x1f]"  # the same white space as Python's str.split()
 TRUE, FALSE = ["1", "true"], ["0", "false"]
@@ -68,15 +68,92 @@ class Columns:
         return list(dict.fromkeys([self.text, *self.label, *named, *self.describe]))
 
 
+def column_problems(table: Table, columns: Columns, name: str = "the table") -> list[str]:
+    """Return why a table does not have the columns, each with a role of its own.
+
+    Parameters
+    ----------
+    table : Table
+    columns : Columns
+    name : str
+        What the table is called in messages.
+    """
+    problems = []
+    if columns.separator == "":
+        problems.append("--separator '' separates nothing: give the character between labels")
+    alone = {"text": columns.text, "label": columns.label, "id": columns.id, "group": columns.group}
+    for first, other in (
+        ("text", "label"),
+        ("text", "id"),
+        ("text", "group"),
+        ("label", "id"),
+        ("label", "group"),
+    ):
+        names = (alone[role] for role in (first, other))
+        one, many = ({each} if isinstance(each, str) else set(each or ()) for each in names)
+        if one & many:
+            problems.append(f"--{first} and --{other} name the same column: give one for each")
+    absent = [repr(column) for column in columns.wanted() if column not in table.schema]
+    if absent:
+        known = shown_columns(table.schema.names(), table.names_are_data)
+        problems.append(f"no column {', '.join(absent)} in {name}; it has: {known}")
+    for column in columns.wanted():
+        if column not in table.schema:
+            continue
+        if column in table.repeated:
+            problems.append(
+                f"{name} has several columns named {column!r}: rename or remove all but one"
+            )
+            continue
+        dtype, is_label = table.schema[column], columns.label == (column,)
+        if not _is_plain(dtype, may_list=is_label):
+            wanted = "one class per cell, or a list of classes" if is_label else "one text per cell"
+            problems.append(
+                f"column {column!r} in {name} holds {_kind(dtype)}, which cannot be read as text: "
+                f"expected {wanted}"
+            )
+    return problems
+
+
+def _is_plain(dtype: pl.DataType, may_list: bool) -> bool:
+    """Return whether values of a type are single values, or lists of them where these may be."""
+    if may_list and isinstance(dtype, pl.List | pl.Array):
+        return not dtype.inner.is_nested()
+    return not (dtype.is_nested() or dtype.is_object())
+
+
+def _kind(dtype: pl.DataType) -> str:
+    """Return a type's name, without those of the fields of a struct, which may be content."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return f"lists of {_kind(dtype.inner)}"  # type: ignore[arg-type]
+    return f"values of the type {dtype.base_type().__name__}"
+
+
 def whole_floats(table: Table, names: Sequence[str]) -> set[str]:
-    """Return the float columns with integer values only, which are written without ".0"."""
+    """Return the float columns with integer values only, which are written without ".0".
+
+    Raises
+    ------
+    InputError
+        Such values are too large for a float to be exact: different ids may have become the same.
+    """
     floats = [name for name in names if table.schema[name].is_float()]
-    whole = set(floats)
+    whole, inexact = set(floats), set()
     for batch in table.batches(floats) if floats else ():
         for name in floats:
             known = batch[name].fill_nan(None).drop_nulls()
             if not (known.is_finite().all() and (known == known.round()).all()):
                 whole.discard(name)
+            if (known.abs() >= (2**24 if known.dtype == pl.Float32 else 2**53)).any():
+                inexact.add(name)
+    if inexact & whole:
+        raise InputError(
+            [
+                f"column {name!r} holds whole numbers as floats ({table.schema[name]}), so large "
+                f"that their last digits are lost: store them as integers or as text"
+                for name in sorted(inexact & whole)
+            ]
+        )
     return whole
 
 
@@ -100,10 +177,19 @@ def as_text(column: pl.Series, whole: bool = False) -> pl.Series:
         values = (column.cast(pl.Int64) if whole else column).cast(pl.String)
     except pl.exceptions.PolarsError:
         raise InputError(
-            f"column {column.name!r} has the type {column.dtype}, which cannot be read as text"
+            f"column {column.name!r} holds {_kind(column.dtype)}, which cannot be read as text"
         ) from None
     blank = ~values.str.contains(rf"[^{SPACE[1:]}")
     return values.set(blank.fill_null(False), None) if blank.any() else values
+
+
+def row_ids(
+    batch: pl.DataFrame, name: str | None, rows: NDArray[np.int64], whole: set[str]
+) -> pl.Series:
+    """Return the ids of a batch, "" where missing, or row numbers if there is no id column."""
+    if name is None:
+        return pl.Series(rows).cast(pl.String)
+    return as_text(batch[name], name in whole).fill_null("")
 
 
 def text_hashes(texts: pl.Series) -> NDArray[np.uint64]:
@@ -173,7 +259,6 @@ class LabelReader:
         if len(self.columns) > 1:
             return self._indicators(batch, before)
         column = batch[self.columns[0]]
-        _refuse_compound(column)
         if isinstance(column.dtype, pl.List | pl.Array):
             self.none = "an empty list"
             lists = column.cast(pl.List(pl.String))
@@ -223,16 +308,3 @@ class LabelReader:
             for name, rows in self.bad.items()
             if rows
         ]
-
-
-def _refuse_compound(column: pl.Series) -> None:
-    """Refuse labels that are structures, objects, or lists of them."""
-    inner, lists = column.dtype, ""
-    if isinstance(inner, pl.List | pl.Array):
-        inner, lists = inner.inner, "lists of "  # type: ignore[assignment]
-    if inner.is_nested() or inner.is_object():
-        kind = type(inner).__name__  # not the names of its fields, which may be note text
-        raise InputError(
-            f"the cells of the label column {column.name!r} are {lists}values of the type {kind}: "
-            "expected one class per cell, or a list of classes"
-        )

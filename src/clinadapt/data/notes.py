@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
@@ -18,11 +18,21 @@ from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
 from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
-from clinadapt.data.columns import Columns, LabelReader, as_text, text_hashes, whole_floats
+from clinadapt.data.columns import (
+    Columns,
+    LabelReader,
+    as_text,
+    column_problems,
+    row_ids,
+    text_hashes,
+    whole_floats,
+)
 from clinadapt.data.label_spelling import doubtful_names, look_alikes, tidy
 from clinadapt.data.labels import Labels, from_codes
 from clinadapt.data.positive_class import choose
-from clinadapt.data.table_readers import Table, open_table
+from clinadapt.data.tables.missing import MissingWords
+from clinadapt.data.tables.opening import open_table
+from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts, TextWriter
 
 
@@ -130,78 +140,30 @@ def _numbered(units: Texts) -> NDArray[np.int64]:
     return series.rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
-def read_texts(
-    source: Any, text: str = "text", id: str | None = None, encoding: str = "utf-8"
-) -> tuple[Texts, Texts]:
-    """Read the ids and texts of an unlabelled table, for prediction.
-
-    Parameters
-    ----------
-    source
-        Anything that `clinadapt.data.table_readers.open_table` opens.
-    text : str
-        Column of the text.
-    id : str, optional
-        Column of the identifier; default: row numbers.
-    encoding : str
-        Text encoding of CSV, TSV and JSON lines.
-
-    Returns
-    -------
-    ids, texts : Texts, shape [note]
-
-    Raises
-    ------
-    InputError
-        A column, text or id is missing; messages state row numbers.
-    """
-    table = open_table(source, encoding)
-    columns = Columns(text=text, label=(), id=id)
-    if problems := _missing_columns(table, columns):
-        raise InputError(problems)
-    whole = whole_floats(table, columns.wanted())
-    ids, texts, empty, nameless = TextWriter(), TextWriter(), RowNumbers(), RowNumbers()
-    seen = 0
-    for batch in table.batches(columns.wanted()):
-        rows = np.arange(seen + 1, seen + 1 + len(batch))
-        seen += len(batch)
-        values, names = as_text(batch[text], text in whole), _ids(batch, id, rows, whole)
-        empty.add(rows[values.is_null().to_numpy()])
-        nameless.add(rows[(names == "").to_numpy()])
-        texts.append(values.fill_null("").to_list())
-        ids.append(names.to_list())
-    if empty:
-        problems.append(f"empty text in {empty}: add the texts or leave these rows out")
-    if nameless:
-        problems.append(f"missing id in {nameless}")
-    if problems:
-        raise InputError(problems)
-    return ids.finish(), texts.finish()
-
-
 def read_notes(
     source: Any,
     columns: Columns | None = None,
     *,
-    encoding: str = "utf-8",
     leave_out_bad: bool = False,
     minimum_per_class: int = 3,
+    **options: Unpack[ReadOptions],
 ) -> Notes:
     """Read a table of labelled notes and check it.
 
     Parameters
     ----------
     source
-        Anything that `clinadapt.data.table_readers.open_table` opens.
+        Anything that `clinadapt.data.tables.opening.open_table` opens.
     columns : Columns, optional
         Roles of the columns; default: text in "text", labels in "label".
-    encoding : str
-        Text encoding of CSV, TSV and JSON lines.
     leave_out_bad : bool
         Whether to leave out rows without text or label and list them in `Notes.left_out`. By
         default such rows are an error.
     minimum_per_class : int
         Number of notes (or patients, if grouped) that each class needs for a split in three parts.
+    **options
+        ``encoding``, ``delimiter`` and ``missing``: how to read the table. See
+        `clinadapt.data.tables.table.ReadOptions`.
 
     Returns
     -------
@@ -224,34 +186,20 @@ def read_notes(
     ['a', 'b', 'c']
     """
     columns = columns or Columns()
-    table = open_table(source, encoding)
-    if problems := _missing_columns(table, columns):
+    table = open_table(source, **options)
+    if problems := column_problems(table, columns):
         raise InputError(problems)
     reader = _Reader(columns, whole_floats(table, columns.wanted()), leave_out_bad)
+    words = MissingWords(table)
     for batch in table.batches(columns.wanted()):
+        words.add(batch, reader.seen)
         reader.add(batch)
     if not reader.seen:
         raise InputError("the table has no rows: expected labelled notes")
-    return reader.finish(
+    notes = reader.finish(
         str(source) if isinstance(source, str | Path) else "memory", minimum_per_class
     )
-
-
-def _missing_columns(table: Table, columns: Columns) -> list[str]:
-    return [
-        f"no column {name!r} in the table; it has: {', '.join(table.schema)}"
-        for name in columns.wanted()
-        if name not in table.schema
-    ]
-
-
-def _ids(
-    batch: pl.DataFrame, name: str | None, rows: NDArray[np.int64], whole: set[str]
-) -> pl.Series:
-    """Return the ids of a batch, "" where missing, or row numbers if there is no id column."""
-    if name is None:
-        return pl.Series(rows).cast(pl.String)
-    return as_text(batch[name], name in whole).fill_null("")
+    return replace(notes, warnings=[*table.warnings, *words.warnings(), *notes.warnings])
 
 
 class _Reader:
@@ -281,7 +229,7 @@ class _Reader:
     def add(self, batch: pl.DataFrame) -> None:
         columns = self.columns
         numbers = np.arange(self.seen + 1, self.seen + 1 + len(batch))
-        ids = _ids(batch, columns.id, numbers, self.whole)
+        ids = row_ids(batch, columns.id, numbers, self.whole)
         texts = as_text(batch[columns.text], columns.text in self.whole)
         labels = self.labels.read(batch, self.seen)
         self.seen += len(batch)

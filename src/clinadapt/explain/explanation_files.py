@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,9 @@ from clinadapt.core.output_guard import (
     parquet_columns,
 )
 from clinadapt.core.run_context import Progress, no_progress
-from clinadapt.data.notes import Notes, read_texts
+from clinadapt.data.notes import Notes
+from clinadapt.data.tables.table import ReadOptions
+from clinadapt.data.unlabelled import read_texts
 from clinadapt.explain.error_analysis import Mistakes, find_mistakes
 from clinadapt.explain.explain import Explanation, explain
 from clinadapt.explain.explanation_page import explanations_page, mistakes_page
@@ -54,11 +56,11 @@ def explain_table(
     out: Path,
     text: str = "text",
     id: str | None = None,
-    encoding: str = "utf-8",
     limit: int = 20,
     target: str | None = None,
     try_faithfulness: bool = False,
     progress: Progress = no_progress,
+    **options: Unpack[ReadOptions],
 ) -> tuple[int, int, Faithfulness | None]:
     """Explain the first notes of a table, and write the explanations to a file.
 
@@ -69,13 +71,11 @@ def explain_table(
     bundle : Path
         Folder such as ``OUT/best``.
     notes
-        Anything that `clinadapt.data.table_readers.open_table` opens.
+        Anything that `clinadapt.data.tables.opening.open_table` opens.
     out : Path
         ``.html``, ``.jsonl`` or ``.parquet``; it will contain the notes.
     text, id : str
         Column names; without `id` the row number is the id.
-    encoding : str
-        Text encoding of CSV, TSV and JSON lines.
     limit : int
         Largest number of notes explained.
     target : str, optional
@@ -83,6 +83,9 @@ def explain_table(
     try_faithfulness : bool
         True to measure the effect of deleting the strongest words.
     progress : callable
+    **options
+        ``encoding``, ``delimiter`` and ``missing``: how to read the table. See
+        `clinadapt.data.tables.table.ReadOptions`.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def explain_table(
     """
     _check_suffix(out, list(RECOGNISED))
     check_outputs([Output(out, "--out", RECOGNISED[out.suffix])], [notes, bundle])
-    ids, texts = read_texts(notes, text, id, encoding)
+    ids, texts = read_texts(notes, text, id, **options)
     if not len(ids):
         raise InputError("the table has no rows: expected notes to explain")
     classifier = load(bundle)

@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.columns import as_text, text_hashes
+from clinadapt.data.columns import Columns, as_text, column_problems, text_hashes
 from clinadapt.data.split import SYNONYMS
-from clinadapt.data.table_readers import open_table
+from clinadapt.data.tables.opening import open_table
+from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts, TextWriter
 
 SEGMENT = re.compile(r"(?<=[.!?;:])\s+|\n+")
@@ -105,31 +106,30 @@ class Excluded:
 
 
 def read_excluded(
-    source: Any, text: str = "text", split: str | None = None, encoding: str = "utf-8"
+    source: Any, text: str = "text", split: str | None = None, **options: Unpack[ReadOptions]
 ) -> Excluded:
     """Read the notes that must not be used for training, with file and row number as ids.
 
     Parameters
     ----------
     source
-        Anything that `clinadapt.data.table_readers.open_table` opens.
+        Anything that `clinadapt.data.tables.opening.open_table` opens.
     text, split : str
         Names of columns; with `split`, training notes are not excluded.
-    encoding : str
-        Text encoding of CSV, TSV and JSON lines.
+    **options
+        ``encoding``, ``delimiter`` and ``missing``: how to read the table. See
+        `clinadapt.data.tables.table.ReadOptions`.
 
     Raises
     ------
     InputError
         A column is missing.
     """
-    table = open_table(source, encoding)
+    table = open_table(source, **options)
+    if problems := column_problems(table, Columns(text, (), split=split)):
+        raise InputError(problems)
     named = f"{source}, " if isinstance(source, str | Path) else ""
     wanted = [text] if split is None else [text, split]
-    missing = [name for name in wanted if name not in table.schema]
-    if missing:
-        has = ", ".join(table.schema)
-        raise InputError([f"no column {name!r} in the table; it has: {has}" for name in missing])
     rows, texts, seen = [], [], 0
     for batch in table.batches(wanted):
         parts = [""] * len(batch) if split is None else as_text(batch[split]).to_list()
@@ -142,28 +142,32 @@ def read_excluded(
 
 
 def read_corpus(
-    source: Any, text: str = "text", excluded: Excluded | None = None, encoding: str = "utf-8"
+    source: Any,
+    text: str = "text",
+    excluded: Excluded | None = None,
+    **options: Unpack[ReadOptions],
 ) -> Corpus:
     """Read texts without repeated and excluded segments.
 
     Parameters
     ----------
     source
-        Anything that `clinadapt.data.table_readers.open_table` opens.
+        Anything that `clinadapt.data.tables.opening.open_table` opens.
     text : str
         Name of the column.
     excluded : Excluded, optional
-    encoding : str
-        Text encoding of CSV, TSV and JSON lines.
+    **options
+        ``encoding``, ``delimiter`` and ``missing``: how to read the table. See
+        `clinadapt.data.tables.table.ReadOptions`.
 
     Raises
     ------
     InputError
         The column is missing or has no text.
     """
-    table = open_table(source, encoding)
-    if text not in table.schema:
-        raise InputError(f"no column {text!r} in the table; it has: {', '.join(table.schema)}")
+    table = open_table(source, **options)
+    if problems := column_problems(table, Columns(text, ())):
+        raise InputError(problems)
     excluded = excluded or Excluded()
     writers = TextWriter(), TextWriter()
     seen: set[int] = set()

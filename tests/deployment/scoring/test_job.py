@@ -159,7 +159,7 @@ def test_bytes_of_another_encoding_are_set_aside(tfidf_bundle, tmp_path, suffix)
 def test_parse_errors_are_reported_before_the_first_note(tfidf_bundle, tmp_path):
     notes = tmp_path / "notes.csv"
     notes.write_text("id,text\n" + "n,toux\n" * 20_000 + "n,toux,x,y\n" + "n,toux\n" * 9)
-    with pytest.raises(InputError, match=r"notes\.csv could not be read as CSV"):
+    with pytest.raises(InputError, match=r"notes\.csv: .* but line 20002 has 4"):
         Prediction(tfidf_bundle.folder, [str(notes)], tmp_path / "p.csv", id="id").run()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.csv"]
 
@@ -234,7 +234,7 @@ def test_bundles_come_first(tfidf_bundle, tmp_path):
 @pytest.fixture
 def stopped(tfidf_bundle, tmp_path, monkeypatch):
     """A run of 30 notes that ended with an error after two of its batches."""
-    monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("clinadapt.data.tables.table.ROWS_AT_ONCE", 10)
     monkeypatch.setattr(loop, "NOTES_AT_ONCE", 10)
     notes = tmp_path / "notes.parquet"
     frame = pl.DataFrame({"id": [f"{at}" for at in range(30)], "text": texts(30), "other": "x"})
@@ -350,7 +350,7 @@ def test_no_room_for_scores_is_told_and_then_each_note_is_scored_once(
     import resource
 
     monkeypatch.setattr(loop, "NOTES_AT_ONCE", 200)
-    monkeypatch.setattr("clinadapt.data.table_readers.ROWS_AT_ONCE", 200)
+    monkeypatch.setattr("clinadapt.data.tables.table.ROWS_AT_ONCE", 200)
     frame = pl.DataFrame({"id": [f"{at}" for at in range(2000)], "text": texts(2000)})
     frame.write_parquet(tmp_path / "notes.parquet")
     asked = Prediction(

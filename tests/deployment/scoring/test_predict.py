@@ -7,7 +7,7 @@ import pytest
 
 from clinadapt import NoteClassifier
 from clinadapt.core.errors import InputError
-from clinadapt.data import table_readers
+from clinadapt.data.tables import table
 from clinadapt.deployment.scoring import loop
 from clinadapt.deployment.scoring.job import Prediction
 
@@ -39,7 +39,7 @@ def predict(tmp_path_factory):
 
 def at_once(monkeypatch, notes):
     """Set the number of notes that are read and scored at a time."""
-    monkeypatch.setattr(table_readers, "ROWS_AT_ONCE", notes)
+    monkeypatch.setattr(table, "ROWS_AT_ONCE", notes)
     monkeypatch.setattr(loop, "NOTES_AT_ONCE", notes)
 
 

@@ -1,7 +1,7 @@
 """Writes the drift report of a table of new notes: a page, and its numbers as JSON."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from clinadapt.data.checks import shown_values
 from clinadapt.data.columns import Columns
 from clinadapt.data.label_spelling import tidy
 from clinadapt.data.labels import Labels
-from clinadapt.data.notes import read_notes, read_texts
+from clinadapt.data.notes import read_notes
+from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts
+from clinadapt.data.unlabelled import read_texts
 from clinadapt.deployment.drift import messages
 from clinadapt.deployment.drift.compare import Drift, find_drift
 from clinadapt.models.bundle.record import read_record
@@ -34,8 +36,8 @@ def write_drift(
     label: tuple[str, ...] = (),
     separator: str | None = None,
     group: str | None = None,
-    encoding: str = "utf-8",
     most: int = MOST_NOTES,
+    **options: Unpack[ReadOptions],
 ) -> Drift:
     """Compare a table of new notes with a bundle; write a page and a JSON file.
 
@@ -43,7 +45,7 @@ def write_drift(
     ----------
     bundle : Path
     notes : path or table
-        Anything that `clinadapt.data.table_readers.open_table` can open.
+        Anything that `clinadapt.data.tables.opening.open_table` can open.
     out : Path
         Page, ``.html``; the JSON file has the same name with ``.json``.
     text : str
@@ -54,10 +56,11 @@ def write_drift(
         Separator of several labels in one column.
     group : str, optional
         Patient column.
-    encoding : str
-        Text encoding of CSV, TSV and JSON Lines files.
     most : int
         Maximum number of notes that are read, spread evenly over the table.
+    **options
+        ``encoding``, ``delimiter`` and ``missing``: how to read the table. See
+        `clinadapt.data.tables.table.ReadOptions`.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def write_drift(
     outputs = [Output(out, "--out", is_page), Output(numbers, "--out (its JSON file)", is_own)]
     check_outputs(outputs, [notes, bundle])
     classifier, record = load(bundle), read_record(bundle)
-    texts, groups, labels = _read(classifier, notes, text, label, separator, group, encoding)
+    texts, groups, labels = _read(classifier, notes, text, label, separator, group, options)
     rows = some(len(texts), most)
     drift = find_drift(
         classifier,
@@ -123,15 +126,15 @@ def _read(
     label: tuple[str, ...],
     separator: str | None,
     group: str | None,
-    encoding: str,
+    options: ReadOptions,
 ) -> tuple[Texts, Texts | None, Labels | None]:
     """Return the texts, patients and labels of a table."""
     if not label:
         # Patients are read in place of ids, which need not be unique here.
-        groups, texts = read_texts(notes, text, group, encoding)
+        groups, texts = read_texts(notes, text, group, **options)
         return texts, None if group is None else groups, None
     columns = Columns(text, label, separator, group=group)
-    table = read_notes(notes, columns, encoding=encoding, leave_out_bad=True, minimum_per_class=0)
+    table = read_notes(notes, columns, leave_out_bad=True, minimum_per_class=0, **options)
     return table.texts, table.groups, _aligned(classifier, table.labels)
 
 

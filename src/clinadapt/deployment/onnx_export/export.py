@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
 from clinadapt.core.output_guard import Output, check_outputs
-from clinadapt.data.notes import read_texts
+from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts
+from clinadapt.data.unlabelled import read_texts
 from clinadapt.deployment.onnx_export.graph import quantise, write_onnx
 from clinadapt.models.bundle.integrity import foreign_files
 from clinadapt.models.bundle.record import read_record
@@ -106,8 +107,8 @@ def export_bundle(
     weights: Weights = "fp32",
     bound: float | None = None,
     text: str = "text",
-    encoding: str = "utf-8",
     most: int = MOST_NOTES,
+    **options: Unpack[ReadOptions],
 ) -> Exported:
     """Write a bundle whose network is an ONNX file, if it agrees with the native one on notes.
 
@@ -115,7 +116,7 @@ def export_bundle(
     ----------
     bundle : Path
     notes : path or table
-        Anything that `clinadapt.data.table_readers.open_table` can open; labels are not needed.
+        Anything that `clinadapt.data.tables.opening.open_table` can open; labels are not needed.
     out : Path
         Folder of the new bundle.
     runtime : {"onnx", "openvino"}, optional
@@ -123,10 +124,13 @@ def export_bundle(
     weights : {"fp32", "int8"}
     bound : float, optional
         Largest allowed difference of a probability. Default: depends on `weights`.
-    text, encoding : str
-        Text column; text encoding of CSV, TSV and JSON Lines files.
+    text : str
+        Text column.
     most : int
         Maximum number of notes that are read, spread evenly over the table.
+    **options
+        ``encoding``, ``delimiter`` and ``missing``: how to read the table. See
+        `clinadapt.data.tables.table.ReadOptions`.
 
     Returns
     -------
@@ -142,7 +146,7 @@ def export_bundle(
     """
     record = read_record(bundle)
     check_outputs([Output(out, "--out", _was_exported, folder=True)], [bundle, notes])
-    _, texts = read_texts(notes, text, encoding=encoding)
+    _, texts = read_texts(notes, text, **options)
     if len(texts) < LEAST_NOTES:
         raise InputError(
             f"expected at least {LEAST_NOTES} notes for the comparison, got {len(texts)}"

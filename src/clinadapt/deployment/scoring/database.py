@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clinadapt.core.errors import InputError, MachineError, MissingExtraError
+from clinadapt.data.checks import shown_columns
 
 try:
     import sqlalchemy as sa
@@ -195,8 +196,8 @@ def reflect(
     absent = [column for column in wanted if column not in table.c]
     if absent:
         raise InputError(
-            f"no column {', '.join(map(repr, absent))} in table {name}; its columns: "
-            f"{', '.join(table.c.keys())}"
+            f"no column {', '.join(map(repr, absent))} in table {name}; it has: "
+            f"{shown_columns(table.c.keys())}"
         )
     return table
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from clinadapt.data.table_readers import ROWS_AT_ONCE
+from clinadapt.data.tables.table import ROWS_AT_ONCE
 from clinadapt.deployment.scoring import fhir_files
 from clinadapt.deployment.scoring.fhir_documents import ACCEPTED, NotScorableError, text_of
 from clinadapt.deployment.scoring.fhir_files import NOT_JSON, Binaries, Found, clean, neighbours

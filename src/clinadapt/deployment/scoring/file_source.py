@@ -4,15 +4,23 @@ import glob
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
+from warnings import warn
 
 import polars as pl
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.columns import as_text, whole_floats
-from clinadapt.data.table_readers import UNDECODED, open_table
+from clinadapt.data.columns import Columns, as_text, column_problems, whole_floats
+from clinadapt.data.tables.missing import MissingWords
+from clinadapt.data.tables.opening import PLAIN, SUFFIXES, open_table, suffix_of
+from clinadapt.data.tables.parquet import SUFFIX as PARQUET
+from clinadapt.data.tables.parquet import parts_of
+from clinadapt.data.tables.paths import why_no_file
+from clinadapt.data.tables.table import ReadOptions, Table, hold
+from clinadapt.data.tables.text_file import UNDECODED
 from clinadapt.deployment.scoring.interfaces import (
     EMPTY,
     NAMELESS,
@@ -20,8 +28,6 @@ from clinadapt.deployment.scoring.interfaces import (
     NoteBatch,
     Position,
 )
-
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
 def find_files(
@@ -32,9 +38,11 @@ def find_files(
     Parameters
     ----------
     patterns : iterable of path
-        A file; a folder, for all files in it and below that have one of the suffixes; or a
-        pattern such as ``notes/*.csv``, in which ``**`` matches any folders.
+        A file, whatever characters its name has; a folder, for all files in it and below that have
+        one of the suffixes; or a pattern such as ``notes/*.csv``, in which ``**`` matches any
+        folders. A folder whose own name ends in ``.parquet`` is one table.
     suffixes : sequence of str
+        Endings of names, in lower case.
     but : iterable of Path
         Files to leave out of folders and patterns, such as those that the run itself writes.
 
@@ -47,25 +55,34 @@ def find_files(
     problems, own = [], {path.resolve() for path in but}
     for pattern in map(str, patterns):
         path = Path(pattern)
-        if path.is_file():
+        if path.is_file() or (_is_table(path) and PARQUET in suffixes):
             matched.append(path)
             continue
-        many = path.rglob("*") if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
+        many: Iterable[Path] = ()
+        if not (path.exists() or path.is_symlink()):
+            many = map(Path, glob.glob(pattern, recursive=True))
+        endings = (*suffixes, *PLAIN) if set(suffixes) == set(SUFFIXES) else suffixes
+        if path.is_dir():
+            many, endings = path.rglob("*"), suffixes
         files = sorted(
             file
             for file in many
             if file.is_file()
-            and file.suffix.lower() in suffixes
+            and suffix_of(file) in endings
             and not file.name.startswith(".")
             and file.resolve() not in own
         )
         if not files:
-            kind = "no such file" if not path.is_dir() else f"no {', '.join(suffixes)} file in"
-            problems.append(f"{kind}: {pattern}")
+            no_table = f"no {', '.join(suffixes)} file in: {pattern}"
+            problems.append(no_table if path.is_dir() else why_no_file(path))
         matched += files
     if problems:
         raise InputError(problems)
     return list(dict.fromkeys(matched))
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_dir() and path.suffix.lower() == PARQUET
 
 
 def names_of(files: Sequence[Path]) -> list[str]:
@@ -77,10 +94,11 @@ def names_of(files: Sequence[Path]) -> list[str]:
 
 def contents_of(files: Sequence[Path]) -> str:
     """Return a hash of names, sizes and modification times: a change invalidates positions."""
-    stats = [path.stat() for path in files]
+    parts = [part for path in files for part in (parts_of(path) if path.is_dir() else [path])]
+    stats = [path.stat() for path in parts]
     known = [
         (name, stat.st_size, stat.st_mtime_ns)
-        for name, stat in zip(names_of(files), stats, strict=True)
+        for name, stat in zip(names_of(parts), stats, strict=True)
     ]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
@@ -91,15 +109,16 @@ class TableNotes:
     Parameters
     ----------
     files : sequence of Path
-        Tables that `clinadapt.data.table_readers.open_table` can open.
+        Tables that `clinadapt.data.tables.opening.open_table` can open.
     text : str
         Text column.
     id : str, optional
         Id column. Default: the row number, preceded by the file name if there are several files.
-    encoding : str
-        Text encoding of CSV, TSV and JSON Lines files.
     subject, time : str, optional
         Columns for the MEDS output.
+    **options
+        ``encoding``, ``delimiter`` and ``missing``: how to read the tables. See
+        `clinadapt.data.tables.table.ReadOptions`. ``tell`` is told what all files have in common.
 
     Raises
     ------
@@ -114,11 +133,12 @@ class TableNotes:
         files: Sequence[Path],
         text: str = "text",
         id: str | None = None,
-        encoding: str = "utf-8",
         subject: str | None = None,
         time: str | None = None,
+        **options: Unpack[ReadOptions],
     ) -> None:
-        self.files, self.text, self.id, self.encoding = files, text, id, encoding
+        self.files, self.text, self.id = files, text, id
+        self.tell = options.pop("tell", None)
         self.further = {"subject": subject, "time": time} if subject and time else {}
         self.columns = [text, *([id] if id else []), *self.further.values()]
         self.ids_repeat = id is not None
@@ -127,29 +147,34 @@ class TableNotes:
             "files": contents_of(files),
             "text": text,
             "id": id,
-            "encoding": encoding,
+            "encoding": options.get("encoding", "utf-8"),
+            **{name: value for name, value in options.items() if value and name != "encoding"},
             **self.further,
         }
-        self._rows = self._checked()
+        self.tables = self._opened(options)
+        self._rows = sum(table.count() for table in self.tables)
 
-    def _checked(self) -> int:
-        """Return the number of rows in all tables, after opening and checking each."""
-        problems, rows = [], 0
+    def _opened(self, options: ReadOptions) -> list[Table]:
+        """Open and check all tables, and tell how they are read."""
+        problems, tables = [], []
+        further = tuple(dict.fromkeys(self.further.values()))
+        wanted = Columns(self.text, (), id=self.id, describe=further)
         for name, source in zip(self.names, self.files, strict=True):
             try:
-                table = open_table(source, self.encoding, mark=True)
-                rows += table.count()
+                table = open_table(source, mark=True, **options)
+                problems += column_problems(table, wanted, f"table {name}")
+                tables.append(table)
             except InputError as error:
                 problems += error.problems
-                continue
-            problems += [
-                f"no column {column!r} in table {name}; its columns: {', '.join(table.schema)}"
-                for column in self.columns
-                if column not in table.schema
-            ]
         if problems:
             raise InputError(problems)
-        return rows
+        if self.tell is not None:
+            for read_as, files in Counter(table.read_as for table in tables).items():
+                if read_as:
+                    self.tell(f"{files} file{'s' * (files > 1)} read as {read_as}")
+        for warning in (warning for table in tables for warning in table.warnings):
+            (self.tell or warn)(warning)
+        return tables
 
     def count(self) -> int:
         """Return the number of rows in all tables."""
@@ -159,31 +184,37 @@ class TableNotes:
         """Yield the notes after a position, which is a table number and a row number."""
         first, skipped = (after["table"], after["row"]) if after else (0, 0)
         for number in range(first, len(self.files)):
-            table = open_table(self.files[number], self.encoding, mark=True)
+            table = self.tables[number]
             whole = whole_floats(table, self.columns)
-            row = 0
-            for frame in table.batches(self.columns):
+            words, row = MissingWords(table), 0
+            for frame in table.batches(self.columns, as_written=[self.id]):
+                words.add(frame, row)
                 begin, row = row, row + len(frame)
                 if row > skipped:
                     rest = frame.slice(max(skipped - begin, 0))
                     notes = self._notes(rest, number, row - len(rest), whole)
                     yield NoteBatch(notes, {"table": number, "row": row})
             skipped = 0
+            for warning in words.warnings():
+                (self.tell or warn)(f"{self.names[number]}: {warning}")
 
     def _notes(self, frame: pl.DataFrame, number: int, row: int, whole: set[str]) -> pl.DataFrame:
         rows = pl.int_range(row + 1, row + 1 + len(frame), eager=True).cast(pl.String)
         places = pl.select(pl.format("{}:{}", pl.lit(self.names[number]), rows)).to_series()
+        nameless = pl.repeat(False, len(frame), dtype=pl.Boolean, eager=True)
         if self.id is None:
             ids = places if len(self.files) > 1 else rows
         else:
             ids = as_text(frame[self.id], self.id in whole)
+            nameless |= hold(ids, self.tables[number].words or ())
         text = as_text(frame[self.text], self.text in whole)
         further = {
             role: as_text(frame[column], column in whole) for role, column in self.further.items()
         }
+        nameless |= ids.is_null()
         notes = pl.DataFrame({"id": ids, "place": places, "text": text, **further})
         reason = (
-            pl.when(pl.col("id").is_null())
+            pl.when(nameless)
             .then(pl.lit(NAMELESS))
             .when(pl.col("text").is_null())
             .then(pl.lit(EMPTY))

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from clinadapt.core.errors import InputError
 from clinadapt.core.output_guard import Output, check_outputs, csv_with
 from clinadapt.core.run_context import Progress, no_progress
+from clinadapt.data.tables.opening import SUFFIXES
+from clinadapt.data.tables.table import ReadOptions, Tell
 from clinadapt.deployment.scoring import meds, output_layouts
 from clinadapt.deployment.scoring.fhir_source import SUFFIXES as FHIR_SUFFIXES
 from clinadapt.deployment.scoring.fhir_source import FhirNotes
 from clinadapt.deployment.scoring.file_sink import FileScores, is_ledger, ledger_path
-from clinadapt.deployment.scoring.file_source import SUFFIXES, TableNotes, find_files
+from clinadapt.deployment.scoring.file_source import TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
 from clinadapt.models.bundle.integrity import RECORD
@@ -41,8 +43,8 @@ class Prediction:
     text, id : str, optional
         Columns. Default: ``text`` and the row number; in a database, ``note_text`` and
         ``note_id``.
-    encoding : str
-        Text encoding of CSV, TSV and JSON Lines files.
+    encoding, delimiter, missing
+        How to read the files; see `clinadapt.data.tables.table.ReadOptions`.
     fhir : bool
         True if the files are FHIR resources in NDJSON or JSON.
     convert : bool
@@ -74,6 +76,8 @@ class Prediction:
     text: str | None = None
     id: str | None = None
     encoding: str = "utf-8"
+    delimiter: str | None = None
+    missing: Sequence[str] | None = None
     fhir: bool = False
     convert: bool = False
     database: str | None = None
@@ -86,12 +90,14 @@ class Prediction:
     aside: Path | None = None
     anew: bool = False
 
-    def run(self, progress: Progress = no_progress) -> State:
+    def run(self, progress: Progress = no_progress, tell: Tell | None = None) -> State:
         """Score every note once, or resume a run that was stopped.
 
         Parameters
         ----------
         progress : callable, optional
+        tell : callable, optional
+            Function that is told, in sentences, how the files are read if not as usual.
 
         Returns
         -------
@@ -118,7 +124,7 @@ class Prediction:
             )
         from clinadapt.models.shared_encoder import Together  # after the checks: it loads torch
 
-        source, destination = self._source(), self._destination(records, progress)
+        source, destination = self._source(tell), self._destination(records, progress)
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
@@ -221,12 +227,17 @@ class Prediction:
             raise InputError(f"no such file: {file}; expected a file that contains a database URL")
         return file.read_text(encoding="utf-8").strip()
 
-    def _source(self) -> NoteSource:
+    def _source(self, tell: Tell | None = None) -> NoteSource:
         further = {"subject": self.subject, "time": self.time} if self.meds else {}
         if self.notes and self.fhir:
             return FhirNotes(self._files, self.convert)
         if self.notes:
-            return TableNotes(self._files, self.text or "text", self.id, self.encoding, **further)
+            options = ReadOptions(
+                encoding=self.encoding, delimiter=self.delimiter, missing=self.missing
+            )
+            if tell is not None:
+                options["tell"] = tell
+            return TableNotes(self._files, self.text or "text", self.id, **further, **options)
         from clinadapt.deployment.scoring.database_source import DatabaseNotes
 
         columns = {"text": self.text, "id": self.id, **further}

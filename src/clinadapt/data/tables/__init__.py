@@ -1,0 +1,1 @@
+"""Open tables of notes: delimited text, JSON, Parquet, Excel workbooks, frames and datasets."""

@@ -1,0 +1,75 @@
+"""What the cells of a table's columns look like: to tell rows from texts, and headers from rows."""
+
+import re
+from collections.abc import Sequence
+
+SAMPLE = 2_000  # rows
+LEAST = 10  # rows, to speak of a pattern
+MOST_VALUES = 50
+MOST_SHAPES = 4
+LONGEST = 40  # characters; longer cells are texts
+WORD, DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d+")
+NUMBER = re.compile(r"[\d\s.,:/+-]*\d[\d\s.,:/+-]*")  # also a date or a time
+
+
+def shape(cell: str) -> str:
+    """Return what a short cell is made of: "P-012" has the shape of "X-7", which is "a-9"."""
+    return DIGITS.sub("9", WORD.sub("a", cell))
+
+
+class RowShapes:
+    """Values and shapes of the first rows of a table, by column.
+
+    Parameters
+    ----------
+    width : int
+        Number of columns.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.rows = 0
+        self.values: list[set[str]] = [set() for _ in range(width)]
+        self.shapes: list[set[str]] = [set() for _ in range(width)]
+
+    def add(self, row: Sequence[str]) -> None:
+        """Add a row, while there are not yet enough."""
+        if self.rows == SAMPLE:
+            return
+        self.rows += 1
+        for cell, values, shapes in zip(row, self.values, self.shapes, strict=True):
+            if len(values) <= MOST_VALUES:
+                values.add(cell if len(cell) <= LONGEST else "")
+            if len(shapes) <= MOST_SHAPES:
+                shapes.add(shape(cell) if len(cell) <= LONGEST else f"{len(shapes)} long")
+
+    def fits(self, row: Sequence[str]) -> bool | None:
+        """Return whether cells look like a row of this table, rather than like a line of a text.
+
+        That can only be said if some column is regular: few values, or values of few shapes.
+
+        Returns
+        -------
+        bool, optional
+            None if it cannot be said.
+        """
+        if self.rows < LEAST:
+            return None
+        fitting = rare = 0
+        for cell, values, shapes in zip(row, self.values, self.shapes, strict=True):
+            few_values = len(values) <= min(MOST_VALUES, self.rows // 4)
+            if len(shapes) > min(MOST_SHAPES, self.rows // 5) and not few_values:
+                continue
+            known = set(map(shape, values)) if few_values else shapes
+            if shape(cell) not in known:
+                return False
+            rare += few_values and cell not in values
+            fitting += 1
+        return True if fitting and not rare else None
+
+    def continues(self, header: Sequence[str]) -> bool:
+        """Return whether a header looks like one more row: like values, not like their names."""
+        for cell, values, shapes in zip(header, self.values, self.shapes, strict=True):
+            like_a_code = bool(DIGITS.search(cell)) and self.rows > 1 and {shape(cell)} == shapes
+            if cell.strip() and (cell in values or like_a_code or NUMBER.fullmatch(cell)):
+                return True
+        return False
