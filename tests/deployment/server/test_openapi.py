@@ -40,8 +40,9 @@ def test_every_answer_is_a_documented_one(document, path, method, mode):
     @given(case=document[path][method].as_strategy(generation_mode=GenerationMode(mode)))
     def every(case):
         response = case.call()
-        # No schema tells which words a model knows.
-        unread = "nothing that the model can read" in response.text
+        # No schema tells which words a model knows, nor what is white space to Python.
+        reasons = ("nothing that the model can read", "the note is empty")
+        unread = any(reason in response.text for reason in reasons) and mode == "positive"
         case.validate_response(response, excluded_checks=[positive_data_acceptance] * unread)
         if not unread:
             statuses.add(response.status_code)
