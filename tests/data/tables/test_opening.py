@@ -121,8 +121,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("notes.xlsx", r"expected CSV .* Parquet .*got 'notes.xlsx'"),
-        ("notes", "expected CSV .*got 'notes'"),
+        ("notes.xlsx", "notes.xlsx could not be read as an Excel workbook"),
+        ("notes.doc", "expected CSV .* Parquet .*got 'notes.doc'"),
         ("absent.csv", r"no such file: .*absent\.csv"),
     ],
 )
@@ -148,17 +148,17 @@ def test_an_unknown_encoding_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "message"),
     [
-        ("notes.csv", "text,label\nsecret,1,more,cells\n"),
-        ("notes.csv", ""),
-        ("notes.jsonl", '{"text": "secret", "label"\n'),
-        ("notes.parquet", "secret is not Parquet"),
+        ("notes.csv", "text,label\nsecret,1,more,cells\n", "line 2 has 4"),
+        ("notes.csv", "", "is empty"),
+        ("notes.jsonl", '{"text": "secret", "label"\n', "1: this is not valid JSON"),
+        ("notes.parquet", "secret is not Parquet", "could not be read as Parquet"),
     ],
 )
-def test_a_broken_file_is_an_error_without_note_text(name, content, tmp_path):
+def test_a_broken_file_is_an_error_without_note_text(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match="could not be read as") as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read(tmp_path / name)
     assert name in str(caught.value)
     assert "secret" not in str(caught.value)
