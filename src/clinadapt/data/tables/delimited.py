@@ -8,6 +8,7 @@ import codecs
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -146,14 +147,12 @@ def _best(text: TextFile, usual: str, forced: str | None) -> Survey:
 
 
 def _header_width(text: TextFile, delimiter: str) -> int:
-    """Return the number of cells of the first row, 0 if it cannot be cut into cells."""
+    """Return the most cells that the first row may have, 0 if it cannot be cut into cells."""
+    widths = [0]
     for quotes in (Quotes.DOUBLED, Quotes.ESCAPED):
-        with text.open() as file:
-            try:
-                return len(next(Dialect(delimiter, quotes).rows(file), (0, []))[1])
-            except csv.Error:
-                continue
-    return 0
+        with text.open() as file, suppress(csv.Error):
+            widths.append(len(next(Dialect(delimiter, quotes).rows(file), (0, []))[1]))
+    return max(widths)
 
 
 def _in_best_quotes(text: TextFile, dialect: Dialect) -> Survey:
