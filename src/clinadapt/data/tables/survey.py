@@ -9,6 +9,7 @@ from clinadapt.data.tables.row_shapes import LONGEST, RowShapes
 from clinadapt.data.tables.text_file import TextFile
 
 SHOWN = 5
+MARK = "\ufeff"  # of byte order, which is left where files are joined
 LINE_END = re.compile(r"\r\n|\r|\n")
 NEW_ROW = re.compile(r'"(?:\r\n|\r|\n)"')  # where one row ends and the next begins, all in quotes
 
@@ -79,6 +80,7 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
         try:
             begun, found.header = next(rows, (1, []))
             width = len(found.header)
+            header = _bare(found.header)
             shapes = RowShapes(width)
             _note_quotes(found, found.header)
             for begun, row in rows:
@@ -87,7 +89,7 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
                     ragged.add(begun, len(row))
                     found.backslashes_explain &= any("\\" in cell for cell in row)
                     continue
-                if row == found.header and width > 1:
+                if width > 1 and row[0].lstrip(MARK) in header and _bare(row) == header:
                     repeats.append(begun)
                 several = [
                     (at, cell) for at, cell in enumerate(row) if "\n" in cell or "\r" in cell
@@ -132,6 +134,11 @@ def _watched(lines: Iterable[str], found: Survey) -> Iterator[str]:
             if f"\\{found.dialect.delimiter}" in line:
                 found.escaped_delimiter = True
         yield line
+
+
+def _bare(row: list[str]) -> list[str]:
+    """Return the cells of a row in alphabetical order, without a byte order mark."""
+    return sorted(cell.lstrip(MARK) for cell in row)
 
 
 def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
@@ -193,11 +200,15 @@ class _Ragged:
     def sentence(self, width: int, rows: int, delimiter: str) -> str:
         named = ", ".join(f"line {line} has {cells}" for line, cells in self.first)
         more = f", and {self.count - SHOWN} more" if self.count > SHOWN else ""
-        if self.count == rows > 1 and self.widths == {width + 1}:
-            hint = "every row has one more: the header lacks the name of a column"
-        else:
-            mark = DELIMITERS.get(delimiter, repr(delimiter))
-            hint = f"cells with {mark} or line ends in them need quotes"
+        mark = DELIMITERS.get(delimiter, repr(delimiter))
+        hint = f"cells with {mark} or line ends in them need quotes"
+        if self.count == rows > 1 and width == 1:
+            hint += (
+                ", or the first row is a title above the header, or another character is between "
+                "cells: give it with --delimiter"
+            )
+        elif self.count == rows > 1 and self.widths == {width + 1}:
+            hint = f"every row has one more: the header lacks the name of a column, or {hint}"
         return f"the first row has {width} cell(s), but {named}{more}: {hint}"
 
 
