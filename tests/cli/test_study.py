@@ -7,7 +7,6 @@ from inspect import signature
 import pytest
 from command import run
 
-from clinadapt.cli import study as command
 from clinadapt.core.atomic_files import read_json
 from clinadapt.data.synthetic.built_in import DEMO_SIZES
 from clinadapt.data.synthetic.generator import generate
@@ -163,7 +162,8 @@ def test_the_demo_ends_with_its_report_and_what_to_do_next(
     tmp_path, monkeypatch, capsys, asked_sizes
 ):
     opened = []
-    monkeypatch.setattr(command.webbrowser, "open", lambda page: opened.append(page) or True)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("webbrowser.open", lambda page: opened.append(page) or True)
     code, shown, _ = run("demo", "--out", tmp_path / "demo", capsys=capsys)
     assert code == 0
     assert f"report: {tmp_path / 'demo' / 'report.html'}" in shown
@@ -175,4 +175,7 @@ def test_the_demo_ends_with_its_report_and_what_to_do_next(
     code, _, _ = run("demo", "--out", tmp_path / "demo", capsys=capsys)
     assert opened == [(tmp_path / "demo" / "report.html").as_uri()]
     run("demo", "--out", tmp_path / "demo", "--no-open", capsys=capsys)
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    run("demo", "--out", tmp_path / "demo", capsys=capsys)
     assert len(opened) == 1

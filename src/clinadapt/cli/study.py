@@ -1,7 +1,6 @@
 """Commands that need a study's design: ``study``, ``demo`` and ``plan``."""
 
 import sys
-import webbrowser
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.browser import open_page
 from clinadapt.cli.console import print_json, print_next, print_verbatim, say
 from clinadapt.cli.options import (
     DESIGN,
@@ -183,7 +183,7 @@ def demo(
         say("The built-in [bold]synthetic[/] notes are compared; nothing is downloaded.")
         run_study(open_study(notes, asked, ResourceOptions()))
     page = (out / "report.html").resolve()
-    if show and sys.stdout.isatty() and webbrowser.open(page.as_uri()):
+    if show and sys.stdout.isatty() and open_page(page.as_uri()):
         say("The report was opened in a browser.")
     say(
         "\nWith notes of your own, in a table with a column for the text, the label and, if there "
