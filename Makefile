@@ -1,4 +1,4 @@
-# make demo   set up, then run a study of about a minute on built-in synthetic notes
+# make demo   set up, then run a study of under two minutes on built-in synthetic notes
 # make demo-full  the same with all built-in notes and the study `quick`
 # make test   set up, then lint, type-check and run every test
 # make docs   set up, then build the documentation site into the package; `clinadapt docs` opens it

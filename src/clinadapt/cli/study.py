@@ -171,7 +171,7 @@ def demo(
         ),
     ] = True,
 ) -> None:
-    """Run a study of about a minute on built-in synthetic notes, and open its report. Offline."""
+    """Run a small study on built-in synthetic notes, offline, and open its report."""
     asked = StudyOptions(study=design, out=out)
     refuse_early(asked)
     _check_folders(out, {})
