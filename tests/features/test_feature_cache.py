@@ -1,5 +1,6 @@
 """Cached features equal live ones, and no damage or interruption makes them wrong."""
 
+import errno
 import shutil
 from importlib.metadata import version
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.features import encoder_inference, feature_cache
 from clinadapt.features.encoders.layer_split import Prefix
 from clinadapt.features.encoders.pretrained import PretrainedEncoder
@@ -190,3 +192,46 @@ def test_features_take_two_bytes_per_number(tmp_path, encoder, tokens):
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
     numbers = int(np.sum(tokens.lengths)) * encoder.width
     assert numbers * 2 <= size < numbers * 2 + 10_000
+
+
+def test_a_shard_that_another_process_wrote_meanwhile_is_taken(
+    tmp_path, encoder, tokens, monkeypatch
+):
+    compute = feature_cache._compute
+    written = {}
+
+    def overtaken(*args):
+        shard = compute(*args)
+        (folder,) = tmp_path.iterdir()
+        sidecar = feature_cache.write_shard(folder, shard)  # what the other process does
+        written[sidecar] = sidecar.stat().st_ino
+        return shard
+
+    monkeypatch.setattr(feature_cache, "_compute", overtaken)
+    features = FeatureStore(tmp_path).features(encoder, 2, [tokens], CPU)
+    assert len(features.length) == len(TEXTS)
+    assert {sidecar: sidecar.stat().st_ino for sidecar in written} == written
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path, encoder, tokens):
+    store = FeatureStore(tmp_path)
+    store.features(encoder, 2, [tokens], CPU)
+    (folder,) = tmp_path.iterdir()
+    before = sorted(path.name for path in folder.iterdir())
+    (folder / f"{'0' * 24}.safetensors{PARTIAL}").write_bytes(b"half")
+    assert store.features(encoder, 2, [tokens], CPU).encoded == 0
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_features_that_may_not_be_read_are_no_damage(tmp_path, encoder, tokens, monkeypatch):
+    store = FeatureStore(tmp_path)
+    store.features(encoder, 2, [tokens], CPU)
+    before = sorted(tmp_path.rglob("*"))
+
+    def no_more_files(*args, **kwargs):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("clinadapt.features.cache_shards.mmap.mmap", no_more_files)
+    with pytest.raises(OSError, match="Too many"):
+        store.features(encoder, 2, [tokens], CPU)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -70,7 +70,7 @@ def running(app: FastAPI, **where) -> Iterator[str]:
     """Yield the URL of a server in a thread, whose socket already listens."""
     address = Address(port=0, **where)
     opened = address.open()
-    server = make_server(app, address)
+    server = make_server(app, address, opened)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
     thread.start()
     try:

@@ -1,5 +1,6 @@
 """A study file expands into configurations and runs; all its problems are reported at once."""
 
+import time
 from collections import Counter
 
 import pytest
@@ -151,6 +152,69 @@ def test_all_problems_of_a_study_are_reported_at_once(settings, parts):
     assert len(caught.value.problems) == len(parts)
     for part in parts:
         assert any(f"the study: {part}: " in problem for problem in caught.value.problems), part
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"seeds": [0, 1, 0]}, "seeds: expected each value once, these are given twice: 0"),
+        ({"seeds": [-1]}, "seeds.0: Input should be greater than or equal to 0"),
+        ({"seeds": [2**32]}, "seeds.0: "),
+        ({"seeds": [True]}, "seeds.0: "),
+        ({"seeds": [0.5]}, "seeds.0: "),
+        ({"split_seed": -1}, "split_seed: "),
+        ({"resamples": 10**11}, "resamples: Input should be less than or equal to 100000"),
+        ({"margin": float("nan")}, "margin: "),
+        ({"margin": float("inf")}, "margin: "),
+        ({"margin": 1}, "margin: "),
+        ({"curve": {"shares": []}}, "curve.shares: "),
+        ({"curve": {"shares": [0.2, 0.20]}}, "curve.shares: expected each value once"),
+        ({"curve": {"shares": [0.2], "draws": 10**6}}, "curve.draws: "),
+        (
+            {"curve": {"shares": [0.2], "drwas": 2}},
+            "curve.drwas: unknown key; did you mean 'draws'",
+        ),
+        ({"seeeds": [0]}, "seeeds: unknown key; did you mean 'seeds'?"),
+        ({"qqq": 1}, "qqq: unknown key; known: name, configurations, seeds"),
+    ],
+)
+def test_numbers_and_keys_that_cannot_be_meant(settings, words):
+    with pytest.raises(InputError) as caught:
+        design({"model": "moe"}, **settings)
+    (problem,) = caught.value.problems
+    assert f"the study: {words}" in problem
+
+
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [
+        ({"model": "tfidf-logistic", "characters": []}, "'characters' is an empty list"),
+        ({"model": []}, "'model' is an empty list"),
+        ({"model": {"name": "moe"}}, "'model' has to be a name"),
+        ({"model": [1]}, "'model' has to be a name"),
+        ({"model": "tfidf-logistik"}, "did you mean 'tfidf-logistic'?"),
+        ({"model": "moe", "epochs": 10**9}, "epochs = 1000000000"),
+        ({"model": "moe", "learning_rate": float("inf")}, "learning_rate = inf"),
+        ({"model": "tfidf-logistic", "C": float("nan")}, "C = nan"),
+    ],
+)
+def test_settings_that_cannot_be_meant(configuration, words):
+    (problem,) = problems_of(configuration)
+    assert problem.startswith("configuration 1: ")
+    assert words in problem
+
+
+def test_a_study_of_too_many_runs_is_counted_and_not_expanded():
+    axes = ("epochs", "batch_size", "inner", "patience")
+    huge = {"model": "tfidf-mlp", **{axis: list(range(1, 1001)) for axis in axes}}
+    started = time.process_time()
+    (problem,) = problems_of({"model": "moe"}, huge, seeds=[0, 1])
+    assert time.process_time() - started < 1
+    assert "2,000,000,000,002 runs" in problem
+    assert "configuration 2 alone stands for 1,000,000,000,000" in problem
+    curve = {"shares": [0.1, 0.5], "draws": 1000}
+    (problem,) = problems_of({"model": "tfidf-mlp", "epochs": [1, 2]}, curve=curve, seeds=[1, 2, 3])
+    assert "12,006 runs, and at most 10,000" in problem
 
 
 def test_a_study_without_name_or_configurations():

@@ -1,5 +1,6 @@
 """A study end to end: results, resuming after a kill, choice on validation notes."""
 
+import errno
 import json
 import os
 import random
@@ -7,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,18 @@ from sklearn import metrics as sk
 from studies import SMALL, comparable, design, results_of
 
 from clinadapt import Study, load, write_report
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, MachineError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.split import make_split
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.study import read_results, setup
+
+SPARSE = {
+    "name": "x",
+    "resamples": 100,
+    "configurations": [{"model": "tfidf-logistic"}, {"model": "tfidf-mlp", "epochs": 2}],
+}
 
 # ---------------------------------------------------------------- what a study leaves behind
 
@@ -239,8 +246,101 @@ def test_a_failed_run_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkey
     assert retried["status"].to_list() == ["done", "done"]
 
 
+def test_a_run_without_memory_is_skipped_and_comes_later(small_notes, tmp_path, monkeypatch):
+    from clinadapt.models.tfidf_mlp import TfidfMLP
+
+    def hungry(self, *args, **kwargs):
+        np.empty(10**15)
+
+    monkeypatch.setattr(TfidfMLP, "fit", hungry)
+    board = Study(small_notes, SPARSE, tmp_path / "out").run()
+    monkeypatch.undo()
+    assert board["status"].to_list() == ["done", "skipped"]
+    assert board["reason"][1].startswith("no memory was left")
+    Study(small_notes, SPARSE, tmp_path / "out").run()
+    Study(small_notes, SPARSE, tmp_path / "whole").run()
+    assert comparable(tmp_path / "out") == comparable(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        PermissionError(errno.EACCES, "Permission denied", "/x"),
+        FileNotFoundError(errno.ENOENT, "No such file", "/x"),
+        BrokenProcessPool("killed"),
+    ],
+)
+def test_a_fault_of_the_machine_stops_the_study_and_is_no_result(
+    small_notes, tmp_path, monkeypatch, fault
+):
+    from clinadapt.models.tfidf_mlp import TfidfMLP
+
+    def broken(self, *args, **kwargs):
+        raise fault
+
+    monkeypatch.setattr(TfidfMLP, "fit", broken)
+    with pytest.raises(MachineError, match="give the same command again"):
+        Study(small_notes, SPARSE, tmp_path).run()
+    monkeypatch.undo()
+    assert {result["status"] for result in results_of(tmp_path).values()} == {"done"}
+    assert Study(small_notes, SPARSE, tmp_path).run()["status"].to_list() == ["done", "done"]
+
+
+@pytest.mark.parametrize("file", ["result.json", "predictions.parquet"])
+@pytest.mark.parametrize("how", ["cut", "changed", "lost"])
+def test_a_damaged_run_is_fitted_again(small_notes, tmp_path, file, how, caplog):
+    Study(small_notes, SPARSE, tmp_path).run()
+    before = comparable(tmp_path)
+    for path in tmp_path.glob(f"cells/*/{file}"):
+        content = path.read_bytes()
+        if how == "lost":
+            path.unlink()
+        elif how == "cut":
+            path.write_bytes(content[: len(content) // 2])
+        elif file == "result.json":  # still JSON, and still of a finished run
+            result = json.loads(content)
+            result["metrics"]["f1"]["value"] = 0.999
+            path.write_text(json.dumps(result))
+        else:
+            table = pl.read_parquet(path)
+            table.with_columns(pl.col("id").reverse()).write_parquet(path)
+    assert Study(small_notes, SPARSE, tmp_path).run()["status"].to_list() == ["done", "done"]
+    assert comparable(tmp_path) == before
+    if file == "predictions.parquet" or how == "changed":
+        assert "are damaged: this run is fitted again" in caplog.text
+
+
+def test_a_report_of_damaged_results_says_which(small_notes, tmp_path):
+    Study(small_notes, SPARSE, tmp_path).run()
+    for name in ("leaderboard.csv", "evidence.json", "study.json"):
+        content = (tmp_path / name).read_bytes()
+        lines = content.splitlines(keepends=True)
+        (tmp_path / name).write_bytes(b"".join(lines[: len(lines) // 2]))
+        with pytest.raises(InputError, match=rf"{name} is missing or damaged"):
+            write_report(tmp_path)
+        (tmp_path / name).write_bytes(content)
+    next(tmp_path.glob("cells/*/predictions.parquet")).unlink()
+    with pytest.raises(InputError, match=r"predictions\.parquet is missing"):
+        write_report(tmp_path)
+
+
+def test_a_study_in_use_is_told(small_notes, tmp_path):
+    study = Study(small_notes, SPARSE, tmp_path / "out")
+    with study.claimed():
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from clinadapt.core.folder_lock import folder_lock\n"
+            "with folder_lock(Path(sys.argv[1])): pass"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path / "out")]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert f"MachineError: {tmp_path / 'out'} is in use by process {os.getpid()}" in done.stderr
+
+
+# A process that kills itself when it has told its progress for the n-th time.
 RUN = """
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
 from clinadapt import Study
 from clinadapt.data.columns import Columns
@@ -248,49 +348,38 @@ from clinadapt.data.notes import read_notes
 from clinadapt.data.synthetic.generator import generate
 design = json.loads(Path(sys.argv[1]).read_text())
 notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
-log = Path(sys.argv[3])
-def finished(result):
-    with log.open("a") as file:
-        file.write(result["id"] + "\\n")
-Study(notes, design, sys.argv[2]).run(finished=finished)
+told = 0
+def progress(stage, done, total):
+    global told
+    told += 1
+    if told == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+Study(notes, design, sys.argv[2]).run(progress)
+print(told)
 """
 
 
-def test_killed_at_ten_random_moments_it_ends_the_same(tmp_path, encoder_folders):
+def test_killed_at_random_moments_it_ends_the_same(tmp_path, encoder_folders):
     plan = design(encoder_folders["bert"], seeds=[0])
     plan["configurations"][1]["model"] = "transformer"
     plan["configurations"][2]["adapter"] = "bottleneck"
     (tmp_path / "design.json").write_text(json.dumps(plan))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = [sys.executable, "-c", RUN, str(tmp_path / "design.json")]
-    started = time.monotonic()
-    subprocess.run([*command, str(whole), str(tmp_path / "log")], check=True)
-    length = time.monotonic() - started
+    undisturbed = subprocess.run([*command, str(whole), "0"], check=True, stdout=subprocess.PIPE)
 
     chance = random.Random(0)
     finished_at: dict[str, float] = {}
-    kills = 0
-    for _ in range(60):
-        process = subprocess.Popen([*command, str(killed), str(tmp_path / "log2")])
-        moment = chance.uniform(0.3, 0.9) * length if kills < 10 else None
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
+    for _ in range(6):
+        moment = chance.randint(1, int(undisturbed.stdout) // 3)
+        process = subprocess.run([*command, str(killed), str(moment)], check=False)
+        assert process.returncode in (0, -signal.SIGKILL)
         for path in killed.glob("cells/*/result.json"):
             if json.loads(path.read_text())["status"] == "done":
                 finished_at.setdefault(path.parent.name, path.stat().st_mtime)
                 # A finished run is never written, so never fitted, again.
                 assert path.stat().st_mtime == finished_at[path.parent.name]
-        if kills == 10 and process.returncode == 0:
-            break
-        if process.returncode == 0 and kills < 10:  # done early: begin again with a new folder
-            assert comparable(killed) == comparable(whole)
-            shutil.rmtree(killed)
-            finished_at.clear()
-    assert kills == 10
+    subprocess.run([*command, str(killed), "0"], check=True, stdout=subprocess.PIPE)
     assert comparable(killed) == comparable(whole)
 
 

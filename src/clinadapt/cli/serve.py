@@ -83,6 +83,9 @@ def serve(
             help="Most requests per minute and token; 0: no limit.", rich_help_panel=LIMITS
         ),
     ] = 600,
+    connections: Annotated[
+        int, typer.Option(help="Most open connections.", rich_help_panel=LIMITS)
+    ] = 512,
 ) -> None:
     """Serve bundles over HTTP, with a page to try them. Notes are neither stored nor logged."""
     from clinadapt.models.bundle.record import named_bundles
@@ -119,10 +122,11 @@ def serve(
             batch_milliseconds=batch_milliseconds,
             queue_notes=queue_notes,
             seconds=seconds,
+            connections=connections,
         )
         known = None if tokens is None else ApiTokens.read(tokens)
         models = Models(named)
-        listener = stack.enter_context(address.open())
+        listener = stack.enter_context(address.open(limits.connections))
         served = ", ".join(task.name for task in models.tasks)
         if certificate is None and not address.ip.is_loopback:
             say(
@@ -132,6 +136,6 @@ def serve(
         say(f"Serving {escape(served)} at {address.url(listener)}. Press Ctrl+C to stop.")
         app = make_app(models, limits, known)
         try:
-            run_server(make_server(app, address), listener)
+            run_server(make_server(app, address, listener), listener)
         finally:
             say(f"Stopped: {app.state.metrics.answered} requests were answered.")

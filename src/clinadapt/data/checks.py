@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 SHOWN_ROWS = 10
 SHOWN_VALUES = 10
-LONGEST_SHOWN = 40
+LONGEST_SHOWN = 60
 MOST_WORDS = 4
 NAME = re.compile(r"[^\W\d_][\w.:/#%()-]*")  # of a column: one word, as identifiers are
 
@@ -56,15 +56,17 @@ def shown_columns(names: Sequence[str], are_data: bool = False) -> str:
     count = f"{len(names)} column{'s' * (len(names) != 1)}"
     if are_data or not all(map(_is_short, names)):
         return (
-            f"{count}, whose names look like data and are not shown. Is the header (the first "
-            f"line, with the names of the columns) missing?"
+            f"{count}, whose names look like data and are not shown. Is the header, the first row "
+            f"with the names of the columns, missing?"
         )
     named = [name for name in names if len(name) <= LONGEST_SHOWN // 2 and NAME.fullmatch(name)]
     shown = ", ".join(named[:SHOWN_VALUES])
     others = len(names) - len(named[:SHOWN_VALUES])
     if not others:
         return shown or "no columns"
-    return f"{shown} and {others} more" if shown else f"{count} with names of several words"
+    if shown:
+        return f"{shown} and {others} more"
+    return f"{count} with names of several words. Is the first row the header?"
 
 
 def _is_short(value: str) -> bool:

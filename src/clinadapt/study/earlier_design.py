@@ -77,7 +77,9 @@ def what_differs(earlier: Mapping[str, Any], design: Design) -> str:
         for name in OF_THE_DATA
         if name in before and before[name] != now[name]
     ]
-    return f"with {', '.join(other)}" if other else "of other notes or of another split"
+    if other:
+        return f"of another split or with other resamples ({', '.join(other)})"
+    return "of other notes or of another split"
 
 
 def _configurations(out: Path) -> dict[str, str]:

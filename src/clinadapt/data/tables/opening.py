@@ -12,7 +12,7 @@ from clinadapt.data.tables.excel import open_excel
 from clinadapt.data.tables.frames import of_dataset, of_frame, of_lazy, of_pandas
 from clinadapt.data.tables.json_records import open_json
 from clinadapt.data.tables.parquet import SUFFIX as PARQUET
-from clinadapt.data.tables.parquet import open_parquet, parts_of
+from clinadapt.data.tables.parquet import is_parquet_folder, open_parquet
 from clinadapt.data.tables.paths import check_file, why_no_file
 from clinadapt.data.tables.table import ReadOptions, Table
 from clinadapt.data.tables.text_file import open_bytes
@@ -106,8 +106,8 @@ def _open(source: Any, mark: bool, options: ReadOptions) -> Table:
 
 def _open_path(path: Path, mark: bool, options: ReadOptions) -> Table:
     if path.is_dir():
-        if path.suffix.lower() != PARQUET and not parts_of(path):
-            raise InputError(f"{why_no_file(path)}, or a folder of Parquet files")
+        if not is_parquet_folder(path):
+            raise InputError(f"{why_no_file(path)}, or a folder with nothing but Parquet files")
         return open_parquet(path)
     check_file(path)
     suffix = suffix_of(path)

@@ -31,6 +31,14 @@ def parts_of(folder: Path) -> list[Path]:
     )
 
 
+def is_parquet_folder(path: Path) -> bool:
+    """Return whether a folder is one table: by its name, or because all it holds is Parquet."""
+    if path.suffix.lower() == SUFFIX:
+        return True
+    shown = (file for file in path.rglob("*") if file.is_file() and file.name[0] not in "._")
+    return bool(parts_of(path)) and all(file.suffix.lower() == SUFFIX for file in shown)
+
+
 def open_parquet(path: Path) -> Table:
     """Open a file or a folder; names of folders such as ``year=2024`` are columns.
 

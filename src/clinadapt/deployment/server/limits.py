@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 from clinadapt.core.errors import InputError
 
+CONNECTIONS = 512
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -33,6 +35,8 @@ class Limits:
         Time from request to response; if exceeded, the status is 504.
     read_seconds : float
         Time for a client to send its request; if exceeded, the status is 408.
+    connections : int
+        Open connections; a further one takes the place of that which has been idle longest.
     """
 
     body_bytes: int = 2_000_000
@@ -45,6 +49,7 @@ class Limits:
     queue_notes: int = 512
     seconds: float = 30
     read_seconds: float = 10
+    connections: int = CONNECTIONS
 
     def __post_init__(self) -> None:
         problems = []

@@ -1,4 +1,4 @@
-"""Runs uvicorn: addresses, TLS, time limits for slow clients, graceful shutdown."""
+"""Runs uvicorn: addresses, TLS, limits for slow and many clients, graceful shutdown."""
 
 import asyncio
 import ipaddress
@@ -6,15 +6,18 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clinadapt.core.errors import InputError
+from clinadapt.deployment.server.connections import Listener, most_connections
+from clinadapt.deployment.server.limits import CONNECTIONS
 
 HEADER_SECONDS = 10
 IDLE_SECONDS = 5
@@ -64,21 +67,28 @@ class Address:
         """IP address; host names other than ``localhost`` are not resolved."""
         return ipaddress.ip_address("127.0.0.1" if self.host == "localhost" else self.host)
 
-    def open(self) -> socket.socket:
+    def open(self, connections: int = CONNECTIONS) -> Listener:
         """Return a listening socket.
+
+        Parameters
+        ----------
+        connections : int
+            Most connections that may be open; fewer if the process may open fewer files.
 
         Raises
         ------
         InputError
-            If the port is in use or not permitted.
+            If the port is in use or not permitted, or the process may open too few files.
         """
+        most = most_connections(connections)
         family = socket.AF_INET6 if self.ip.version == 6 else socket.AF_INET
         try:
-            return socket.create_server((str(self.ip), self.port), family=family)
+            opened = socket.create_server((str(self.ip), self.port), family=family)
         except OSError as error:
             raise InputError(
                 f"cannot listen on port {self.port} of {self.host}: {error.strerror}"
             ) from None
+        return Listener(opened, most)
 
     def url(self, opened: socket.socket) -> str:
         """Return the URL of the server."""
@@ -92,9 +102,15 @@ class TimeLimitedProtocol(H11Protocol):
 
     _limit: asyncio.TimerHandle | None = None
 
+    def __init__(self, listener: Listener, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._listener = listener
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit."""
         super().connection_made(transport)
+        self._number = transport.get_extra_info("socket").fileno()
+        self._listener.started(self._number, lambda: self._waits_for_client)
         self._limit = self.loop.call_later(HEADER_SECONDS, self._time_out)
 
     def data_received(self, data: bytes) -> None:
@@ -106,6 +122,11 @@ class TimeLimitedProtocol(H11Protocol):
         else:
             self._cancel_limit()
 
+    def on_response_complete(self) -> None:
+        """Note that the connection did not wait in vain."""
+        super().on_response_complete()
+        self._listener.answered(self._number)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the time limit."""
         self._cancel_limit()
@@ -114,6 +135,10 @@ class TimeLimitedProtocol(H11Protocol):
     @property
     def _waits_for_headers(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def _waits_for_client(self) -> bool:
+        return self._waits_for_headers or self.cycle.more_body
 
     def _time_out(self) -> None:
         self._limit = None
@@ -126,7 +151,7 @@ class TimeLimitedProtocol(H11Protocol):
             self._limit = None
 
 
-def make_server(app: FastAPI, address: Address) -> uvicorn.Server:
+def make_server(app: FastAPI, address: Address, listener: Listener) -> uvicorn.Server:
     """Return a server, to be run with a socket from `Address.open`."""
     tls: dict[str, Any] = {}
     if address.certificate and address.key:
@@ -134,11 +159,11 @@ def make_server(app: FastAPI, address: Address) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=TimeLimitedProtocol,
+            http=cast("type[asyncio.Protocol]", partial(TimeLimitedProtocol, listener)),
             ws="none",
             loop="asyncio",
             lifespan="on",
-            log_level="warning",
+            log_level="error",  # a warning is logged for each request that is no HTTP
             access_log=False,  # request paths are content from clients
             server_header=False,
             proxy_headers=False,
