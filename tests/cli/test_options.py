@@ -91,8 +91,8 @@ def test_options_stand_where_the_dataclass_stood(app):
     assert shown.help == "Say what the command does."
     assert [option.name for option in shown.params] == [
         "folder", "notes", "text", "label", "separator", "id", "group", "split", "positive",
-        "encoding", "leave_out_bad", "between", "study", "encoder", "out", "max_tokens",
-        "truncation",
+        "encoding", "delimiter", "missing", "leave_out_bad", "between", "study",
+        "encoder", "out", "max_tokens", "truncation",
         "seed", "metric", "cache", "memory", "hours", "after",
     ]  # fmt: skip
 

@@ -94,11 +94,23 @@ class TestMode:
                 library(partial)
             assert self.mode(tmp_path / name) == 0o600
 
-    def test_without_it_the_file_is_like_any_other(self, tmp_path):
+    def test_is_private_unless_another_is_asked_for(self, tmp_path):
         (tmp_path / "a").write_text("")
         with atomic_path(tmp_path / "b") as partial:
             partial.write_text("")
-        assert self.mode(tmp_path / "a") == self.mode(tmp_path / "b")
+        with atomic_path(tmp_path / "c", None) as partial:
+            partial.write_text("")
+        assert self.mode(tmp_path / "b") == 0o600
+        assert self.mode(tmp_path / "a") == self.mode(tmp_path / "c")
+
+    def test_of_a_folder_and_everything_in_it(self, tmp_path):
+        with atomic_folder(tmp_path / "folder") as partial:
+            (partial / "deep").mkdir()
+            (partial / "deep" / "file").write_text("")
+            (partial / "deep" / "file").chmod(0o644)
+            (partial / "deep").chmod(0o755)
+        paths = [tmp_path / "folder", *(tmp_path / "folder").rglob("*")]
+        assert [self.mode(path) for path in paths] == [0o700, 0o700, 0o600]
 
 
 @pytest.fixture

@@ -165,11 +165,10 @@ def test_all_problems_are_reported_at_once(empty):
 
 def test_all_missing_columns_are_named_with_those_that_are_there():
     columns = Columns(text="body", label=("target",), id="key", group="who", split="fold")
-    problems = problems_of(table(["a", "b"]), columns)
-    assert len(problems) == 5
-    for name, problem in zip(("body", "target", "key", "who", "fold"), problems, strict=True):
-        assert f"no column {name!r}" in problem
-        assert "it has: text, label" in problem
+    (problem,) = problems_of(table(["a", "b"]), columns)
+    assert problem == (
+        "no column 'body', 'target', 'key', 'who', 'fold' in the table; it has: text, label"
+    )
 
 
 @pytest.mark.parametrize(

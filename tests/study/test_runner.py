@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -345,8 +344,9 @@ def test_a_study_in_use_is_told(small_notes, tmp_path):
     assert f"MachineError: {tmp_path / 'out'} is in use by process {os.getpid()}" in done.stderr
 
 
+# A process that kills itself when it has told its progress for the n-th time.
 RUN = """
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
 from clinadapt import Study
 from clinadapt.data.columns import Columns
@@ -354,49 +354,38 @@ from clinadapt.data.notes import read_notes
 from clinadapt.data.synthetic.generator import generate
 design = json.loads(Path(sys.argv[1]).read_text())
 notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
-log = Path(sys.argv[3])
-def finished(result):
-    with log.open("a") as file:
-        file.write(result["id"] + "\\n")
-Study(notes, design, sys.argv[2]).run(finished=finished)
+told = 0
+def progress(stage, done, total):
+    global told
+    told += 1
+    if told == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+Study(notes, design, sys.argv[2]).run(progress)
+print(told)
 """
 
 
-def test_killed_at_ten_random_moments_it_ends_the_same(tmp_path, encoder_folders):
+def test_killed_at_random_moments_it_ends_the_same(tmp_path, encoder_folders):
     plan = design(encoder_folders["bert"], seeds=[0])
     plan["configurations"][1]["model"] = "transformer"
     plan["configurations"][2]["adapter"] = "bottleneck"
     (tmp_path / "design.json").write_text(json.dumps(plan))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = [sys.executable, "-c", RUN, str(tmp_path / "design.json")]
-    started = time.monotonic()
-    subprocess.run([*command, str(whole), str(tmp_path / "log")], check=True)
-    length = time.monotonic() - started
+    undisturbed = subprocess.run([*command, str(whole), "0"], check=True, stdout=subprocess.PIPE)
 
     chance = random.Random(0)
     finished_at: dict[str, float] = {}
-    kills = 0
-    for _ in range(60):
-        process = subprocess.Popen([*command, str(killed), str(tmp_path / "log2")])
-        moment = chance.uniform(0.3, 0.9) * length if kills < 10 else None
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
+    for _ in range(6):
+        moment = chance.randint(1, int(undisturbed.stdout) // 3)
+        process = subprocess.run([*command, str(killed), str(moment)], check=False)
+        assert process.returncode in (0, -signal.SIGKILL)
         for path in killed.glob("cells/*/result.json"):
             if json.loads(path.read_text())["status"] == "done":
                 finished_at.setdefault(path.parent.name, path.stat().st_mtime)
                 # A finished run is never written, so never fitted, again.
                 assert path.stat().st_mtime == finished_at[path.parent.name]
-        if kills == 10 and process.returncode == 0:
-            break
-        if process.returncode == 0 and kills < 10:  # done early: begin again with a new folder
-            assert comparable(killed) == comparable(whole)
-            shutil.rmtree(killed)
-            finished_at.clear()
-    assert kills == 10
+    subprocess.run([*command, str(killed), "0"], check=True, stdout=subprocess.PIPE)
     assert comparable(killed) == comparable(whole)
 
 

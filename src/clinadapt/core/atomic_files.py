@@ -15,10 +15,11 @@ import numpy as np
 import polars as pl
 
 from clinadapt.core.machine_faults import PARTIAL, machine_faults_told
+from clinadapt.core.permissions import OWNER_ONLY, close_to_others, private_folder
 
 
 @contextmanager
-def atomic_path(path: Path, mode: int | None = None) -> Iterator[Path]:
+def atomic_path(path: Path, mode: int | None = OWNER_ONLY) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it replaces the file.
 
     On any error the temporary file is deleted and the file is left unchanged. A temporary file
@@ -29,7 +30,7 @@ def atomic_path(path: Path, mode: int | None = None) -> Iterator[Path]:
     path : Path
         Target file; its folder must exist.
     mode : int, optional
-        Permissions of the file, set before anything is written.
+        Permissions of the file, set before anything is written; None for those of any new file.
 
     Raises
     ------
@@ -60,6 +61,8 @@ def atomic_path(path: Path, mode: int | None = None) -> Iterator[Path]:
 def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder next to the target; on success it replaces the target.
 
+    The folder and all files in it are closed to all but their owner.
+
     On any error while it is being written, the temporary folder is deleted and the target is left
     unchanged. A temporary folder left by a killed process is deleted first.
 
@@ -79,8 +82,9 @@ def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     with machine_faults_told(path):
         try:
-            partial.mkdir(parents=True)
+            private_folder(partial)
             yield partial
+            close_to_others(partial)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from clinadapt.core.errors import MachineError
+from clinadapt.core.permissions import OWNER_ONLY
 
 LOCK = ".lock"
 POLL_SECONDS = 0.2
@@ -35,7 +36,7 @@ def folder_lock(folder: Path, waiting: Callable[[str], None] | None = None) -> I
         Another process has the lock, and `waiting` is not given.
     """
     file = folder.resolve() / LOCK
-    lock = FileLock(file, is_singleton=True)
+    lock = FileLock(file, mode=OWNER_ONLY, is_singleton=True)
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 SHOWN_ROWS = 10
 SHOWN_VALUES = 10
-LONGEST_SHOWN = 40
+LONGEST_SHOWN = 60
 MOST_WORDS = 4
 NAME = re.compile(r"[^\W\d_][\w.:/#%()-]*")  # of a column: one word, as identifiers are
 

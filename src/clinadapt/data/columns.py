@@ -104,10 +104,13 @@ def column_problems(table: Table, columns: Columns, name: str = "the table") -> 
             problems.append(
                 f"{name} has several columns named {column!r}: rename or remove all but one"
             )
-        elif not _is_plain(table.schema[column], may_list=columns.label == (column,)):
+            continue
+        dtype, is_label = table.schema[column], columns.label == (column,)
+        if not _is_plain(dtype, may_list=is_label):
+            wanted = "one class per cell, or a list of classes" if is_label else "one text per cell"
             problems.append(
-                f"column {column!r} in {name} holds {_kind(table.schema[column])}, which cannot be "
-                f"read as text: keep the one value that is meant"
+                f"column {column!r} in {name} holds {_kind(dtype)}, which cannot be read as text: "
+                f"expected {wanted}"
             )
     return problems
 
@@ -121,6 +124,8 @@ def _is_plain(dtype: pl.DataType, may_list: bool) -> bool:
 
 def _kind(dtype: pl.DataType) -> str:
     """Return a type's name, without those of the fields of a struct, which may be content."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return f"lists of {_kind(dtype.inner)}"  # type: ignore[arg-type]
     return f"values of the type {dtype.base_type().__name__}"
 
 
@@ -254,7 +259,6 @@ class LabelReader:
         if len(self.columns) > 1:
             return self._indicators(batch, before)
         column = batch[self.columns[0]]
-        _refuse_compound(column)
         if isinstance(column.dtype, pl.List | pl.Array):
             self.none = "an empty list"
             lists = column.cast(pl.List(pl.String))
@@ -304,16 +308,3 @@ class LabelReader:
             for name, rows in self.bad.items()
             if rows
         ]
-
-
-def _refuse_compound(column: pl.Series) -> None:
-    """Refuse labels that are structures, objects, or lists of them."""
-    inner, lists = column.dtype, ""
-    if isinstance(inner, pl.List | pl.Array):
-        inner, lists = inner.inner, "lists of "  # type: ignore[assignment]
-    if inner.is_nested() or inner.is_object():
-        kind = type(inner).__name__  # not the names of its fields, which may be note text
-        raise InputError(
-            f"the cells of the label column {column.name!r} are {lists}values of the type {kind}: "
-            "expected one class per cell, or a list of classes"
-        )

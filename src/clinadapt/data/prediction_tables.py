@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError
-from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data.labels import Labels, Task, decode
 from clinadapt.data.text_store import Texts
 
@@ -87,7 +86,7 @@ def write_predictions(frames: Iterable[pl.DataFrame], path: Path, about: Mapping
         Key-value metadata of a Parquet file; ignored for CSV.
     """
     write = _write_csv if path.suffix == ".csv" else _write_parquet
-    with atomic_path(path, OWNER_ONLY) as partial:  # predictions are patient data
+    with atomic_path(path) as partial:  # predictions are patient data
         write(frames, partial, about)
 
 

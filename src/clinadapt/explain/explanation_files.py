@@ -19,7 +19,6 @@ from clinadapt.core.output_guard import (
     jsonl_with,
     parquet_columns,
 )
-from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.notes import Notes
 from clinadapt.data.tables.table import ReadOptions
@@ -229,5 +228,5 @@ def _check_suffix(out: Path, suffixes: Sequence[str]) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Write a file with patient text in one step, readable only by its owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path, OWNER_ONLY) as partial:
+    with atomic_path(path) as partial:
         partial.write_bytes(content)

@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clinadapt.core.atomic_files import atomic_path
-from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.features.cache_files import DATA, SIDECAR
 
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
@@ -73,10 +72,10 @@ def write_shard(folder: Path, shard: Shard) -> Path:
         "hashes": torch.from_numpy(shard.hashes.view(np.int64)),
         "lengths": torch.from_numpy(shard.lengths),
     }
-    with atomic_path(data, OWNER_ONLY) as partial:
+    with atomic_path(data) as partial:
         save_file(content, partial)
     record = {"sha256": _checksum(data), "seconds": shard.seconds}
-    with atomic_path(sidecar, OWNER_ONLY) as partial:
+    with atomic_path(sidecar) as partial:
         partial.write_text(json.dumps(record), encoding="utf-8")
     return sidecar
 

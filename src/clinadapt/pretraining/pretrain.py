@@ -15,6 +15,7 @@ from clinadapt.core.device import environment, pick_device
 from clinadapt.core.errors import InputError
 from clinadapt.core.machine_faults import PARTIAL
 from clinadapt.core.output_guard import Output, check_outputs, json_with
+from clinadapt.core.permissions import close_to_others, private_folder
 from clinadapt.core.rng import local_randomness
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.features.encoders.pretrained import open_encoder, quiet
@@ -101,7 +102,8 @@ def make_encoder(
     _refuse(out, objective, beginning, settings)
     work = out / "training"
     fresh = not work.is_dir()
-    work.mkdir(parents=True, exist_ok=True)
+    private_folder(out)
+    private_folder(work)
     with atomic_path(work / "settings.json") as partial:
         partial.write_text(json.dumps(settings), encoding="utf-8")
     resources.reset_peak_memory()
@@ -199,6 +201,7 @@ def _write(model: Any, tokenizer: Any, record: dict[str, Any], out: Path) -> Non
     text = json.dumps(record, ensure_ascii=False, indent=1)
     (partial / RECORD).write_text(text, encoding="utf-8")
     (partial / CARD).write_text(encoder_card(out.name, record), encoding="utf-8")
+    close_to_others(partial)
     names = sorted(
         (path.name for path in partial.iterdir()), key=lambda name: name == "config.json"
     )

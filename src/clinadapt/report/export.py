@@ -13,6 +13,7 @@ import polars as pl
 
 from clinadapt.core import formatting
 from clinadapt.core.atomic_files import write_csv, write_text
+from clinadapt.core.permissions import private_folder
 from clinadapt.report import decisions, findings, spending, summary
 from clinadapt.study.read_results import StudyResults
 
@@ -47,7 +48,7 @@ def write(study: StudyResults, folder: Path) -> None:
     content = json.dumps(_content(study), ensure_ascii=False, indent=1)
     write_text(folder / REPORT, content)
     tables = folder / TABLES
-    tables.mkdir(exist_ok=True)
+    private_folder(tables)
     metric = formatting.metric(study.about["metric"])
     doubts = (study.evidence or {}).get("doubts")  # absent from studies of before
     on = f" on {doubts['test']} {doubts['patients']} of class {doubts['rarest']}" if doubts else ""

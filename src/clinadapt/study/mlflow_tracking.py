@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.core.output_guard import Output, check_outputs, sqlite_tables
+from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.features.encoders.catalog import is_offline
 from clinadapt.study import result_files
 from clinadapt.study.energy import in_words
@@ -200,6 +201,7 @@ def _check_file(path: Path) -> None:
     try:
         check_outputs([Output(path, "--store", lambda path: "experiments" in sqlite_tables(path))])
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(OWNER_ONLY)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
     except (OSError, sqlite3.Error) as error:

@@ -28,6 +28,7 @@ from clinadapt.core.errors import (
 )
 from clinadapt.core.folder_lock import folder_lock
 from clinadapt.core.machine_faults import machine_error, machine_faults_told
+from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Context, Finished, Progress, no_progress
 from clinadapt.data.split import Split, save_split
 from clinadapt.data.summary import describe, summarize
@@ -160,7 +161,7 @@ class StudyRunner(StudySetup):
 
     def _claim_folder(self) -> None:
         check_study_folder(self.out)
-        self.out.mkdir(parents=True, exist_ok=True)
+        private_folder(self.out)
         existing = atomic_files.read_json(self.out / "study.json")
         if existing is not None and existing["data"]["fingerprint"] != self.material.fingerprint:
             raise InputError(
@@ -177,7 +178,7 @@ class StudyRunner(StudySetup):
             return {**settled, "reused": True}
         if settled is not None:
             LOG.warning("the results in %s are damaged: this run is fitted again", folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         result = self._header(run)
         try:
             self._check_limits(run)

@@ -1,12 +1,18 @@
-"""Every kind of table gives the same notes."""
+"""Every kind of table gives the same notes; what is none is called what it is."""
 
+import gzip
 import json
+import os
+import socket
 from pathlib import Path
 
 import datasets
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from workbooks import write_workbook
 
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
@@ -44,7 +50,56 @@ def _jsonl(path: Path) -> None:
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
+def _packed(path: Path) -> None:
+    path.write_bytes(gzip.compress(TABLE.write_csv().encode()))
+
+
+def _indented(path: Path) -> None:
+    path.write_text("\n".join(json.dumps(row, indent=2) for row in ROWS), encoding="utf-8")
+
+
+def _spark(folder: Path) -> Path:
+    parts = folder / "notes.parquet"
+    parts.mkdir()
+    TABLE[:4].write_parquet(parts / "part-00000.snappy.parquet")
+    TABLE[4:].write_parquet(parts / "part-00001.snappy.parquet")
+    (parts / "_SUCCESS").touch()
+    (parts / ".part-00000.snappy.parquet.crc").touch()
+    return parts
+
+
+def _hive(folder: Path) -> Path:
+    for patient in TABLE["patient"].unique(maintain_order=True):
+        part = folder / "notes" / f"patient={patient}"
+        part.mkdir(parents=True)
+        rows = TABLE.filter(pl.col("patient") == patient).drop("patient")
+        rows.write_parquet(part / "0.parquet")
+    return folder / "notes"
+
+
+def _arrow_types(path: Path) -> None:
+    types = {
+        "id": pa.large_string(),
+        "patient": pa.string(),
+        "text": pa.string_view(),
+        "label": pa.dictionary(pa.int32(), pa.string()),
+    }
+    pq.write_table(pa.Table.from_pylist(ROWS).cast(pa.schema(types)), path)
+
+
+def _excel(path: Path) -> None:
+    write_workbook(path, {"Notes": [TABLE.columns, *TABLE.rows()], "Other": [["text"], ["x"]]})
+
+
 SOURCES = {
+    "csv, packed": _file(_packed, "notes.csv.gz"),
+    "txt with tabs": _file(lambda path: TABLE.write_csv(path, separator="\t"), "notes.txt"),
+    "json array": _file(lambda path: path.write_text(json.dumps(ROWS)), "notes.json"),
+    "json over several lines": _file(_indented, "notes.jsonl"),
+    "spark": _spark,
+    "hive": _hive,
+    "parquet of other string types": _file(_arrow_types, "types.parquet"),
+    "excel": _file(_excel, "notes.xlsx"),
     "csv": _file(TABLE.write_csv, "notes.csv"),
     "csv, upper-case suffix": _file(TABLE.write_csv, "NOTES.CSV"),
     "csv of pandas": _file(lambda path: pd.DataFrame(ROWS).to_csv(path, index=False), "p.csv"),
@@ -121,16 +176,54 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("notes.xlsx", r"expected CSV .* Parquet .*got 'notes.xlsx'"),
-        ("notes", "expected CSV .*got 'notes'"),
-        ("absent.csv", r"no such file: .*absent\.csv"),
+        ("notes.docx", r"expected CSV .* Excel .*got 'notes.docx'"),
+        ("notes.xls", "notes.xls is an old Excel workbook: save it as .xlsx or as CSV"),
+        ("notes.ods", "OpenDocument spreadsheet: save it"),
+        ("notes.csv.zip", "an archive: unpack it"),
     ],
 )
-def test_files_that_cannot_be_tables(name, message, tmp_path):
-    if not name.startswith("absent"):
-        (tmp_path / name).write_text("x")
+def test_other_formats_are_called_by_their_name(name, message, tmp_path):
+    (tmp_path / name).write_text("x")
     with pytest.raises(InputError, match=message):
         open_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "what"),
+    [(b"PK\x03\x04", "an Office document"), (b"PAR1", "a Parquet file"), (b"\x1f\x8b", "gzip")],
+)
+def test_a_file_that_is_not_what_its_name_says(beginning, what, tmp_path):
+    (tmp_path / "notes.csv").write_bytes(beginning + b"text,label\nsecret,1\n")
+    with pytest.raises(InputError, match=f"notes.csv is not .csv but .*{what}") as caught:
+        open_table(tmp_path / "notes.csv")
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_no_file_is_called_what_it_is(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere.csv")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket.csv"))
+    for name, what in [
+        ("folder.csv", "is a folder"),
+        ("pipe.csv", "is a pipe, which can be read only once"),
+        ("link.csv", "is a link that leads nowhere"),
+        ("socket.csv", "is a socket"),
+        ("absent.csv", "no such file"),
+    ]:
+        with pytest.raises(InputError, match=what):
+            open_table(tmp_path / name)
+    with pytest.raises(InputError, match="standard input"):
+        open_table("-")
+
+
+@pytest.mark.parametrize("name", ["notes[1].csv", "a*b?.csv", "{x}.parquet", "notes"])
+def test_a_path_is_taken_literally(name, tmp_path):
+    write = TABLE.write_parquet if name.endswith("parquet") else TABLE.write_csv
+    with (tmp_path / name).open("wb") as file:
+        write(file)
+    assert read(tmp_path / name).rows() == TABLE.rows()
 
 
 @pytest.mark.parametrize("source", [[{"text": "secret"}], {"text": ["secret"]}, None, 3])
@@ -148,41 +241,21 @@ def test_an_unknown_encoding_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "message"),
     [
-        ("notes.csv", "text,label\nsecret,1,more,cells\n"),
-        ("notes.csv", ""),
-        ("notes.jsonl", '{"text": "secret", "label"\n'),
-        ("notes.parquet", "secret is not Parquet"),
+        ("notes.csv", "text,label\nsecret,1,more,cells\n", "line 2 has 4"),
+        ("notes.csv", "", "is empty"),
+        ("notes.csv", "\n \n", "is empty: it has no header"),
+        ("notes.jsonl", '{"text": "secret", "label"\n', r"line\(s\) 1: .* not valid JSON"),
+        ("notes.jsonl", " \n", "is empty: it has no objects"),
+        ("notes.parquet", "secret is not Parquet", "could not be read as Parquet"),
+        ("notes.csv.gz", "secret is not packed", "no gzip file"),
     ],
 )
-def test_a_broken_file_is_an_error_without_note_text(name, content, tmp_path):
+def test_a_broken_file_is_an_error_without_note_text(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match="could not be read as") as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read(tmp_path / name)
     assert name in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-def test_names_of_a_class_label_are_the_classes_and_minus_one_is_missing():
-    names = datasets.ClassLabel(names=["no infection", "infection"])
-    source = datasets.Dataset.from_dict(
-        {
-            "text": [f"note {row}" for row in range(8)],
-            "label": [1, 0, -1, 1, 0, 1, 0, 0],
-            "several": [[1], [], [0, 1], [0], [1], [0], [-1], [0, 1]],
-        },
-        features=datasets.Features(
-            {"text": datasets.Value("string"), "label": names, "several": datasets.List(names)}
-        ),
-    )
-    with pytest.raises(InputError, match=r"missing label in 1 row\(s\): 3"):
-        read_notes(source)
-    labels = read_notes(source, leave_out_bad=True).labels
-    assert labels.classes.tolist() == ["no infection", "infection"]
-    assert labels.target.tolist() == [1, 0, 1, 0, 1, 0, 0]
-    with pytest.raises(InputError, match=r"missing label in 1 row\(s\): 7"):
-        read_notes(source, Columns(label="several"))
-    several = read_notes(source.select(range(6)), Columns(label="several")).labels
-    assert several.decode().tolist()[:3] == [("infection",), (), ("infection", "no infection")]

@@ -159,7 +159,7 @@ def test_bytes_of_another_encoding_are_set_aside(tfidf_bundle, tmp_path, suffix)
 def test_parse_errors_are_reported_before_the_first_note(tfidf_bundle, tmp_path):
     notes = tmp_path / "notes.csv"
     notes.write_text("id,text\n" + "n,toux\n" * 20_000 + "n,toux,x,y\n" + "n,toux\n" * 9)
-    with pytest.raises(InputError, match=r"notes\.csv could not be read as CSV"):
+    with pytest.raises(InputError, match=r"notes\.csv: .* but line 20002 has 4"):
         Prediction(tfidf_bundle.folder, [str(notes)], tmp_path / "p.csv", id="id").run()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.csv"]
 

@@ -5,9 +5,9 @@ in none, is refused with line numbers: no row is lost, cut or merged with anothe
 """
 
 import codecs
-import csv
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from clinadapt.data.tables import table
 from clinadapt.data.tables.dialect import (
     DELIMITERS,
     USUAL,
+    BrokenRowError,
     Dialect,
     Quotes,
     delimiter_of,
@@ -146,14 +147,12 @@ def _best(text: TextFile, usual: str, forced: str | None) -> Survey:
 
 
 def _header_width(text: TextFile, delimiter: str) -> int:
-    """Return the number of cells of the first row, 0 if it cannot be cut into cells."""
+    """Return the largest number of cells of which the first row may be; 0 if it cannot be cut."""
+    widths = [0]
     for quotes in (Quotes.DOUBLED, Quotes.ESCAPED):
-        with text.open() as file:
-            try:
-                return len(next(Dialect(delimiter, quotes).rows(file), (0, []))[1])
-            except csv.Error:
-                continue
-    return 0
+        with text.open() as file, suppress(BrokenRowError):
+            widths += [len(row) for _, row in islice(Dialect(delimiter, quotes).rows(file), 1)]
+    return max(widths)
 
 
 def _in_best_quotes(text: TextFile, dialect: Dialect) -> Survey:

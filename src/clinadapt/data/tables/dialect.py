@@ -17,6 +17,14 @@ SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # first line, for Excel: nam
 csv.field_size_limit(2**31 - 1)  # a cell may be a long note; the module's own limit is 128 KiB
 
 
+class BrokenRowError(Exception):
+    """The row that begins in line `line` cannot be cut into cells; perhaps a quote is `open`."""
+
+    def __init__(self, line: int, is_open: bool) -> None:
+        super().__init__(line)
+        self.line, self.is_open = line, is_open
+
+
 class Quotes(Enum):
     """What a quote means."""
 
@@ -49,7 +57,7 @@ class Dialect:
 
         Raises
         ------
-        csv.Error
+        BrokenRowError
             Quotes do not enclose cells, or one is not closed.
         """
         lines = iter(lines)
@@ -69,6 +77,8 @@ class Dialect:
                 row = next(reader)
             except StopIteration:
                 return
+            except csv.Error as error:
+                raise BrokenRowError(number, "end of data" in str(error)) from None
             if len(row) < 2 and not "".join(row).strip():
                 if width != 1:
                     continue

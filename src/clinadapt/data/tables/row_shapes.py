@@ -42,25 +42,29 @@ class RowShapes:
             if len(shapes) <= MOST_SHAPES:
                 shapes.add(shape(cell) if len(cell) <= LONGEST else f"{len(shapes)} long")
 
-    def fits(self, row: Sequence[str]) -> bool:
-        """Return whether cells look like a row of this table, rather than like lines of a text.
+    def fits(self, row: Sequence[str]) -> bool | None:
+        """Return whether cells look like a row of this table, rather than like a line of a text.
 
         That can only be said if some column is regular: few values, or values of few shapes.
+
+        Returns
+        -------
+        bool, optional
+            None if it cannot be said.
         """
         if self.rows < LEAST:
-            return False
-        regular = False
+            return None
+        fitting = rare = 0
         for cell, values, shapes in zip(row, self.values, self.shapes, strict=True):
-            if len(values) <= min(MOST_VALUES, self.rows // 4):
-                if cell not in values:
-                    return False
-            elif len(shapes) <= min(MOST_SHAPES, self.rows // 5):
-                if shape(cell) not in shapes:
-                    return False
-            else:
+            few_values = len(values) <= min(MOST_VALUES, self.rows // 4)
+            if len(shapes) > min(MOST_SHAPES, self.rows // 5) and not few_values:
                 continue
-            regular = True
-        return regular
+            known = set(map(shape, values)) if few_values else shapes
+            if shape(cell) not in known:
+                return False
+            rare += few_values and cell not in values
+            fitting += 1
+        return True if fitting and not rare else None
 
     def continues(self, header: Sequence[str]) -> bool:
         """Return whether a header looks like one more row: like values, not like their names."""

@@ -1,11 +1,10 @@
 """Look through delimited text in a dialect: rows, and all that speaks against reading it so."""
 
-import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from clinadapt.data.tables.dialect import DELIMITERS, Dialect, Quotes
+from clinadapt.data.tables.dialect import DELIMITERS, BrokenRowError, Dialect, Quotes
 from clinadapt.data.tables.row_shapes import RowShapes
 from clinadapt.data.tables.text_file import TextFile
 
@@ -31,7 +30,7 @@ class Survey:
     problems : list of str
         Why the file cannot be read so, with line numbers.
     doubtful : list of (int, int)
-        First and last lines of cells in quotes each line of which would be a row by itself.
+        First and last lines of cells in quotes each line of which might be a row by itself.
     swallowed : list of (int, int)
         Those of them whose lines look like the other rows, so that a stray quote is to blame.
     backslashes : int
@@ -75,7 +74,6 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
     found = Survey(text, dialect)
     ragged, repeats = _Ragged(), []
     suspects: list[tuple[Lines, list[list[str]]]] = []
-    begun = 1
     with text.open() as file:
         rows = dialect.rows(_watched(file, found))
         try:
@@ -101,11 +99,10 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
                         suspects.append((lines, cut))
                 if dialect.quotes is Quotes.NONE:
                     _note_quotes(found, row)
-                if not several:
-                    shapes.add(row)
-        except csv.Error as error:
-            found.problems.append(_of_quotes(error, begun))
-            found.backslashes_explain &= found.last_escaped_quote >= begun
+                shapes.add(row)
+        except BrokenRowError as broken:
+            found.problems.append(_of_quotes(broken))
+            found.backslashes_explain &= found.last_escaped_quote >= broken.line
     if found.header:
         found.header_is_data = shapes.continues(found.header)
     if ragged.count:
@@ -116,8 +113,11 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
             f"a header that is missing"
         )
     for lines, cut in suspects:
-        is_rows = all(map(shapes.fits, cut))
-        (found.swallowed if is_rows else found.doubtful).append(lines)
+        fits = [shapes.fits(one) for one in cut]
+        if all(fits):
+            found.swallowed.append(lines)
+        elif False not in fits:
+            found.doubtful.append(lines)
     return found
 
 
@@ -161,14 +161,15 @@ def _note_quotes(found: Survey, row: list[str]) -> None:
             found.closed |= ends and bool(begins or odd)
 
 
-def _of_quotes(error: csv.Error, begun: int) -> str:
-    if "end of data" in str(error):
+def _of_quotes(broken: BrokenRowError) -> str:
+    if broken.is_open:
         return (
-            f"line {begun}: a quote that opens a cell in the row that begins here is never closed"
+            f"line {broken.line}: a quote that opens a cell in the row that begins here is never "
+            f"closed"
         )
     return (
-        f"line {begun}: in the row that begins here, a cell in quotes goes on after its closing "
-        f"quote; or a quote that opens a cell is not closed. Quotes within cells must be doubled"
+        f"line {broken.line}: in the row that begins here, a cell in quotes goes on after its "
+        f"closing quote; or a quote that opens a cell is not closed. Quotes within cells must be doubled"
     )
 
 

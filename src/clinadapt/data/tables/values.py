@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.tables.text_file import UNDECODED
 
 EXACT = 2**53  # whole numbers up to this have a float of their own
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which JSON may name
@@ -81,5 +80,5 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if value is None or isinstance(value, str):
-        return value and SURROGATE.sub(UNDECODED, value)
+        return value and SURROGATE.sub("\ufffd", value)
     return str(value)

@@ -157,7 +157,8 @@ class TableNotes:
     def _opened(self, options: ReadOptions) -> list[Table]:
         """Open and check all tables, and tell how they are read."""
         problems, tables = [], []
-        wanted = Columns(self.text, (), id=self.id, describe=tuple(self.further.values()))
+        further = tuple(dict.fromkeys(self.further.values()))
+        wanted = Columns(self.text, (), id=self.id, describe=further)
         for name, source in zip(self.names, self.files, strict=True):
             try:
                 table = open_table(source, mark=True, **options)
@@ -200,17 +201,17 @@ class TableNotes:
     def _notes(self, frame: pl.DataFrame, number: int, row: int, whole: set[str]) -> pl.DataFrame:
         rows = pl.int_range(row + 1, row + 1 + len(frame), eager=True).cast(pl.String)
         places = pl.select(pl.format("{}:{}", pl.lit(self.names[number]), rows)).to_series()
+        nameless = pl.repeat(False, len(frame), dtype=pl.Boolean, eager=True)
         if self.id is None:
             ids = places if len(self.files) > 1 else rows
         else:
             ids = as_text(frame[self.id], self.id in whole)
+            nameless |= hold(ids, self.tables[number].words or ())
         text = as_text(frame[self.text], self.text in whole)
         further = {
             role: as_text(frame[column], column in whole) for role, column in self.further.items()
         }
-        nameless = ids.is_null() | (
-            hold(ids, self.tables[number].words or ()) & (self.id is not None)
-        )
+        nameless |= ids.is_null()
         notes = pl.DataFrame({"id": ids, "place": places, "text": text, **further})
         reason = (
             pl.when(nameless)

@@ -10,7 +10,6 @@ import polars as pl
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.output_guard import csv_header, parquet_columns
-from clinadapt.core.permissions import OWNER_ONLY
 from clinadapt.data import prediction_tables
 from clinadapt.deployment.scoring import meds
 from clinadapt.deployment.scoring.interfaces import NoteScores
@@ -59,7 +58,7 @@ def write_aside(rows: Iterable[tuple[str | None, ...]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     number = 0
     with (
-        atomic_path(path, OWNER_ONLY) as partial,
+        atomic_path(path) as partial,
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")

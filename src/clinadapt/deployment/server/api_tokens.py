@@ -15,7 +15,6 @@ from pathlib import Path
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.errors import InputError
-from clinadapt.core.permissions import OWNER_ONLY
 
 PREFIX = "clinadapt_"  # lets secret scanners find a leaked token
 
@@ -85,7 +84,7 @@ class ApiTokens:
     def write(self, file: Path) -> None:
         """Write the file atomically, readable by its owner only."""
         content = {"tokens": [asdict(entry) for entry in self.entries]}
-        with atomic_path(file, OWNER_ONLY) as partial:
+        with atomic_path(file) as partial:
             partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
     def add(self, name: str, days: float) -> str:

@@ -45,7 +45,8 @@ def convert_to_safetensors(folder: Path) -> Path:
     # Tied weights are copied, because safetensors does not support shared memory.
     plain = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
     target = folder / WEIGHTS
-    with atomic_path(target) as partial:
+    # Readable like the file that it takes the place of: an encoder is no patient data.
+    with atomic_path(target, source.stat().st_mode & 0o777) as partial:
         save_file(plain, partial, metadata={"format": "pt"})
     return target
 

@@ -16,6 +16,7 @@ import torch
 
 from clinadapt.core import atomic_files, formatting
 from clinadapt.core.device import environment
+from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.study.design import Run, identity
 from clinadapt.study.planning.forecast import Forecast, Phase, forecast
@@ -50,7 +51,7 @@ class Plan:
 
     def save(self, folder: Path) -> Path:
         """Write ``plan.json``, which holds no text of any note."""
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         atomic_files.write_json(folder / PLAN, {"format": FORMAT, **asdict(self)})
         return folder / PLAN
 
