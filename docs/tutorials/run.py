@@ -1,5 +1,6 @@
 """Run the tutorials anew and keep their outputs: `python docs/tutorials/run.py`."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,8 @@ NOTEBOOKS = sorted(Path(__file__).parent.glob("*.ipynb"))
 
 def executed(file: Path, folder: Path) -> NotebookNode:
     """Return a notebook with the outputs of its cells, which are run in a folder."""
+    # tqdm, which other libraries use, asks for widgets that no tutorial needs.
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     notebook = nbformat.read(file, as_version=4)
     client = NotebookClient(
         notebook,
