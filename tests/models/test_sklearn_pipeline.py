@@ -113,7 +113,8 @@ def test_a_study_compares_it(small_table, tmp_path):
         {"model": "tfidf-logistic"},
         {"model": "sklearn", "estimator": "pipelines:words", "options": [{"C": 1.0}, {"C": 9.0}]},
     ]
-    board = Study(notes, {"name": "x", "resamples": 100, "configurations": rows}, tmp_path).run()
+    design = {"name": "x", "resamples": 100, "configurations": rows}
+    board = Study(notes, design, tmp_path).run().leaderboard
     assert board["status"].to_list() == ["done"] * 3
     named = board.filter(pl.col("model") == "sklearn")["configuration"].to_list()
     assert sorted(named) == ["pipelines:words (C=1.0)", "pipelines:words (C=9.0)"]

@@ -34,7 +34,7 @@ from clinadapt.cli.shared import (
 from clinadapt.core.errors import InputError, NothingDoneError
 
 if TYPE_CHECKING:
-    from clinadapt.study.runner import Study
+    from clinadapt.study.runner import StudyRunner
 
 
 def _print_design(name: str | None) -> None:
@@ -193,7 +193,7 @@ def demo(
     )
 
 
-def run_study(run: "Study", retry: bool = False) -> bool:
+def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
     from clinadapt.cli.display import print_leaderboard, print_notes
     from clinadapt.cli.progress import StudyProgress
@@ -208,7 +208,7 @@ def run_study(run: "Study", retry: bool = False) -> bool:
         for warning in run.meter.warnings:
             say(f"[yellow]warning[/] codecarbon: {escape(warning)}")
     with run.claimed(_tell_waiting), StudyProgress(len(run.runs)) as display:
-        board = run.run(display.progress, display.finished, retry)
+        board = run.complete(display.progress, display.finished, retry)
         display.progress("report", 0, 1)
         write_report(run.out)
     display.summary()

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -99,6 +100,23 @@ class Notes:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def __repr__(self) -> str:
+        """Counts only: a text, an id or a column's value is never shown."""
+        return "<" + "; ".join(self._counts()) + ">"
+
+    def _repr_html_(self) -> str:
+        return "<br>".join(map(escape, self._counts()))
+
+    def _counts(self) -> list[str]:
+        counts = [f"{len(self):,} notes", self.labels.in_words()]
+        if self.groups is not None:
+            counts.append(f"{len(np.unique(self.clusters)):,} patients")
+        if self.left_out:
+            counts.append(f"{len(self.left_out):,} rows left out")
+        if self.warnings:
+            counts.append(f"{len(self.warnings):,} warnings")
+        return counts
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
