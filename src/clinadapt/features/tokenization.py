@@ -196,19 +196,20 @@ def require_usable(tokenizer: Tokenizer, embeddings: int) -> None:
     """
     if next(_own_words(tokenizer), None) is None:
         raise InputError("the tokenizer has no vocabulary: it knows nothing but special tokens")
-    largest = max(tokenizer.get_vocab().values())
+    try:
+        added = special_ids(tokenizer)
+    except InputError:
+        raise
+    except Exception as error:  # such as a vocabulary without the unknown token
+        raise InputError(f"the tokenizer cannot read a text ({type(error).__name__})") from None
+    # Tokens that are put around every text need not be in the vocabulary.
+    largest = max(chain(tokenizer.get_vocab().values(), *added))
     if largest >= embeddings:
         raise InputError(
             f"the tokenizer knows tokens up to number {largest:,}, but the model has "
             f"{embeddings:,} embeddings (numbers from 0): they do not belong together. If tokens "
             "were added, the model must be resized (resize_token_embeddings) and trained"
         )
-    try:
-        special_ids(tokenizer)
-    except InputError:
-        raise
-    except Exception as error:  # such as a vocabulary without the unknown token
-        raise InputError(f"the tokenizer cannot read a text ({type(error).__name__})") from None
 
 
 def learn_tokenizer(texts: Sequence[str], vocabulary: int = 8192) -> Tokenizer:

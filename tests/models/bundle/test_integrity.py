@@ -373,6 +373,11 @@ def test_headers_are_checked_before_they_are_used(copied, content):
         ({"model": 7, "settings": []}, r"model[\s\S]*settings"),
         ({"model": "nothing"}, "unknown model"),
         ({"settings": {"C": -1.0}}, "C = -1.0"),
+        ({"provenance": []}, "provenance"),
+        ({"provenance": {"data": "notes"}}, r"provenance\.data"),
+        ({"provenance": {"metrics": {"ece": 3}}}, r"provenance\.metrics\.ece"),
+        ({"provenance": {"metrics": {"ece": {"value": "x"}}}}, r"metrics\.ece\.value"),
+        ({"provenance": {"configuration": ["a"]}}, r"provenance\.configuration"),
     ],
 )
 def test_the_record_is_what_a_bundle_has(copied, changed, message):
@@ -437,3 +442,34 @@ def test_a_hub_repositorys_own_code_is_left_behind(encoder, tmp_path):
     classifier = NoteClassifier(model).fit(TEXTS, Y)
     again = load(classifier.save(tmp_path / "bundle"))
     assert np.array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
+NOTHING = {"version": "1.0", "model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab": {}}}
+AROUND = {
+    "type": "TemplateProcessing",
+    "single": [
+        {"SpecialToken": {"id": "Z", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+    ],
+    "pair": [],
+    "special_tokens": {"Z": {"id": "Z", "ids": [99_999], "tokens": ["Z"]}},
+}
+
+
+@pytest.mark.parametrize("kind", ["frozen", "scratch"])
+@pytest.mark.parametrize("change", [lambda content: {}, lambda content: NOTHING])
+def test_a_tokenizer_that_knows_nothing_is_refused(copied, kind, change):
+    folder = copied(kind)
+    (path,) = folder.rglob("tokenizer.json")
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(InputError, match="tokenizer"):
+        load(reseal(folder)).predict_proba(["enfant"])
+
+
+@pytest.mark.parametrize("kind", ["frozen", "scratch"])
+def test_a_tokenizer_has_no_numbers_beyond_the_embeddings(copied, kind):
+    folder = copied(kind)
+    (path,) = folder.rglob("tokenizer.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "post_processor": AROUND}))
+    with pytest.raises(InputError, match="number 99,999"):
+        load(reseal(folder)).predict_proba(["enfant"])

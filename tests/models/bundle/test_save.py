@@ -195,8 +195,23 @@ def test_saving_replaces_nothing_but_bundles(bundle, tmp_path):
 
 def test_saving_replaces_at_once(bundle):
     _, folder = bundle
-    (folder / "old.txt").write_text("old")
+    old = folder / "model" / "LICENSE.old"
+    old.write_text("old")
     second = NoteClassifier().fit(TEXTS, [n % 2 for n in range(40)])
     second.save(folder)
-    assert not (folder / "old.txt").exists()
+    assert not old.exists()
     assert np.array_equal(load(folder).predict_proba(TEXTS), second.predict_proba(TEXTS))
+
+
+def test_saving_keeps_what_is_no_bundle(bundle, tmp_path):
+    _, folder = bundle
+    classifier = NoteClassifier().fit(TEXTS, [n % 2 for n in range(40)])
+    (folder / "thesis.txt").write_text("mine")
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for taken in (folder, tmp_path / "mine", tmp_path / "file"):
+        with pytest.raises(InputError, match="exists and is more than a bundle"):
+            classifier.save(taken)
+    assert (folder / "thesis.txt").read_text() == "mine"
+    assert (tmp_path / "mine" / "README.md").read_text() == "mine"

@@ -70,6 +70,21 @@ class _Threshold(BaseModel):
     at_least_one: bool
 
 
+class _Score(BaseModel):
+    model_config = ConfigDict(strict=True)
+    value: float | None = None
+
+
+class _Provenance(BaseModel):
+    """Optional parts of ``provenance`` that are read; there may be more."""
+
+    model_config = ConfigDict(strict=True)
+    configuration: str = ""
+    data: dict[str, Any] = {}
+    metrics: dict[str, _Score] = {}
+    environment: dict[str, Any] = {}
+
+
 class _Record(BaseModel):
     """Required content of ``bundle.json``; there may be more."""
 
@@ -81,7 +96,7 @@ class _Record(BaseModel):
     metric: str
     indicator: bool
     threshold: _Threshold
-    provenance: dict[str, Any]
+    provenance: _Provenance
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
 
