@@ -119,3 +119,9 @@ def test_a_study_compares_it(small_table, tmp_path):
     assert sorted(named) == ["pipelines:words (C=1.0)", "pipelines:words (C=9.0)"]
     evidence = json.loads((tmp_path / "evidence.json").read_text())
     assert len(evidence["configurations"]) == 3
+
+
+def test_a_study_says_that_the_extra_is_missing_before_it_fits(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skops", None)
+    (problem,) = SklearnModel("pipelines:words").file_problems()
+    assert "pip install 'clinadapt[sklearn]'" in problem

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from clinadapt.core.escaping import for_spreadsheets
 from clinadapt.core.machine_faults import PARTIAL, machine_faults_told
 from clinadapt.core.permissions import OWNER_ONLY, close_to_others, private_folder
 
@@ -141,6 +142,6 @@ def file_sha256(path: Path) -> str:
 
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:
-    """Write a CSV file atomically."""
+    """Write a CSV file for people atomically; see `clinadapt.core.escaping.for_spreadsheets`."""
     with atomic_path(path) as partial:
-        frame.write_csv(partial)
+        for_spreadsheets(frame).write_csv(partial)

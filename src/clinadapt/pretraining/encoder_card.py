@@ -3,6 +3,7 @@
 from typing import Any
 
 from clinadapt.core import formatting
+from clinadapt.core.escaping import markdown
 
 LOOKS_SHOWN = 6
 LEARNED = {
@@ -24,7 +25,9 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
     """
     result, corpus = record["result"], record["corpus"]
     origin = (
-        f"continued from {record['start']}" if record["start"] else f"new, of size {record['size']}"
+        f"continued from {markdown(record['start'])}"
+        if record["start"]
+        else f"new, of size {record['size']}"
     )
     lines = [
         "---",
@@ -32,7 +35,7 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
         "pipeline_tag: feature-extraction",
         "---",
         "",
-        f"# {name}",
+        f"# {markdown(name)}",
     ]
     lines += [
         "",
@@ -45,12 +48,13 @@ def encoder_card(name: str, record: dict[str, Any]) -> str:
         f"- It learned to {LEARNED[record['objective']]}.",
     ]
     if record["teacher"]:
-        lines.append(f"- Its teacher: {record['teacher']['name']}.")
+        lines.append(f"- Its teacher: {markdown(record['teacher']['name'])}.")
     machine = record["environment"]["machine"]
     lines += [
         f"- It read {result['tokens']:,} tokens in {result['steps']:,} steps, sequences of "
         f"{record['length']}, in {formatting.seconds(result['seconds'])} on "
-        f"{machine['gpu'] or machine['cpu']}: {result['tokens_per_second']:,} tokens per second.",
+        f"{markdown(machine['gpu'] or machine['cpu'])}: {result['tokens_per_second']:,} tokens "
+        "per second.",
         f"- The texts: {corpus['words']:,} words in {corpus['texts']:,} texts; "
         f"{corpus['repeated_segments']:,} repeated segments were left out, and "
         f"{corpus['excluded_segments']:,} segments of excluded notes (of "

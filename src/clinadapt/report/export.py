@@ -165,4 +165,5 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(LATEX.get(letter, letter) for letter in text)
+    line = " ".join(text.split())  # an empty line would end a cell
+    return "".join(LATEX.get(letter, letter) for letter in line)

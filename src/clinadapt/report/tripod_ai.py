@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinadapt.core import formatting
+from clinadapt.core.escaping import markdown
 from clinadapt.report import findings
 from clinadapt.study.read_results import StudyResults
 
@@ -44,7 +45,7 @@ def _title(study: StudyResults) -> str:
 
 def _data(study: StudyResults) -> str:
     data = study.about["data"]
-    source = f"{data['notes']:,} notes from {Path(data['source']).name}"
+    source = f"{data['notes']:,} notes from {markdown(Path(data['source']).name)}"
     if data["groups"]:
         source += f", of {data['groups']:,} patients"
     if data["synthetic"]:
@@ -64,11 +65,11 @@ def _prepared(study: StudyResults) -> str:
 def _outcome(study: StudyResults) -> str:
     about = study.about
     positive = (
-        f"; the positive class is {about['positive']} (`--positive` chooses it)"
+        f"; the positive class is {markdown(about['positive'])} (`--positive` chooses it)"
         if about["positive"]
         else ""
     )
-    classes = ", ".join(about["classes"])
+    classes = ", ".join(map(markdown, about["classes"]))
     return f"Classes: {classes}{positive}. {OPEN} How and by whom the labels were assigned."
 
 
@@ -81,14 +82,14 @@ def _size(study: StudyResults) -> str:
 
 def _missing(study: StudyResults) -> str:
     reasons = {entry["reason"] for entry in study.about["data"]["left_out"]}
-    listed = f" Reasons: {'; '.join(sorted(reasons))}." if reasons else ""
+    listed = f" Reasons: {'; '.join(map(markdown, sorted(reasons)))}." if reasons else ""
     return f"Notes without text or label are excluded.{listed}"
 
 
 def _models(study: StudyResults) -> str:
     return (
         f"{len(study.configurations)} configurations, whose settings and seeds are in the report: "
-        + "; ".join(configuration.configuration for configuration in study.configurations)
+        + "; ".join(markdown(each.configuration) for each in study.configurations)
     )
 
 
@@ -102,7 +103,7 @@ def _measures(study: StudyResults) -> str:
 
 def _imbalance(study: StudyResults) -> str:
     labels = study.about["data"]["parts"]["train"]["labels"]
-    counted = ", ".join(f"{name} {count:,}" for name, count in labels.items())
+    counted = ", ".join(f"{markdown(name)} {count:,}" for name, count in labels.items())
     return (
         f"Training notes: {counted}. Losses weight the classes unless a configuration's settings "
         "say otherwise; the threshold is chosen on validation notes to optimise the metric."
@@ -159,7 +160,7 @@ def _specification(study: StudyResults) -> str:
     return (
         "None."
         if run is None
-        else f"`OUT/recommended` or `OUT/best`: {run.configuration}, with all weights."
+        else f"`OUT/recommended` or `OUT/best`: {markdown(run.configuration)}, with all weights."
     )
 
 
@@ -170,7 +171,7 @@ def _performance(study: StudyResults) -> str:
     if configuration is None:
         return "No configuration finished."
     return (
-        f"{configuration.configuration}: {formatting.metric(study.about['metric'])} "
+        f"{markdown(configuration.configuration)}: {formatting.metric(study.about['metric'])} "
         f"{formatting.score(configuration.test)} "
         f"[{formatting.score(configuration.test_low)}, "
         f"{formatting.score(configuration.test_high)}] on test notes."
@@ -182,14 +183,15 @@ def _fairness(study: StudyResults) -> str:
         return OPEN
     columns = dict.fromkeys(group["column"] for group in study.subgroups["subgroups"])
     return (
-        f"The report gives scores by {', '.join(columns)}. {study.subgroups['sentences'][0]} "
+        f"The report gives scores by {', '.join(map(markdown, columns))}. "
+        f"{markdown(study.subgroups['sentences'][0])} "
         f"{OPEN} Why these subgroups, and what was done about differences."
     )
 
 
 def _heterogeneity(study: StudyResults) -> str:
     several = (section["sentences"] for section in (study.sites, study.subgroups) if section)
-    return " ".join(sentences[0] for sentences in several if sentences) or OPEN
+    return " ".join(markdown(sentences[0]) for sentences in several if sentences) or OPEN
 
 
 def _interpretation(study: StudyResults) -> str:
@@ -201,7 +203,7 @@ def _interpretation(study: StudyResults) -> str:
         f" In {different} of {len(compared)} comparisons with word counts the difference is "
         "significant."
     )
-    return study.evidence["sentence"] + (more if compared else "")
+    return markdown(study.evidence["sentence"]) + (more if compared else "")
 
 
 ITEMS = (
@@ -247,7 +249,7 @@ def checklist(study: StudyResults) -> str:
         lines.append(f"| {item.number} | {item.topic} | {answer} |")
     return "\n".join(
         [
-            f"# TRIPOD+AI checklist: {study.about['name']}",
+            f"# TRIPOD+AI checklist: {markdown(study.about['name'])}",
             "",
             f"Filled in by clinadapt from the results: {len(ITEMS) - unanswered} of {len(ITEMS)} "
             f"items; {unanswered} need an answer that only the authors can give, marked as open.",

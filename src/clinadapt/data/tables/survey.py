@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from clinadapt.data.tables.dialect import DELIMITERS, BrokenRowError, Dialect, Quotes
-from clinadapt.data.tables.row_shapes import RowShapes
+from clinadapt.data.tables.row_shapes import LONGEST, RowShapes
 from clinadapt.data.tables.text_file import TextFile
 
 SHOWN = 5
-MOST_SUSPECTS = 100
 LINE_END = re.compile(r"\r\n|\r|\n")
+NEW_ROW = re.compile(r'"(?:\r\n|\r|\n)"')  # where one row ends and the next begins, all in quotes
 
 Lines = tuple[int, int]
 
@@ -94,9 +94,9 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
                 ]
                 for at, cell in several:
                     cut = _as_rows(row, at, dialect.delimiter)
-                    if cut and len(suspects) < MOST_SUSPECTS:
-                        lines = begun, begun + len(LINE_END.findall(cell))
-                        suspects.append((lines, cut))
+                    if cut or NEW_ROW.search(cell):
+                        first = begun + sum(len(LINE_END.findall(one)) for one in row[:at])
+                        suspects.append(((first, first + len(LINE_END.findall(cell))), cut))
                 if dialect.quotes is Quotes.NONE:
                     _note_quotes(found, row)
                 shapes.add(row)
@@ -114,7 +114,7 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
         )
     for lines, cut in suspects:
         fits = [shapes.fits(one) for one in cut]
-        if all(fits):
+        if fits and all(fits):
             found.swallowed.append(lines)
         elif False not in fits:
             found.doubtful.append(lines)
@@ -148,8 +148,10 @@ def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
         return []
     cut = [before + first.split(delimiter), *(line.split(delimiter) for line in inner)]
     if last.count(delimiter) == at:
-        return [*cut, last.split(delimiter) + after]
-    return cut if inner else []
+        cut.append(last.split(delimiter) + after)
+    elif not inner:
+        return []
+    return [[cell[: LONGEST + 1] for cell in one] for one in cut]
 
 
 def _note_quotes(found: Survey, row: list[str]) -> None:
@@ -169,7 +171,8 @@ def _of_quotes(broken: BrokenRowError) -> str:
         )
     return (
         f"line {broken.line}: in the row that begins here, a cell in quotes goes on after its "
-        f"closing quote; or a quote that opens a cell is not closed. Quotes within cells must be doubled"
+        f"closing quote; or a quote that opens a cell is not closed. Quotes within cells must be "
+        f"doubled"
     )
 
 

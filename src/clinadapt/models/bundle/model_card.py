@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from clinadapt.core.escaping import markdown
 from clinadapt.features.encoders.catalog import CATALOG
 
 TASKS = {
@@ -35,10 +36,10 @@ def model_card(record: dict[str, Any]) -> str:
     data = provenance.get("data", {})
     name = provenance.get("configuration", record["model"])
     scores = provenance.get("metrics", {})
-    lines = ["---", _metadata(name, data, scores), "---", "", f"# {name}", ""]
+    lines = ["---", _metadata(name, data, scores), "---", "", f"# {markdown(name)}", ""]
     lines += [
         f"A classifier of clinical notes into {TASKS[record['task']]}, made with clinadapt "
-        f"{record['clinadapt']}. Classes: {', '.join(map(str, record['classes']))}.",
+        f"{record['clinadapt']}. Classes: {', '.join(map(markdown, record['classes']))}.",
         "",
     ]
     if data.get("synthetic"):
@@ -82,7 +83,7 @@ def _metadata(name: str, data: dict[str, Any], scores: dict[str, Any]) -> str:
 def _fitted_on(record: dict[str, Any], data: dict[str, Any]) -> list[str]:
     if not data:
         return []
-    facts = [f"- notes: {Path(data['source']).name}, {data['notes']:,} in total"]
+    facts = [f"- notes: {markdown(Path(data['source']).name)}, {data['notes']:,} in total"]
     if data.get("groups"):
         facts.append(f"- patients: {data['groups']:,}, each in one part of the split only")
     chosen = "threshold and stopping were" if record.get("privacy") is None else "threshold was"
@@ -97,7 +98,7 @@ def _scores(scores: dict[str, Any]) -> list[str]:
     lines = ["## Test scores", "", "| metric | value | 95 % interval |", "|---|--:|---|"]
     for name, score in scores.items():
         if score["value"] is None:
-            lines.append(f"| {name} | – | {score.get('reason', 'undefined')} |")
+            lines.append(f"| {name} | – | {markdown(score.get('reason', 'undefined'))} |")
         else:
             low, high = (
                 "–" if score[end] is None else f"{score[end]:.3f}" for end in ("low", "high")
