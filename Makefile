@@ -1,4 +1,5 @@
-# make demo   set up, then run the quick study on the built-in synthetic notes
+# make demo   set up, then run a study of under two minutes on built-in synthetic notes
+# make demo-full  the same with all built-in notes and the study `quick`
 # make test   set up, then lint, type-check and run every test
 # make docs   set up, then build the documentation site into the package; `clinadapt docs` opens it
 # make wheel  the same, then pack it all into dist/
@@ -11,7 +12,7 @@ DEMO   := demo
 STAMP  := $(VENV)/.installed
 SITE   := src/clinadapt/documentation
 
-.PHONY: setup demo test lint layers types browser docs wheel bench bench-gpu clean
+.PHONY: setup demo demo-full test lint layers types browser docs wheel bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -24,6 +25,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/clinadapt demo --out $(DEMO)
+
+demo-full: setup
+	$(BIN)/clinadapt demo --study quick --out $(DEMO)-full
 
 test: setup lint types browser
 	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
@@ -67,4 +71,4 @@ bench-gpu: setup
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-adapters $(DEMO) $(SITE) build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-peers .venv-adapters $(DEMO) $(DEMO)-full $(SITE) build .mypy_cache .ruff_cache .pytest_cache

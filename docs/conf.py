@@ -13,7 +13,7 @@ version = release = installed_version("clinadapt")
 language = "en"
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "accessibility",
@@ -27,6 +27,8 @@ exclude_patterns = ["LOG.md", "examples"]
 # Pages are Markdown that also reads well in the repository: headings have GitHub's anchors.
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
+# Tutorials are notebooks with the outputs of their last run; nothing is run here.
+nb_execution_mode = "off"
 
 # A reference is the signature with the public names, and what each setting is.
 add_module_names = False

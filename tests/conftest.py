@@ -123,8 +123,9 @@ class SavedClassifier:
 
 @pytest.fixture(scope="session")
 def tfidf_bundle(tmp_path_factory: pytest.TempPathFactory) -> SavedClassifier:
-    """TF-IDF + logistic regression that knows "fievre toux" (1) from "apyretique" (0)."""
-    words = [f"enfant {'fievre toux' if n % 2 else 'apyretique'} jour {n % 5}" for n in range(60)]
+    """TF-IDF + logistic regression that knows "fievre fièvre toux" (1) from "apyretique" (0)."""
+    signs = ("apyretique", "fievre fièvre toux")
+    words = [f"enfant {signs[n % 2]} jour {n % 5}" for n in range(60)]
     classifier = NoteClassifier().fit(words, [n % 2 for n in range(60)])
     folder = tmp_path_factory.mktemp("tfidf") / "bundle"
     return SavedClassifier(classifier, classifier.save(folder))

@@ -40,13 +40,15 @@ if TYPE_CHECKING:
     from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder as TfidfAutoencoder
     from clinadapt.models.tfidf_logistic import TfidfLogistic as TfidfLogistic
     from clinadapt.models.tfidf_mlp import TfidfMLP as TfidfMLP
+    from clinadapt.notebook.finished_study import FinishedStudy as FinishedStudy
+    from clinadapt.notebook.study import Study as Study
     from clinadapt.report.write import write_report as write_report
-    from clinadapt.study.runner import Study as Study
 
 __version__ = version("clinadapt")
 
 _HOMES = {
     "Columns": "clinadapt.data.columns",
+    "FinishedStudy": "clinadapt.notebook.finished_study",
     "NoteClassifier": "clinadapt.models.classifier",
     "Notes": "clinadapt.data.notes",
     "PretrainedModel": "clinadapt.models.pretrained",
@@ -54,7 +56,7 @@ _HOMES = {
     "SklearnModel": "clinadapt.models.sklearn_pipeline",
     "ScratchModel": "clinadapt.models.from_scratch",
     "StackedModel": "clinadapt.models.stacked",
-    "Study": "clinadapt.study.runner",
+    "Study": "clinadapt.notebook.study",
     "TfidfAutoencoder": "clinadapt.models.tfidf_autoencoder",
     "TfidfLogistic": "clinadapt.models.tfidf_logistic",
     "TfidfMLP": "clinadapt.models.tfidf_mlp",

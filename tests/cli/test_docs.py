@@ -33,7 +33,7 @@ def test_a_section_of_a_page(installed):
 
 def test_opened_where_there_is_a_display(installed, monkeypatch, capsys):
     opened = []
-    monkeypatch.setattr(docs.webbrowser, "open", opened.append)
+    monkeypatch.setattr("webbrowser.open", opened.append)
     run("docs", capsys=capsys)
     assert opened == []
     monkeypatch.setenv("DISPLAY", ":0")

@@ -115,7 +115,7 @@ def test_wrong_study_files_are_reported_at_once(notes_file, tmp_path, capsys):
     assert "3 problems" in error
     assert "did you mean 'epochs'" in error
     code, _, error = run("study", notes_file, "--study", "quik", capsys=capsys)
-    assert "expected one of crossover, paper, quick" in error
+    assert "expected one of crossover, demo, paper, quick" in error
 
 
 def test_encoders_lists_what_is_known_and_how_to_get_it(capsys):

@@ -2,12 +2,13 @@
 
 import shlex
 import tomllib
+from inspect import signature
 
 import pytest
 from command import run
 
-from clinadapt.cli import study as command
 from clinadapt.core.atomic_files import read_json
+from clinadapt.data.synthetic.built_in import DEMO_SIZES
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.study import study_file
 
@@ -129,16 +130,40 @@ def test_new_notes_need_not_have_every_column(place, capsys):
     assert (code in (0, 3), error) == (True, "")
 
 
-def test_the_demo_ends_with_its_report_and_what_to_do_next(
-    tmp_path, monkeypatch, capsys, small_notes_synthetic
-):
-    (tmp_path / "quick.toml").write_text(DESIGN)
+@pytest.fixture
+def asked_sizes(tmp_path, monkeypatch, small_notes_synthetic):
+    """Sizes of the built-in notes that ``demo`` asked for; its studies are small ones."""
+    for name in ("demo", "quick"):
+        (tmp_path / f"{name}.toml").write_text(DESIGN)
     monkeypatch.setattr(study_file, "BUILT_IN", tmp_path)
+    asked = []
     monkeypatch.setattr(
-        "clinadapt.data.synthetic.built_in.built_in_notes", lambda: small_notes_synthetic
+        "clinadapt.data.synthetic.built_in.built_in_notes",
+        lambda **sizes: asked.append(sizes) or small_notes_synthetic,
     )
+    return asked
+
+
+def test_the_demo_takes_fewer_notes_than_other_studies(tmp_path, capsys, asked_sizes):
+    for words in ((), ("--study", "quick")):
+        code, _, _ = run("demo", *words, "--out", tmp_path / f"out-{len(words)}", capsys=capsys)
+        assert code == 0
+    assert asked_sizes == [DEMO_SIZES, {}]
+
+
+def test_the_demo_is_a_small_share_of_the_built_in_notes_in_the_same_proportions():
+    every = {name: one.default for name, one in signature(generate).parameters.items()}
+    shares = [DEMO_SIZES[name] / every[name] for name in DEMO_SIZES]
+    assert max(shares) < 0.3
+    assert max(shares) - min(shares) < 0.002
+
+
+def test_the_demo_ends_with_its_report_and_what_to_do_next(
+    tmp_path, monkeypatch, capsys, asked_sizes
+):
     opened = []
-    monkeypatch.setattr(command.webbrowser, "open", lambda page: opened.append(page) or True)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("webbrowser.open", lambda page: opened.append(page) or True)
     code, shown, _ = run("demo", "--out", tmp_path / "demo", capsys=capsys)
     assert code == 0
     assert f"report: {tmp_path / 'demo' / 'report.html'}" in shown
@@ -150,4 +175,7 @@ def test_the_demo_ends_with_its_report_and_what_to_do_next(
     code, _, _ = run("demo", "--out", tmp_path / "demo", capsys=capsys)
     assert opened == [(tmp_path / "demo" / "report.html").as_uri()]
     run("demo", "--out", tmp_path / "demo", "--no-open", capsys=capsys)
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    run("demo", "--out", tmp_path / "demo", capsys=capsys)
     assert len(opened) == 1

@@ -87,7 +87,7 @@ def test_classes_that_look_alike_are_told_if_they_are_too_rare():
 )
 def test_labels_that_are_structures_are_refused(cells):
     source = table(["?"] * 8).with_columns(pl.Series("label", cells))
-    with pytest.raises(InputError, match="expected one class per cell, or a list of classes"):
+    with pytest.raises(InputError, match="column 'label' in the table holds values of the type"):
         read_notes(source)
 
 
@@ -141,7 +141,7 @@ def test_long_names_are_doubted_and_not_quoted(capsys):
     notes = read_notes(table(secrets * 6))
     print_notes(notes, make_split(notes))
     printed = capsys.readouterr().out
-    assert "2 classes have names of more than 60 characters: is it" in notes.warnings[0]
+    assert "2 classes have names of more than 40 characters: is it" in notes.warnings[0]
     assert "(a long name)" in printed
     assert "zqxsecret" not in printed + "".join(notes.warnings)
 
@@ -171,3 +171,22 @@ def test_more_classes_than_a_matrix_holds_are_refused(monkeypatch):
     monkeypatch.setattr("clinadapt.data.labels.MOST_CELLS", 20)
     with pytest.raises(InputError, match="3 classes of 9 notes are too many"):
         read_notes(table(["a", "b", "c"] * 3))
+
+
+def test_a_word_for_nothing_in_a_list_is_a_missing_label(tmp_path):
+    csv, lines = tmp_path / "notes.csv", tmp_path / "notes.jsonl"
+    csv.write_text("text,label\n" + "toux,a|NA\nfin,a\nsuite,b\n" * 3)
+    row = '{"text": "toux", "label": ["a", "NA"]}\n{"text": "fin", "label": ["a", "b"]}\n'
+    lines.write_text(row * 3)
+    for source, columns, rows in (
+        (csv, Columns(separator="|"), "1, 4, 7"),
+        (lines, Columns(), "1, 3, 5"),
+    ):
+        (problem,) = problems_of(source, columns)[:1]
+        assert f"missing label in 3 row(s): {rows}" in problem
+
+
+def test_indicators_may_be_written_as_floats(tmp_path):
+    notes = tmp_path / "notes.csv"
+    notes.write_text("text,a,b\n" + "toux,1.0,0\nfin,0.0,1\n" * 3)
+    assert read_notes(notes, Columns(label=("a", "b"))).labels.counts() == {"a": 3, "b": 3}

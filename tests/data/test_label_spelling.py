@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from clinadapt.data.label_spelling import look_alikes, tidy
+from clinadapt.data.label_spelling import doubtful_names, joined_names, look_alikes, tidy
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from clinadapt.data.label_spelling import look_alikes, tidy
         "chest pain\u200b",
         "ch\u00adest pain",
         "chest\u202fpain\u200e",
+        "chest\ufe0f pain\u3164",
+        "chest pain\x00\x07",
     ],
 )
 def test_what_nobody_sees_makes_no_difference(spelled):
@@ -78,3 +80,38 @@ def test_many_and_long_names_are_counted():
     (warning,) = look_alikes({secret: 3, secret.upper(): 3})
     assert "2 long names" in warning
     assert "word" not in warning.lower()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("œdème", "Oedeme"), ("asthme", "\u0430sthme"), ("ABO", "\u0391\u0392\u039f")],
+)
+def test_ligatures_and_letters_of_other_scripts_look_alike(one, other):
+    (warning,) = look_alikes({one: 9, other: 3, "rien": 5})
+    assert f"write {one!r} for all" in warning
+
+
+@pytest.mark.parametrize("name", ["na", "N.A.", "Null", "?", "--", "#REF!", "NSP", "Non renseigné"])
+def test_names_that_may_mean_missing_are_doubted(name):
+    (warning,) = doubtful_names(["a", name, "none", "Na+"], 90)
+    assert warning.startswith(f"{name!r} count as classes")
+    assert "--missing" in warning
+
+
+@pytest.mark.parametrize("name", ["['a', 'b']", '["a"]', "[]", "{'a'"])
+def test_lists_written_as_text_are_doubted(name):
+    (warning,) = doubtful_names(["a", "b (other)", name], 90)
+    assert "1 class(es) look like lists" in warning
+
+
+@pytest.mark.parametrize("joined", ["a|b", "b, a", "a;"])
+def test_classes_that_are_others_joined_are_doubted(joined):
+    warnings = joined_names(["a", "b", joined], None)
+    assert bool(warnings) == (joined != "a;")
+    assert all(f"use --separator {joined[1]!r}" in warning for warning in warnings)
+
+
+def test_a_separator_with_a_space_may_leave_labels_joined():
+    (warning,) = joined_names(["a", "b", "a,b"], ", ")
+    assert "--separator ',' reads both" in warning
+    assert joined_names(["a", "a,b"], ",") == joined_names(["a", "a b"], " ") == []

@@ -414,3 +414,28 @@ def test_notes_taken_keep_their_labels_and_patients():
     assert some.groups == ["y", "z"]
     assert some.labels.decode().tolist() == ["b", "a"]
     assert some.clusters.tolist() == [0, 1]
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def test_what_is_shown_of_notes_is_counts():
+    rows = table(["oui", "non", "non"] * 3, patient=[f"Durand {n // 3}" for n in range(9)])
+    notes = read_notes(rows, Columns(group="patient"))
+    assert repr(notes) == "<9 notes; binary: non 6, oui 3; 3 patients>"
+    assert notes._repr_html_() == "9 notes<br>binary: non 6, oui 3<br>3 patients"
+
+
+def test_neither_text_nor_id_nor_a_long_class_is_shown():
+    rows = table([f"<i>{n % 2} " + "histoire de la maladie " * 9 for n in range(8)])
+    rows = rows.with_columns(id=pl.col("text") + " id")
+    notes = read_notes(rows, Columns(id="id"))
+    for shown in (repr(notes), notes._repr_html_()):
+        assert "note " not in shown
+        assert "histoire" not in shown
+        assert "<i>" not in shown
+
+
+def test_of_many_classes_the_number_is_shown():
+    notes = read_notes(table([f"class {n}" for n in range(9)] * 3))
+    assert repr(notes) == "<27 notes; multiclass: 9 classes>"

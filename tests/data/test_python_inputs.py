@@ -190,3 +190,20 @@ def test_what_is_no_groups(groups, message):
 )
 def test_groups_are_numbered_in_the_order_of_their_names(groups):
     assert as_clusters(groups).tolist() == [1, 0, 1]
+
+
+def test_patients_are_the_same_whatever_spaces_are_around_their_names():
+    assert as_clusters(["p1", "p1 ", "p2", "p2\0"]).tolist() == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("y", "message"), [(["a\0", "a"], "null character"), (["\u200b", "a"], "missing label")]
+)
+def test_classes_that_would_become_another_are_refused(y, message):
+    with pytest.raises(InputError, match=rf"{message}.* 1 position\(s\): 0"):
+        as_labels(y)
+
+
+def test_a_missing_value_that_became_a_word_is_told():
+    with pytest.warns(UserWarning, match="'nan' count as classes"):
+        as_labels(np.array(["a", "b", np.nan]))

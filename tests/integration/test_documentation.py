@@ -68,6 +68,14 @@ def test_readme_names_every_model_and_adapter():
         assert f"`{name}`" in text, name
 
 
+def test_pictures_of_the_readme_are_there_and_small():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r'src(?:set)?="([^"]+)"', text)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert (ROOT / picture).stat().st_size <= 200_000, picture
+
+
 def test_encoders_page_names_every_encoder():
     text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
     for entry in CATALOG.values():

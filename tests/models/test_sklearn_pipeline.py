@@ -113,9 +113,16 @@ def test_a_study_compares_it(small_table, tmp_path):
         {"model": "tfidf-logistic"},
         {"model": "sklearn", "estimator": "pipelines:words", "options": [{"C": 1.0}, {"C": 9.0}]},
     ]
-    board = Study(notes, {"name": "x", "resamples": 100, "configurations": rows}, tmp_path).run()
+    design = {"name": "x", "resamples": 100, "configurations": rows}
+    board = Study(notes, design, tmp_path).run().leaderboard
     assert board["status"].to_list() == ["done"] * 3
     named = board.filter(pl.col("model") == "sklearn")["configuration"].to_list()
     assert sorted(named) == ["pipelines:words (C=1.0)", "pipelines:words (C=9.0)"]
     evidence = json.loads((tmp_path / "evidence.json").read_text())
     assert len(evidence["configurations"]) == 3
+
+
+def test_a_study_says_that_the_extra_is_missing_before_it_fits(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skops", None)
+    (problem,) = SklearnModel("pipelines:words").file_problems()
+    assert "pip install 'clinadapt[sklearn]'" in problem

@@ -307,7 +307,7 @@ def _check_numbers(study: Path) -> None:
                 assert shown[name] == ""
             else:
                 assert float(shown[name]) == metric["value"]
-                assert f"{metric['value']:.3f}" in lines[result["id"]]
+                assert formatting.score(metric["value"]) in lines[result["id"]]
     board = pl.read_csv(study / "leaderboard.csv").filter(pl.col("status") == "done")
     for test in board["test"].drop_nulls():
         assert f'<td data-value="{test}"><strong>{test:.3f}</strong></td>' in html
@@ -391,6 +391,46 @@ def test_synthetic_notes_are_announced(tmp_path: Path, synthetic: bool) -> None:
     assert ("Synthetic notes." in text) == synthetic
 
 
+def test_a_configuration_has_one_colour_in_every_chart(study: Path) -> None:
+    read = load(study)
+    drawn = [charts.accuracy_against_cost(read, cost) for cost in charts.COSTS]
+    drawn += [charts.training(read), charts.router_load(read)]
+    if read.about["task"] != "multiclass":  # there, a curve is a class
+        drawn += [charts.roc(read), charts.precision_recall(read)]
+    colours: dict[str, set[str]] = {}
+    for figure in drawn:
+        for trace in figure["data"]:
+            name = re.sub(r", seed \d+$", "", trace["name"])
+            style = trace.get("marker", {}).get("color") or trace["line"]["color"]
+            colours.setdefault(name, set()).add(style)
+    own = [colours[one.configuration] for one in read.done]
+    assert [len(several) for several in own] == [1] * len(own)
+    assert len(set.union(*own)) == len(own)
+
+
+def test_up_to_49_configurations_differ_in_colour_or_symbol() -> None:
+    assert len({(drawing.colour(n), drawing.symbol(n)) for n in range(49)}) == 49
+
+
+def test_costs_are_drawn_with_the_intervals_of_the_scores(tmp_path: Path) -> None:
+    read = load(fabricate(tmp_path, "binary"))
+    drawn = charts.accuracy_against_cost(read, charts.COSTS[0])
+    traces = {trace["name"]: trace for trace in drawn["data"]}
+    for one in read.done:
+        trace = traces[one.configuration]
+        (above,), (below,) = trace["error_y"]["array"], trace["error_y"]["arrayminus"]
+        assert one.test + above == pytest.approx(one.test_high, abs=1e-4)
+        assert one.test - below == pytest.approx(one.test_low, abs=1e-4)
+
+
+def test_the_menu_is_in_the_order_of_the_page(study: Path, finished_study: Path) -> None:
+    for folder in (study, finished_study):
+        page = Page(write_report(folder))
+        links = [a["href"][1:] for tag, a in page.tags if tag == "a" and "class" not in a]
+        sections = [a["id"] for tag, a in page.tags if tag == "section" and "id" in a]
+        assert links == sections
+
+
 def test_the_recommendation_comes_first(tmp_path: Path) -> None:
     page = Page(write_report(fabricate(tmp_path, "binary")))
     sentence = json.loads((tmp_path / "evidence.json").read_text())["sentence"]
@@ -398,13 +438,21 @@ def test_the_recommendation_comes_first(tmp_path: Path) -> None:
     assert page.text.index(sentence) < page.text.index("Leaderboard")
 
 
-def test_findings_are_sentences_with_intervals(tmp_path: Path) -> None:
-    text = Page(write_report(fabricate(tmp_path, "binary"))).text
+def test_findings_are_a_forest_plot_and_sentences_with_intervals(tmp_path: Path) -> None:
+    file = write_report(fabricate(tmp_path, "binary"))
+    text = Page(file).text
     assert (
-        "configuration 0: pretrained minus configuration 1: tfidf-logistic: "
-        "+1.5 points [−0.5, +3.5]; not significantly different"
+        "configuration 0: pretrained minus configuration 1: tfidf-logistic "
+        "+1.5 [−0.5, +3.5] neither"
     ) in text
-    assert "+3.0 points [+1.0, +5.0]; configuration 0: pretrained is significantly better" in text
+    assert "minus configuration 2: moe +3.0 [+1.0, +5.0] first" in text
+    sentences = json.loads((tmp_path / "report.json").read_text())["findings"]["best"]
+    assert "+1.5 points [−0.5, +3.5]; not significantly different" in sentences[0]
+    assert "+3.0 points [+1.0, +5.0]; configuration 0: pretrained is significantly" in sentences[1]
+    forests = re.findall(r'class="zero".*?x1="([\d.]+)%".*?class="whisker".*?x1="([\d.]+)%"'
+                         r' x2="([\d.]+)%"', file.read_text(), re.DOTALL)  # fmt: skip
+    crosses = [float(low) < float(zero) < float(high) for zero, low, high in forests]
+    assert sorted(crosses) == [False, False, True]
     assert "A constant answer, which ignores the text, scores 0.530" in text
     assert "configuration 3: transformer: not significantly better than a constant answer" in text
 
@@ -480,6 +528,7 @@ def test_runs_that_the_leaderboard_does_not_know_stay_out(tmp_path: Path) -> Non
     fabricate(tmp_path, "binary")
     board = pl.read_csv(tmp_path / "leaderboard.csv")
     board.filter(pl.col("configuration_id") != "c1").write_csv(tmp_path / "leaderboard.csv")
+    (tmp_path / "evidence.json").unlink()  # it knows c1
     assert "c1" not in {run.configuration_id for run in load(tmp_path).runs}
 
 
@@ -528,6 +577,11 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         (formatting.parameters(12), "12"),
         (formatting.count(5444), "5,444"),
         (formatting.share(0.1234), "12.3%"),
+        (formatting.score(-0.0549), "−0.055"),
+        (formatting.points(-0.0549), "−5.5"),
+        (formatting.points(0.1, 0), "+10"),
+        (formatting.estimate(7), "7"),
+        (formatting.estimate(1234), "1,200"),
         (formatting.metric("f1_macro"), "F1 macro"),
         (formatting.metric("roc_auc"), "ROC AUC"),
     ],

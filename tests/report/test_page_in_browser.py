@@ -70,6 +70,46 @@ def test_sorting_by_keyboard(opened, finished_study):
         )
 
 
+def test_seven_columns_and_more(opened):
+    page, _ = opened
+    headings = page.locator("#rows thead th")
+    shown = lambda: [h for h in headings.all() if h.is_visible()]  # noqa: E731
+    assert len(shown()) == 7
+    button = page.get_by_role("button", name="More columns")
+    assert button.get_attribute("aria-expanded") == "false"
+    button.press("Enter")
+    assert len(shown()) == headings.count() > 7
+    page.get_by_role("button", name="Fewer columns").press("Enter")
+    assert len(shown()) == 7
+    test = headings.filter(has_text="Test").first.bounding_box()
+    assert test["x"] + test["width"] <= page.viewport_size["width"]  # on a phone, too
+
+
+def test_the_menu_stays_and_marks_the_section(opened):
+    page, _ = opened
+    menu = page.get_by_role("navigation")
+    menu.get_by_role("link", name="All metrics").click()
+    page.wait_for_selector('nav a[aria-current][href="#metrics"]')
+    heading = page.locator("#metrics h2").bounding_box()
+    nav = menu.bounding_box()
+    assert nav["y"] == pytest.approx(0, abs=1)
+    assert heading["y"] >= nav["y"] + nav["height"]
+
+
+def test_what_prints_at_once_prints_every_chart(browser, finished_study):
+    page = browser.new_page()
+    page.add_init_script("window.requestIdleCallback = () => {}")  # no chart before printing
+    page.goto(f"file://{finished_study / 'report.html'}")  # until it has loaded
+    assert page.locator(".chart svg.main-svg").count() == 0
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    visible = page.locator(".chart:visible")
+    assert visible.count() > 3
+    for chart in visible.all():
+        assert chart.locator("svg.main-svg").count() > 0
+        assert chart.locator("svg.main-svg").first.bounding_box()["width"] == 640
+    page.close()
+
+
 def test_filtering(opened):
     page, _ = opened
     field = page.locator("[data-filters]").first

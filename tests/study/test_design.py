@@ -279,7 +279,7 @@ def test_different_configurations_have_different_labels(configuration, shared):
         ({"model": "moe", "epochs": 3}, "MoE-Transformer from scratch (epochs=3)"),
         ({"model": "pretrained"}, "camembert-bio · none · frozen"),
         (
-            {"model": "pretrained", "encoder": "/data/mine", "adapter": "bottleneck"},
+            {"model": "pretrained", "encoder": "hospital/mine", "adapter": "bottleneck"},
             "mine · bottleneck · frozen",
         ),
         (

@@ -12,7 +12,7 @@ MLP = {"model": "tfidf-mlp", "epochs": 1}
 
 def run(notes, out, *configurations, **more):
     design = {"name": "mine", "resamples": 100, "configurations": list(configurations), **more}
-    return Study(notes, design, out).run()
+    return Study(notes, design, out).run().leaderboard
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def results_of(out):
 
 
 @pytest.fixture(scope="module")
-def study(small_notes_synthetic, tmp_path_factory):
+def study(small_notes_synthetic, encoder_folders, tmp_path_factory):
     """Folder of a study with done, failed and skipped runs and a curve, and its store."""
     from clinadapt.models.tfidf_autoencoder import TfidfAutoencoder
 
@@ -54,6 +54,8 @@ def study(small_notes_synthetic, tmp_path_factory):
 
     home = tmp_path_factory.mktemp("home") / USER
     out = home / "out"
+    shutil.copytree(encoder_folders["bert"], home / "my encoders" / "own")
+    short = {"epochs": 1, "max_tokens": 16}
     design = {
         "name": "tiny",
         "resamples": 100,
@@ -62,7 +64,8 @@ def study(small_notes_synthetic, tmp_path_factory):
             {"model": "tfidf-logistic"},
             {"model": "moe", "epochs": 2, "vocabulary": 300, "max_tokens": 16},
             {"model": "tfidf-autoencoder"},
-            {"model": "pretrained", "encoder": str(home / "my encoders" / "absent")},
+            {"model": "pretrained", "encoder": str(home / "my encoders" / "own"), **short},
+            {"model": "pretrained", "encoder": "drbert"},
         ],
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +74,7 @@ def study(small_notes_synthetic, tmp_path_factory):
             patch.setenv(name, USER)
         patch.setenv("HOME", str(home))
         Study(small_notes_synthetic, design, out, energy="FRA").run()
-        assert track(out, "local") == 8
+        assert track(out, "local") == 10
     return out
 
 
@@ -96,7 +99,7 @@ def logged(study):
 def test_every_run_is_one_run_of_one_experiment(study, logged):
     client, runs = logged
     results = results_of(study)
-    assert len(results) == 8  # four configurations, on two amounts of notes
+    assert len(results) == 10  # five configurations, on two amounts of notes
     assert set(runs) == set(results)
     about = json.loads((study / "study.json").read_text())
     name = f"tiny {about['data']['fingerprint'][:8]}"
@@ -145,7 +148,7 @@ def test_settings_are_parameters(study, logged):
     for key, result in results_of(study).items():
         expected = {name: str(value) for name, value in result["settings"].items()}
         if "encoder" in expected:
-            expected["encoder"] = "absent"
+            expected["encoder"] = Path(expected["encoder"]).name
         assert runs[key].data.params == expected
 
 
@@ -184,7 +187,7 @@ def test_the_store_reveals_nothing_of_notes_machine_or_user(study, small_table):
 
 def test_a_second_run_adds_nothing(study, small_notes_synthetic):
     before = contents(study / "mlflow.db")
-    assert track(study, "local") == 8
+    assert track(study, "local") == 10
     assert contents(study / "mlflow.db") == before
 
 

@@ -232,7 +232,7 @@ def test_a_failed_run_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkey
         "configurations": [{"model": ["tfidf-mlp", "tfidf-logistic"]}],
     }
     monkeypatch.setattr(TfidfMLP, "fit", broken)
-    board = Study(small_notes, small, tmp_path).run()
+    board = Study(small_notes, small, tmp_path).run().leaderboard
     monkeypatch.undo()
     failed = board.filter(pl.col("status") == "failed")
     assert len(failed) == 1
@@ -240,9 +240,9 @@ def test_a_failed_run_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkey
     assert "zqxsecret" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert "zqxsecret" not in write_report(tmp_path).read_text(encoding="utf-8")
     assert board["best"].to_list() == [True, False]
-    again = Study(small_notes, small, tmp_path).run()
+    again = Study(small_notes, small, tmp_path).run().leaderboard
     assert again["status"].to_list() == ["done", "failed"]  # failed runs wait for --retry
-    retried = Study(small_notes, small, tmp_path).run(retry=True)
+    retried = Study(small_notes, small, tmp_path).run(retry=True).leaderboard
     assert retried["status"].to_list() == ["done", "done"]
 
 
@@ -253,7 +253,7 @@ def test_a_run_without_memory_is_skipped_and_comes_later(small_notes, tmp_path, 
         np.empty(10**15)
 
     monkeypatch.setattr(TfidfMLP, "fit", hungry)
-    board = Study(small_notes, SPARSE, tmp_path / "out").run()
+    board = Study(small_notes, SPARSE, tmp_path / "out").run().leaderboard
     monkeypatch.undo()
     assert board["status"].to_list() == ["done", "skipped"]
     assert board["reason"][1].startswith("no memory was left")
@@ -284,7 +284,10 @@ def test_a_fault_of_the_machine_stops_the_study_and_is_no_result(
         Study(small_notes, SPARSE, tmp_path).run()
     monkeypatch.undo()
     assert {result["status"] for result in results_of(tmp_path).values()} == {"done"}
-    assert Study(small_notes, SPARSE, tmp_path).run()["status"].to_list() == ["done", "done"]
+    assert Study(small_notes, SPARSE, tmp_path).run().leaderboard["status"].to_list() == [
+        "done",
+        "done",
+    ]
 
 
 @pytest.mark.parametrize("file", ["result.json", "predictions.parquet"])
@@ -305,7 +308,10 @@ def test_a_damaged_run_is_fitted_again(small_notes, tmp_path, file, how, caplog)
         else:
             table = pl.read_parquet(path)
             table.with_columns(pl.col("id").reverse()).write_parquet(path)
-    assert Study(small_notes, SPARSE, tmp_path).run()["status"].to_list() == ["done", "done"]
+    assert Study(small_notes, SPARSE, tmp_path).run().leaderboard["status"].to_list() == [
+        "done",
+        "done",
+    ]
     assert comparable(tmp_path) == before
     if file == "predictions.parquet" or how == "changed":
         assert "are damaged: this run is fitted again" in caplog.text
@@ -420,7 +426,7 @@ def test_other_tasks_run_through(tmp_path, task):
     notes = read_notes(frame, columns)
     configurations = [{"model": "tfidf-logistic"}, {"model": "transformer", "epochs": 2}]
     study = {"name": "x", "configurations": configurations, "resamples": 100}
-    board = Study(notes, study, tmp_path).run()
+    board = Study(notes, study, tmp_path).run().leaderboard
     assert board["status"].to_list() == ["done", "done"]
     assert board["test"].max() > 0.9
     frame = pl.read_parquet(next(tmp_path.glob("cells/*/predictions.parquet")))

@@ -3,14 +3,12 @@
 `make docs` builds them into the package's folder, and a wheel built after that contains them.
 """
 
-import os
-import sys
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clinadapt.cli.browser import open_page
 from clinadapt.core.errors import InputError
 
 PAGES = Path(__file__).parents[1] / "documentation"
@@ -25,8 +23,7 @@ def docs(
     """Open a page of this documentation, in a browser if there is a display. Needs no internet."""
     address = find(page)
     print(address)
-    if sys.platform in ("darwin", "win32") or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
-        webbrowser.open(address)
+    open_page(address)
 
 
 def find(page: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clinadapt.data.columns import Columns
     from clinadapt.data.notes import Notes
     from clinadapt.data.tables.table import ReadOptions
-    from clinadapt.study.runner import Study
+    from clinadapt.study.runner import StudyRunner
 
 STUDY = "study.json"
 # Options of a table that a study remembers for later commands.
@@ -122,10 +122,10 @@ def open_study(
     margin: float | None = None,
     sites: str | None = None,
     energy: str | None = None,
-) -> "Study":
+) -> "StudyRunner":
     """Open a study with the options of the command line."""
     from clinadapt.core.formatting import parse_bytes
-    from clinadapt.study.runner import Study
+    from clinadapt.study.runner import StudyRunner
 
     overrides = {
         "max_tokens": asked.max_tokens,
@@ -134,7 +134,7 @@ def open_study(
         "metric": asked.metric,
         "margin": margin,
     }
-    return Study(
+    return StudyRunner(
         notes,
         asked.study,
         asked.out,

@@ -10,7 +10,7 @@ _ABBREVIATIONS = {"f1", "roc", "auc", "mcc", "pr", "ppv", "npv", "ece"}
 
 def score(value: float | None) -> str:
     """Format a score with three decimals."""
-    return MISSING if value is None else f"{value:.3f}"
+    return MISSING if value is None else _minus(f"{value:.3f}")
 
 
 def seconds(value: float | None) -> str:
@@ -53,6 +53,12 @@ def count(value: float | None) -> str:
     return MISSING if value is None else f"{value:,.0f}"
 
 
+def estimate(value: int) -> str:
+    """Format an estimated number to two digits: 1234 becomes "1,200"."""
+    size = 10 ** max(0, len(str(value)) - 2)
+    return f"{round(value / size) * size:,}"
+
+
 def rank(value: float | None) -> str:
     """Format a mean rank with one decimal."""
     return MISSING if value is None else f"{value:.1f}"
@@ -63,9 +69,9 @@ def share(value: float | None) -> str:
     return MISSING if value is None else f"{value:.1%}"
 
 
-def points(value: float | None) -> str:
+def points(value: float | None, decimals: int = 1) -> str:
     """Format a difference of scores in percentage points, with its sign."""
-    return MISSING if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return MISSING if value is None else _minus(f"{100 * value:+.{decimals}f}")
 
 
 def p(value: float | None) -> str:
@@ -78,6 +84,11 @@ def p(value: float | None) -> str:
 def metric(name: str) -> str:
     """Format the name of a metric: ``f1_macro`` becomes "F1 macro"."""
     return " ".join(w.upper() if w in _ABBREVIATIONS else w for w in name.split("_"))
+
+
+def _minus(number: str) -> str:
+    """Write a number with a true minus sign, which is as wide as a plus."""
+    return number.replace("-", "−")
 
 
 def _scaled(value: float, units: tuple[str, ...]) -> str:

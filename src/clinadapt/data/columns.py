@@ -1,6 +1,6 @@
 """Roles of a table's columns; conversion of values to text and of labels to class codes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
 from clinadapt.data.checks import RowNumbers, shown_columns
-from clinadapt.data.label_spelling import tidy
+from clinadapt.data.label_spelling import folded, tidy
 from clinadapt.data.tables.table import Table
 
 SPACE = r"[\s\x1c-\x1f]"  # the same white space as Python's str.split()
-TRUE, FALSE = ["1", "true"], ["0", "false"]
+TRUE, FALSE = ["1", "1.0", "true"], ["0", "0.0", "false"]
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,15 @@ def column_problems(table: Table, columns: Columns, name: str = "the table") -> 
     problems = []
     if columns.separator == "":
         problems.append("--separator '' separates nothing: give the character between labels")
-    alone = {"text": columns.text, "label": columns.label, "id": columns.id, "group": columns.group}
+    roles = ("text", "label", "id", "group", "describe")
+    alone = {role: getattr(columns, role) for role in roles}
     for first, other in (
         ("text", "label"),
         ("text", "id"),
         ("text", "group"),
         ("label", "id"),
         ("label", "group"),
+        ("text", "describe"),
     ):
         names = (alone[role] for role in (first, other))
         one, many = ({each} if isinstance(each, str) else set(each or ()) for each in names)
@@ -97,6 +99,7 @@ def column_problems(table: Table, columns: Columns, name: str = "the table") -> 
     if absent:
         known = shown_columns(table.schema.names(), table.names_are_data)
         problems.append(f"no column {', '.join(absent)} in {name}; it has: {known}")
+    problems += _nearly(table, columns)
     for column in columns.wanted():
         if column not in table.schema:
             continue
@@ -113,6 +116,21 @@ def column_problems(table: Table, columns: Columns, name: str = "the table") -> 
                 f"expected {wanted}"
             )
     return problems
+
+
+def _nearly(table: Table, columns: Columns) -> Iterator[str]:
+    """Yield a sentence for each absent column with another that has nearly the same name."""
+    for wanted in columns.wanted():
+        alike = [
+            str(number)
+            for number, name in enumerate(table.schema, 1)
+            if wanted not in table.schema and folded(name) == folded(wanted)
+        ]
+        if alike:
+            yield (
+                f"column {', '.join(alike)} has the name {wanted!r} but for case, accents, spaces "
+                f"or characters that nobody sees: write it in the same way"
+            )
 
 
 def _is_plain(dtype: pl.DataType, may_list: bool) -> bool:
@@ -235,6 +253,8 @@ class LabelReader:
         Code of each class. Each of several 0/1 columns is a class, even if no note has it.
     bad : dict of str to RowNumbers
         Rows of each 0/1 column with another value.
+    words : sequence of str
+        Words for a missing value, which make the list that holds one a missing label.
     none : str
         How a note with no label is written; "" if every note has one class.
     """
@@ -242,6 +262,7 @@ class LabelReader:
     columns: tuple[str, ...]
     separator: str | None
     whole: set[str]
+    words: Sequence[str] = ()
     codes: dict[str, int] = field(default_factory=dict)
     bad: dict[str, RowNumbers] = field(default_factory=dict)
     none: str = ""
@@ -263,15 +284,21 @@ class LabelReader:
             self.none = "an empty list"
             lists = column.cast(pl.List(pl.String))
             missing = (lists.is_null() | lists.list.contains(None, nulls_equal=True)).to_numpy()
-            return self._sets(lists, missing)
+            return self._sets(lists, missing | self._unknown(lists))
         values = as_text(column, column.name in self.whole)
         if self.separator is not None:
             seen = values.str.replace_all(r"[\p{Cf}\s]", "")
             missing = (values.is_null() | (seen == "").fill_null(True)).to_numpy()
-            return self._sets(values.str.split(self.separator), missing)
+            lists = values.str.split(self.separator)
+            return self._sets(lists, missing | self._unknown(lists))
         codes = self._numbered(values)
         missing = codes < 0
         return LabelBatch(missing, np.flatnonzero(~missing), codes[~missing])
+
+    def _unknown(self, lists: pl.Series) -> NDArray[np.bool_]:
+        """Return which lists hold a word for a missing value."""
+        words = pl.element().str.strip_chars().is_in(list(self.words))
+        return lists.list.eval(words).list.any().fill_null(False).to_numpy()
 
     def _numbered(self, names: pl.Series) -> NDArray[np.int64]:
         """Return the code of each name, -1 for nulls and blanks."""

@@ -12,6 +12,18 @@ SHOWN_SPELLINGS = 5
 MANY_CLASSES, FEW_PER_CLASS = 50, 10  # classes, and notes per class, that make one doubt
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
 _BETWEEN_WORDS = re.compile(r"(?<=\w)[\s_/'’‐-―-]+(?=\w)")
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_LIGATURES = {
+    ord(sign): spelled for sign, spelled in zip("œŒæÆ", ("oe", "OE", "ae", "AE"), strict=True)
+}
+_LATIN = str.maketrans("АВЕКМНОРСТХаеорсухіΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTXaeopcyxiABEZHIKMNOPTYXo")
+_MAY_BE_MISSING = re.compile(
+    r"n\.?[ad]\.?|n/[ad]|[+-]?nan|null|nsp|\?+|[-–—]+|\.+|#(?:ref|value|div/0|name\?|num)!?|"
+    r"undefined|missing|manquante?|non renseignee?",
+    re.IGNORECASE,
+)
+_LIST = re.compile(r"\[.*\]|[\[{(]\s*['\"].*", re.DOTALL)
+_JOINING = "|;,+/&"
 _AROUND = " .,:;!?\"'`´‘’“”«»"
 
 
@@ -19,22 +31,26 @@ def tidy(name: str) -> str:
     """Return a class name without what nobody sees; blank names become "".
 
     White space at the ends is removed and stretches of it inside become one space, whatever its
-    kind; characters without a shape, such as zero-width spaces, are removed; letters with accents
-    are composed (Unicode NFC).
+    kind; characters without a shape, such as zero-width spaces and control characters, are removed;
+    letters with accents are composed (Unicode NFC).
     """
-    shown = "".join(sign for sign in name if unicodedata.category(sign) != "Cf")
+    shown = "".join(
+        sign
+        for sign in _UNSEEN.sub("", name)
+        if unicodedata.category(sign) not in ("Cf", "Cc") or sign.isspace()
+    )
     return " ".join(unicodedata.normalize("NFC", shown).split())
 
 
 def folded(name: str) -> str:
-    """Return a name without case and accents, in the compatible form of its characters (NFKD)."""
-    signs = unicodedata.normalize("NFKD", tidy(name))
+    """Return a name without case, accents and ligatures, in compatible characters (NFKD)."""
+    signs = unicodedata.normalize("NFKD", tidy(name).translate(_LIGATURES))
     return "".join(sign for sign in signs if not unicodedata.combining(sign)).casefold()
 
 
 def _look(name: str) -> str:
     """Return what is left of a name if case, accents, marks and the form of numbers are ignored."""
-    bare = folded(name).strip(_AROUND)
+    bare = folded(name.translate(_LATIN)).strip(_AROUND)
     if _NUMBER.fullmatch(bare):
         return f"{float(bare.replace(',', '.')):g}"
     return _BETWEEN_WORDS.sub(" ", bare) or name
@@ -43,8 +59,8 @@ def _look(name: str) -> str:
 def look_alikes(counts: Mapping[Any, int], kind: str = "notes") -> list[str]:
     """Return a warning, with a proposal, for classes whose names are alike.
 
-    Names are alike if they differ in case, accents, punctuation around or between words, or in the
-    form of a number ("1", "01", "1.0").
+    Names are alike if they differ in case, accents, punctuation around or between words, in the
+    form of a number ("1", "01", "1.0"), or in letters of other scripts that look like Latin ones.
 
     Parameters
     ----------
@@ -79,8 +95,18 @@ def look_alikes(counts: Mapping[Any, int], kind: str = "notes") -> list[str]:
 
 
 def doubtful_names(names: Collection[str], notes: int) -> list[str]:
-    """Return warnings about so many or so long classes that the column may be another one."""
+    """Return warnings about classes that may be missing labels or lists, or another column."""
     warnings = []
+    if unsure := [name for name in names if _MAY_BE_MISSING.fullmatch(folded(name))]:
+        warnings.append(
+            f"{', '.join(map(repr, unsure[:SHOWN_SPELLINGS]))} count as classes: if they mean that "
+            f"the label is missing, give the words for that with --missing"
+        )
+    if lists := sum(bool(_LIST.fullmatch(name)) for name in names):
+        warnings.append(
+            f"{lists:,} class(es) look like lists written as text: store lists in JSON or Parquet, "
+            f"or join the classes of a note by a character and give it with --separator"
+        )
     if len(names) >= MANY_CLASSES and notes <= FEW_PER_CLASS * len(names):
         warnings.append(
             f"{len(names):,} classes for {notes:,} notes, {notes / len(names):.1f} notes per "
@@ -92,3 +118,34 @@ def doubtful_names(names: Collection[str], notes: int) -> list[str]:
             "label column?"
         )
     return warnings
+
+
+def joined_names(names: Collection[str], separator: str | None) -> list[str]:
+    """Return a warning about classes that seem to be several, joined by a mark.
+
+    Parameters
+    ----------
+    names : collection of str
+    separator : str, optional
+        Mark by which they were already separated.
+    """
+    bare = (separator or "").strip()
+    if separator and bare not in ("", separator):
+        if inside := sum(bare in name for name in names):
+            return [
+                f"{inside:,} class(es) contain {bare!r}, but the separator is {separator!r}: as "
+                f"spaces around labels do not matter, --separator {bare!r} reads both"
+            ]
+        return []
+    for mark in "" if separator else _JOINING:
+        joined = [name for name in names if mark in name]
+        parts = [[tidy(part) for part in name.split(mark)] for name in joined]
+        if count := sum(
+            sum(map(bool, each)) > 1 and all(part in names for part in each if part)
+            for each in parts
+        ):
+            return [
+                f"{count:,} class(es) are others joined by {mark!r}: if notes can have several "
+                f"labels, use --separator {mark!r}"
+            ]
+    return []

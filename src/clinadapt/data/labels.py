@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.positive_class import choose, quoted
+from clinadapt.data.positive_class import choose, quoted, shown_name
 
 Task = Literal["binary", "multiclass", "multilabel"]
+NAMED_CLASSES = 6  # of more, only the number is told
 MOST_CELLS = 2**31  # notes times classes; a byte each
 
 
@@ -57,6 +58,13 @@ class Labels:
     def counts(self) -> dict[Any, int]:
         """Return the number of notes of each class."""
         return dict(zip(self.classes.tolist(), self.matrix.sum(axis=0).tolist(), strict=True))
+
+    def in_words(self) -> str:
+        """Return the task and the number of notes of each class, or of classes if they are many."""
+        if len(self.classes) > NAMED_CLASSES:
+            return f"{self.task}: {len(self.classes):,} classes"
+        counts = self.counts().items()
+        return f"{self.task}: " + ", ".join(f"{shown_name(c)} {n:,}" for c, n in counts)
 
     def decode(self) -> NDArray[Any]:
         """Return the class of each note [note]; an object array of tuples if multi-label."""

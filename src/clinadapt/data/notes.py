@@ -6,9 +6,10 @@ texts, ids and groups are stored on disk.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -27,7 +28,7 @@ from clinadapt.data.columns import (
     text_hashes,
     whole_floats,
 )
-from clinadapt.data.label_spelling import doubtful_names, look_alikes, tidy
+from clinadapt.data.label_spelling import doubtful_names, joined_names, look_alikes, tidy
 from clinadapt.data.labels import Labels, from_codes
 from clinadapt.data.positive_class import choose
 from clinadapt.data.tables.missing import MissingWords
@@ -99,6 +100,23 @@ class Notes:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def __repr__(self) -> str:
+        """Counts only: a text, an id or a column's value is never shown."""
+        return "<" + "; ".join(self._counts()) + ">"
+
+    def _repr_html_(self) -> str:
+        return "<br>".join(map(escape, self._counts()))
+
+    def _counts(self) -> list[str]:
+        counts = [f"{len(self):,} notes", self.labels.in_words()]
+        if self.groups is not None:
+            counts.append(f"{len(np.unique(self.clusters)):,} patients")
+        if self.left_out:
+            counts.append(f"{len(self.left_out):,} rows left out")
+        if self.warnings:
+            counts.append(f"{len(self.warnings):,} warnings")
+        return counts
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
@@ -189,7 +207,9 @@ def read_notes(
     table = open_table(source, **options)
     if problems := column_problems(table, columns):
         raise InputError(problems)
-    reader = _Reader(columns, whole_floats(table, columns.wanted()), leave_out_bad)
+    reader = _Reader(
+        columns, whole_floats(table, columns.wanted()), leave_out_bad, table.words or ()
+    )
     words = MissingWords(table)
     for batch in table.batches(columns.wanted()):
         words.add(batch, reader.seen)
@@ -208,9 +228,11 @@ class _Reader:
     Arrays cover the kept rows; without `leave_out_bad` these are all rows, usable or not.
     """
 
-    def __init__(self, columns: Columns, whole: set[str], leave_out_bad: bool) -> None:
+    def __init__(
+        self, columns: Columns, whole: set[str], leave_out_bad: bool, words: Sequence[str]
+    ) -> None:
         self.columns, self.whole, self.leave_out_bad = columns, whole, leave_out_bad
-        self.labels = LabelReader(columns.label, columns.separator, whole)
+        self.labels = LabelReader(columns.label, columns.separator, whole, words)
         self.seen = self.kept = 0
         self.ids, self.texts = TextWriter(), TextWriter()
         roles = {"group": columns.group, "split": columns.split}
@@ -292,6 +314,7 @@ class _Reader:
         several = self.columns.separator is not None or len(self.columns.label) > 1
         problems += class_problems(carriers, kind, minimum_per_class, positive, not several)
         warnings = look_alikes(carriers, kind) + doubtful_names(carriers, int(usable.sum()))
+        warnings += joined_names(carriers, self.columns.separator)
         warnings += repeated_texts(
             np.concatenate(self.hashes)[usable],
             numbers[usable],

@@ -12,8 +12,9 @@ from sklearn.exceptions import DataConversionWarning
 from clinadapt.core.errors import InputError
 from clinadapt.data import positive_class
 from clinadapt.data.checks import SHOWN_ROWS
-from clinadapt.data.label_spelling import look_alikes
+from clinadapt.data.label_spelling import look_alikes, tidy
 from clinadapt.data.labels import Labels, from_sets, from_single
+from clinadapt.data.tables.table import MISSING_WORDS
 from clinadapt.data.text_store import Texts
 
 COLLECTIONS = (list, tuple, Set, np.ndarray)
@@ -62,8 +63,11 @@ def as_clusters(groups: Any) -> NDArray[np.int64]:
             "of its own, or must be left out"
         )
     _refuse_mixed([[unit] for unit in units], "groups")
-    names = [str(int(one) if isinstance(one, float) and one.is_integer() else one) for one in units]
-    return np.unique(np.array(names), return_inverse=True)[1]
+    whole = (int(one) if isinstance(one, float) and one.is_integer() else one for one in units)
+    names = [
+        str(one).strip() for one in whole
+    ]  # as objects: NumPy's own text has no "\0" at the end
+    return np.unique(np.array(names, dtype=object), return_inverse=True)[1]
 
 
 def is_indicator(y: Any) -> bool:
@@ -143,6 +147,11 @@ def as_labels(y: Any, positive: Any | None = None) -> Labels:
     counts = Counter(classes)
     labels = from_single(classes, positive)
     notices = look_alikes(counts)
+    if words := [word for word in MISSING_WORDS if word in counts]:
+        notices.append(
+            f"{', '.join(map(repr, words))} count as classes: if they mean that the label is "
+            f"missing, leave these notes out"
+        )
     if labels.task == "binary" and positive is None:
         chosen = positive_class.choose(counts)
         notices += [] if chosen.warning is None else [chosen.warning]
@@ -170,6 +179,8 @@ def _classes(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
             f"{_positions(unlike)} ({types})"
         )
     _refuse_mixed(plain, "labels")
+    if null := _where(plain, lambda one: isinstance(one, str) and "\0" in one):
+        raise InputError(f"a null character in the class at {_positions(null)}: remove it")
     if broken := _where(plain, lambda one: isinstance(one, float) and not one.is_integer()):
         raise InputError(
             f"Unknown label type: continuous numbers at {_positions(broken)}; expected classes"
@@ -225,7 +236,7 @@ def _is_null(value: Any) -> bool:
 
 
 def _is_missing(value: Any) -> bool:
-    return _is_null(value) or (isinstance(value, str) and not value.strip())
+    return _is_null(value) or (isinstance(value, str) and not tidy(value))
 
 
 def _refuse_mixed(rows: Sequence[Sequence[Any]], what: str) -> None:

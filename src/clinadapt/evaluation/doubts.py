@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core import formatting
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.constant_answer import CONSTANT
@@ -80,23 +81,28 @@ class Doubts:
                     f"{alike} other configurations {verb} not significantly different from "
                     f"{self.chosen}."
                 )
+        if self.more is not None:
+            yield (
+                f"About {formatting.estimate(self.more)} more test {self.patients} would tell it "
+                f"from {self.rival}."
+            )
+        yield from self.cautions()
+
+    def cautions(self) -> Iterator[str]:
+        """Yield the doubts that the numbers above do not tell, in words."""
         if not self.others:
             gap = self.against_constant
-            ends = "" if math.isnan(gap.low) else f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+            low, high = formatting.points(gap.low), formatting.points(gap.high)
+            ends = "" if math.isnan(gap.low) else f" [{low}, {high}]"
             yield (
                 f"There is no other configuration: compared with the same answer to every note, it "
-                f"gains {100 * gap.value:+.1f} points{ends}."
+                f"gains {formatting.points(gap.value)} points{ends}."
             )
         for name, score in self.weak.items():
             words = WORDS[name].format(name=self.rarest)
             yield (
                 f"At its threshold, {words} ({name} {score.value:.2f} [{score.low:.2f}, "
                 f"{score.high:.2f}])."
-            )
-        if self.more is not None:
-            yield (
-                f"About {_round(self.more)} more test {self.patients} would tell it from "
-                f"{self.rival}."
             )
         if self.unrepeated:
             yield (
@@ -111,6 +117,7 @@ class Doubts:
             "weak": {name: score.to_json() for name, score in self.weak.items()},
             "against_constant": self.against_constant.to_json(),
             "sentences": list(self.sentences()),
+            "cautions": list(self.cautions()),
         }
 
 
@@ -185,9 +192,3 @@ def _needed(evidence: Evidence, item: Difference, half: float) -> int | None:
         return None
     factor = ((item.high - item.low) / 2 / half) ** 2
     return math.ceil(evidence.patients * (factor - 1)) if factor > 1 else None
-
-
-def _round(number: int) -> str:
-    """Return a number to two digits: it is an estimate."""
-    size = 10 ** max(0, len(str(number)) - 2)
-    return f"{round(number / size) * size:,}"

@@ -319,8 +319,8 @@ class Curves:
         gain = law.gain(notes, notes)
         yield (
             f"With {notes:,} more labelled notes, {grower.label} is expected to gain "
-            f"{100 * gain.value:+.1f} points "
-            f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]."
+            f"{formatting.points(gain.value)} points "
+            f"[{formatting.points(gain.low)}, {formatting.points(gain.high)}]."
         )
         checked = self.held_out.get(grower.configuration_id)
         if checked is not None:

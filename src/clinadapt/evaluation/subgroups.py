@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core import formatting
 from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels
 from clinadapt.data.text_store import Texts
@@ -180,13 +181,12 @@ def sentences(subgroups: Sequence[Subgroup]) -> list[str]:
 
 
 def _spelled(item: Subgroup) -> str:
-    points = [100 * end for end in (item.gap.value, item.gap.low, item.gap.high)]
-    spelled = "{:+.1f} points [{:+.1f}, {:+.1f}]".format(*points)
+    gap, low, high = map(formatting.points, (item.gap.value, item.gap.low, item.gap.high))
     verdict = "significant" if item.gap.different else "not significant"
     return (
         f"{item.column} {item.level} ({item.notes:,} notes): {item.score.value:.3f} "
-        f"[{item.score.low:.3f}, {item.score.high:.3f}], {spelled} compared with the other notes, "
-        f"which is {verdict}"
+        f"[{item.score.low:.3f}, {item.score.high:.3f}], {gap} points [{low}, {high}] compared "
+        f"with the other notes, which is {verdict}"
     )
 
 

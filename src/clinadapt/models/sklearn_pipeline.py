@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from clinadapt.core.arrays import Floats
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, MissingExtraError
 from clinadapt.core.optional_dependencies import need
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
@@ -71,9 +71,12 @@ class SklearnModel(Model):
         return self.estimator
 
     def file_problems(self) -> list[str]:
-        """Return why the function cannot be imported or used; empty if it can."""
+        """Return why the function cannot be used, or its pipeline not saved; empty if both can."""
         try:
+            need("skops")
             self._new_pipeline()
+        except MissingExtraError as error:
+            return [str(error)]
         except InputError as error:
             return error.problems
         return []

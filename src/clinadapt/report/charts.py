@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from clinadapt.core import formatting
 from clinadapt.evaluation.ranking import precision_recall_curve, roc_curve
 from clinadapt.report.drawing import (
-    COLOURS,
     SHOWN,
-    SYMBOLS,
     Figure,
+    colour,
     figure,
     guide,
     line,
     rounded,
+    style_numbers,
+    symbol,
     thin,
     unit_square,
 )
@@ -76,32 +77,11 @@ def front(configurations: Sequence[LeaderboardRow], cost: Cost) -> list[Leaderbo
 
 
 def accuracy_against_cost(study: StudyResults, cost: Cost) -> Figure:
-    """Draw each configuration's test score over its cost, and the Pareto front."""
-    priced = _priced(study.done, cost)
-    models = list(dict.fromkeys(configuration.model or "" for _, configuration in priced))
+    """Draw each configuration's test score, with interval, over its cost, and the Pareto front."""
+    numbers = style_numbers(study)
     traces = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": escape(model),
-            "x": [price for price, configuration in priced if configuration.model == model],
-            "y": [
-                configuration.test for _, configuration in priced if configuration.model == model
-            ],
-            "text": [
-                _costs_in_words(configuration)
-                for _, configuration in priced
-                if configuration.model == model
-            ],
-            "hovertemplate": "%{text}<extra></extra>",
-            "marker": {
-                "color": COLOURS[number % len(COLOURS)],
-                "symbol": SYMBOLS[number % len(SYMBOLS)],
-                "size": 10,
-                "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
-            },
-        }
-        for number, model in enumerate(models)
+        _mark(configuration, price, numbers[configuration.configuration_id])
+        for price, configuration in _priced(study.done, cost)
     ]
     on_front = front(study.done, cost)
     traces.insert(
@@ -143,12 +123,44 @@ def accuracy_against_cost(study: StudyResults, cost: Cost) -> Figure:
     return drawn
 
 
+def _mark(configuration: LeaderboardRow, price: float, number: int) -> dict[str, Any]:
+    test, low, high = configuration.test, configuration.test_low, configuration.test_high
+    assert test is not None
+    drawn = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": escape(configuration.configuration),
+        "x": [price],
+        "y": [test],
+        "text": [_costs_in_words(configuration)],
+        "hovertemplate": "%{text}<extra></extra>",
+        "showlegend": number < SHOWN,
+        "marker": {
+            "color": colour(number),
+            "symbol": symbol(number),
+            "size": 10,
+            "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
+        },
+    }
+    if low is not None and high is not None:
+        drawn["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": [rounded(high - test)],
+            "arrayminus": [rounded(test - low)],
+            "thickness": 1,
+            "width": 3,
+        }
+    return drawn
+
+
 def roc(study: StudyResults) -> Figure:
     """Draw sensitivity over the false positive rate."""
     traces = []
-    for number, curve in enumerate(_curves(study)):
+    for position, curve in enumerate(_curves(study)):
         false_positive, true_positive = roc_curve(curve.truth, curve.score)
-        traces.append(line(number, curve.name, *thin(false_positive, true_positive)))
+        points = thin(false_positive, true_positive)
+        traces.append(line(curve.number, curve.name, *points, visible=position < SHOWN))
     traces.append(guide([0, 1], [0, 1], "chance"))
     return unit_square(
         figure(traces, x="1 − specificity (false positive rate)", y="sensitivity (recall)")
@@ -158,9 +170,10 @@ def roc(study: StudyResults) -> Figure:
 def precision_recall(study: StudyResults) -> Figure:
     """Draw precision over recall, in the steps that average precision integrates."""
     traces = []
-    for number, curve in enumerate(_curves(study)):
+    for position, curve in enumerate(_curves(study)):
         precision, recall = precision_recall_curve(curve.truth, curve.score)
-        drawn = line(number, curve.name, *thin(recall, precision))
+        points = thin(recall, precision)
+        drawn = line(curve.number, curve.name, *points, visible=position < SHOWN)
         drawn["line"]["shape"] = "hv"
         traces.append(drawn)
     return unit_square(
@@ -172,10 +185,8 @@ def training(study: StudyResults) -> Figure | None:
     """Draw the validation score by epoch, one line per run and one colour per configuration."""
     # Private training does not score validation notes.
     trained = [c for c in study.finished if "validation_score" in (c.training or [{}])[0]]
-    numbers = {
-        configuration_id: n
-        for n, configuration_id in enumerate(dict.fromkeys(c.configuration_id for c in trained))
-    }
+    first = list(dict.fromkeys(run.configuration_id for run in trained))[:SHOWN]
+    numbers = style_numbers(study)
     traces: list[dict[str, Any]] = []
     for run in trained:
         drawn = line(
@@ -183,6 +194,7 @@ def training(study: StudyResults) -> Figure | None:
             run.configuration,
             [epoch["epoch"] for epoch in run.training],
             [epoch["validation_score"] for epoch in run.training],
+            visible=run.configuration_id in first,
         )
         drawn |= {
             "mode": "lines+markers",
@@ -203,8 +215,9 @@ def training(study: StudyResults) -> Figure | None:
 def router_load(study: StudyResults) -> Figure | None:
     """Draw each expert's load in the last epoch, relative to an even share."""
     routed = [c for c in study.finished if c.training and c.training[-1].get("router_load")]
+    numbers = style_numbers(study)
     traces = []
-    for number, run in enumerate(routed):
+    for position, run in enumerate(routed):
         load = run.training[-1]["router_load"]
         traces.append(
             {
@@ -212,9 +225,9 @@ def router_load(study: StudyResults) -> Figure | None:
                 "name": f"{escape(run.configuration)}, seed {run.seed}",
                 "x": list(range(1, len(load) + 1)),
                 "y": [rounded(part * len(load) / sum(load)) for part in load],
-                "marker": {"color": COLOURS[number % len(COLOURS)]},
+                "marker": {"color": colour(numbers[run.configuration_id])},
                 "hovertemplate": "expert %{x}: %{y:.2f} × an even share<extra></extra>",
-                "visible": True if number < SHOWN // 2 else "legendonly",
+                "visible": True if position < SHOWN // 2 else "legendonly",
             }
         )
     if not traces:
@@ -230,6 +243,7 @@ def router_load(study: StudyResults) -> Figure | None:
 
 @dataclass(frozen=True)
 class _Curve:
+    number: int
     name: str
     truth: NDArray[np.bool_]
     score: NDArray[np.float64]
@@ -243,26 +257,30 @@ def _curves(study: StudyResults) -> Iterator[_Curve]:
 
 
 def _candidates(study: StudyResults) -> Iterator[_Curve]:
-    classes = study.about["classes"]
+    classes, numbers = study.about["classes"], style_numbers(study)
     if study.about["task"] == "binary":
         for run in study.first_runs:
-            yield _one_class(run, study.about["positive"], run.configuration)
+            number = numbers[run.configuration_id]
+            yield _one_class(run, study.about["positive"], number, run.configuration)
     elif study.about["task"] == "multiclass":
         if study.handed_over is not None:
-            for name in classes:
-                yield _one_class(study.handed_over, name, name)
+            for number, name in enumerate(classes):
+                yield _one_class(study.handed_over, name, number, name)
     else:
         for run in study.first_runs:
             table = run.predictions("test")
             truth = table.select(pl.col("label").list.contains(c).alias(c) for c in classes)
             score = table.select(f"prob_{c}" for c in classes)
-            yield _Curve(run.configuration, truth.to_numpy().ravel(), score.to_numpy().ravel())
+            number = numbers[run.configuration_id]
+            yield _Curve(
+                number, run.configuration, truth.to_numpy().ravel(), score.to_numpy().ravel()
+            )
 
 
-def _one_class(run: RunResult, positive: str, name: str) -> _Curve:
+def _one_class(run: RunResult, positive: str, number: int, name: str) -> _Curve:
     table = run.predictions("test")
     truth = (table["label"] == positive).to_numpy()
-    return _Curve(name, truth, table[f"prob_{positive}"].to_numpy())
+    return _Curve(number, name, truth, table[f"prob_{positive}"].to_numpy())
 
 
 def _priced(

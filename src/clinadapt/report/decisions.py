@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import calibration, metrics
-from clinadapt.report.drawing import COLOURS, Figure, figure, guide, line, rounded, unit_square
+from clinadapt.report.drawing import (
+    Figure,
+    colour,
+    figure,
+    guide,
+    line,
+    rounded,
+    style_numbers,
+    unit_square,
+)
 from clinadapt.study.read_results import StudyResults
 
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
@@ -71,6 +80,7 @@ def reliability(study: StudyResults) -> Figure | None:
     """Draw observed frequency against predicted probability, with intervals and diagonal."""
     if study.handed_over is None:
         return None
+    own = colour(style_numbers(study)[study.handed_over.configuration_id])
     bins = calibration.reliability(*calibration.events_of(*_part(study, "test")))
     traces = [
         guide([0, 1], [0, 1], "perfect calibration"),
@@ -88,8 +98,8 @@ def reliability(study: StudyResults) -> Figure | None:
             },
             "text": [f"{item.events} events" for item in bins],
             "hovertemplate": "predicted %{x:.2f}, observed %{y:.2f}, %{text}<extra></extra>",
-            "marker": {"color": COLOURS[0], "size": 8},
-            "line": {"color": COLOURS[0], "width": 1.5},
+            "marker": {"color": own, "size": 8},
+            "line": {"color": own, "width": 1.5},
         },
     ]
     return unit_square(figure(traces, x="mean predicted probability", y="observed frequency"))
@@ -103,9 +113,13 @@ def decision_curve(study: StudyResults) -> Figure | None:
     model = calibration.net_benefit(events, predicted, THRESHOLDS)
     everyone = calibration.net_benefit(events, np.ones(len(predicted)), THRESHOLDS)
     across = [rounded(value) for value in THRESHOLDS]
+    run = study.handed_over
+    number = style_numbers(study)[run.configuration_id]
+    acting = guide(across, [rounded(value) for value in everyone], "act on every note")
+    acting["line"]["dash"] = "dash"
     traces = [
-        line(0, study.handed_over.configuration, across, [rounded(value) for value in model]),
-        line(1, "act on every note", across, [rounded(value) for value in everyone]),
+        line(number, run.configuration, across, [rounded(v) for v in model], visible=True),
+        acting,
         guide([0, 1], [0, 0], "act on no note"),
     ]
     drawn = figure(traces, x="threshold probability", y="net benefit per note", height=600)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.study.read_results import StudyResults
+
 Figure = dict[str, Any]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#888888")
@@ -24,8 +26,31 @@ SHOWN = 8
 POINTS = 200
 
 
-def line(number: int, name: str, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
-    """Return a named line, in the colour and dash of its number."""
+def style_numbers(study: StudyResults) -> dict[str, int]:
+    """Number the configurations by place on the leaderboard: one number, one colour everywhere."""
+    return {
+        configuration.configuration_id: number
+        for number, configuration in enumerate(study.configurations)
+    }
+
+
+def colour(number: int) -> str:
+    """Return the colour of a number."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def symbol(number: int) -> str:
+    """Return the symbol of a number; up to 49 numbers differ in colour or symbol."""
+    return SYMBOLS[(number + number // len(COLOURS)) % len(SYMBOLS)]
+
+
+def line(
+    number: int, name: str, x: Sequence[float], y: Sequence[float], *, visible: bool
+) -> dict[str, Any]:
+    """Return a named line, in the colour and dash of its number.
+
+    An invisible one is drawn when the reader clicks on its name.
+    """
     return {
         "type": "scatter",
         "mode": "lines",
@@ -33,13 +58,13 @@ def line(number: int, name: str, x: Sequence[float], y: Sequence[float]) -> dict
         "x": x,
         "y": y,
         "line": {
-            "color": COLOURS[number % len(COLOURS)],
+            "color": colour(number),
             "dash": DASHES[number // len(COLOURS) % len(DASHES)],
             "width": 2,
         },
         "text": escape(name),
         "hovertemplate": "%{text}<br>(%{x:.3f}, %{y:.3f})<extra></extra>",
-        "visible": True if number < SHOWN else "legendonly",
+        "visible": True if visible else "legendonly",
     }
 
 

@@ -35,6 +35,24 @@ class Pair:
     mcnemar: dict[str, Any]
 
     @property
+    def better(self) -> LeaderboardRow | None:
+        """The configuration that is significantly better, if any."""
+        if not self.different:
+            return None
+        return self.first if self.value > 0 else self.second
+
+    @property
+    def slower(self) -> tuple[LeaderboardRow, float] | None:
+        """The one that took at least twice as long to encode and fit, and how many times as long.
+
+        None if neither did.
+        """
+        one, other = self.first.seconds, self.second.seconds
+        if not one or not other or max(one, other) < 2 * min(one, other):
+            return None
+        return (self.first, one / other) if one > other else (self.second, other / one)
+
+    @property
     def sentence(self) -> str:
         """The difference, its interval, and which configuration is significantly better, if any."""
         if self.low is None or self.high is None:
@@ -44,23 +62,15 @@ class Pair:
             )
         low, high = formatting.points(self.low), formatting.points(self.high)
         gap = f"{formatting.points(self.value)} points [{low}, {high}]"
-        if not self.different:
-            verdict = "not significantly different"
-        elif self.value > 0:
-            verdict = f"{self.first.configuration} is significantly better"
-        else:
-            verdict = f"{self.second.configuration} is significantly better"
-        return (
-            f"{self.first.configuration} minus {self.second.configuration}: "
-            f"{gap}; {verdict}{self._price()}."
-        )
-
-    def _price(self) -> str:
-        one, other = self.first.seconds, self.second.seconds
-        if not one or not other or max(one, other) < 2 * min(one, other):
-            return ""
-        dearer, factor = (self.first, one / other) if one > other else (self.second, other / one)
-        return f"; {dearer.configuration} took {factor:,.0f} times as long to encode and fit"
+        verdict = "not significantly different"
+        if self.better is not None:
+            verdict = f"{self.better.configuration} is significantly better"
+        price = ""
+        if self.slower is not None:
+            slower, factor = self.slower
+            price = f"; {slower.configuration} took {factor:,.0f} times as long to encode and fit"
+        compared = f"{self.first.configuration} minus {self.second.configuration}"
+        return f"{compared}: {gap}; {verdict}{price}."
 
 
 def pairs(study: StudyResults) -> dict[str, list[Pair]]:

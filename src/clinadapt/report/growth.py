@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from clinadapt.core import formatting
-from clinadapt.report.drawing import COLOURS, SHOWN, SYMBOLS, Figure, figure, rounded
+from clinadapt.report.drawing import SHOWN, Figure, colour, figure, rounded, style_numbers, symbol
 from clinadapt.study.read_results import StudyResults
 
 
@@ -15,12 +15,13 @@ def learning_curves(study: StudyResults) -> Figure | None:
     if study.curves is None:
         return None
     traces: list[dict[str, Any]] = []
-    for number, configuration in enumerate(study.curves["configurations"]):
+    numbers = style_numbers(study)
+    for position, configuration in enumerate(study.curves["configurations"]):
         points = [point for point in configuration["points"] if point["score"] is not None]
-        colour = COLOURS[number % len(COLOURS)]
+        number = numbers[configuration["configuration_id"]]
         common = {
             "legendgroup": configuration["configuration_id"],
-            "visible": True if number < SHOWN else "legendonly",
+            "visible": True if position < SHOWN else "legendonly",
         }
         if configuration["fitted"]:
             notes, value, low, high = zip(*configuration["fitted"], strict=True)
@@ -33,7 +34,7 @@ def learning_curves(study: StudyResults) -> Figure | None:
                     "x": [*across, *reversed(across)],
                     "y": [rounded(v) for v in (*high, *reversed(low))],
                     "fill": "toself",
-                    "fillcolor": f"{colour}22",
+                    "fillcolor": f"{colour(number)}22",
                     "line": {"width": 0},
                     "hoverinfo": "skip",
                     "showlegend": False,
@@ -44,7 +45,7 @@ def learning_curves(study: StudyResults) -> Figure | None:
                     "mode": "lines",
                     "x": across,
                     "y": [rounded(v) for v in value],
-                    "line": {"color": colour, "width": 1.5, "dash": "dot"},
+                    "line": {"color": colour(number), "width": 1.5, "dash": "dot"},
                     "hoverinfo": "skip",
                     "showlegend": False,
                 },
@@ -69,8 +70,8 @@ def learning_curves(study: StudyResults) -> Figure | None:
                 ],
                 "hovertemplate": "%{text}<br>%{x:,} notes: %{y:.3f}<extra></extra>",
                 "marker": {
-                    "color": colour,
-                    "symbol": SYMBOLS[number % len(SYMBOLS)],
+                    "color": colour(number),
+                    "symbol": symbol(number),
                     "size": 9,
                 },
             }

@@ -11,7 +11,16 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from clinadapt.core import html
-from clinadapt.report import charts, decisions, findings, growth, spending, summary, tables
+from clinadapt.report import (
+    charts,
+    decisions,
+    findings,
+    growth,
+    spending,
+    summary,
+    tables,
+    verdict,
+)
 from clinadapt.report.drawing import Figure
 from clinadapt.study.read_results import StudyResults
 
@@ -66,6 +75,7 @@ def _tables(study: StudyResults) -> dict[str, Any]:
     run, classes = study.handed_over, study.about["classes"]
     multilabel = study.about["task"] == "multilabel"
     compared = findings.pairs(study)
+    said = verdict.verdict(study)
     groups = study.subgroups["subgroups"] if study.subgroups else []
     return {
         "axis": tables.score_axis(
@@ -76,11 +86,16 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "group_axis": tables.score_axis(
             group[end] for group in groups for end in ("value", "low", "high")
         ),
+        "difference_axis": tables.score_axis(
+            end
+            for pair in chain.from_iterable(compared.values())
+            for end in (0.0, pair.value, pair.low, pair.high)
+        ),
         "in_short": summary.three_sentences(study),
-        "handed": "recommended" if study.about["recommended"] else "best",
-        # Neither is in the evidence of earlier versions.
+        "handed": "best" if said is None or said.status == "none" else said.status,
+        # Not in the evidence of earlier versions.
         "doubts": (study.evidence or {}).get("doubts"),
-        "status": (study.evidence or {}).get("status") or "recommended",
+        "verdict": said,
         "headings": findings.HEADINGS,
         "pairs": findings.without_repeats(compared),
         "all_pairs": list(chain(*findings.without_repeats(compared).values())),

@@ -43,7 +43,7 @@ def write_report(study_dir: Path) -> Path:
     >>> notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
     >>> design = {"name": "one", "configurations": [{"model": "tfidf-logistic"}]}
     >>> with TemporaryDirectory() as folder:
-    ...     leaderboard = Study(notes, design, f"{folder}/out").run()
+    ...     study = Study(notes, design, f"{folder}/out").run()
     ...     write_report(Path(folder) / "out").name
     'report.html'
     """

@@ -50,27 +50,16 @@ from clinadapt.study.study_folder import check_study_folder
 LOG = logging.getLogger("clinadapt")
 
 
-class Study(StudySetup):
-    """A study of a table of notes: a design, a folder of results, and `run`.
+class StudyRunner(StudySetup):
+    """A study of a table of notes: a design, a folder of results, and `complete`.
 
-    The parameters are those of `StudySetup`.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> from clinadapt import Columns, Study, read_notes
-    >>> from clinadapt.data.synthetic.generator import generate
-    >>> notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
-    >>> design = {"name": "one", "configurations": [{"model": "tfidf-logistic"}]}
-    >>> with TemporaryDirectory() as folder:
-    ...     leaderboard = Study(notes, design, f"{folder}/out").run()
-    >>> leaderboard["status"].to_list()
-    ['done']
+    The parameters are those of `StudySetup`. `clinadapt.Study` is the same for Python programs and
+    notebooks.
     """
 
-    # ------------------------------------------------------------------ the run
+    # ------------------------------------------------------------------ all of it
 
-    def run(
+    def complete(
         self,
         progress: Progress = no_progress,
         finished: Finished = lambda result: None,
@@ -99,11 +88,11 @@ class Study(StudySetup):
             An encoder cannot be found, or the folder holds another study.
         MachineError
             The disk is full, another process runs this study, or another fault of the machine.
-            What was finished is kept, and nothing of what was not; `run` again once the cause is
-            gone. A run for which there is no memory is skipped instead, and the others go on.
+            What was finished is kept, and nothing of what was not; call this again once the cause
+            is gone. A run for which there is no memory is skipped instead, and the others go on.
         """
         with self.claimed():
-            return self._run(progress, finished, retry)
+            return self._complete(progress, finished, retry)
 
     @contextmanager
     def claimed(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -118,7 +107,7 @@ class Study(StudySetup):
         Raises
         ------
         InputError, MachineError
-            See `run`.
+            See `complete`.
         """
         check_encoders(self.runs, self.encoders)
         self._claim_folder()  # before the lock leaves its file there
@@ -126,7 +115,7 @@ class Study(StudySetup):
             self._claim_folder()
             yield
 
-    def _run(self, progress: Progress, finished: Finished, retry: bool) -> pl.DataFrame:
+    def _complete(self, progress: Progress, finished: Finished, retry: bool) -> pl.DataFrame:
         check_earlier(self.out, self.design.name, self.metric, set(self.folders.configurations))
         self.environment = environment()
         self.data = describe(self.notes, self.split, self.material.parts, self.material.fingerprint)
@@ -161,7 +150,7 @@ class Study(StudySetup):
         write_sites(self, full, fit_runs, progress)
 
     def fit_runs(self, progress: Progress, finished: Finished, retry: bool) -> Leaderboard:
-        """Fit every run that has no result yet; see `run`."""
+        """Fit every run that has no result yet; see `complete`."""
         for number, run in enumerate(self.runs):
             progress("runs", number, len(self.runs))
             finished(self._result_of(run, progress, retry))

@@ -125,15 +125,18 @@ def tables(draw, names=(*NAMES, *AWKWARD_NAMES), least=0, columns=1, pieces=tupl
     rows = draw(
         st.lists(st.lists(cells, min_size=width, max_size=width), min_size=least, max_size=6)
     )
+    quoting = draw(
+        st.sampled_from(["all", "needed"] + ["none"] * (style == "escaped" and width > 1))
+    )
+    if quoting == "none" and rows:  # nothing tells an escaped end of a file from a backslash
+        rows[-1][-1] = rows[-1][-1].rstrip("\r\n")
     all_ends = ["\n", "\r\n", "\r"]
     mixed = width > 1 and draw(st.booleans())
     return Written(
         rows=[header, *rows],
         delimiter=delimiter,
         style=style,
-        quoting=draw(
-            st.sampled_from(["all", "needed"] + ["none"] * (style == "escaped" and width > 1))
-        ),
+        quoting=quoting,
         ends=draw(st.lists(st.sampled_from(all_ends), min_size=1, max_size=3 if mixed else 1)),
         final_end=draw(st.booleans()) or rows[-1:] == [[""]],
         encoding=encoding,

@@ -322,7 +322,9 @@ def test_bytes_that_are_not_utf8_are_set_aside(tfidf_bundle, tmp_path):
     url = f"sqlite:///{tmp_path / 'notes.db'}"
     (tmp_path / "notes.db").touch()
     make = "CREATE TABLE note (note_id integer PRIMARY KEY, note_text)"
-    rows = "(1, 'toux'), (2, CAST(x'66E8' AS TEXT)), (3, x'66E8'), (4, x'66C3A8'), (5, NULL)"
+    rows = (
+        "(1, 'toux'), (2, CAST(x'66E8' AS TEXT)), (3, x'66E8'), (4, x'746F757820C3A8'), (5, NULL)"
+    )
     execute(url, make, f"INSERT INTO note VALUES {rows}")
     out = tmp_path / "p.csv"
     Prediction(tfidf_bundle.folder, out=out, database=url).run()

@@ -4,6 +4,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from served import running
 
 from clinadapt.deployment.server.app import make_app
@@ -38,7 +39,13 @@ def test_every_answer_is_a_documented_one(document, path, method, mode):
     )
     @given(case=document[path][method].as_strategy(generation_mode=GenerationMode(mode)))
     def every(case):
-        statuses.add(case.call_and_validate().status_code)
+        response = case.call()
+        # No schema tells which words a model knows, nor what is white space to Python.
+        reasons = ("nothing that the model can read", "the note is empty")
+        unread = any(reason in response.text for reason in reasons) and mode == "positive"
+        case.validate_response(response, excluded_checks=[positive_data_acceptance] * unread)
+        if not unread:
+            statuses.add(response.status_code)
 
     every()
     assert statuses <= ({200} if mode == "positive" else {200, 400, 422})

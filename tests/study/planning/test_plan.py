@@ -256,10 +256,10 @@ def test_a_study_within_hours_skips_and_resumes_later(small_notes, tmp_path):
         "configurations": [{"model": ["tfidf-logistic", "tfidf-mlp"]}],
     }
     tight = Study(small_notes, design, tmp_path, hours=1e-6)
-    board = tight.run()
+    board = tight.run().leaderboard
     assert board["status"].to_list() == ["skipped", "skipped"]
     assert board["reason"].str.contains("predicted to take").all()
-    again = Study(small_notes, design, tmp_path, hours=1.0).run()
+    again = Study(small_notes, design, tmp_path, hours=1.0).run().leaderboard
     assert again["status"].to_list() == ["done", "done"]
 
 
@@ -274,7 +274,7 @@ def test_a_study_within_memory_names_its_savings(small_notes, tmp_path, encoder_
              "tuned_layers": "all", "epochs": 1},
         ],
     }  # fmt: skip
-    board = Study(small_notes, design, tmp_path / "no", memory=10**7).run()
+    board = Study(small_notes, design, tmp_path / "no", memory=10**7).run().leaderboard
     assert board["status"].to_list() == ["skipped", "skipped"]
     reasons = dict(zip(board["configuration"], board["reason"], strict=True))
     assert "the limit is 10 MB" in reasons["TF-IDF + logistic regression"]

@@ -102,5 +102,6 @@ class _Objects:
 
 
 def _shown(lines: list[int]) -> str:
+    lines = list(dict.fromkeys(lines))  # a line may have several values
     more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
     return f"line(s) {', '.join(map(str, lines[:SHOWN]))}{more}"

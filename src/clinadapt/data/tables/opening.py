@@ -1,5 +1,6 @@
 """Open a table of notes, whatever it is: the one reader of every command."""
 
+from codecs import BOM_UTF8
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -94,7 +95,7 @@ def _open(source: Any, mark: bool, options: ReadOptions) -> Table:
     if isinstance(source, str | Path):
         return _open_path(Path(source), mark, options)
     module = type(source).__module__.partition(".")[0]
-    if module == "pandas":
+    if module == "pandas" and hasattr(source, "columns"):
         return of_pandas(source)
     if module == "datasets" and hasattr(source, "to_polars"):
         return of_dataset(source)
@@ -126,6 +127,8 @@ def _open_path(path: Path, mark: bool, options: ReadOptions) -> Table:
             raise InputError(f"{path.name} is not {suffix or 'text'} but {what}")
     if not beginning:
         raise InputError(f"{path} is empty")
+    if suffix not in JSON and beginning.removeprefix(BOM_UTF8).startswith((b'{"', b'[{"')):
+        raise InputError(f"{path.name} seems to be JSON: name it .jsonl or .json")
     encoding = options.get("encoding", "utf-8")
     if suffix in JSON:
         return open_json(path, suffix, encoding, mark)

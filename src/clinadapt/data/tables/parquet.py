@@ -25,8 +25,9 @@ def parts_of(folder: Path) -> list[Path]:
     """Return the Parquet files of a folder in order; what is hidden or begins with "_" is none."""
     return sorted(
         path
-        for path in folder.rglob(f"*{SUFFIX}")
-        if path.is_file()
+        for path in folder.rglob("*")
+        if path.suffix.lower() == SUFFIX
+        and path.is_file()
         and not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
     )
 
@@ -66,15 +67,22 @@ def open_parquet(path: Path) -> Table:
             rows += file.metadata.num_rows
     names = schemas[0].names
     if other := [
-        str(part) for part, schema in zip(parts, schemas, strict=True) if schema.names != names
+        str(part)
+        for part, schema in zip(parts, schemas, strict=True)
+        if sorted(schema.names) != sorted(names)
     ]:
         raise InputError(
             f"{len(other)} of {len(parts)} parts of {path} have other columns than the first, "
             f"such as {other[0]}"
         )
     repeated = frozenset(name for name, count in Counter(names).items() if count > 1)
+    folders_of_first = _folders(path, parts[0])
+    repeated |= folders_of_first.keys() & set(names)  # which may say another value
     once = [name for name in names if name not in repeated]
-    schema = _frame(schemas[0].empty_table().select(once), _folders(path, parts[0])).schema
+    folders_of_first = {
+        name: value for name, value in folders_of_first.items() if name not in repeated
+    }
+    schema = _frame(schemas[0].empty_table().select(once), folders_of_first).schema
     if any(
         _frame(one.empty_table().select(once), {}).schema.items() - schema.items()
         for one in schemas

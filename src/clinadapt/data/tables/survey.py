@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from clinadapt.data.tables.dialect import DELIMITERS, BrokenRowError, Dialect, Quotes
-from clinadapt.data.tables.row_shapes import RowShapes
+from clinadapt.data.tables.row_shapes import LONGEST, RowShapes
 from clinadapt.data.tables.text_file import TextFile
 
 SHOWN = 5
-MOST_SUSPECTS = 100
+MARK = "\ufeff"  # of byte order, which is left where files are joined
 LINE_END = re.compile(r"\r\n|\r|\n")
+NEW_ROW = re.compile(r'"(?:\r\n|\r|\n)"')  # where one row ends and the next begins, all in quotes
 
 Lines = tuple[int, int]
 
@@ -79,6 +80,7 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
         try:
             begun, found.header = next(rows, (1, []))
             width = len(found.header)
+            header = _bare(found.header)
             shapes = RowShapes(width)
             _note_quotes(found, found.header)
             for begun, row in rows:
@@ -87,16 +89,16 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
                     ragged.add(begun, len(row))
                     found.backslashes_explain &= any("\\" in cell for cell in row)
                     continue
-                if row == found.header and width > 1:
+                if width > 1 and row[0].lstrip(MARK) in header and _bare(row) == header:
                     repeats.append(begun)
                 several = [
                     (at, cell) for at, cell in enumerate(row) if "\n" in cell or "\r" in cell
                 ]
                 for at, cell in several:
                     cut = _as_rows(row, at, dialect.delimiter)
-                    if cut and len(suspects) < MOST_SUSPECTS:
-                        lines = begun, begun + len(LINE_END.findall(cell))
-                        suspects.append((lines, cut))
+                    if cut or NEW_ROW.search(cell):
+                        first = begun + sum(len(LINE_END.findall(one)) for one in row[:at])
+                        suspects.append(((first, first + len(LINE_END.findall(cell))), cut))
                 if dialect.quotes is Quotes.NONE:
                     _note_quotes(found, row)
                 shapes.add(row)
@@ -114,7 +116,7 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
         )
     for lines, cut in suspects:
         fits = [shapes.fits(one) for one in cut]
-        if all(fits):
+        if fits and all(fits):
             found.swallowed.append(lines)
         elif False not in fits:
             found.doubtful.append(lines)
@@ -134,6 +136,11 @@ def _watched(lines: Iterable[str], found: Survey) -> Iterator[str]:
         yield line
 
 
+def _bare(row: list[str]) -> list[str]:
+    """Return the cells of a row in alphabetical order, without a byte order mark."""
+    return sorted(cell.lstrip(MARK) for cell in row)
+
+
 def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
     """Return the rows that the lines of a cell would be, with the cells beside it; [] if none.
 
@@ -148,8 +155,10 @@ def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
         return []
     cut = [before + first.split(delimiter), *(line.split(delimiter) for line in inner)]
     if last.count(delimiter) == at:
-        return [*cut, last.split(delimiter) + after]
-    return cut if inner else []
+        cut.append(last.split(delimiter) + after)
+    elif not inner:
+        return []
+    return [[cell[: LONGEST + 1] for cell in one] for one in cut]
 
 
 def _note_quotes(found: Survey, row: list[str]) -> None:
@@ -169,7 +178,8 @@ def _of_quotes(broken: BrokenRowError) -> str:
         )
     return (
         f"line {broken.line}: in the row that begins here, a cell in quotes goes on after its "
-        f"closing quote; or a quote that opens a cell is not closed. Quotes within cells must be doubled"
+        f"closing quote; or a quote that opens a cell is not closed. Quotes within cells must be "
+        f"doubled"
     )
 
 
@@ -190,11 +200,15 @@ class _Ragged:
     def sentence(self, width: int, rows: int, delimiter: str) -> str:
         named = ", ".join(f"line {line} has {cells}" for line, cells in self.first)
         more = f", and {self.count - SHOWN} more" if self.count > SHOWN else ""
-        if self.count == rows > 1 and self.widths == {width + 1}:
-            hint = "every row has one more: the header lacks the name of a column"
-        else:
-            mark = DELIMITERS.get(delimiter, repr(delimiter))
-            hint = f"cells with {mark} or line ends in them need quotes"
+        mark = DELIMITERS.get(delimiter, repr(delimiter))
+        hint = f"cells with {mark} or line ends in them need quotes"
+        if self.count == rows > 1 and width == 1:
+            hint += (
+                ", or the first row is a title above the header, or another character is between "
+                "cells: give it with --delimiter"
+            )
+        elif self.count == rows > 1 and self.widths == {width + 1}:
+            hint = f"every row has one more: the header lacks the name of a column, or {hint}"
         return f"the first row has {width} cell(s), but {named}{more}: {hint}"
 
 

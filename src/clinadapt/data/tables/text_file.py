@@ -84,20 +84,29 @@ def by_mark(path: Path, asked: str) -> tuple[str, int]:
     Raises
     ------
     InputError
-        The file is UTF-16 without a byte order mark and read as something else.
+        The file is UTF-16 or UTF-32 without a byte order mark, so that the order of its bytes must
+        be given.
     """
     with open_bytes(path) as file:
         sample = file.read(SAMPLE)
     for mark, encoding in MARKS.items():
         if sample.startswith(mark):
             return encoding, len(mark)
-    wide = asked.lower().replace("_", "-").startswith(("utf-16", "utf-32", "utf16", "utf32"))
+    name = codecs.lookup(asked).name
+    if name in ("utf-16", "utf-32"):
+        raise InputError(
+            f"{path.name} has no byte order mark, which would say the order of its bytes: try "
+            f"--encoding {name}-le or {name}-be"
+        )
+    wide = name.startswith(("utf-16", "utf-32"))
+    first_line = sample[: sample.find(b"\n")]  # names are ASCII more often than texts
     for order, first in (("le", 1), ("be", 0)):
-        if not wide and len(sample) > 8 and sample[first::2].count(0) > 0.4 * len(sample):
-            raise InputError(
-                f"{path.name} seems to be UTF-16 without a byte order mark: try "
-                f"--encoding utf-16-{order}"
-            )
+        for part in () if wide else (sample, first_line):
+            if len(part) > 8 and part[first::2].count(0) > 0.4 * len(part):
+                raise InputError(
+                    f"{path.name} seems to be UTF-16 without a byte order mark: try "
+                    f"--encoding utf-16-{order}"
+                )
     return asked, 0
 
 

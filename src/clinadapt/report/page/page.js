@@ -46,6 +46,31 @@ for (const field of document.querySelectorAll("[data-filters]")) {
   });
 }
 
+for (const button of document.querySelectorAll("[data-widens]")) {
+  const table = document.getElementById(button.dataset.widens);
+  const widen = (wide) => {
+    table.classList.toggle("fewer", !wide);
+    button.setAttribute("aria-expanded", wide);
+    button.textContent = wide ? "Fewer columns" : "More columns";
+  };
+  button.addEventListener("click", () => widen(table.classList.contains("fewer")));
+  button.hidden = false;
+  widen(false);
+}
+
+// Menu: the section on the screen is marked.
+
+const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+const sections = [...links.keys()].map((id) => document.getElementById(id));
+function mark() {
+  const current = sections.findLast((section) => section.getBoundingClientRect().top < innerHeight / 3);
+  for (const [id, link] of links) {
+    if (id === current?.id) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });
+
 // Comparison of any two configurations; the page holds every difference.
 
 const picks = [...document.querySelectorAll("#pick-0, #pick-1")];
@@ -71,6 +96,11 @@ const figures = JSON.parse(document.getElementById("figures").textContent);
 const config = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "resetScale2d", "toImage"]] };
 const charts = [...document.querySelectorAll(".chart")];
 
+// An open frame delays the end of loading until plotly is there, so that what prints a page as soon
+// as it has loaded, as a browser without a screen does, prints its charts.
+const frame = document.body.appendChild(Object.assign(document.createElement("iframe"), { hidden: true, title: "" }));
+frame.contentDocument.open();
+
 async function loadLibrary() {
   const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (c) => c.charCodeAt(0));
   const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -79,11 +109,11 @@ async function loadLibrary() {
   document.head.append(script);
 }
 
-function draw(chart) {
+function draw(chart, width) {
   if (chart.dataset.drawn || chart.offsetParent === null) return;
   chart.dataset.drawn = "true";
   const { data, layout } = figures[chart.dataset.figure];
-  return Plotly.newPlot(chart, data, layout, config);
+  return Plotly.newPlot(chart, data, { ...layout, width }, config);
 }
 
 // One chart at a time while the browser is idle: all at once would block the page.
@@ -91,8 +121,12 @@ const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? setTi
 
 async function drawAll() {
   try {
-    await idle();
-    await loadLibrary();
+    try {
+      await loadLibrary();
+    } finally {
+      frame.contentDocument.close();
+      frame.remove();
+    }
     for (const chart of charts) {
       await idle();
       await draw(chart);
@@ -105,12 +139,17 @@ async function drawAll() {
 const costAxis = document.getElementById("cost-axis");
 costAxis.addEventListener("change", () => {
   for (const option of costAxis.options) document.getElementById(option.value).hidden = !option.selected;
-  charts.forEach(draw);
+  charts.forEach((chart) => draw(chart));
 });
 
-// Paper is narrower than the screen: charts are resized for printing and restored afterwards.
+// Paper is narrower than the screen: for printing, charts are resized or drawn, and restored afterwards.
+const PAPER = 640;
 const drawn = () => charts.filter((chart) => chart.querySelector("svg"));
-addEventListener("beforeprint", () => drawn().forEach((chart) => Plotly.relayout(chart, { width: 640 })));
+addEventListener("beforeprint", () => {
+  if (!window.Plotly) return;
+  drawn().forEach((chart) => Plotly.relayout(chart, { width: PAPER }));
+  charts.forEach((chart) => draw(chart, PAPER));
+});
 addEventListener("afterprint", () => drawn().forEach((chart) => Plotly.relayout(chart, { width: null, autosize: true })));
 
 drawAll();

@@ -1,0 +1,1 @@
+"""Studies from Python: a progress bar, and a result with tables, a chart and the report."""
