@@ -18,7 +18,6 @@ from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics, threshold
 from clinadapt.models import registry
-from clinadapt.models.bundle.integrity import RECORD
 from clinadapt.models.bundle.reference import Reference, make_reference
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.tfidf_logistic import TfidfLogistic
@@ -272,11 +271,4 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             The folder contains something other than a bundle.
         """
         check_is_fitted(self, "model_")
-        folder = Path(folder)
-        is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        if not is_free and not (folder / RECORD).is_file():
-            raise InputError(
-                f"{folder} exists and is not a bundle: saving would overwrite its content. Choose "
-                "another folder"
-            )
-        return save_bundle(self, folder)
+        return save_bundle(self, Path(folder))

@@ -211,7 +211,7 @@ def test_saving_keeps_what_is_no_bundle(bundle, tmp_path):
     (tmp_path / "mine" / "README.md").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for taken in (folder, tmp_path / "mine", tmp_path / "file"):
-        with pytest.raises(InputError, match="exists and is more than a bundle"):
+        with pytest.raises(InputError, match="exists and is not a bundle"):
             classifier.save(taken)
     assert (folder / "thesis.txt").read_text() == "mine"
     assert (tmp_path / "mine" / "README.md").read_text() == "mine"

@@ -54,7 +54,8 @@ def save_bundle(
     """
     if folder.exists() and not _is_free(folder):
         raise InputError(
-            f"{folder} exists and is more than a bundle: choose another folder, or delete it"
+            f"{folder} exists and is not a bundle, or holds other files too: saving would delete "
+            "them. Choose another folder"
         )
     with atomic_folder(folder, replace=True) as partial:
         _write(classifier, partial, provenance)
