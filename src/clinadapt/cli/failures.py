@@ -1,8 +1,8 @@
 """What a command prints, and its exit code, when it fails.
 
-0: done. 2: a mistake in the command or in an input, or a failure of the machine (disk full, a file in
-use): the message says what to do. 3: it ran, but nothing was fitted or scored. 130: stopped by the
-user. 1: a bug in clinadapt.
+0: done. 2: a mistake in the command or in an input, or a failure of the machine (disk full, a file
+in use): the message says what to do. 3: it ran, but nothing was fitted or scored. 130: stopped by
+the user. 1: a bug in clinadapt.
 """
 
 import errno
