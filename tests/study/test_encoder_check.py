@@ -29,7 +29,7 @@ def test_all_that_cannot_be_meant_is_told_at_once(encoder_folders, tmp_path):
     with pytest.raises(InputError) as caught:
         check_encoders(runs(*names))
     assert len(caught.value.problems) == 4
-    assert "id you mean camembert-bio?" in caught.value.problems[0]
+    assert "did you mean camembert-bio" in caught.value.problems[0]
     assert "hf download" not in str(caught.value)
 
 
