@@ -87,7 +87,8 @@ def test_classes_that_look_alike_are_told_if_they_are_too_rare():
 )
 def test_labels_that_are_structures_are_refused(cells):
     source = table(["?"] * 8).with_columns(pl.Series("label", cells))
-    with pytest.raises(InputError, match=r"column 'label' in the table holds (lists of )*values of the type"):
+    message = r"column 'label' in the table holds (lists of )*values of the type"
+    with pytest.raises(InputError, match=message):
         read_notes(source)
 
 
