@@ -59,7 +59,7 @@ def test_a_folder_in_use_is_told_with_the_process(holder, tmp_path):
         folder_lock(tmp_path),
     ):
         pass
-    assert caught.value.exit_code == 4
+    assert caught.value.exit_code == 2
 
 
 def test_who_waits_is_told_once_and_gets_the_folder(holder, tmp_path):

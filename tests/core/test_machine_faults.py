@@ -82,7 +82,7 @@ def test_words(error, words):
     fault = machine_error(error)
     assert type(fault) is MachineError
     assert words.lower() in str(fault).lower()
-    assert fault.exit_code == 4
+    assert fault.exit_code == 2
 
 
 LIMIT = 10**15

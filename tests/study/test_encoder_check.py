@@ -11,7 +11,7 @@ from clinadapt.study.encoder_check import check_encoders
 
 
 def runs(*encoders):
-    configurations = [{"model": "pretrained", "encoder": list(encoders)}]
+    configurations = [{"model": "pretrained", "encoder": list(encoders), "max_tokens": 16}]
     return expand(load_design({"name": "x", "configurations": configurations}))
 
 
@@ -29,7 +29,7 @@ def test_all_that_cannot_be_meant_is_told_at_once(encoder_folders, tmp_path):
     with pytest.raises(InputError) as caught:
         check_encoders(runs(*names))
     assert len(caught.value.problems) == 4
-    assert "Did you mean 'camembert-bio'?" in caught.value.problems[0]
+    assert "id you mean camembert-bio?" in caught.value.problems[0]
     assert "hf download" not in str(caught.value)
 
 
@@ -54,7 +54,7 @@ def test_a_folder_that_is_no_encoder(encoder_folders, tmp_path, lost):
 
 def test_nothing_is_fitted_nor_written_before(small_notes, tmp_path):
     configurations = [{"model": "tfidf-logistic"}, {"model": "pretrained", "encoder": "camembrt"}]
-    study = Study(small_notes, {"name": "x", "configurations": configurations}, tmp_path / "out")
+    design = {"name": "x", "configurations": configurations}
     with pytest.raises(InputError, match="neither a known encoder"):
-        study.run()
+        Study(small_notes, design, tmp_path / "out").run()
     assert not (tmp_path / "out").exists()

@@ -321,8 +321,7 @@ def test_a_report_of_damaged_results_says_which(small_notes, tmp_path):
     Study(small_notes, SPARSE, tmp_path).run()
     for name in ("leaderboard.csv", "evidence.json", "study.json"):
         content = (tmp_path / name).read_bytes()
-        lines = content.splitlines(keepends=True)
-        (tmp_path / name).write_bytes(b"".join(lines[: len(lines) // 2]))
+        (tmp_path / name).write_bytes(content[: len(content) * 2 // 3])
         with pytest.raises(InputError, match=rf"{name} is missing or damaged"):
             write_report(tmp_path)
         (tmp_path / name).write_bytes(content)

@@ -1,7 +1,7 @@
 """What a command prints, and its exit code, when it fails.
 
-0: done. 2: a mistake in the command or in an input, found before work was lost. 3: it ran, but
-nothing was fitted or scored. 4: the machine failed; the same command goes on later. 130: stopped by
+0: done. 2: a mistake in the command or in an input, or a failure of the machine (disk full, a file
+in use): the message says what to do. 3: it ran, but nothing was fitted or scored. 130: stopped by
 the user. 1: a bug in clinadapt.
 """
 

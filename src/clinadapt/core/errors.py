@@ -12,8 +12,8 @@ class ClinadaptError(Exception):
     Attributes
     ----------
     exit_code : int
-        Exit code of a command that ends with this error: 2 for a mistake in the command or in an
-        input, found before any work is lost.
+        Exit code of a command that ends with this error: 2 for what the user can mend before the
+        same command, or another one, goes on.
     """
 
     exit_code: ClassVar[int] = 2
@@ -56,8 +56,6 @@ class MachineError(ClinadaptError):
 
     What was being computed is not recorded as a result.
     """
-
-    exit_code = 4
 
 
 class NoMemoryError(MachineError):

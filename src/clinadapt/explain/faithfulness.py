@@ -85,7 +85,8 @@ def faithfulness(
     of_note["difference"] = of_note["strongest"] - of_note["random"]
 
     def means(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {name: weights @ fall / weights.sum(axis=1) for name, fall in of_note.items()}
+        with np.errstate(invalid="ignore"):  # without the only patient there is no mean
+            return {name: weights @ fall / weights.sum(axis=1) for name, fall in of_note.items()}
 
     # A fall is between -1 and 1, and the difference of two between -2 and 2.
     patients = clusters[usable]

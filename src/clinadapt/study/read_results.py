@@ -204,11 +204,12 @@ def load(study_dir: Path) -> StudyResults:
         result_files.SUBGROUPS,
         result_files.SITES,
     )
-    evidence, *others = (_if_there(study_dir / name) for name in extras)
-    compared = [entry["configuration_id"] for entry in (evidence or {}).get("configurations", ())]
-    if not set(compared) <= set(place):
-        raise InputError(_damaged(study_dir / result_files.LEADERBOARD))
-    return StudyResults(about, configurations, in_order, evidence, *others)
+    return StudyResults(
+        about,
+        configurations,
+        in_order,
+        *(_if_there(study_dir / name) for name in extras),
+    )
 
 
 def _if_there(file: Path) -> dict[str, Any] | None:
@@ -224,8 +225,11 @@ def _rows(file: Path) -> list[LeaderboardRow]:
     schema = {field.name: types[str(field.type).split()[0]] for field in fields(LeaderboardRow)}
     try:
         table = result_files.read_leaderboard(file, schema)
+        is_cut = not file.read_bytes().endswith(b"\n")  # polars fills up a cut line
     except (OSError, pl.exceptions.PolarsError):
-        raise InputError(_damaged(file)) from None
+        is_cut = True
+    if is_cut:
+        raise InputError(_damaged(file))
     return [LeaderboardRow(**record) for record in table.iter_rows(named=True)]
 
 

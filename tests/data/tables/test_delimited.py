@@ -192,9 +192,11 @@ def test_a_quote_that_ends_in_the_next_quoted_cell(tmp_path):
     assert "line 21: in the row that begins here" in refusal(tmp_path, content)
 
 
+@pytest.mark.parametrize("more", ["", " and no other complaint" * 9])
 @pytest.mark.parametrize("delimiter", [",", ";"])
-def test_rows_that_stray_quotes_have_merged(tmp_path, delimiter):
-    texts = [*WORDS[:9], f'"{WORDS[9]}', *WORDS[10:14], f'{WORDS[14]}"', *WORDS[15:]]
+def test_rows_that_stray_quotes_have_merged(tmp_path, delimiter, more):
+    words = [word + more for word in WORDS]
+    texts = [*words[:9], f'"{words[9]}', *words[10:14], f'{words[14]}"', *words[15:]]
     message = refusal(tmp_path, written(delimiter, texts))
     assert "lines 11 to 16 are one cell in quotes, but each line could be a row" in message
 

@@ -169,12 +169,13 @@ def test_a_table_is_read_as_it_was_written_or_refused(written):
 
 @tried
 @given(tables(names=NAMES, columns=2), st.data())
-def test_a_row_with_a_cell_too_many_or_too_few_is_refused(written, data):
+def test_a_row_with_a_cell_too_many_or_too_few_is_not_read_without_a_word(written, data):
     at = data.draw(st.integers(1, len(written.rows)))
     width = len(written.rows[0])
     row = ["fever"] * data.draw(st.sampled_from([width - 1, width + 1]))
     damaged = Written(**{**vars(written), "rows": [*written.rows[:at], row, *written.rows[at:]]})
-    assert damaged.read(damaged.content())[0] is None
+    found, warnings = damaged.read(damaged.content())
+    assert found is None or warnings
 
 
 @tried

@@ -134,11 +134,11 @@ def test_a_taken_port_is_an_error_in_words(served_bundles, capsys):
     assert f"cannot listen on port {port} of 127.0.0.1" in err
 
 
-def test_without_the_extra(tfidf_bundle, monkeypatch, capsys):
+def test_without_the_extra(served_bundles, monkeypatch, capsys):
     for name in [name for name in sys.modules if name.startswith("clinadapt.deployment.server")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    code, _, err = command("serve", tfidf_bundle.folder, capsys=capsys)
+    code, _, err = command("serve", served_bundles["failure"], capsys=capsys)
     assert code == 2
     assert "pip install 'clinadapt[serve]'" in err
 

@@ -30,17 +30,21 @@ class RowShapes:
         self.rows = 0
         self.values: list[set[str]] = [set() for _ in range(width)]
         self.shapes: list[set[str]] = [set() for _ in range(width)]
+        self.texts = [False] * width
 
     def add(self, row: Sequence[str]) -> None:
         """Add a row, while there are not yet enough."""
         if self.rows == SAMPLE:
             return
         self.rows += 1
-        for cell, values, shapes in zip(row, self.values, self.shapes, strict=True):
-            if len(values) <= MOST_VALUES:
-                values.add(cell if len(cell) <= LONGEST else "")
-            if len(shapes) <= MOST_SHAPES:
-                shapes.add(shape(cell) if len(cell) <= LONGEST else f"{len(shapes)} long")
+        for at, cell in enumerate(row):
+            if len(cell) > LONGEST:
+                self.texts[at] = True
+                continue
+            if len(self.values[at]) <= MOST_VALUES:
+                self.values[at].add(cell)
+            if len(self.shapes[at]) <= MOST_SHAPES:
+                self.shapes[at].add(shape(cell))
 
     def fits(self, row: Sequence[str]) -> bool | None:
         """Return whether cells look like a row of this table, rather than like a line of a text.
@@ -55,14 +59,17 @@ class RowShapes:
         if self.rows < LEAST:
             return None
         fitting = rare = 0
-        for cell, values, shapes in zip(row, self.values, self.shapes, strict=True):
+        for at, cell in enumerate(row):
+            values, shapes = self.values[at], self.shapes[at]
             few_values = len(values) <= min(MOST_VALUES, self.rows // 4)
-            if len(shapes) > min(MOST_SHAPES, self.rows // 5) and not few_values:
+            few_shapes = len(shapes) <= min(MOST_SHAPES, self.rows // 5)
+            if self.texts[at] or not (few_values or few_shapes):
                 continue
-            known = set(map(shape, values)) if few_values else shapes
-            if shape(cell) not in known:
-                return False
-            rare += few_values and cell not in values
+            if " " in cell and not any(
+                " " in known for known in (values if few_values else shapes)
+            ):
+                return False  # words, where there are codes
+            rare += cell not in values if few_values else shape(cell) not in shapes
             fitting += 1
         return True if fitting and not rare else None
 

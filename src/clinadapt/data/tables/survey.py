@@ -11,7 +11,8 @@ from clinadapt.data.tables.text_file import TextFile
 SHOWN = 5
 MARK = "\ufeff"  # of byte order, which is left where files are joined
 LINE_END = re.compile(r"\r\n|\r|\n")
-NEW_ROW = re.compile(r'"(?:\r\n|\r|\n)"')  # where one row ends and the next begins, all in quotes
+# Where one row ends and the next begins, all in quotes; or a quote after a backslash.
+DOUBTED = re.compile(r'"(?:\r\n|\r|\n)"|\\"')
 
 Lines = tuple[int, int]
 
@@ -96,7 +97,7 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
                 ]
                 for at, cell in several:
                     cut = _as_rows(row, at, dialect.delimiter)
-                    if cut or NEW_ROW.search(cell):
+                    if cut or DOUBTED.search(cell):
                         first = begun + sum(len(LINE_END.findall(one)) for one in row[:at])
                         suspects.append(((first, first + len(LINE_END.findall(cell))), cut))
                 if dialect.quotes is Quotes.NONE:
