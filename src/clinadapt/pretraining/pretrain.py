@@ -167,7 +167,7 @@ def _is_training(out: Path) -> bool:
     """Return whether a folder has an unfinished training, or one killed before it began."""
     if not any(path.is_file() and not path.name.endswith(PARTIAL) for path in out.rglob("*")):
         return True
-    return json_with("corpus", "objective", "seed")(out / "training" / "settings.json")
+    return json_with("corpus", "objective")(out / "training" / "settings.json")
 
 
 def _pack(corpus: Corpus, tokenizer: Any, length: int, work: Path) -> tuple[Sequences, Sequences]:

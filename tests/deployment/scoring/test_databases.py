@@ -116,7 +116,7 @@ def test_another_table_and_other_columns_into_a_file(url, tfidf_bundle, tmp_path
     execute(url, "INSERT INTO letters (body) VALUES ('toux')")
     with pytest.raises(InputError, match=r"1 row\(s\) of letters have no key"):
         asked.run()
-    with pytest.raises(InputError, match="no column 'note', 'words' in table letters; its columns"):
+    with pytest.raises(InputError, match="no column 'note', 'words' in table letters; it has"):
         replace(asked, text="words", id="note").run()
     with pytest.raises(InputError, match=r"no table absent in .*; its tables: letters"):
         replace(asked, table="absent").run()

@@ -244,7 +244,7 @@ def stopped(tfidf_bundle, tmp_path, monkeypatch):
     monkeypatch.setattr("clinadapt.data.tables.table.ROWS_AT_ONCE", 10)
     monkeypatch.setattr(loop, "NOTES_AT_ONCE", 10)
     notes = tmp_path / "notes.parquet"
-    frame = pl.DataFrame({"id": [f"{at}" for at in range(30)], "text": texts(30), "other": "x"})
+    frame = pl.DataFrame({"id": [f"{at}" for at in range(30)], "text": texts(30), "other": "toux"})
     frame.write_parquet(notes)
     asked = Prediction(tfidf_bundle.folder, [str(notes)], tmp_path / "p.parquet", id="id")
     right, calls = NoteClassifier.predict_proba, []
