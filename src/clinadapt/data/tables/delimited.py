@@ -170,7 +170,8 @@ def _in_best_quotes(text: TextFile, dialect: Dialect) -> Survey:
     escaped = doubled.backslashes and survey(text, replace(dialect, quotes=Quotes.ESCAPED))
     if doubled.clean and escaped and escaped.clean:
         alike = (doubled.rows, len(doubled.header)) == (escaped.rows, len(escaped.header))
-        if at := doubled.escaped_quote or (not alike and doubled.backslashes):
+        doubt = doubled.escaped_quote or doubled.escaped_end
+        if at := doubt or (not alike and doubled.backslashes):
             raise _AmbiguousError(
                 [
                     f"line {at}: a backslash may be content, or mark what follows it as content. "

@@ -39,6 +39,8 @@ class Survey:
         First line with a backslash; 0 if there is none.
     escaped_quote, last_escaped_quote : int
         First and last line with a backslash before a quote, as far as the file was read; or 0.
+    escaped_end : int
+        First line of a row that ends with a backslash; or 0.
     escaped_delimiter : bool
         Whether there is a backslash before a delimiter.
     backslashes_explain : bool
@@ -59,6 +61,7 @@ class Survey:
     backslashes: int = 0
     escaped_quote: int = 0
     last_escaped_quote: int = 0
+    escaped_end: int = 0
     escaped_delimiter: bool = False
     backslashes_explain: bool = True
     opened: bool = False
@@ -97,11 +100,13 @@ def survey(text: TextFile, dialect: Dialect) -> Survey:
                 ]
                 for at, cell in several:
                     cut = _as_rows(row, at, dialect.delimiter)
-                    if cut or DOUBTED.search(cell):
+                    if cut or DOUBTED.search(cell) or _is_half_quoted(row[:at] + row[at + 1 :]):
                         first = begun + sum(len(LINE_END.findall(one)) for one in row[:at])
                         suspects.append(((first, first + len(LINE_END.findall(cell))), cut))
                 if dialect.quotes is Quotes.NONE:
                     _note_quotes(found, row)
+                if not found.escaped_end and row[-1].endswith("\\"):
+                    found.escaped_end = begun
                 shapes.add(row)
         except BrokenRowError as broken:
             found.problems.append(_of_quotes(broken))
@@ -145,21 +150,27 @@ def _bare(row: list[str]) -> list[str]:
 def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
     """Return the rows that the lines of a cell would be, with the cells beside it; [] if none.
 
-    Only if each line has as many cells as the table can it be that a quote has swallowed rows. The
-    last line may be another one, if it only has the quote that happens to close the cell.
+    Only if its lines have as many cells as the table can it be that a quote has swallowed rows.
+    Some may be ragged, and the last one may only have the quote that happens to close the cell.
     """
     first, *inner, last = LINE_END.split(row[at])
     before, after, width = row[:at], row[at + 1 :], len(row)
     if first.count(delimiter) != len(after):
         return []
-    if any(line.count(delimiter) != width - 1 for line in inner):
+    rows = [line.split(delimiter) for line in inner if line.count(delimiter) == width - 1]
+    if len(rows) < len(inner) / 2:
         return []
-    cut = [before + first.split(delimiter), *(line.split(delimiter) for line in inner)]
+    cut = [before + first.split(delimiter), *rows]
     if last.count(delimiter) == at:
         cut.append(last.split(delimiter) + after)
-    elif not inner:
+    elif not rows:
         return []
     return [[cell[: LONGEST + 1] for cell in one] for one in cut]
+
+
+def _is_half_quoted(cells: list[str]) -> bool:
+    """Return whether a cell has a quote without its match: it may have enclosed another one."""
+    return any(cell.count('"') % 2 for cell in cells)
 
 
 def _note_quotes(found: Survey, row: list[str]) -> None:
