@@ -19,8 +19,8 @@ class Study(StudyRunner):
     >>> notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
     >>> design = {"name": "one", "configurations": [{"model": "tfidf-logistic"}]}
     >>> with TemporaryDirectory() as folder:
-    ...     study = Study(notes, design, f"{folder}/out").run()
-    >>> study.leaderboard["status"].to_list()
+    ...     leaderboard = Study(notes, design, f"{folder}/out").run().leaderboard
+    >>> leaderboard["status"].to_list()
     ['done']
     """
 
