@@ -48,8 +48,8 @@ class TestInputs:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "deep").mkdir()
         for path in ("notes.csv", "deep/../notes.csv", "./notes.csv"):
-            (problem, _) = problems([out(type(notes)(path))], [notes])
-            assert "exists and was not written by clinadapt" in problem
+            (problem,) = problems([out(type(notes)(path))], [notes])
+            assert "which this command reads: choose another --out" in problem
 
     @pytest.mark.parametrize("link", [os.symlink, os.link])
     def test_through_links(self, notes, tmp_path, link):
@@ -62,7 +62,7 @@ class TestInputs:
         bundle = tmp_path / "bundle"
         bundle.mkdir()
         (problem,) = problems([out(bundle / "page.html")], [bundle])
-        assert f"lies in, {bundle}" in problem
+        assert f"lies in {bundle}" in problem
 
     def test_what_is_no_path_is_ignored(self, tmp_path):
         check_outputs([out(tmp_path / "a")], [pl.DataFrame({"text": ["a"]}), None])
@@ -99,7 +99,14 @@ class TestOutputs:
     def test_everything_is_told_at_once(self, notes, tmp_path):
         (tmp_path / "a").mkdir()
         told = problems([out(notes), out(tmp_path / "a", "--aside")], [notes])
-        assert len(told) == 3
+        assert len(told) == 2
+
+    def test_what_is_written_beside_another(self, tmp_path):
+        (tmp_path / "a.json").write_text("mine")
+        beside = Output(tmp_path / "a.json", "--out", never, beside=True)
+        (problem,) = problems([out(tmp_path / "a.html"), beside])
+        assert problem.startswith(f"{tmp_path / 'a.json'}, which is written beside --out, exists")
+        assert problem.endswith("delete it, or choose another --out")
 
 
 class TestRecognition:

@@ -48,12 +48,20 @@ class Output:
         of this kind.
     folder : bool
         True if the output is a folder.
+    beside : bool
+        True if the output is written beside that which the option names.
     """
 
     path: Path
     option: str
     is_own: Recognise
     folder: bool = False
+    beside: bool = False
+
+    def __str__(self) -> str:
+        if self.beside:
+            return f"{self.path}, which is written beside {self.option},"
+        return f"{self.option} {self.path}"
 
 
 def check_outputs(outputs: Sequence[Output], inputs: Iterable[Any] = ()) -> None:
@@ -71,23 +79,30 @@ def check_outputs(outputs: Sequence[Output], inputs: Iterable[Any] = ()) -> None
     InputError
         Names all problems.
     """
-    problems = [problem for output in outputs if (problem := _occupied(output))]
+    read = [Path(path) for path in inputs if isinstance(path, str | os.PathLike)]
+    problems = [
+        f"{output} {problem} choose another {output.option}"
+        for output in outputs
+        if (problem := _among(output, read) or _occupied(output))
+    ]
     for one, other in combinations(outputs, 2):
         if is_same(one.path, other.path):
             problems.append(
                 f"{one.option} and {other.option} are the same file, {other.path}: choose another "
-                f"{other.option}"
+                f"{one.option}"
             )
-    read = [Path(path) for path in inputs if isinstance(path, str | os.PathLike)]
-    for output in outputs:
-        problems += [
-            f"{output.option} {output.path} is, or lies in, {path}, which this command reads: "
-            f"choose another {output.option}"
-            for path in read
-            if is_same(output.path, path) or (path.is_dir() and _lies_in(output.path, path))
-        ]
     if problems:
         raise InputError(problems)
+
+
+def _among(output: Output, read: Sequence[Path]) -> str | None:
+    """Return what an output is, or lies in, of what is read; None if of nothing."""
+    for path in read:
+        if is_same(output.path, path):
+            return f"is {path}, which this command reads:"
+        if path.is_dir() and _lies_in(output.path, path):
+            return f"lies in {path}, which this command reads:"
+    return None
 
 
 def is_same(one: Path, other: Path) -> bool:
@@ -107,26 +122,23 @@ def _lies_in(path: Path, folder: Path) -> bool:
 
 
 def _occupied(output: Output) -> str | None:
-    """Return why an output cannot be written to its path; None if it can."""
-    path, option = output.path, output.option
+    """Return why an output cannot be written to its path, up to what to do; None if it can."""
+    path = output.path
     above = next(folder for folder in (path.absolute()).parents if os.path.lexists(folder))
     if not above.is_dir():
-        return f"{option} {path}: {above} is not a folder"
+        return f"cannot be written: {above} is not a folder:"
     if not os.access(above, os.W_OK | os.X_OK):
-        return f"{option} {path}: the folder {above} cannot be written to"
+        return f"cannot be written: the folder {above} may not be changed:"
     if not path.exists():
         return None
     if output.folder != path.is_dir():
         expected = "folder" if output.folder else "file"
-        return f"{option} {path} exists and is not a {expected}: choose another {option}"
+        return f"exists and is not a {expected}:"
     if not output.folder and not path.is_file():
-        return f"{option} {path} is not a plain file: choose another {option}"
+        return "is not a plain file:"
     if _is_empty(path) or _recognised(output):
         return None
-    return (
-        f"{option} {path} exists and was not written by clinadapt as this kind of output: choose "
-        f"another {option}, or delete it"
-    )
+    return "exists and was not written by clinadapt as this kind of output: delete it, or"
 
 
 def _is_empty(path: Path) -> bool:
@@ -144,11 +156,6 @@ def _recognised(output: Output) -> bool:
 
 
 # ---------------------------------------------------------------- recognise clinadapt's files
-
-
-def any_file(path: Path) -> bool:
-    """Accept every file: for outputs that the command itself checks."""
-    return True
 
 
 def is_page(path: Path) -> bool:

@@ -71,6 +71,38 @@ def test_without_ids_rows_are_named_by_their_file(folder, tfidf_bundle, tmp_path
     assert len(set(ids)) == 40
 
 
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+@pytest.mark.parametrize("option", ["out", "aside"])
+def test_notes_are_never_overwritten(tfidf_bundle, tmp_path, link, option):
+    notes = tmp_path / "notes.csv"
+    notes.write_text("id,text\n1,toux\n")
+    written = notes
+    if link is not None:
+        written = tmp_path / "link.csv"
+        link(notes, written)
+    outputs = {"out": tmp_path / "p.csv", "aside": tmp_path / "a.csv", option: written}
+    for given in ([str(notes)], [str(tmp_path)]):
+        with pytest.raises(InputError, match=r"this command reads|not written by clinadapt"):
+            Prediction(tfidf_bundle.folder, given, id="id", **outputs).run()
+    assert notes.read_text() == "id,text\n1,toux\n"
+
+
+def test_only_earlier_outputs_are_replaced(tfidf_bundle, tmp_path):
+    notes, out, aside = (tmp_path / name for name in ("notes.csv", "p.csv", "a.csv"))
+    notes.write_text("id,text\n1,toux\n2,\n")
+    asked = Prediction(tfidf_bundle.folder, [str(notes)], out, id="id", aside=aside)
+    asked.run()
+    asked.run()
+    for path, content in ((out, "id,prediction,prob_0,mine\n"), (aside, "id,place,mine\n")):
+        before = path.read_text()
+        path.write_text(content)
+        with pytest.raises(InputError, match="not written by clinadapt"):
+            asked.run()
+        assert path.read_text() == content
+        path.write_text(before)
+    assert asked.run().scored == 1
+
+
 def test_an_output_among_the_notes_is_not_read(folder, tfidf_bundle):
     for _ in range(2):
         state = Prediction(tfidf_bundle.folder, [str(folder)], folder / "p.parquet", id="key").run()

@@ -56,6 +56,14 @@ def test_answers_are_those_of_each_bundle(client, served_bundles):
         assert all(one["explanation"] is None for one in given)
 
 
+def test_notes_in_which_a_model_reads_nothing(client):
+    answer = client.post("/predict", json={"notes": [TEXTS[0], "\U0001f600 ...", "\0\0"]})
+    problem = assert_problem(answer, 422, "invalid")
+    told = {place.what.partition(" (")[0] for place in problem.problems}
+    assert told == {f"note {at} has nothing that the model can read" for at in (1, 2)}
+    assert {place.where for place in problem.problems} == {"notes"}
+
+
 def test_many_clients_at_once_get_their_own_answers(client, served_bundles):
     expected = dict(zip(TEXTS, load(served_bundles["kind"]).predict_proba(TEXTS), strict=True))
     found = []

@@ -77,7 +77,7 @@ def write_drift(
         raise InputError(f"expected --out to end in .html, got {out.name!r}")
     numbers = out.with_suffix(".json")
     is_own = json_with("bundle", "configuration", "source", "notes_in_table")
-    outputs = [Output(out, "--out", is_page), Output(numbers, "--out (its JSON file)", is_own)]
+    outputs = [Output(out, "--out", is_page), Output(numbers, "--out", is_own, beside=True)]
     check_outputs(outputs, [notes, bundle])
     classifier, record = load(bundle), read_record(bundle)
     texts, groups, labels = _read(classifier, notes, text, label, separator, group, options)

@@ -180,17 +180,24 @@ class Prediction:
 
     def _check_outputs(self) -> None:
         """Refuse outputs that would overwrite what is read, or a file that is not clinadapt's."""
-        aside = Output(self.aside_path, "--aside", csv_with(*output_layouts.ASIDE_COLUMNS))
+        aside = Output(
+            self.aside_path,
+            "--aside",
+            csv_with(*output_layouts.ASIDE_COLUMNS),
+        )
         outputs = [aside]
         if self.into is None:
             outputs.append(Output(self.out, "--out", output_layouts.is_scores))
-            outputs.append(Output(ledger_path(self.out), "--out (unfinished)", is_ledger))
+            outputs.append(Output(ledger_path(self.out), "--out", is_ledger, beside=True))
         read: list[Path | str | None] = [*self.bundles.values(), self.database_file]
         if self._has_database:
             from clinadapt.deployment.scoring.database import file_of
 
             read.append(file_of(self._url))
-        check_outputs(outputs, [*read, *self._files])
+        # Files of notes by name first: an output in a folder of notes is left out of them.
+        read += [path for path in map(Path, self.notes) if not path.is_dir()]
+        check_outputs(outputs, read)
+        check_outputs(outputs, self._files)
 
     @cached_property
     def _files(self) -> list[Path]:

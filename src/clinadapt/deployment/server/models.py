@@ -75,8 +75,11 @@ class Models:
         answers: list[list[schemas.Answer]] = [[] for _ in texts]
         by_name = {task.name: task for task in self.tasks}
         for name, probabilities in self.together.predict_proba(texts, names).items():
-            if not np.isfinite(probabilities).all():
-                raise InputError(f"{name}: a note contains nothing that the model can read")
+            unread = np.flatnonzero(~np.isfinite(probabilities).all(axis=1)).tolist()
+            if unread:  # a batch of several requests is tried again, request by request
+                raise InputError(
+                    [f"note {at} has nothing that the model can read ({name})" for at in unread]
+                )
             classifier, task = self.together.classifiers[name], by_name[name]
             explanations: Sequence[schemas.Explanation | None] = [None] * len(texts)
             if explained and task.explains:
