@@ -17,6 +17,9 @@ SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # first line, for Excel: nam
 csv.field_size_limit(2**31 - 1)  # a cell may be a long note; the module's own limit is 128 KiB
 
 
+BLANK = {" ", "\t", "\u00a0"}
+
+
 class BrokenRowError(Exception):
     """The row that begins in line `line` cannot be cut into cells; perhaps a quote is `open`."""
 
@@ -79,7 +82,7 @@ class Dialect:
                 return
             except csv.Error as error:
                 raise BrokenRowError(number, "end of data" in str(error)) from None
-            if len(row) < 2 and not "".join(row).strip():
+            if not row or (len(row) == 1 and row[0] and set(row[0]) <= BLANK - {self.delimiter}):
                 if width != 1:
                     continue
                 row = row or [""]

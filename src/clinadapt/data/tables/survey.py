@@ -158,13 +158,11 @@ def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
     if first.count(delimiter) != len(after):
         return []
     rows = [line.split(delimiter) for line in inner if line.count(delimiter) == width - 1]
-    if len(rows) < len(inner) / 2:
+    if last.count(delimiter) == at:
+        rows.append(last.split(delimiter) + after)
+    if not rows or len(rows) < len(inner) / 2:
         return []
     cut = [before + first.split(delimiter), *rows]
-    if last.count(delimiter) == at:
-        cut.append(last.split(delimiter) + after)
-    elif not rows:
-        return []
     return [[cell[: LONGEST + 1] for cell in one] for one in cut]
 
 
