@@ -4,6 +4,7 @@ import shlex
 import tomllib
 from inspect import signature
 
+import polars as pl
 import pytest
 from command import run
 
@@ -89,6 +90,22 @@ def test_next_steps_run_as_they_stand(place, capsys):
     code, shown, _ = run(*steps[0], "--out", "again.csv", capsys=capsys)
     assert code == 0
     assert "clinadapt drift out/best 'my notes.csv' --text 'note text'" in shown
+
+
+def test_next_steps_read_the_table_as_the_study_did(studied, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pl.read_csv(studied / "my notes.csv").write_csv("odd.csv", separator="#")
+    reading = ["--delimiter", "#", "--missing", "nil"]
+    with pytest.raises(SystemExit):
+        command_line(
+            "study", "odd.csv", *COLUMNS, *reading, "--study", studied / "one.toml", "--offline"
+        )
+    lines = capsys.readouterr().out.partition("Next:")[2].splitlines()
+    step = next(shlex.split(line)[1:] for line in lines if line.startswith("  clinadapt predict "))
+    assert step[-4:] == reading
+    code, shown, error = run(*step, capsys=capsys)
+    assert code == 0, error
+    assert "180 notes read: 180 notes classified" in shown
 
 
 def test_the_way_from_check_to_plan_to_study(place, capsys):

@@ -4,7 +4,13 @@ import unicodedata
 
 import pytest
 
-from clinadapt.data.label_spelling import doubtful_names, joined_names, look_alikes, tidy
+from clinadapt.data.label_spelling import (
+    doubtful_names,
+    joined_names,
+    look_alikes,
+    tidy,
+    words_for_nothing,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,7 @@ def test_ligatures_and_letters_of_other_scripts_look_alike(one, other):
 
 @pytest.mark.parametrize("name", ["na", "N.A.", "Null", "?", "--", "#REF!", "NSP", "Non renseigné"])
 def test_names_that_may_mean_missing_are_doubted(name):
-    (warning,) = doubtful_names(["a", name, "none", "Na+"], 90)
+    (warning,) = words_for_nothing(["a", name, "none", "Na+"])
     assert warning.startswith(f"{name!r} count as classes")
     assert "--missing" in warning
 

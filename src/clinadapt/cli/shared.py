@@ -89,6 +89,8 @@ def columns_for(notes: Path, bundle: Path, options: ReadingOptions) -> "Columns"
     from clinadapt.data.tables.opening import open_table
 
     columns = remembered(bundle) or Columns()
+    if columns.id is None and columns.group is None:
+        return columns  # the table need not be looked through twice
     there = open_table(
         notes, encoding=options.encoding, delimiter=options.delimiter, missing=options.missing
     ).schema

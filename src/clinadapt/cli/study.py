@@ -233,9 +233,8 @@ def _print_next(table: TableOptions, folders: list[Path]) -> None:
     bundles = [str(bundle) for bundle in chosen if bundle is not None]
     if not bundles:
         return
-    read_so = replace(
-        TableOptions(), notes=table.notes, text=table.text, id=table.id, encoding=table.encoding
-    )
+    passed_on = ("notes", "text", "id", "encoding", "delimiter", "missing")
+    read_so = replace(TableOptions(), **{name: getattr(table, name) for name in passed_on})
     scoring = ["predict", *bundles, *as_arguments(read_so)]
     steps = [("score notes, here those of the study", scoring)]
     if find_spec("captum"):

@@ -94,14 +94,20 @@ def look_alikes(counts: Mapping[Any, int], kind: str = "notes") -> list[str]:
     ]
 
 
+def words_for_nothing(names: Collection[str]) -> list[str]:
+    """Return a warning about classes whose names may mean that the label is missing."""
+    unsure = [name for name in names if _MAY_BE_MISSING.fullmatch(folded(name))]
+    if not unsure:
+        return []
+    return [
+        f"{', '.join(map(repr, unsure[:SHOWN_SPELLINGS]))} count as classes: if they mean that "
+        f"the label is missing, give the words for that with --missing"
+    ]
+
+
 def doubtful_names(names: Collection[str], notes: int) -> list[str]:
-    """Return warnings about classes that may be missing labels or lists, or another column."""
+    """Return warnings about classes that may be lists, or the values of another column."""
     warnings = []
-    if unsure := [name for name in names if _MAY_BE_MISSING.fullmatch(folded(name))]:
-        warnings.append(
-            f"{', '.join(map(repr, unsure[:SHOWN_SPELLINGS]))} count as classes: if they mean that "
-            f"the label is missing, give the words for that with --missing"
-        )
     if lists := sum(bool(_LIST.fullmatch(name)) for name in names):
         warnings.append(
             f"{lists:,} class(es) look like lists written as text: store lists in JSON or Parquet, "

@@ -28,7 +28,13 @@ from clinadapt.data.columns import (
     text_hashes,
     whole_floats,
 )
-from clinadapt.data.label_spelling import doubtful_names, joined_names, look_alikes, tidy
+from clinadapt.data.label_spelling import (
+    doubtful_names,
+    joined_names,
+    look_alikes,
+    tidy,
+    words_for_nothing,
+)
 from clinadapt.data.labels import Labels, from_codes
 from clinadapt.data.positive_class import choose
 from clinadapt.data.tables.missing import MissingWords
@@ -219,7 +225,10 @@ def read_notes(
     notes = reader.finish(
         str(source) if isinstance(source, str | Path) else "memory", minimum_per_class
     )
-    return replace(notes, warnings=[*table.warnings, *words.warnings(), *notes.warnings])
+    warnings = [*table.warnings, *words.warnings(), *notes.warnings]
+    if options.get("missing") is None:  # else it was said which words mean nothing
+        warnings += words_for_nothing(notes.labels.classes.tolist())
+    return replace(notes, warnings=warnings)
 
 
 class _Reader:

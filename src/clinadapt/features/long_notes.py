@@ -13,6 +13,7 @@ note, its end, or both, long enough that the tokens to keep are those of the who
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -119,9 +120,7 @@ def _ends(
     return Excerpt.of(note, *chosen)
 
 
-def _first(
-    passages: "tuple[tuple[int, int], ...] | list[tuple[int, int]]", size: int
-) -> list[tuple[int, int]]:
+def _first(passages: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
     chosen = []
     for start, end in passages:
         taken = min(end - start, size)

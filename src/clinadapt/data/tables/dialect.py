@@ -13,11 +13,9 @@ DELIMITERS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "bar": "|"}
 USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|"}
 SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # first line, for Excel: names the delimiter
+BLANK = {" ", "\t", "\u00a0"}
 
 csv.field_size_limit(2**31 - 1)  # a cell may be a long note; the module's own limit is 128 KiB
-
-
-BLANK = {" ", "\t", "\u00a0"}
 
 
 class BrokenRowError(Exception):

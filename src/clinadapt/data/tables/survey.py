@@ -160,7 +160,9 @@ def _as_rows(row: list[str], at: int, delimiter: str) -> list[list[str]]:
     rows = [line.split(delimiter) for line in inner if line.count(delimiter) == width - 1]
     if last.count(delimiter) == at:
         rows.append(last.split(delimiter) + after)
-    if not rows or len(rows) < len(inner) / 2:
+    # In a table of one column, most lines of any text could be rows.
+    least = len(inner) if width == 1 else len(inner) / 2
+    if not rows or len(rows) < least:
         return []
     cut = [before + first.split(delimiter), *rows]
     return [[cell[: LONGEST + 1] for cell in one] for one in cut]
