@@ -134,6 +134,8 @@ def test_backslashes_are_content_where_nothing_says_otherwise(tmp_path):
 
 def test_a_backslash_that_may_be_either_is_refused(tmp_path):
     assert "line 2: a backslash may be content" in refusal(tmp_path, 'text,label\nsay \\"a\\",1\n')
+    # The last line end may end the row, or be the last character of its cell.
+    assert "line 3: a backslash may be content" in refusal(tmp_path, "id,text\n1,a\n2,\\\n")
 
 
 def test_quotes_in_text_with_tabs_are_content_unless_they_enclose_cells(tmp_path):

@@ -70,8 +70,15 @@ class Dialect:
             lines, settings = map(self._with_escaped_backslashes, lines), {"escapechar": "\\"}
         else:
             settings = {}
-        reader = csv.reader(lines, delimiter=self.delimiter, strict=True, **settings)
         width = 0
+
+        def ended() -> Iterator[str]:
+            yield from lines
+            # Of a cell that ends with an escaped line end, this ends the row; else it is no row.
+            if self.quotes is Quotes.ESCAPED and width != 1:
+                yield "\n"
+
+        reader = csv.reader(ended(), delimiter=self.delimiter, strict=True, **settings)
         while True:
             number = self.skipped + reader.line_num + 1
             try:
