@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.abstaining import AbstainOptions, promise_of
 from clinadapt.cli.console import Column, print_json, print_next, print_table, say
 from clinadapt.cli.options import (
     OUTPUT,
@@ -128,6 +129,7 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    abstaining: AbstainOptions,
     json: JsonOption = False,
 ) -> None:
     """Score stored notes with bundles, each once; if interrupted, run it again to resume.
@@ -161,6 +163,7 @@ def predict(
             time=time,
             aside=aside,
             anew=anew,
+            promise=promise_of(abstaining),
         )
         go_offline(stack, True, prediction.hosts)
         with progress_bar("loading the model…") as progress:
@@ -170,6 +173,8 @@ def predict(
         return _refuse_nothing(prediction, state)
     where = escape(str(out) if into is None else f"table {into}")
     say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
+    if prediction.promise is not None:
+        say(f"{state.left:,} of the classified notes are left to a person (column decision)")
     say(f"scores: {where}")
     if state.aside:
         say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")
@@ -193,6 +198,7 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
         "read": state.read,
         "scored": state.scored,
         "set_aside": state.aside,
+        "left_to_person": None if prediction.promise is None else state.left,
         "scores": prediction.out if prediction.into is None else None,
         "table": prediction.into,
         "aside": prediction.aside_path if state.aside else None,

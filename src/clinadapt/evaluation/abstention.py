@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
-from clinadapt.data.labels import Labels
+from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation import prediction_sets, reject_band
 from clinadapt.evaluation.metrics import Score
 from clinadapt.evaluation.prediction_sets import PredictionSets
@@ -21,6 +21,20 @@ from clinadapt.evaluation.threshold import Threshold
 RISKS = (0.01, 0.02, 0.05, 0.1, 0.2)
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 RISK, COVERAGE = 0.05, 0.9  # unless asked otherwise
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is promised of the answers that are given, and of the prediction sets.
+
+    Attributes
+    ----------
+    risk, coverage : float
+        See `RejectBand` and `PredictionSets`.
+    """
+
+    risk: float = RISK
+    coverage: float = COVERAGE
 
 
 class Abstention(BaseModel):
@@ -38,11 +52,22 @@ class Abstention(BaseModel):
         One for each of `COVERAGES`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
     confidence: float = Field(gt=0, lt=1)
     patients: int = Field(gt=0)
     bands: list[RejectBand]
     sets: list[PredictionSets]
+
+    def fits(self, task: Task, classes: int) -> bool:
+        """Return whether these are bands and sets of a task with so many classes."""
+        return all(len(sets.least) == classes for sets in self.sets) and not any(
+            task == "multiclass" and band.no is not None for band in self.bands
+        )
+
+    def check(self, promise: Promise) -> None:
+        """Raise an error if there is no band or are no sets for a promise."""
+        self.band(promise.risk)
+        self.sets_of(promise.coverage)
 
     def band(self, risk: float) -> RejectBand:
         """Return the band of a risk.
@@ -144,10 +169,10 @@ def measure_band(
     """Measure a band on notes that did not choose it, with intervals over patients."""
     answered, left = band.answer(labels.task, probabilities)
     matrix, everyone = labels.matrix, np.ones(len(labels))
-    left_notes = share(left.any(axis=1), everyone, clusters)
+    left_notes = share(left.sum(axis=1) > 0, everyone, clusters)
     if labels.task == "multiclass":
-        wrong = (answered & ~matrix).any(axis=1)
-        return MeasuredBand(band, left_notes, share(wrong, answered.any(axis=1), clusters), None)
+        wrong, given = (answered & ~matrix).sum(axis=1), answered.sum(axis=1)
+        return MeasuredBand(band, left_notes, share(wrong, given, clusters), None)
     first = 1 if labels.task == "binary" else 0
     yes, right, left = answered[:, first:], matrix[:, first:], left[:, first:]
     wrong, missed = yes & ~right, right & ~yes & ~left

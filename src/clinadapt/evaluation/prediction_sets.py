@@ -35,7 +35,7 @@ class PredictionSets(BaseModel):
         which is in every set.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
     coverage: float = Field(gt=0, lt=1)
     least: list[float]
 

@@ -10,8 +10,8 @@ In a multi-class task the answer is the most probable class, and at most $r$ of 
 wrong. In a multi-label task all labels are pooled, and each is answered or left by itself.
 
 A limit is accepted by a test of the hypothesis that the share exceeds $r$: that of Clopper &
-Pearson (1934) for as many independent notes as these are worth. With $b_i$ notes of patient $i$, whose
-errors have the correlation $\rho$, they are worth (Kish 1965)
+Pearson (1934) for as many independent notes as these are worth. With $b_i$ notes of patient $i$,
+whose errors have the correlation $\rho$, they are worth (Kish 1965)
 
 $$ n = \frac{(\sum_i b_i)^2}{\sum_i b_i + \rho \sum_i b_i (b_i - 1)}. $$
 
@@ -55,7 +55,7 @@ class RejectBand(BaseModel):
         Largest probability that is answered "no"; None likewise, and in a multi-class task.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
     risk: float = Field(gt=0, lt=1)
     yes: float | None = Field(ge=0, le=1)
     no: float | None = Field(ge=0, le=1)

@@ -16,7 +16,8 @@ from clinadapt.data.labels import Labels, Task, decode
 from clinadapt.data.python_inputs import as_clusters, as_labels, as_texts, is_indicator
 from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
-from clinadapt.evaluation import metrics, threshold
+from clinadapt.evaluation import abstention, metrics, threshold
+from clinadapt.evaluation.abstention import Abstention
 from clinadapt.models import registry
 from clinadapt.models.bundle.reference import Reference, make_reference
 from clinadapt.models.bundle.save import save_bundle
@@ -64,6 +65,8 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Number of truncated notes, by part ("train", "validation").
     reference_ : Reference, optional
         Counts that describe the validation notes; see `clinadapt.deployment.drift`.
+    abstention_ : Abstention, optional
+        Reject bands and prediction sets from the validation notes; None in a bundle of before.
 
     Examples
     --------
@@ -144,7 +147,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_labels: Labels,
         clusters: NDArray[np.int64],
     ) -> Self:
-        """Store counts that describe the notes of the fit, for `clinadapt.deployment.drift`.
+        """Store what the validation notes tell: counts, reject bands, prediction sets.
+
+        The counts are for `clinadapt.deployment.drift`, the rest for `decide` and `predict_set`.
 
         Parameters
         ----------
@@ -153,9 +158,13 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clusters : ndarray of int64, shape [validation note]
             Patient of each validation note.
         """
+        probabilities = self.in_label_order(self.validation_probabilities_)
+        self.abstention_: Abstention | None = abstention.calibrate(
+            validation_labels, probabilities, clusters, self.threshold_
+        )
         self.reference_: Reference | None = make_reference(
             self.model_,
-            self.in_label_order(self.validation_probabilities_),
+            probabilities,
             self.metric_,
             self.threshold_,
             texts,
@@ -196,7 +205,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": truncated_in_validation,
         }
         self.validation_probabilities_ = self.in_class_order(probabilities)
-        self.reference_ = None
+        self.reference_ = self.abstention_ = None
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
         if self.model_.refit:
             both = labels.join(validation_labels)
@@ -261,6 +270,68 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         ordered = self.in_label_order(probabilities)
         return self.in_class_order(self.threshold_.predict(self.task_, ordered))
+
+    def decide(self, X: Sequence[str], risk: float = abstention.RISK) -> NDArray[Any]:
+        """Return classes [note], or None where a note should be left to a person.
+
+        At most a share `risk` of the answers with the positive class is wrong, and of the positive
+        notes at most that share is answered with the other class; in a multi-class task at most
+        that share of all answers is wrong; in a multi-label task the first two hold for all labels
+        together, and a note is left if one of its labels is. Each holds for new patients like those
+        of the fit with the confidence of ``abstention_``.
+
+        Parameters
+        ----------
+        X : sequence of str
+        risk : float
+            One of `clinadapt.evaluation.abstention.RISKS`.
+
+        Raises
+        ------
+        InputError
+            There is no band for this risk, or none at all in a bundle of before.
+        """
+        band = self.abstaining.band(risk)
+        probabilities = self.in_label_order(self.predict_proba(X))
+        answered, left = band.answer(self.task_, probabilities)
+        decided = decode(self.task_, self.label_classes_, answered).astype(object)
+        decided[left.any(axis=1)] = None
+        return decided
+
+    def predict_set(
+        self, X: Sequence[str], coverage: float = abstention.COVERAGE
+    ) -> NDArray[np.bool_]:
+        """Return which classes may be right, shape [note, class], columns as in ``classes_``.
+
+        For a note of a new patient, the set contains the right class with probability `coverage`;
+        in binary and multi-label tasks that holds for the notes of each class. A set may be empty:
+        no class is as probable as it is in most notes that have it.
+
+        Parameters
+        ----------
+        X : sequence of str
+        coverage : float
+            One of `clinadapt.evaluation.abstention.COVERAGES`.
+
+        Raises
+        ------
+        InputError
+            There are no sets of this coverage, or none at all in a bundle of before.
+        """
+        sets = self.abstaining.sets_of(coverage)
+        return self.in_class_order(sets.of(self.in_label_order(self.predict_proba(X))))
+
+    @property
+    def abstaining(self) -> Abstention:
+        """Reject bands and prediction sets; an error if there are none."""
+        check_is_fitted(self, "model_")
+        if self.abstention_ is None:
+            raise InputError(
+                "this model has no reject bands and no prediction sets, because it was saved by an "
+                "earlier version: fit it again, a study in a new folder (--out), to leave notes to "
+                "a person"
+            )
+        return self.abstention_
 
     def save(self, folder: str | Path) -> Path:
         """Write a bundle that `clinadapt.load` opens on any machine, offline.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from clinadapt.core.errors import ClinadaptError, InputError, describe_unexpected
+from clinadapt.evaluation.abstention import Abstention
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
 from clinadapt.models.bundle import integrity
@@ -70,6 +71,8 @@ def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     classifier.threshold_ = Threshold(
         float("nan") if value is None else value, record["threshold"]["at_least_one"]
     )
+    kept = record.get("abstention")
+    classifier.abstention_ = None if kept is None else Abstention.model_validate(kept)
     path = folder / REFERENCE
     classifier.reference_ = Reference.read(path) if path.is_file() else None
     return classifier

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,9 @@ from clinadapt.deployment.scoring.file_sink import FileScores, is_ledger, ledger
 from clinadapt.deployment.scoring.file_source import TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
+from clinadapt.evaluation.abstention import Promise
 from clinadapt.models.bundle.integrity import RECORD
+from clinadapt.models.bundle.promise import check_promise
 from clinadapt.models.bundle.record import fingerprint, name_of, named_bundles, read_record
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Prediction:
         ``INTO.aside.csv``.
     anew : bool
         True to abandon an unfinished run with other settings.
+    promise : Promise, optional
+        Leave notes to a person, so that the answers that are given keep it.
     """
 
     bundle: Path | Mapping[str, Path]
@@ -89,6 +93,7 @@ class Prediction:
     time: str | None = None
     aside: Path | None = None
     anew: bool = False
+    promise: Promise | None = None
 
     def run(self, progress: Progress = no_progress, tell: Tell | None = None) -> State:
         """Score every note once, or resume a run that was stopped.
@@ -117,6 +122,8 @@ class Prediction:
         if self.meds:
             meds.check_tasks([record["task"] for record in records.values()])
         self._check_outputs()
+        if self.promise is not None:
+            check_promise(self.promise, records)
         versions = {task: fingerprint(folder) for task, folder in self.bundles.items()}
         if len(set(versions.values())) < len(versions):
             raise InputError(
@@ -128,6 +135,8 @@ class Prediction:
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
+        if self.promise is not None:
+            settings["abstain"] = asdict(self.promise)
         return score(
             Together.load(self.bundles),
             versions,
@@ -137,6 +146,7 @@ class Prediction:
             meds.with_reasons if self.meds else None,
             self.anew,
             progress,
+            self.promise,
         )
 
     @property
@@ -175,6 +185,11 @@ class Prediction:
             problems.append("--into requires an id column (--id): row numbers are not stable ids")
         if self.meds and self.notes and not self.fhir and not (self.subject and self.time):
             problems.append("--meds requires the subject and time columns: --subject and --time")
+        if self.promise is not None and (self.meds or self.into is not None):
+            problems.append(
+                "--abstain writes columns that only a file of predictions has: remove "
+                f"{'--meds' if self.meds else '--into'}"
+            )
         if problems:
             raise InputError(problems)
 

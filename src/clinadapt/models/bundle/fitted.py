@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from clinadapt.data.labels import Task
+from clinadapt.evaluation.abstention import Abstention
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models.bundle.reference import Reference
 from clinadapt.models.contract import Model
@@ -20,3 +21,4 @@ class FittedClassifier(Protocol):
     threshold_: Threshold
     indicator_: bool
     reference_: Reference | None
+    abstention_: Abstention | None

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation import metrics
+from clinadapt.evaluation.abstention import Abstention
 from clinadapt.features.encoders import config_checks
 from clinadapt.models.files import (
     ABOUT_BYTES,
@@ -97,6 +98,7 @@ class _Record(BaseModel):
     indicator: bool
     threshold: _Threshold
     provenance: _Provenance
+    abstention: Abstention | None = None
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
 
@@ -171,6 +173,8 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         problems.append(f"the threshold is not valid for a {task} task")
     if checked.metric not in metrics.metric_names(task):
         problems.append(f"the metric is not valid for a {task} task")
+    if checked.abstention is not None and not checked.abstention.fits(task, len(classes)):
+        problems.append(f"the reject bands or prediction sets are not valid for a {task} task")
     problems += _setting_problems(checked.settings)
     problems += [
         f"a listed file lies outside the bundle: {name[:80]!r}"
