@@ -9,6 +9,7 @@
     python benchmarks/simulations.py seeds --tables 400
     python benchmarks/simulations.py sites --tables 2000
     python benchmarks/simulations.py verdict --tables 200
+    python benchmarks/simulations.py abstention --tables 1000
     python benchmarks/simulations.py noise --tables 20
 
 split: relative error of the share of positive notes in the validation part, and the share of its
@@ -19,7 +20,8 @@ same for a difference of F1, and how often equal classifiers differ significantl
 true differences are significant on 480 and 1,600 test notes. seeds: the variance of a difference
 that is due to seeds, beside the true one. sites: how often the pooled interval contains the true
 mean. verdict: how often a cheaper classifier, worse than the margin allows or as good, is
-recommended. noise: complete studies, report included, on built-in notes with random labels. --seed
+recommended. abstention: how often the promises of a reject band hold on very many new patients, and
+the coverage of prediction sets on them. noise: complete studies, report included, on built-in notes with random labels. --seed
 begins the random numbers elsewhere.
 """
 
@@ -34,6 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 from simulated import (
+    abstaining_table,
     draw,
     entrants_of,
     f1,
@@ -45,7 +48,7 @@ from simulated import (
 )
 
 from clinadapt.data.split import carve_validation, partition
-from clinadapt.evaluation import metrics, threshold
+from clinadapt.evaluation import metrics, prediction_sets, reject_band, threshold
 from clinadapt.evaluation.paired_comparison import ResampledScores
 from clinadapt.evaluation.random_effects import pool
 from clinadapt.evaluation.recommendation import Evidence
@@ -53,6 +56,14 @@ from clinadapt.evaluation.recommendation import Evidence
 TRUTH_PATIENTS = 300_000
 FRACTIONS = (0.7 * 0.85, 0.7 * 0.15, 0.3)
 SCORES = ["f1", "mcc", "auroc", "auprc", "accuracy", "precision", "recall", "brier"]
+ABSTAINING_TABLES = {
+    "few errors": {"signal": 4.0},
+    "many errors": {"signal": 2.2},
+    "errors alike in a patient": {"signal": 6.0, "of_patient": 2.0},
+    "rare, labels and errors alike": {
+        "signal": 5.0, "of_patient": 1.5, "mean": -2.5, "labels": 3.0
+    },
+}  # fmt: skip
 NOISE_CONFIGURATIONS = [
     {"model": "tfidf-logistic"},
     {"model": "tfidf-logistic", "characters": True, "refit": True},
@@ -258,6 +269,43 @@ def verdict(options):
                   flush=True)  # fmt: skip
 
 
+def abstention(options):
+    half = threshold.Threshold(0.5)
+    for kind, settings in ABSTAINING_TABLES.items():
+        labels, probabilities, clusters = abstaining_table(
+            60_000, np.random.default_rng(99), **settings
+        )
+        positive, chance = labels.matrix[:, 1], probabilities[:, 1]
+        for patients in (68, 125, 400, 1000):
+            generator = np.random.default_rng([options.seed, patients])
+            kept = {(risk, side): [] for risk in (0.05, 0.1) for side in ("missed", "wrong")}
+            left = {risk: [] for risk in (0.05, 0.1)}
+            covered = []
+            for _ in range(options.tables):
+                drawn, given, of = abstaining_table(patients, generator, **settings)
+                for risk, shares in left.items():
+                    band = reject_band.choose(drawn, given, of, half, risk)
+                    no, yes = band.answer("binary", probabilities)[0].T
+                    kept[risk, "missed"].append(positive[no].sum() <= risk * positive.sum())
+                    kept[risk, "wrong"].append((~positive[yes]).sum() <= risk * yes.sum())
+                    shares.append(1 - no.mean() - yes.mean())
+                least = prediction_sets.calibrate(drawn, given, of, 0.9).least
+                inside = np.where(positive, chance >= least[1], 1 - chance >= least[0])
+                covered.append(
+                    [
+                        np.average(inside[own], weights=prediction_sets.of_patients(clusters[own]))
+                        for own in (~positive, positive)
+                    ]
+                )
+            for risk, shares in left.items():
+                missed, wrong = (np.mean(kept[risk, side]) for side in ("missed", "wrong"))
+                print(f"{kind}, {patients:4} patients, risk {risk}: missed kept {missed:.1%}, wrong "
+                      f"kept {wrong:.1%}, left {np.mean(shares):.0%}", flush=True)  # fmt: skip
+            negative, positive_ones = np.mean(covered, axis=0)
+            print(f"{kind}, {patients:4} patients: sets of 90 % contain {negative:.1%} of the "
+                  f"negative and {positive_ones:.1%} of the positive notes", flush=True)  # fmt: skip
+
+
 def noise(options):
     import polars as pl
 
@@ -292,6 +340,7 @@ WHAT = {
     "seeds": seeds,
     "sites": sites,
     "verdict": verdict,
+    "abstention": abstention,
     "noise": noise,
 }
 

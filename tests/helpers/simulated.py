@@ -77,6 +77,20 @@ def scored_table(patients, equal, generator, mean=-0.9, signal=2.2):
     return labels, np.column_stack([1 - chance, chance]), predicted, clusters
 
 
+def abstaining_table(patients, generator, signal, of_patient=0.7, mean=-0.9, labels=1.0):
+    """Draw a table of patients with unequal many notes, whose labels and errors are alike.
+
+    `of_patient` and `labels` are the spreads between patients of score and logit of the label.
+    """
+    sizes = np.minimum(np.ceil(generator.lognormal(1.0, 1.0, patients)).astype(int), 60)
+    clusters = np.repeat(np.arange(patients), sizes)
+    positive = _chance(mean + generator.normal(0, labels, patients)[clusters], generator)
+    score = signal * (positive - 0.5) - 0.5 + generator.normal(0, 1.0, len(clusters))
+    chance = 1 / (1 + np.exp(-score - generator.normal(0, of_patient, patients)[clusters]))
+    matrix, probabilities = np.c_[~positive, positive], np.c_[1 - chance, chance]
+    return Labels("binary", np.array(["no", "yes"]), matrix), probabilities, clusters
+
+
 def true_scores(equal, names, patients=60_000, **options):
     """Return the scores of the predictions of `scored_table`, on very many patients."""
     labels, probabilities, predicted, clusters = scored_table(

@@ -175,6 +175,8 @@ def predict(
     say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
     if prediction.promise is not None:
         say(f"{state.left:,} of the classified notes are left to a person (column decision)")
+        if state.left == state.scored:
+            say("No answer keeps the promise: a larger --risk may, or a bundle from more patients.")
     say(f"scores: {where}")
     if state.aside:
         say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")

@@ -210,9 +210,14 @@ class MeasuredSets:
         return {
             **self.sets.model_dump(),
             "covered": {name: score.to_json() for name, score in self.covered.items()},
+            "least_covered": min(self.covered, key=lambda name: self._value(name)),
             "size": self.size,
             "one": self.one,
         }
+
+    def _value(self, name: str) -> float:
+        value = self.covered[name].value
+        return 1.0 if np.isnan(value) else value  # no test note has the class
 
 
 def measure_sets(

@@ -8,6 +8,7 @@ flat curve, at its error rate.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.ranking import divide
 from clinadapt.evaluation.threshold import Threshold
+
+POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class RiskCoverage:
     coverage: Floats
     risk: Floats
     area: metrics.Score
+
+    def to_json(self) -> dict[str, Any]:
+        """Return area and curve, of at most `POINTS` points."""
+        kept = np.unique(np.linspace(0, len(self.risk) - 1, POINTS).astype(np.int64))
+        curve = {"coverage": self.coverage[kept].tolist(), "risk": self.risk[kept].tolist()}
+        return {"area": self.area.to_json(), "curve": curve}
 
 
 def risk_coverage(

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from clinadapt.core import html
 from clinadapt.report import (
+    abstaining,
     charts,
     decisions,
     findings,
@@ -65,6 +66,7 @@ def _figures(study: StudyResults) -> dict[str, Figure]:
         "growth": growth.learning_curves(study),
         "reliability": decisions.reliability(study),
         "decisions": decisions.decision_curve(study),
+        "risk-coverage": abstaining.risk_coverage(study),
         "training": charts.training(study),
         "router": charts.router_load(study),
     }
@@ -113,5 +115,6 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "grids": spending.grids(study),
         "energy_warnings": spending.warnings(study),
         "meaning": decisions.meaning(study),
+        "abstaining": None if study.abstention is None else abstaining.sentence(study.abstention),
         "operating_points": decisions.points(study),
     }

@@ -102,6 +102,9 @@ class StudyResults:
         Scores of the recommended or best configuration by subgroup; None like `evidence`.
     sites : dict, optional
         Scores on held-out sites; None where the study asks for none.
+    abstention : dict, optional
+        What the recommended or best configuration leaves to a person; None like `evidence`, and in
+        studies of earlier versions.
     """
 
     about: dict[str, Any]
@@ -111,6 +114,7 @@ class StudyResults:
     curves: dict[str, Any] | None
     subgroups: dict[str, Any] | None
     sites: dict[str, Any] | None
+    abstention: dict[str, Any] | None = None
 
     @cached_property
     def done(self) -> list[LeaderboardRow]:
@@ -203,6 +207,7 @@ def load(study_dir: Path) -> StudyResults:
         result_files.CURVES,
         result_files.SUBGROUPS,
         result_files.SITES,
+        result_files.ABSTENTION,
     )
     return StudyResults(
         about,

@@ -27,6 +27,7 @@ EVIDENCE = "evidence.json"
 CURVES = "curves.json"
 SITES = "sites.json"
 SUBGROUPS = "subgroups.json"
+ABSTENTION = "abstention.json"
 COSTS = (
     "encode_seconds",
     "fit_seconds",

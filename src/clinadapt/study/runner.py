@@ -128,6 +128,7 @@ class StudyRunner(StudySetup):
         self._refit(full, progress, finished, retry)
         full.write_evidence()
         full.write_subgroups()
+        full.write_abstention()
         board = full.write_leaderboard()
         full.write_ledger()
         return board

@@ -25,6 +25,7 @@ FILES = (
     result_files.CURVES,
     result_files.SITES,
     result_files.SUBGROUPS,
+    result_files.ABSTENTION,
     "plan.json",
     "tasks.json",
     "report.html",
