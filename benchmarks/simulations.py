@@ -21,8 +21,8 @@ true differences are significant on 480 and 1,600 test notes. seeds: the varianc
 that is due to seeds, beside the true one. sites: how often the pooled interval contains the true
 mean. verdict: how often a cheaper classifier, worse than the margin allows or as good, is
 recommended. abstention: how often the promises of a reject band hold on very many new patients, and
-the coverage of prediction sets on them. noise: complete studies, report included, on built-in notes with random labels. --seed
-begins the random numbers elsewhere.
+the coverage of prediction sets on them. noise: complete studies, report included, on built-in notes
+with random labels. --seed begins the random numbers elsewhere.
 """
 
 import argparse
@@ -36,6 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 from simulated import (
+    ManyPatients,
     abstaining_table,
     draw,
     entrants_of,
@@ -272,38 +273,22 @@ def verdict(options):
 def abstention(options):
     half = threshold.Threshold(0.5)
     for kind, settings in ABSTAINING_TABLES.items():
-        labels, probabilities, clusters = abstaining_table(
-            60_000, np.random.default_rng(99), **settings
-        )
-        positive, chance = labels.matrix[:, 1], probabilities[:, 1]
+        truth = ManyPatients(**settings)
         for patients in (68, 125, 400, 1000):
             generator = np.random.default_rng([options.seed, patients])
-            kept = {(risk, side): [] for risk in (0.05, 0.1) for side in ("missed", "wrong")}
-            left = {risk: [] for risk in (0.05, 0.1)}
-            covered = []
-            for _ in range(options.tables):
-                drawn, given, of = abstaining_table(patients, generator, **settings)
-                for risk, shares in left.items():
-                    band = reject_band.choose(drawn, given, of, half, risk)
-                    no, yes = band.answer("binary", probabilities)[0].T
-                    kept[risk, "missed"].append(positive[no].sum() <= risk * positive.sum())
-                    kept[risk, "wrong"].append((~positive[yes]).sum() <= risk * yes.sum())
-                    shares.append(1 - no.mean() - yes.mean())
-                least = prediction_sets.calibrate(drawn, given, of, 0.9).least
-                inside = np.where(positive, chance >= least[1], 1 - chance >= least[0])
-                covered.append(
-                    [
-                        np.average(inside[own], weights=prediction_sets.of_patients(clusters[own]))
-                        for own in (~positive, positive)
-                    ]
-                )
-            for risk, shares in left.items():
-                missed, wrong = (np.mean(kept[risk, side]) for side in ("missed", "wrong"))
-                print(f"{kind}, {patients:4} patients, risk {risk}: missed kept {missed:.1%}, wrong "
-                      f"kept {wrong:.1%}, left {np.mean(shares):.0%}", flush=True)  # fmt: skip
-            negative, positive_ones = np.mean(covered, axis=0)
-            print(f"{kind}, {patients:4} patients: sets of 90 % contain {negative:.1%} of the "
-                  f"negative and {positive_ones:.1%} of the positive notes", flush=True)  # fmt: skip
+            tables = [
+                abstaining_table(patients, generator, **settings) for _ in range(options.tables)
+            ]
+            for risk in (0.05, 0.1):
+                bands = [reject_band.choose(*table, half, risk) for table in tables]
+                missed, wrong, left = np.array([truth.shares(band) for band in bands]).T
+                print(f"{kind}, {patients:4} patients, risk {risk}: kept of missed "
+                      f"{np.mean(missed <= risk):.1%}, of wrong {np.mean(wrong <= risk):.1%}; "
+                      f"left {left.mean():.0%}", flush=True)  # fmt: skip
+            sets = [prediction_sets.calibrate(*table, 0.9) for table in tables]
+            no, yes = np.mean([truth.covered(one) for one in sets], axis=0)
+            print(f"{kind}, {patients:4} patients: sets of 90 % contain the class of {no:.1%} of "
+                  f"the negative and {yes:.1%} of the positive notes", flush=True)  # fmt: skip
 
 
 def noise(options):

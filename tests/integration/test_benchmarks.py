@@ -81,7 +81,7 @@ def test_every_part_has_entries_that_begin_with_ours(name: str, plan: Plan) -> N
     assert set(first.values()) == {OURS}
 
 
-@pytest.mark.parametrize("what", ["split", "threshold", "seeds", "sites", "verdict"])
+@pytest.mark.parametrize("what", ["split", "threshold", "seeds", "sites", "verdict", "abstention"])
 def test_simulations_run(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What they find is held to its bounds by the tests of the modules, on fewer tables."""
     simulations.WHAT[what](argparse.Namespace(tables=1, seed=3, data=None))
