@@ -273,7 +273,7 @@ def verdict(options):
 def abstention(options):
     half = threshold.Threshold(0.5)
     for kind, settings in ABSTAINING_TABLES.items():
-        truth = ManyPatients(**settings)
+        truth = ManyPatients(TRUTH_PATIENTS, **settings)
         for patients in (68, 125, 400, 1000):
             generator = np.random.default_rng([options.seed, patients])
             tables = [

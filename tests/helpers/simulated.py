@@ -97,6 +97,9 @@ class ManyPatients:
 
     Parameters
     ----------
+    patients : int
+        So many that their shares are the true ones: ten times more than a band was chosen on still
+        move how often it keeps its promise by several points.
     **settings
         Those of `abstaining_table`.
     """
