@@ -55,6 +55,14 @@ MissingOption = Annotated[
         rich_help_panel=TABLE,
     ),
 ]
+IgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CODE",
+        help="Check to leave out, such as CLA004, beside those of the study file; repeatable.",
+        rich_help_panel=DESIGN,
+    ),
+]
 OfflineOption = Annotated[
     bool,
     typer.Option(
@@ -101,6 +109,13 @@ class TableOptions:
     split: Annotated[
         str | None,
         typer.Option(help="Column of the official split: train, dev, test.", rich_help_panel=TABLE),
+    ] = None
+    date: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the note's date, which checks look at and no model reads.",
+            rich_help_panel=TABLE,
+        ),
     ] = None
     positive: Annotated[
         str | None,
@@ -160,6 +175,7 @@ class StudyOptions:
     metric: Annotated[
         str | None, typer.Option(help="Metric to rank by.", rich_help_panel=DESIGN)
     ] = None
+    ignore: IgnoreOption = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STUDY = "study.json"
 # Options of a table that a study remembers for later commands.
-REMEMBERED = ("text", "label", "separator", "id", "group", "split", "positive")
+REMEMBERED = ("text", "label", "separator", "id", "group", "split", "date", "positive")
 
 
 def read(
@@ -49,6 +49,7 @@ def read(
         id=table.id,
         group=table.group,
         split=table.split,
+        date=table.date,
         positive=table.positive,
         describe=describe,
     )
@@ -127,6 +128,7 @@ def open_study(
 ) -> "StudyRunner":
     """Open a study with the options of the command line."""
     from clinadapt.core.formatting import parse_bytes
+    from clinadapt.study.design import load_design
     from clinadapt.study.runner import StudyRunner
 
     overrides = {
@@ -135,6 +137,7 @@ def open_study(
         "seeds": asked.seed,
         "metric": asked.metric,
         "margin": margin,
+        "ignore": asked.ignore and [*load_design(asked.study).ignore, *asked.ignore],
     }
     return StudyRunner(
         notes,
@@ -191,9 +194,11 @@ def _refuse_design(asked: StudyOptions) -> None:
     """Raise for an unknown study, metric or encoder."""
     from clinadapt.evaluation.metrics import PRIMARY, metric_names
     from clinadapt.features.encoders.catalog import find_local, require_plausible
+    from clinadapt.study.checks.registry import require_known
     from clinadapt.study.design import load_design
 
     load_design(asked.study)
+    require_known(asked.ignore or ())
     known = dict.fromkeys(name for task in PRIMARY for name in metric_names(task))
     if asked.metric is not None and asked.metric not in known:
         raise InputError(f"unknown metric {asked.metric!r}: expected one of {', '.join(known)}")

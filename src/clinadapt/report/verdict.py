@@ -38,6 +38,8 @@ class Verdict:
         The doubts in numbers, then the test score.
     cautions : list of str
         Doubts that the facts do not tell.
+    findings : list of dict
+        Code, title and sentence of what checks found.
     """
 
     status: str
@@ -46,6 +48,7 @@ class Verdict:
     sentence: str
     facts: list[Fact]
     cautions: list[str]
+    findings: list[dict[str, str]]
 
 
 def verdict(study: StudyResults) -> Verdict | None:
@@ -67,6 +70,7 @@ def verdict(study: StudyResults) -> Verdict | None:
         sentence=evidence.get("sentence", ""),
         facts=facts,
         cautions=doubts.get("cautions", doubts["sentences"]) if doubts else [],
+        findings=(study.checks or {}).get("findings", []),
     )
 
 

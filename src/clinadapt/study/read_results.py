@@ -102,6 +102,8 @@ class StudyResults:
         Scores of the recommended or best configuration by subgroup; None like `evidence`.
     sites : dict, optional
         Scores on held-out sites; None where the study asks for none.
+    checks : dict, optional
+        Findings of checks; None in studies of before.
     """
 
     about: dict[str, Any]
@@ -111,6 +113,7 @@ class StudyResults:
     curves: dict[str, Any] | None
     subgroups: dict[str, Any] | None
     sites: dict[str, Any] | None
+    checks: dict[str, Any] | None
 
     @cached_property
     def done(self) -> list[LeaderboardRow]:
@@ -203,6 +206,7 @@ def load(study_dir: Path) -> StudyResults:
         result_files.CURVES,
         result_files.SUBGROUPS,
         result_files.SITES,
+        result_files.CHECKS,
     )
     return StudyResults(
         about,

@@ -36,6 +36,7 @@ from clinadapt.models.bundle.integrity import RECORD
 from clinadapt.models.bundle.record import READ_FORMATS
 from clinadapt.neural.training.loop import forget
 from clinadapt.study import result_files
+from clinadapt.study.checks.registry import write_checks
 from clinadapt.study.design import Run
 from clinadapt.study.earlier_design import check_earlier, what_differs
 from clinadapt.study.encoder_check import check_encoders
@@ -130,6 +131,7 @@ class StudyRunner(StudySetup):
         full.write_subgroups()
         board = full.write_leaderboard()
         full.write_ledger()
+        write_checks(self.out, self.notes, self.split, self.design.ignore)
         return board
 
     def _refit(
