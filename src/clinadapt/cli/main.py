@@ -37,7 +37,11 @@ app = typer.Typer(
 COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
     "Start": {
         demo: ("demo",),
-        check: ("check notes.csv", "check notes.csv --text note --label icd --group patient"),
+        check: (
+            "check notes.csv",
+            "check notes.csv --text note --label icd --group patient --date day",
+            "check notes.csv --ignore CLA004 --ignore CLA005",
+        ),
         plan: ("plan notes.csv --group patient", "plan notes.csv --memory 8GB --json > plan.json"),
         study: (
             "study notes.csv --text note --label icd --group patient --out study",
@@ -48,7 +52,7 @@ COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
     },
     "Look at a study": {
         report: ("report study",),
-        errors: ("errors study notes.csv",),
+        errors: ("errors study notes.csv", "errors study notes.csv --labels labels.csv"),
         track: ("track study", "track study --store http://mlflow.hospital:5000"),
     },
     "Use its model": {

@@ -35,8 +35,8 @@ def read_dates(values: pl.Series, numbers: NDArray[np.int64]) -> tuple[Dates, li
     problems = []
     if unread:
         problems.append(
-            f"column {values.name!r} holds what is no date in {unread}: write dates like 2024-01-31 "
-            f"or 31/01/2024, or leave the cell empty"
+            f"column {values.name!r} holds what is no date in {unread}: write dates like "
+            f"2024-01-31 or 31/01/2024, or leave the cell empty"
         )
     return dates.to_numpy().astype("datetime64[D]"), problems
 

@@ -4,7 +4,7 @@ Northcutt, Jiang & Chuang, "Confident Learning: Estimating Uncertainty in Datase
 of Artificial Intelligence Research 70 (2021). A note counts as confidently of a class if its
 probability is at least the mean probability of that class among the notes labelled so. Notes that
 are confidently of another class than their label, the off-diagonal of the confident joint, are
-those whose labels to look at again.
+those whose labels to look at again, unless their label is the most probable class after all.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ConfidentLabels:
     likely : ndarray of int64, shape [note]
         Class that a note is confidently of, the most probable of several; -1 if of none.
     doubted : ndarray of bool, shape [note]
-        Whether that is another class than the note's label.
+        Whether that is another class than the note's label, which is not the most probable.
     """
 
     likely: NDArray[np.int64]
@@ -62,4 +62,5 @@ def confident_labels(labels: NDArray[np.int64], probabilities: Floats) -> Confid
     confident = probabilities >= least - 1e-9  # the mean of equal numbers may exceed them
     likely = np.where(confident, probabilities, -1.0).argmax(axis=1)
     likely[~confident.any(axis=1)] = -1
-    return ConfidentLabels(likely, (likely >= 0) & (likely != labels))
+    agreed = probabilities.argmax(axis=1) == labels
+    return ConfidentLabels(likely, (likely >= 0) & (likely != labels) & ~agreed)

@@ -59,7 +59,7 @@ def _library() -> str:
 
 @cache
 def _documentation() -> str:
-    """Return the address of the documentation's pages; a reader may follow it, the page does not."""
+    """Return the address of the documentation, which a reader may follow and the page does not."""
     addresses = metadata("clinadapt").get_all("Project-URL") or []
     return next(one.split(", ")[1] for one in addresses if one.startswith("Documentation, "))
 

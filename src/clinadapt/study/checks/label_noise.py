@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from clinadapt.core.arrays import Floats
+from clinadapt.core.errors import InputError
+from clinadapt.data.notes import Notes
 from clinadapt.evaluation.confident_learning import confident_labels
 from clinadapt.study.checks.contract import Subject
 from clinadapt.study.read_results import RunResult, StudyResults
@@ -18,6 +21,7 @@ PART = "validation"
 SUREST = 0.25  # share of the notes that the model is surest about
 LEAST_WRONG = 0.05  # of them, with another label
 STANDARD_ERRORS = 2.0
+COLUMNS = ("id", "label", "likely", "probability of label", "probability of likely")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +90,31 @@ def doubted_labels(results: StudyResults) -> Doubted | None:
     return Doubted(run, len(frame), table.sort("probability of label"), surest, wrong)
 
 
+def with_texts(table: pl.DataFrame, notes: Notes) -> pl.DataFrame:
+    """Return a table of doubted labels with the text of each note in a last column.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        See `Doubted`.
+    notes : Notes
+        Notes of the study.
+
+    Raises
+    ------
+    InputError
+        Some of the notes are missing.
+    """
+    rows = {name: row for row, name in enumerate(notes.ids)}
+    if absent := sum(name not in rows for name in table["id"]):
+        raise InputError(
+            f"{absent:,} of the {len(table):,} notes whose labels are doubted are not in this "
+            "table: give the notes of the study, with its column of ids"
+        )
+    chosen = notes.texts.take(np.array([rows[name] for name in table["id"]], dtype=np.int64))
+    return table.with_columns(pl.Series("text", list(chosen), dtype=pl.String))
+
+
 def _useful(results: StudyResults, run: RunResult) -> bool:
     """Return whether a run's configuration is better than the same answer to every note."""
     return any(
@@ -95,7 +124,7 @@ def _useful(results: StudyResults, run: RunResult) -> bool:
 
 
 def _lines(
-    frame: pl.DataFrame, labels: np.ndarray, probabilities: Floats, names: list[str]
+    frame: pl.DataFrame, labels: NDArray[np.int64], probabilities: Floats, names: list[str]
 ) -> pl.DataFrame:
     found = confident_labels(labels, probabilities)
     rows = np.flatnonzero(found.doubted)
@@ -112,7 +141,7 @@ def _lines(
     )
 
 
-def _surest(labels: np.ndarray, probabilities: Floats) -> tuple[int, int]:
+def _surest(labels: NDArray[np.int64], probabilities: Floats) -> tuple[int, int]:
     """Return how many answers are the surest, and how many of them differ from the label.
 
     Of each answer the same share is taken, or else only those of the most frequent class would be.

@@ -29,9 +29,9 @@ def _last_epoch(results: StudyResults) -> str | None:
     own = [run for run in cut if run.configuration_id == handed.configuration_id]
     if own:
         return (
-            f"{handed.configuration} was best on validation in its last epoch, {own[0].settings['epochs']:,}"
-            f", so more epochs may make it better; so were {len(cut):,} of the {len(stopped):,} "
-            "runs that stop early."
+            f"{handed.configuration} was best on validation in its last epoch, "
+            f"{own[0].settings['epochs']:,}, so more epochs may make it better; so were "
+            f"{len(cut):,} of the {len(stopped):,} runs that stop early."
         )
     if 2 * len(cut) <= len(stopped):
         return None

@@ -28,6 +28,7 @@ from clinadapt.study.checks.note_parts import headings, words
 
 LEAST_AUROC = 0.98
 SIGNIFICANCE = 0.01  # for all words and classes together
+LEAST_PATIENTS = 10  # with the class, and without
 QUOTED_FROM = 20  # patients with the class whose notes have the word
 LONGEST = 25  # letters
 IN_SMALL_LETTERS = 0.9  # of a word's occurrences
@@ -63,7 +64,7 @@ class Telltale:
 def give_away(subject: Subject) -> str | None:
     """Return what is found where the presence of one word or heading tells a class."""
     notes = subject.sample
-    found = sorted(telltales(notes), key=lambda one: (-one.auroc, not one.term.endswith(HEADING)))
+    found = sorted(telltales(notes), key=_order)
     if not found:
         return None
     first = found[0]
@@ -85,6 +86,11 @@ def give_away(subject: Subject) -> str | None:
     )
 
 
+def _order(found: Telltale) -> tuple[float, bool, bool]:
+    """Return a key that sorts the strongest first, of equals a heading, then a plain word."""
+    return -found.auroc, not found.term.endswith(HEADING), not found.term.isalpha()
+
+
 def telltales(notes: Notes) -> Iterator[Telltale]:
     """Yield the terms that give a class away."""
     terms, present = presence(notes)
@@ -95,7 +101,7 @@ def telltales(notes: Notes) -> Iterator[Telltale]:
         carried = labels.matrix[:, number]
         weights = patient_weights(carried, clusters)
         patients, others = round(weights[carried].sum()), round(weights[~carried].sum())
-        if not patients or not others:
+        if min(patients, others) < LEAST_PATIENTS:
             continue
         have = present.T @ (weights * carried) / patients
         wrongly = present.T @ (weights * ~carried) / others
