@@ -52,9 +52,7 @@ def test_check_prints_findings_and_silences_codes(place, capsys):
 
 def test_words_are_shown_where_the_user_asks(place, capsys):
     told = run("check", place / "notes.csv", *COLUMNS, "--show-words", capsys=capsys)[1]
-    assert (
-        "“codage”" in told or "“secteur”" in told or "“codage pris" in told or "heading “" in told
-    )
+    assert "the word “codage”" in told
 
 
 def test_check_gives_findings_as_json(place, capsys):
@@ -119,4 +117,5 @@ def test_labels_are_listed_by_id_and_with_texts_only_where_asked(study, place, c
     assert f"{listed.height} labels to look at again" in told
     written = pl.read_csv(place / "labels.csv")
     assert written.drop("text").equals(listed)
-    assert [texts[name] for name in written["id"]] == written["text"].to_list()
+    for name, text in written.select("id", "text").iter_rows():
+        assert text.split() == texts[name].split()  # in CSV for people, a note is one line

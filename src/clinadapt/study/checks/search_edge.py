@@ -30,8 +30,7 @@ def _last_epoch(results: StudyResults) -> str | None:
     if own:
         return (
             f"{handed.configuration} was best on validation in its last epoch, "
-            f"{own[0].settings['epochs']:,}, so more epochs may make it better; so were "
-            f"{len(cut):,} of the {len(stopped):,} runs that stop early."
+            f"{own[0].settings['epochs']:,}, so more epochs may make it better."
         )
     if 2 * len(cut) <= len(stopped):
         return None
