@@ -30,7 +30,7 @@ from clinadapt.neural.training.dp_sgd import (
     note_gradients,
     spent_epsilon,
 )
-from clinadapt.neural.training.loop import Recipe
+from clinadapt.neural.training.recipe import Recipe
 from clinadapt.neural.training.losses import ClassLoss
 
 CPU = torch.device("cpu")

@@ -32,7 +32,9 @@ class Leaderboard:
     ----------
     folders : RunStore
     parts : mapping of str to Notes
-        Training, validation and test part.
+        Training, validation and test part, as they were predicted; see `Material.scored`.
+    labelled : int
+        Number of notes that a configuration learns from.
     margin : float
         Largest difference of the metric that is negligible.
     resamples : int
@@ -43,6 +45,7 @@ class Leaderboard:
 
     folders: RunStore
     parts: Mapping[str, Notes]
+    labelled: int
     margin: float
     resamples: int
     draw: int = 0
@@ -52,11 +55,6 @@ class Leaderboard:
     def test(self) -> Notes:
         """The test part."""
         return self.parts["test"]
-
-    @property
-    def labelled(self) -> int:
-        """Number of notes that a configuration learns from: training and validation notes."""
-        return len(self.parts["train"]) + len(self.parts["validation"])
 
     @cached_property
     def evidence(self) -> Evidence | None:

@@ -156,7 +156,11 @@ class StudyRunner(StudySetup):
             finished(self._result_of(run, progress, retry))
         progress("runs", len(self.runs), len(self.runs))
         return Leaderboard(
-            self.folders, self.material.parts, self.design.margin, self.design.resamples
+            self.folders,
+            self.material.scored,
+            len(self.material.labelled_rows),
+            self.design.margin,
+            self.design.resamples,
         )
 
     def _claim_folder(self) -> None:
