@@ -8,6 +8,7 @@ of this is done anew for each fold of an outer division ("nested" cross-validati
 2006, "Bias in error estimation when using cross-validation for model selection").
 """
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -189,7 +190,7 @@ def _keep(path: Path, result: OutOfFold) -> None:
 def _kept(path: Path, notes: int, classes: int) -> OutOfFold | None:
     """Return what a fold gave, or None if it was not fitted yet or its file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
             probabilities, about = saved["probabilities"], json.loads(str(saved["about"]))
         result = OutOfFold(probabilities, about["decisions"], about["history"])
     except Exception:  # a damaged archive raises errors of many kinds; the fold is fitted again

@@ -97,13 +97,21 @@ class Leaderboard:
             self.draw,
         )
 
-    def write_evidence(self) -> None:
-        """Write ``evidence.json``, or delete it if no configuration is complete."""
+    def write_evidence(self, folds: int = 1, nested: Mapping[str, Any] | None = None) -> None:
+        """Write ``evidence.json``, or delete it if no configuration is complete.
+
+        Parameters
+        ----------
+        folds : int
+            Folds that the choice stands on; 1 for one validation part.
+        nested : mapping, optional
+            See `clinadapt.study.nested_choice`.
+        """
         path = self.folders.root / result_files.EVIDENCE
         if self.evidence is None:
             path.unlink(missing_ok=True)
         else:
-            doubts = doubts_of(self.evidence).to_json()
+            doubts = doubts_of(self.evidence, folds, nested).to_json()
             atomic_files.write_json(path, {**self.evidence.to_json(), "doubts": doubts})
 
     def write_subgroups(self) -> None:

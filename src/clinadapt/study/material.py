@@ -87,6 +87,15 @@ class Material:
         fraction = self.design.validation_fraction
         return make_folds(self.notes, self.labelled_rows, folds, fraction, seed)
 
+    @cached_property
+    def fits(self) -> float:
+        """Number of fits of a run, each counted by its share of the labelled notes."""
+        # Each of n folds is predicted by a fit on n - 1 of them; then all are fitted.
+        once = float(max(1, len(self.folds)))
+        shares = [len(fold.labelled_rows) / len(self.labelled_rows) for fold in self.outer]
+        inner = (share * fold.fits for share, fold in zip(shares, self.outer, strict=True))
+        return once + sum(inner)
+
     def under(self, split: Split) -> "Material":
         """Return the same notes with another split, with as many folds as its notes allow."""
         other = replace(self, split=split, nested=False)
