@@ -44,9 +44,7 @@ def study(notes, tmp_path_factory):
 @pytest.fixture(scope="module")
 def nested(notes, tmp_path_factory):
     out = tmp_path_factory.mktemp("nested") / "out"
-    run = StudyRunner(
-        notes, design(folds=3, nested=True, configurations=CONFIGURATIONS[:1]), out
-    )
+    run = StudyRunner(notes, design(folds=3, nested=True, configurations=CONFIGURATIONS[:1]), out)
     run.complete()
     return run
 

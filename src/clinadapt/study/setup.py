@@ -88,6 +88,10 @@ class StudySetup:
         self.cache = Path(cache) if cache is not None else self.out / "cache"
         self.encoders = tuple(encoders)
         self.runs = expand(self.design, encoders)
+        if self.design.nested and self.design.curve is not None:
+            raise InputError(
+                "a curve needs a test part, and nested = true sets none aside: leave one of them out"
+            )
         self.metric = self.design.metric or metrics.PRIMARY[notes.labels.task]
         if self.metric not in metrics.metric_names(notes.labels.task):
             known = ", ".join(metrics.metric_names(notes.labels.task))

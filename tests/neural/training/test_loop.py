@@ -16,9 +16,9 @@ from clinadapt.models.tfidf_mlp import DenseNetwork
 from clinadapt.neural.training import loop as training
 from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
 from clinadapt.neural.training.loop import Validation, epoch_batches, run, train
-from clinadapt.neural.training.recipe import Recipe
 from clinadapt.neural.training.losses import ClassLoss, Reconstruction
 from clinadapt.neural.training.optimizer import Optimizer
+from clinadapt.neural.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 
