@@ -21,8 +21,8 @@ true differences are significant on 480 and 1,600 test notes. seeds: the varianc
 that is due to seeds, beside the true one. sites: how often the pooled interval contains the true
 mean. verdict: how often a cheaper classifier, worse than the margin allows or as good, is
 recommended. selection: how often the best of six classifiers is chosen on five folds and on one
-validation part, and the F1 of what is handed over. noise: complete studies, report included, on built-in notes with random labels. --seed
-begins the random numbers elsewhere.
+validation part, and the F1 of what is handed over. noise: complete studies, report included, on
+built-in notes with random labels. --seed begins the random numbers elsewhere.
 """
 
 import argparse

@@ -45,8 +45,10 @@ def test_prevalence_of_the_folds_is_that_of_the_notes():
     for seed in range(20):
         notes = table(*unequal_table(np.random.default_rng(seed), least=60))
         positive = notes.labels.matrix[:, 1]
-        for fold in make_folds(notes, np.arange(len(notes)), 5, 0.15, seed):
-            errors.append(abs(positive[fold.test].mean() / positive.mean() - 1))
+        errors += [
+            abs(positive[fold.test].mean() / positive.mean() - 1)
+            for fold in make_folds(notes, np.arange(len(notes)), 5, 0.15, seed)
+        ]
     assert np.median(errors) < 0.1
 
 
