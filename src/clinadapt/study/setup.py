@@ -90,8 +90,8 @@ class StudySetup:
         self.runs = expand(self.design, encoders)
         if self.design.nested and self.design.curve is not None:
             raise InputError(
-                "a curve needs a test part, and nested = true sets none aside: leave one of the two "
-                "out"
+                "a curve needs a test part, and nested = true sets none aside: leave one of "
+                "them out"
             )
         self.metric = self.design.metric or metrics.PRIMARY[notes.labels.task]
         if self.metric not in metrics.metric_names(notes.labels.task):
