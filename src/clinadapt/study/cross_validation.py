@@ -175,10 +175,10 @@ def _named(context: Context, name: str, checkpoint: Path) -> Context:
     )
 
 
-def _mean(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each number that all have."""
+def _mean(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of each number, or list of numbers, that all have."""
     shared = [name for name in several[0] if all(name in one for one in several)]
-    return {name: float(np.mean([one[name] for one in several])) for name in shared}
+    return {name: np.mean([one[name] for one in several], axis=0).tolist() for name in shared}
 
 
 def _keep(path: Path, result: OutOfFold) -> None:
