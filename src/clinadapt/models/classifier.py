@@ -1,6 +1,6 @@
 """`NoteClassifier`: any registered model as a scikit-learn classifier of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -149,6 +149,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         texts, validation_texts : sequence of str
+            Training notes, and those of ``validation_probabilities_``; may be the same.
         validation_labels : Labels
         clusters : ndarray of int64, shape [validation note]
             Patient of each validation note.
@@ -162,6 +163,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             validation_texts,
             validation_labels,
             clusters,
+            fitted_on=self.fitted_on_validation_,
         )
         return self
 
@@ -196,14 +198,51 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": truncated_in_validation,
         }
         self.validation_probabilities_ = self.in_class_order(probabilities)
-        self.reference_ = None
         self.threshold_ = threshold.choose(validation_labels, probabilities, name)
+        self.fitted_on_validation_ = bool(self.model_.refit)
         if self.model_.refit:
             both = labels.join(validation_labels)
             self.model_ = self._new_model().fit(Texts.join([texts, validation_texts]), both)
+        self._finish_fit()
+        return self
+
+    def fit_decided(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        probabilities: NDArray[np.float64],
+        decisions: Mapping[str, float],
+        context: Context,
+    ) -> Self:
+        """Fit on all labelled notes, as models of their folds decided.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        labels : Labels
+        probabilities : ndarray of float64, shape [note, class]
+            Out-of-fold probabilities of these notes, on which the threshold is chosen. Columns are
+            as in ``labels.classes``.
+        decisions : mapping of str to float
+            See `clinadapt.models.contract.Model.decide`.
+        context : Context
+        """
+        self.set_classes(labels.task, labels.classes)
+        self.metric_ = self.metric or metrics.PRIMARY[labels.task]
+        before = context.ledger.truncated_notes
+        self.model_ = self._new_model().decide(decisions)
+        self.model_.fit(texts, labels, None, self.metric_, context)
+        self.truncated_ = {"train": context.ledger.truncated_notes - before}
+        self.validation_probabilities_ = self.in_class_order(probabilities)
+        self.threshold_ = threshold.choose(labels, probabilities, self.metric_)
+        self.fitted_on_validation_ = True
+        self._finish_fit()
+        return self
+
+    def _finish_fit(self) -> None:
+        self.reference_ = None
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
-        return self
 
     def set_classes(self, task: Task, classes: NDArray[Any]) -> None:
         """Take the task and the classes, in the order of `Labels`, from labels or a bundle."""
