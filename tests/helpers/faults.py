@@ -111,7 +111,9 @@ def _child(asked: dict[str, Any], pipe: int) -> None:
     log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    writes = Writes(asked["out"], asked["fault"], asked["at"], Path(asked["log"]).with_name("copies"))
+    writes = Writes(
+        asked["out"], asked["fault"], asked["at"], Path(asked["log"]).with_name("copies")
+    )
     sys.addaudithook(writes)
     code = 1
     try:
