@@ -1,28 +1,38 @@
 """Open a bundle, offline."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clinadapt.core.errors import ClinadaptError, InputError, describe_unexpected
+from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MODEL_FOLDER, REFERENCE
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.bundle.reference import Reference
-from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.classifier import NO_MAP, NoteClassifier
 from clinadapt.models.onnx_model import load_fitted
 
 
-def load(folder: str | Path) -> NoteClassifier:
+def load(
+    folder: str | Path, scale: Scale | None = None, threshold: float | None = None
+) -> NoteClassifier:
     """Open a bundle, offline.
 
     Parameters
     ----------
     folder : path
         Written by a study (``OUT/best``) or by `NoteClassifier.save`.
+    scale : {"raw", "calibrated"}, optional
+        Whether probabilities are the model's own or calibrated; default: as it was saved.
+    threshold : float, optional
+        Probability from which on a class is predicted, instead of the one chosen on validation
+        notes. It is meant for the probabilities of `scale`.
 
     Returns
     -------
@@ -33,6 +43,7 @@ def load(folder: str | Path) -> NoteClassifier:
     ------
     InputError
         The folder is not a bundle, or has changed since it was saved; the message names the files.
+        Or it has no calibrated probabilities, or no threshold.
 
     Examples
     --------
@@ -45,9 +56,10 @@ def load(folder: str | Path) -> NoteClassifier:
     array([1])
     """
     folder, record = Path(folder), read_record(folder)
+    check_options(folder, record, scale, threshold)
     try:
         integrity.check_files(folder, record)
-        return _open(folder, record)
+        classifier = _open(folder, record)
     except ClinadaptError:
         raise
     except Exception as error:  # a manipulated file may raise anything
@@ -58,6 +70,47 @@ def load(folder: str | Path) -> NoteClassifier:
         ) from error
 
 
+    if scale is not None:
+        classifier = classifier.with_scale(scale)
+    if threshold is not None:
+        classifier.threshold_ = replace(classifier.threshold_, value=threshold)
+    return classifier
+
+
+def check_options(
+    folder: Path, record: Mapping[str, Any], scale: Scale | None, threshold: float | None
+) -> None:
+    """Raise an error if a bundle cannot be opened with this scale or threshold.
+
+    Parameters
+    ----------
+    folder : Path
+    record : mapping
+        Content of its ``bundle.json``.
+    scale, threshold : optional
+        As in `load`.
+    """
+    problems = []
+    if scale not in (None, "raw", "calibrated"):
+        problems.append(f"expected probabilities to be raw or calibrated, got {scale!r}")
+    if scale == "calibrated" and record.get("calibration") is None:
+        problems.append(f"{folder}: {NO_MAP}")
+    if threshold is not None and not 0 <= threshold <= 1:
+        problems.append(f"expected a threshold between 0 and 1, got {threshold:g}")
+    if threshold is not None and record["task"] == "multiclass":
+        problems.append(
+            f"{folder} predicts the most probable of {len(record['classes'])} classes, for which "
+            "there is no threshold: leave the threshold out"
+        )
+    if problems:
+        raise InputError(problems)
+
+
+def _threshold(content: Mapping[str, Any]) -> Threshold:
+    value = content["value"]
+    return Threshold(float("nan") if value is None else value, content["at_least_one"])
+
+
 def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     model = registry.build(record["model"], record["settings"])
     classifier = NoteClassifier(model, metric=record["metric"])
@@ -66,10 +119,16 @@ def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     classifier.set_classes(record["task"], classes)
     classifier.metric_ = record["metric"]
     classifier.indicator_ = record["indicator"]
-    value = record["threshold"]["value"]
-    classifier.threshold_ = Threshold(
-        float("nan") if value is None else value, record["threshold"]["at_least_one"]
-    )
+    calibration = record.get("calibration")
+    if calibration is None:
+        classifier.set_scale(_threshold(record["threshold"]))
+    else:
+        classifier.set_scale(
+            _threshold(record["threshold"]),
+            Calibration.model_validate(calibration),
+            record["scale"],
+            _threshold(record["calibrated_threshold"]),
+        )
     path = folder / REFERENCE
     classifier.reference_ = Reference.read(path) if path.is_file() else None
     return classifier

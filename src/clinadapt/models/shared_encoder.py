@@ -94,7 +94,7 @@ class Together:
         for models in sharing.values():
             in_one_pass |= _one_pass(models, texts)
         answers = {
-            name: classifier.in_class_order(classifier.model_.finish(in_one_pass[name], texts))
+            name: classifier.present(classifier.model_.finish(in_one_pass[name], texts))
             if name in in_one_pass
             else classifier.predict_proba(texts)
             for name, classifier in chosen.items()
