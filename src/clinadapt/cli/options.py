@@ -15,6 +15,7 @@ import typer
 
 # Headings of `--help`.
 TABLE, DESIGN, LIMITS, OUTPUT = "Table of notes", "Study", "Limits", "Output"
+DECISION = "Prediction"
 
 TextOption = Annotated[str, typer.Option(help="Column of the text.", rich_help_panel=TABLE)]
 StudyTextOption = Annotated[
@@ -53,6 +54,24 @@ MissingOption = Annotated[
         metavar="WORD",
         help="Word for a missing value, instead of NA, NaN, null, None and the like; repeatable.",
         rich_help_panel=TABLE,
+    ),
+]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--probabilities",
+        metavar="raw|calibrated",
+        help="The model's own probabilities, or calibrated ones; default: the bundle's choice.",
+        rich_help_panel=DECISION,
+    ),
+]
+ThresholdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Probability from which on a class is predicted, instead of the bundle's own; with "
+        "several bundles also NAME=NUMBER, repeatable.",
+        rich_help_panel=DECISION,
     ),
 ]
 OfflineOption = Annotated[

@@ -37,6 +37,7 @@ METHODS: dict[Task, tuple[Method, ...]] = {
 }
 FOLDS = 10
 LEAST_PATIENTS = 20
+LEAST_CARRIERS = 10  # patients with, and without, an event
 RESAMPLES = 1000
 SMALLEST = 1e-12
 SLOPES = (0.01, 100.0)
@@ -176,7 +177,8 @@ def calibrate(
     Returns
     -------
     Calibration, optional
-        None where no map lowers the log-loss, or with fewer than 20 patients.
+        None where no map lowers the log-loss, or with too few patients: fewer than 20, or fewer
+        than 10 with the positive class (or any label) or without it.
 
     Examples
     --------
@@ -190,7 +192,7 @@ def calibrate(
     (True, True)
     """
     patients = len(np.unique(clusters))
-    if patients < LEAST_PATIENTS:
+    if patients < LEAST_PATIENTS or _fewer_carriers(labels, clusters) < LEAST_CARRIERS:
         return None
     raw = log_losses(labels, probabilities)
     tried: list[tuple[float, Method, Difference]] = []
@@ -273,6 +275,14 @@ def fit_map(
         return _isotonic(values, events.ravel(), low, high)
     slope, intercept = _logistic(values, np.where(events.ravel(), high, low), method == "logistic")
     return CalibrationMap(method=method, slope=slope, intercept=intercept)
+
+
+def _fewer_carriers(labels: Labels, clusters: NDArray[np.int64]) -> int:
+    """Return the number of patients with events, or without if they are fewer."""
+    if labels.task == "multiclass":  # the events, right answers, are those of every patient
+        return len(np.unique(clusters))
+    events = labels.matrix[:, 1:] if labels.task == "binary" else labels.matrix
+    return min(len(np.unique(clusters[side.any(axis=1)])) for side in (events, ~events))
 
 
 def _isotonic(values: Floats, events: NDArray[np.bool_], low: float, high: float) -> CalibrationMap:

@@ -22,14 +22,10 @@ from clinadapt.evaluation import calibration_maps, metrics, threshold
 from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
+from clinadapt.models.bundle.decision_rule import NO_MAP
 from clinadapt.models.bundle.reference import Reference, make_reference
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.tfidf_logistic import TfidfLogistic
-
-NO_MAP = (
-    "there are no calibrated probabilities: on the validation notes no map lowered the log-loss, "
-    "or they were of fewer than 20 patients, or the bundle was saved by an earlier version"
-)
 
 
 class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -242,9 +238,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         found = calibration_maps.calibrate(labels, probabilities, clusters)
         surely = found is not None and found.surely
-        return self.set_scale(
-            self.thresholds_["raw"], found, "calibrated" if surely else "raw"
-        )
+        return self.set_scale(self.thresholds_["raw"], found, "calibrated" if surely else "raw")
 
     def set_scale(
         self,

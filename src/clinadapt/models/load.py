@@ -12,10 +12,11 @@ from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
 from clinadapt.models.bundle import integrity
+from clinadapt.models.bundle.decision_rule import DecisionRule
 from clinadapt.models.bundle.integrity import MODEL_FOLDER, REFERENCE
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.bundle.reference import Reference
-from clinadapt.models.classifier import NO_MAP, NoteClassifier
+from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.onnx_model import load_fitted
 
 
@@ -56,7 +57,7 @@ def load(
     array([1])
     """
     folder, record = Path(folder), read_record(folder)
-    check_options(folder, record, scale, threshold)
+    DecisionRule.of(folder, record, scale, threshold)  # refuses what the bundle has not
     try:
         integrity.check_files(folder, record)
         classifier = _open(folder, record)
@@ -69,41 +70,11 @@ def load(
             "would like to know about"
         ) from error
 
-
     if scale is not None:
         classifier = classifier.with_scale(scale)
     if threshold is not None:
         classifier.threshold_ = replace(classifier.threshold_, value=threshold)
     return classifier
-
-
-def check_options(
-    folder: Path, record: Mapping[str, Any], scale: Scale | None, threshold: float | None
-) -> None:
-    """Raise an error if a bundle cannot be opened with this scale or threshold.
-
-    Parameters
-    ----------
-    folder : Path
-    record : mapping
-        Content of its ``bundle.json``.
-    scale, threshold : optional
-        As in `load`.
-    """
-    problems = []
-    if scale not in (None, "raw", "calibrated"):
-        problems.append(f"expected probabilities to be raw or calibrated, got {scale!r}")
-    if scale == "calibrated" and record.get("calibration") is None:
-        problems.append(f"{folder}: {NO_MAP}")
-    if threshold is not None and not 0 <= threshold <= 1:
-        problems.append(f"expected a threshold between 0 and 1, got {threshold:g}")
-    if threshold is not None and record["task"] == "multiclass":
-        problems.append(
-            f"{folder} predicts the most probable of {len(record['classes'])} classes, for which "
-            "there is no threshold: leave the threshold out"
-        )
-    if problems:
-        raise InputError(problems)
 
 
 def _threshold(content: Mapping[str, Any]) -> Threshold:

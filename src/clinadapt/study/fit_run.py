@@ -19,7 +19,7 @@ from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import PARTS, Split
 from clinadapt.data.summary import summarize
-from clinadapt.evaluation import metrics
+from clinadapt.evaluation import calibration_maps, metrics
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.study import result_files
@@ -193,6 +193,9 @@ def fit_run(
         "environment": environment,
     }
     content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
+    held_out = classifier.in_label_order(classifier.validation_probabilities_)
+    classifier.calibrate(validation.labels, held_out, validation.clusters)
+    content["calibration"] = provenance["calibration"] = _calibration(classifier, test, on_test)
     classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
     bundle = folder / result_files.BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
@@ -207,6 +210,20 @@ def _score(
 ) -> dict[str, Any]:
     scores = metrics.scores(part.labels, probabilities, predicted, part.clusters)
     return {name: score.to_json() for name, score in scores.items()}
+
+
+def _calibration(
+    classifier: NoteClassifier, test: Notes, on_test: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    """Return the map of the probabilities and what it does on test notes; None without one."""
+    chosen = classifier.calibration_
+    if chosen is None:
+        return None
+    return {
+        **chosen.model_dump(mode="json", exclude={"map"}),
+        **chosen.map.model_dump(mode="json", exclude={"knots"}),
+        "test": calibration_maps.compare(chosen.map, test.labels, on_test, test.clusters),
+    }
 
 
 def _named(progress: Progress, name: str) -> Progress:

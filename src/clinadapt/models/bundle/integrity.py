@@ -83,6 +83,7 @@ class _Provenance(BaseModel):
     configuration: str = ""
     data: dict[str, Any] = {}
     metrics: dict[str, _Score] = {}
+    calibration: dict[str, Any] | None = None
     environment: dict[str, Any] = {}
 
 
@@ -204,7 +205,9 @@ def _calibration_problems(record: _Record) -> list[str]:
     """Return parts of the calibration that are missing, or do not suit the task."""
     calibration, threshold = record.calibration, record.calibrated_threshold
     if calibration is None:
-        return ["calibrated probabilities have no map"] if threshold or record.scale != "raw" else []
+        return (
+            ["calibrated probabilities have no map"] if threshold or record.scale != "raw" else []
+        )
     if calibration.map.method not in METHODS[record.task]:
         return [f"{calibration.map.method} calibration is not for a {record.task} task"]
     if threshold is None or (threshold.value is None) != (record.task == "multiclass"):
