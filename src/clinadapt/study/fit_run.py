@@ -219,11 +219,8 @@ def _calibration(
     chosen = classifier.calibration_
     if chosen is None:
         return None
-    return {
-        **chosen.model_dump(mode="json", exclude={"map"}),
-        **chosen.map.model_dump(mode="json", exclude={"knots"}),
-        "test": calibration_maps.compare(chosen.map, test.labels, on_test, test.clusters),
-    }
+    compared = calibration_maps.compare(chosen.map, test.labels, on_test, test.clusters)
+    return {**chosen.model_dump(mode="json"), "test": compared}
 
 
 def _named(progress: Progress, name: str) -> Progress:
