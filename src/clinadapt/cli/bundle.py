@@ -53,9 +53,10 @@ def bundle(
         with progress_bar() as progress:
             write_bundle(folder, study, chosen, target, notes, progress)
     say(f"{escape(chosen.configuration)}, rank {chosen.rank}: [bold]{escape(str(target))}[/]")
-    print_next(
-        ("score notes with it", ["predict", str(target), "NEW_NOTES"]),
-    )
+    columns, source = remembered(folder), table.notes or Path(study.about["data"]["source"])
+    if columns is not None and source.is_file():
+        arguments = ["predict", str(target), str(source), "--text", columns.text]
+        print_next(("score notes with it, here those of the study", arguments))
 
 
 def _read_again(folder: Path, data: dict[str, Any], table: TableOptions, row: str) -> "Notes":

@@ -225,7 +225,7 @@ def _print_predicted(prediction: "Prediction", state: "State") -> None:
         prefix = f"{escape(task)}: " if len(prediction.rules) > 1 else ""
         counts = Counter(state.predicted.get(task, {})).most_common()
         shown = ", ".join(f"{shown_name(name)} {count:,}" for name, count in counts[:SHOWN_CLASSES])
-        more = f" and {len(counts) - SHOWN_CLASSES} more classes" * (len(counts) > SHOWN_CLASSES)
+        more = f" and {len(counts) - SHOWN_CLASSES} more" * (len(counts) > SHOWN_CLASSES)
         say(f"{prefix}predicted: {escape(shown)}{more}")
         if rule.threshold is None:
             continue
