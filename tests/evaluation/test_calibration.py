@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import special, stats
-from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_score
+from scipy import stats
+from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
 from clinadapt.data.labels import from_sets, from_single
 from clinadapt.evaluation.calibration import (

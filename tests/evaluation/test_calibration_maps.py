@@ -1,4 +1,4 @@
-"""Maps of probabilities: planted ones are found, classes stay, and nothing is calibrated by luck."""
+"""Maps of probabilities: planted ones are found, classes stay, and honest ones are left alone."""
 
 from dataclasses import replace
 

@@ -44,8 +44,11 @@ def test_every_row_is_handed_over_as_it_was(place):
         notes = pl.read_parquet(place / "notes.parquet").join(
             predictions.filter(pl.col("part") == "test"), on="id"
         )
-        answer = load(target, "raw").predict_proba(notes["text"].to_list())
-        assert answer[:, 1] == pytest.approx(notes["prob_1"].to_numpy(), abs=1e-6)
+        classifier = load(target, "raw")
+        answer = classifier.predict_proba(notes["text"].to_list())
+        for column, name in enumerate(classifier.classes_):
+            expected = notes[f"prob_{name}"].to_numpy()
+            assert answer[:, column] == pytest.approx(expected, abs=1e-6)
     assert len(list((place / "out" / "cells").glob("*/bundle"))) <= 1
 
 

@@ -47,8 +47,9 @@ def bundle(
         target = to or folder / f"row-{chosen.rank}"
 
         def notes() -> "Notes":
+            again = _read_again(folder, study.about["data"], table, row)
             say(escape(f"{chosen.configuration} is fitted again: its bundle was not kept."))
-            return _read_again(folder, study.about["data"], table, row)
+            return again
 
         with progress_bar() as progress:
             write_bundle(folder, study, chosen, target, notes, progress)
