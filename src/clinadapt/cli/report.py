@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.cli.options import OUTPUT, OfflineOption, TableOptions
-from clinadapt.cli.shared import STUDY, go_offline, read, with_remembered
+from clinadapt.cli.shared import STUDY, go_offline, read, require_finished, with_remembered
 from clinadapt.core import formatting
 from clinadapt.core.errors import InputError, NothingDoneError
 
@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Write the report of a finished study again."""
-    _require_finished(folder)
+    require_finished(folder)
     from clinadapt.core.folder_lock import folder_lock
     from clinadapt.report.write import write_report
 
     with folder_lock(folder):
         say(escape(str(write_report(folder))))
-
-
-def _require_finished(folder: Path) -> None:
-    if not (folder / "leaderboard.csv").is_file():
-        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
 
 
 def errors(
@@ -62,7 +57,7 @@ def errors(
     from clinadapt.core.output_guard import Output, check_outputs, csv_with, is_page
     from clinadapt.study.checks.label_noise import COLUMNS
 
-    _require_finished(folder)
+    require_finished(folder)
     outputs = [Output(out, "--out", is_page)]
     if labels is not None:
         outputs.append(Output(labels, "--labels", csv_with(*COLUMNS, "text")))

@@ -66,6 +66,12 @@ def reading(options: TableOptions | ReadingOptions) -> "ReadOptions":
     }
 
 
+def require_finished(folder: Path) -> None:
+    """Raise an error if a folder is not that of a study with results."""
+    if not (folder / "leaderboard.csv").is_file():
+        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
+
+
 def remembered(folder: Path) -> "Columns | None":
     """Return the columns of the notes that a study read, from its folder or one of its bundles.
 

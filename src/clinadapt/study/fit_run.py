@@ -17,7 +17,7 @@ from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.data.summary import summarize
-from clinadapt.evaluation import metrics
+from clinadapt.evaluation import calibration_maps, metrics
 from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
@@ -162,6 +162,11 @@ def fit_run(
     content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
     learned = material.labelled if outside else material.parts["train"]
     held_out = scored["validation"]
+    classifier.calibrate(held_out.labels, held, held_out.clusters)
+    tested_on = None if outer else scored["test"]
+    content["calibration"] = provenance["calibration"] = _calibration(
+        classifier, tested_on, answers["test"][0]
+    )
     classifier.describe_notes(learned.texts, held_out.texts, held_out.labels, held_out.clusters)
     bundle = folder / result_files.BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
@@ -180,6 +185,24 @@ def _score(
 ) -> dict[str, Any]:
     scores = metrics.scores(part.labels, probabilities, predicted, part.clusters)
     return {name: score.to_json() for name, score in scores.items()}
+
+
+def _calibration(
+    classifier: NoteClassifier, test: Notes | None, on_test: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    """Return the map of the probabilities and what it does on test notes; None without one.
+
+    In a nested study the map is fitted on the notes that are tested, so this is not measured.
+    """
+    chosen = classifier.calibration_
+    if chosen is None:
+        return None
+    compared = (
+        None
+        if test is None
+        else calibration_maps.compare(chosen.map, test.labels, on_test, test.clusters)
+    )
+    return {**chosen.model_dump(mode="json"), "test": compared}
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -280,10 +280,10 @@ class StudyRunner(StudySetup):
 
     def _ensure_bundle(self, run: Run, target: Path, progress: Progress) -> None:
         """Copy a run's bundle to a folder; fit the run again if the bundle was deleted."""
-        if _holds(target, self.folders.id(run)):
+        if holds(target, self.folders.id(run)):
             return
         folder = self.folders.folder(run)
-        if not _holds(folder / result_files.BUNDLE, self.folders.id(run)):
+        if not holds(folder / result_files.BUNDLE, self.folders.id(run)):
             again = self._fit(run, folder, progress)
             result = self.folders.result(run) or {}
             result |= {PREDICTIONS_SHA256: again[PREDICTIONS_SHA256]}
@@ -291,7 +291,22 @@ class StudyRunner(StudySetup):
             forget(folder / CHECKPOINT)
         bundle = folder / result_files.BUNDLE
         with atomic_files.atomic_folder(target, replace=True) as partial:
-            shutil.copytree(bundle, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
+            shutil.copytree(bundle, partial, copy_function=link_or_copy, dirs_exist_ok=True)
+
+    def hand_over(self, run_id: str, target: Path, progress: Progress = no_progress) -> None:
+        """Write the bundle of one run to a folder, and nothing else; fit the run again for it.
+
+        Raises
+        ------
+        InputError, MachineError
+            See `complete`.
+        """
+        (run,) = (each for each in self.runs if self.folders.id(each) == run_id)
+        with self.claimed():
+            self.environment = environment()
+            self._ensure_bundle(run, target, progress)
+            # Once its run has been fitted again, the study keeps no more bundles than before.
+            shutil.rmtree(self.folders.folder(run) / result_files.BUNDLE, ignore_errors=True)
 
     # ------------------------------------------------------------------ what is written
 
@@ -318,7 +333,7 @@ class StudyRunner(StudySetup):
         )
 
 
-def _holds(bundle: Path, run: str) -> bool:
+def holds(bundle: Path, run: str) -> bool:
     """Return whether a folder is a run's bundle in a format that this version reads."""
     record = atomic_files.read_json(bundle / RECORD)
     if record is None or record.get("format") not in READ_FORMATS:
@@ -327,7 +342,8 @@ def _holds(bundle: Path, run: str) -> bool:
     return run in (provenance.get("run"), provenance.get("cell"))  # "cell" in version 0.1
 
 
-def _link_or_copy(source: str, target: str) -> str:
+def link_or_copy(source: str, target: str) -> str:
+    """Make a file the same as another, without a second copy on disk where that is possible."""
     try:
         os.link(source, target)
     except OSError:
