@@ -68,7 +68,11 @@ class Meaning:
                 "No calibration lowers the log-loss of the validation notes, or their patients are "
                 "too few to tell: the bundle has the model's own probabilities."
             )
-        loss, method = self.calibrated["test"]["log_loss"], self.calibrated["map"]["method"]
+        method = self.calibrated["map"]["method"]
+        if self.calibrated["test"] is None:  # nested: there are no notes apart to measure it on
+            used = "calibrated" if self.calibrated["surely"] else "the model's own"
+            return f"Calibrated out of fold ({method}). The bundle's probabilities are {used}."
+        loss = self.calibrated["test"]["log_loss"]
         raw, after, low, high = (
             formatting.score(loss[name]) for name in ("raw", "calibrated", "low", "high")
         )
