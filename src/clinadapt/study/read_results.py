@@ -76,6 +76,7 @@ class RunResult:
     training: list[dict[str, Any]]
     truncated: dict[str, int]
     energy: dict[str, Any] | None
+    decisions: dict[str, float] | None = None
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Return the run's labels, predictions and probabilities on a part."""
@@ -260,4 +261,5 @@ def _run_result(file: Path) -> RunResult:
         training=result.get("training") or [],
         truncated=(result.get("data") or {}).get("truncated") or {},
         energy=(result.get("cost") or {}).get("energy"),
+        decisions=result.get("decisions"),
     )
