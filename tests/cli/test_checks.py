@@ -52,7 +52,7 @@ def test_check_prints_findings_and_silences_codes(place, capsys):
 
 def test_words_are_shown_where_the_user_asks(place, capsys):
     told = run("check", place / "notes.csv", *COLUMNS, "--show-words", capsys=capsys)[1]
-    assert "the word “" in told
+    assert "the heading “codage”" in told
     assert "--show-words shows it" not in told
 
 
