@@ -21,6 +21,7 @@ from clinadapt.cli.pretrain import pretrain
 from clinadapt.cli.report import errors, report, track
 from clinadapt.cli.serve import serve, token
 from clinadapt.cli.study import demo, plan, study
+from clinadapt.cli.suggest import suggest
 
 app = typer.Typer(
     name="clinadapt",
@@ -50,6 +51,10 @@ COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
         report: ("report study",),
         errors: ("errors study notes.csv",),
         track: ("track study", "track study --store http://mlflow.hospital:5000"),
+        suggest: (
+            "suggest study unlabelled.csv --n 100 --id id --group patient",
+            "suggest study unlabelled.csv --with-text --out to-label.csv",
+        ),
     },
     "Use its model": {
         predict: (
