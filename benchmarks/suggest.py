@@ -116,9 +116,9 @@ def regression(features, labels, C):
 
 
 def chosen_threshold(features, labels, clusters, C):
-    """Return the best threshold on out-of-fold probabilities of the labelled notes."""
-    if labels.task == "multiclass" or len(np.unique(clusters)) < FOLDS:
-        return threshold.Threshold(0.5)
+    """Return the best threshold on out-of-fold probabilities of the labelled notes, if binary."""
+    if labels.task != "binary" or len(np.unique(clusters)) < FOLDS:
+        return threshold.Threshold(0.5, at_least_one=True)
     found = np.empty(labels.matrix.shape)
     for train, held_out in GroupKFold(FOLDS).split(features, groups=clusters):
         found[held_out] = regression(features[train], labels.take(train), C)(features[held_out])
@@ -167,7 +167,8 @@ def _near_centres(vectors, weight, rows, clusters, generator):
 
 
 def shipped(residuals, unsure, vectors, clusters, generator):
-    return strategy.choose(residuals, vectors, clusters, STEP, 1, generator)
+    one_each = np.ones(clusters.max() + 1, dtype=np.int64)
+    return strategy.choose(residuals, vectors, clusters, STEP, one_each, generator)
 
 
 def within_quota(order, clusters):

@@ -44,7 +44,7 @@ def suggest(
     group: GroupOption = None,
     table_format: ReadingOptions,
     per_patient: Annotated[
-        int, typer.Option(min=1, help="Most notes to suggest of a patient.")
+        int, typer.Option(min=1, help="Most notes of a patient, labelled ones included.")
     ] = 1,
     limit: Annotated[
         int,
@@ -107,6 +107,7 @@ def _print(found: "Suggestions", n: int, per_patient: int) -> None:
         (left_out.labelled, "labelled already"),
         (left_out.near_labelled, "nearly the same as a labelled note"),
         (left_out.repeated, "same text as another row"),
+        (left_out.of_labelled_patient, "patient has labelled notes; --per-patient allows more"),
         (left_out.unreadable, "nothing in them that the model can read"),
         (left_out.not_looked_at, "not looked at; --limit looks at more"),
     ):

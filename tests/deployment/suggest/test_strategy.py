@@ -39,7 +39,9 @@ def test_the_draw_is_k_means_plus_plus_on_gradients():
     probabilities = generator.dirichlet(np.ones(4), 60)
     residuals = strategy.residuals("multiclass", probabilities)
     vectors = generator.normal(size=(60, 5))
-    found = strategy.choose(residuals, vectors, np.arange(60), 20, 1, np.random.default_rng(7))
+    found = strategy.choose(
+        residuals, vectors, np.arange(60), 20, np.ones(60, int), np.random.default_rng(7)
+    )
     assert found.tolist() == _explicit(residuals, vectors, 20, np.random.default_rng(7))
 
 
@@ -59,7 +61,9 @@ def test_rare_topics_are_found_sooner_than_at_random(pool):
     found, at_random = [], []
     for seed in range(20):
         generator = np.random.default_rng(seed)
-        chosen = strategy.choose(residuals, vectors, np.arange(760), 8, 1, generator)
+        chosen = strategy.choose(
+            residuals, vectors, np.arange(760), 8, np.ones(760, int), generator
+        )
         found.append(len(set(topic[chosen])))
         at_random.append(len(set(topic[generator.permutation(380)[:8]])))
     assert np.mean(found) > 5.5 > 3.5 > np.mean(at_random)
@@ -67,18 +71,24 @@ def test_rare_topics_are_found_sooner_than_at_random(pool):
 
 def test_uncertain_notes_come_before_certain_ones(pool):
     residuals, vectors, _ = pool
-    chosen = strategy.choose(residuals, vectors, np.arange(760), 50, 1, np.random.default_rng(0))
+    quota, generator = np.ones(760, int), np.random.default_rng(0)
+    chosen = strategy.choose(residuals, vectors, np.arange(760), 50, quota, generator)
     assert np.mean(chosen < 380) > 0.9
 
 
 def test_quota_and_no_repetition_when_everything_ties():
     residuals, vectors = np.zeros((30, 2)), np.zeros((30, 1))
+    patients, generator = np.arange(30) % 10, np.random.default_rng(0)
     for most, expected in ((1, 10), (2, 20), (5, 30)):
-        generator = np.random.default_rng(0)
-        chosen = strategy.choose(residuals, vectors, np.arange(30) % 10, 100, most, generator)
+        quota = np.full(10, most)
+        chosen = strategy.choose(residuals, vectors, patients, 100, quota, generator)
         assert len(chosen) == len(set(chosen.tolist())) == expected
         assert np.bincount(chosen % 10).max() == min(most, 3)
-    assert not len(strategy.choose(residuals[:0], vectors[:0], np.arange(0), 5, 1, generator))
+        assert (quota == most).all()
+    quota = np.array([-1, 0, 1, 2, 3, 4, 0, 0, 0, 0])
+    chosen = strategy.choose(residuals, vectors, patients, 100, quota, generator)
+    assert np.bincount(chosen % 10, minlength=10).tolist() == [0, 0, 1, 2, 3, 3, 0, 0, 0, 0]
+    assert not len(strategy.choose(residuals[:0], vectors[:0], patients[:0], 5, quota, generator))
 
 
 def test_vectors_group_notes_by_their_words():

@@ -77,6 +77,22 @@ def test_labelled_and_repeated_notes_are_left_out_and_counted(tfidf_bundle, pool
     assert (without.labelled_known, without.left_out.labelled) == (False, 0)
 
 
+def test_labelled_notes_count_towards_the_quota_of_their_patient(tfidf_bundle, pool, tmp_path):
+    labelled = pl.DataFrame(
+        {"text": ["a", "b", "c"], "label": [1, 0, 1], "patient": ["p0"] * 2 + ["p1"]}
+    )
+    study = {"columns": {"text": "text", "label": ["label"], "group": "patient"}, "source": "gone"}
+    place = tfidf_bundle.folder.parent / "study.json"
+    place.write_text(json.dumps({"data": study}))
+    try:
+        found = ask(tfidf_bundle, pool, per_patient=2, labelled=labelled)
+    finally:
+        place.unlink()
+    counts = dict(found.table["group"].value_counts().iter_rows())
+    assert counts == {"p1": 1, **{f"p{n}": 2 for n in range(2, 10)}}
+    assert (found.left_out.of_labelled_patient, found.patients) == (4, 9)
+
+
 def test_notes_that_the_model_cannot_read_or_that_are_too_many_are_counted(tfidf_bundle, pool):
     strange = pl.DataFrame({"key": ["x"], "text": ["zzz"], "patient": ["p99"]})
     found = ask(tfidf_bundle, pl.concat([pool, strange]))

@@ -72,7 +72,7 @@ def choose(
     vectors: Floats,
     clusters: NDArray[np.int64],
     n: int,
-    most: int,
+    quota: NDArray[np.int64],
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Return the rows to label next, in that order.
@@ -85,13 +85,13 @@ def choose(
         Patient of each note.
     n : int
         Number of rows wanted; fewer are returned if there are no more.
-    most : int
-        Most rows of a patient.
+    quota : ndarray of int64, shape [patient]
+        Most rows of each patient.
     generator : numpy.random.Generator
     """
     own = (residuals**2).sum(axis=1) * ((vectors**2).sum(axis=1) + 1)  # 1: the layer's bias
-    distance, free = own.copy(), np.ones(len(own), dtype=np.bool_)
-    taken = np.zeros(int(clusters.max(initial=-1)) + 1, dtype=np.int64)
+    distance, left = own.copy(), quota.copy()
+    free = left[clusters] > 0
     chosen: list[int] = []
     while len(chosen) < n and free.any():
         weight = np.where(free & (distance > LEAST), distance, 0.0)
@@ -100,8 +100,8 @@ def choose(
         row = int(generator.choice(len(weight), p=weight / weight.sum()))
         chosen.append(row)
         free[row] = False
-        taken[clusters[row]] += 1
-        if taken[clusters[row]] == most:
+        left[clusters[row]] -= 1
+        if not left[clusters[row]]:
             free[clusters == clusters[row]] = False
         inner = (residuals @ residuals[row]) * (vectors @ vectors[row] + 1)
         distance = np.minimum(distance, own + own[row] - 2 * inner)

@@ -1,5 +1,6 @@
 """Suggests which unlabelled notes to label next, and writes the list."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from clinadapt.core.errors import InputError, NothingDoneError
 from clinadapt.core.output_guard import Output, check_outputs, csv_header
 from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Progress, no_progress
-from clinadapt.data.columns import Columns, as_text, text_hashes
+from clinadapt.data.columns import Columns, as_text, text_hashes, whole_floats
 from clinadapt.data.near_duplicates import similar
 from clinadapt.data.tables.opening import open_table
 from clinadapt.data.tables.table import ReadOptions
@@ -45,6 +46,8 @@ class LeftOut:
         They share half of their text or more with a labelled note.
     repeated : int
         Their text is that of an earlier row.
+    of_labelled_patient : int
+        Their patient has as many labelled notes as may be labelled of one.
     unreadable : int
         The model finds nothing in them that it can read.
     not_looked_at : int
@@ -54,6 +57,7 @@ class LeftOut:
     labelled: int = 0
     near_labelled: int = 0
     repeated: int = 0
+    of_labelled_patient: int = 0
     unreadable: int = 0
     not_looked_at: int = 0
 
@@ -174,7 +178,7 @@ def suggest(
         Columns of the text, the identifier (default: row numbers) and the patient (default: each
         note has its own).
     per_patient : int
-        Most notes to suggest of a patient.
+        Most notes of a patient, those that are labelled already included.
     most : int
         Most notes to look at, spread evenly over the table.
     with_text : bool
@@ -223,26 +227,28 @@ def suggest(
     classifier = load(find_bundle(out))
     notes = read_unlabelled(unlabelled, text, id, group, **options)
     _refuse_repeated_ids(notes, id)
-    known = _labelled_texts(Path(out), labelled, text, options)
-    rows, left_out = _not_labelled(notes.texts, known, most)
+    known = _labelled_notes(Path(out), labelled, text, options)
+    rows, left_out = _not_labelled(notes.texts, known and known.texts, most)
+    patients = _patients(notes, known)
+    of_labelled = patients.labelled[patients.of_note[rows]] >= per_patient
+    left_out["of_labelled_patient"] = int(of_labelled.sum())
+    rows = rows[~of_labelled]
     texts = notes.texts.take(rows)
     probabilities, readable = _scored(classifier, texts, progress)
     left_out["unreadable"] = int((~readable).sum())
     rows, probabilities = rows[readable], probabilities[readable]
     if not len(rows):
         raise NothingDoneError(
-            f"no note was suggested: all {len(notes.ids):,} notes are labelled already, repeated "
-            f"or cannot be read by the model"
+            f"no note was suggested: all {len(notes.ids):,} notes are labelled already, repeated, "
+            "of patients with as many labelled notes as --per-patient allows, or cannot be read "
+            "by the model"
         )
-    clusters = np.arange(len(rows))
-    if notes.groups is not None:
-        clusters = np.unique(list(notes.groups.take(rows)), return_inverse=True)[1]
     chosen = strategy.choose(
         strategy.residuals(classifier.task_, probabilities),
         strategy.vectors(notes.texts.take(rows)),
-        clusters,
+        patients.of_note[rows],
         n,
-        per_patient,
+        per_patient - patients.labelled,
         np.random.default_rng(seed),
     )
     uncertainty = strategy.uncertainty(classifier.task_, probabilities[chosen])
@@ -250,7 +256,7 @@ def suggest(
         _table(notes, rows[chosen], uncertainty, with_text),
         len(notes.ids),
         LeftOut(**left_out),
-        None if notes.groups is None else len(np.unique(clusters)),
+        None if notes.groups is None else len(np.unique(patients.of_note[rows])),
         known is not None,
     )
 
@@ -265,8 +271,16 @@ def _refuse_repeated_ids(notes: Unlabelled, id: str | None) -> None:
         )
 
 
-def _labelled_texts(out: Path, labelled: Any, text: str, options: ReadOptions) -> Texts | None:
-    """Return the texts of the notes that have a label; None if there is no such table."""
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """Texts of the notes that have a label and, if they are known, their patients."""
+
+    texts: Texts
+    groups: list[str]
+
+
+def _labelled_notes(out: Path, labelled: Any, text: str, options: ReadOptions) -> _Labelled | None:
+    """Return the notes that have a label; None if there is no table of them."""
     columns, its_own = _table_of_study(out) or (Columns(text=text), None)
     source = its_own if labelled is None else labelled
     if source is None:
@@ -275,13 +289,36 @@ def _labelled_texts(out: Path, labelled: Any, text: str, options: ReadOptions) -
     if columns.text not in table.schema:
         raise InputError(f"no column {columns.text!r} in the table of labelled notes")
     labels = [name for name in columns.label if name in table.schema]
-    texts = TextWriter()
-    for batch in table.batches([columns.text, *labels]):
+    group = columns.group if columns.group in table.schema else None
+    wanted = [name for name in (columns.text, *labels, group) if name is not None]
+    whole = whole_floats(table, wanted)
+    texts, groups = TextWriter(), list[str]()
+    for batch in table.batches(wanted):
         has_label = np.ones(len(batch), dtype=np.bool_)
         if labels:
             has_label = np.any([_is_there(batch[name]) for name in labels], axis=0)
-        texts.append(as_text(batch[columns.text].filter(has_label)).drop_nulls().to_list())
-    return texts.finish()
+        batch = batch.filter(has_label)
+        texts.append(as_text(batch[columns.text]).drop_nulls().to_list())
+        if group is not None:
+            groups += as_text(batch[group], group in whole).drop_nulls().str.strip_chars().to_list()
+    return _Labelled(texts.finish(), groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Patients:
+    """Number of each note's patient [note], and of labelled notes of each patient [patient]."""
+
+    of_note: NDArray[np.int64]
+    labelled: NDArray[np.int64]
+
+
+def _patients(notes: Unlabelled, known: _Labelled | None) -> _Patients:
+    """Return the patients of the notes; without a column of theirs each note has its own."""
+    if notes.groups is None:
+        return _Patients(np.arange(len(notes.ids)), np.zeros(len(notes.ids), dtype=np.int64))
+    names, of_note = np.unique(list(notes.groups), return_inverse=True)
+    counts = Counter(() if known is None else known.groups)
+    return _Patients(of_note, np.array([counts[name] for name in names.tolist()], dtype=np.int64))
 
 
 def _table_of_study(out: Path) -> tuple[Columns, Path | None] | None:
