@@ -24,7 +24,7 @@ from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.split import make_split
 from clinadapt.data.synthetic.generator import generate
-from clinadapt.study import read_results, setup
+from clinadapt.study import material, read_results
 
 SPARSE = {
     "name": "x",
@@ -124,7 +124,7 @@ def test_a_study_keeps_the_split_it_began_with(small_notes, tmp_path, monkeypatc
     def another(notes, *fractions_and_seed):
         return make_split(notes, seed=5)
 
-    monkeypatch.setattr(setup, "make_split", another)
+    monkeypatch.setattr(material, "make_split", another)
     Study(small_notes, one, tmp_path).run()
     monkeypatch.undo()
     (result,) = tmp_path.glob("cells/*/result.json")
@@ -236,7 +236,7 @@ def test_a_failed_run_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkey
     monkeypatch.undo()
     failed = board.filter(pl.col("status") == "failed")
     assert len(failed) == 1
-    assert "RuntimeError at classifier.py" in failed["reason"][0]
+    assert "RuntimeError at cross_validation.py" in failed["reason"][0]
     assert "zqxsecret" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert "zqxsecret" not in write_report(tmp_path).read_text(encoding="utf-8")
     assert board["best"].to_list() == [True, False]

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.core import formatting
+from clinadapt.data.folds import USUAL
 from clinadapt.data.positive_class import quoted, shown_name
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def check_as_json(notes: "Notes", split: "Split", pairs: "Duplicates") -> dict[s
     }
 
 
-def print_plan(lines: Sequence["Line"], disk: int) -> None:
+def print_plan(lines: Sequence["Line"], disk: int, folds: int = 1) -> None:
     """Print the cost of each configuration, what is skipped, and the total.
 
     Parameters
@@ -144,6 +145,8 @@ def print_plan(lines: Sequence["Line"], disk: int) -> None:
         The schedule of a plan.
     disk : int
         Bytes of the study's folder.
+    folds : int
+        Folds on which every run is fitted; 1 for one validation part.
     """
     running = [line for line in lines if line.status == "run"]
     rows = []
@@ -182,6 +185,15 @@ def print_plan(lines: Sequence["Line"], disk: int) -> None:
         f"{already}in total at most [bold]{total}[/] for {len(running)} runs, and "
         f"[bold]{formatting.size(disk)}[/] of disk"
     )
+    if folds > 1:
+        say(f"Every run is fitted on {folds} folds as well (--folds 1: on one validation part).")
+    elif running:
+        once = sum(line.features_seconds for line in lines)
+        more = once + USUAL * (sum(line.seconds for line in lines) - once)
+        say(
+            f"With --folds {USUAL} all labelled notes decide which is best, in at most "
+            f"[bold]{formatting.seconds(more)}[/]."
+        )
     say("[dim]estimated from short runs on some of these notes; early stopping may end sooner[/]")
 
 

@@ -179,6 +179,19 @@ class StudyOptions:
     metric: Annotated[
         str | None, typer.Option(help="Metric to rank by.", rich_help_panel=DESIGN)
     ] = None
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            help="Folds that the choice stands on; 1: one validation part; auto: 5 where cheap.",
+            rich_help_panel=DESIGN,
+        ),
+    ] = None
+    nested: Annotated[
+        bool | None,
+        typer.Option(
+            "--nested", help="Test on every note in turn: for few notes.", rich_help_panel=DESIGN
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,8 @@ def open_study(
         "truncation": asked.truncation,
         "seeds": asked.seed,
         "metric": asked.metric,
+        "folds": int(asked.folds) if asked.folds and asked.folds.isdecimal() else asked.folds,
+        "nested": asked.nested,
         "margin": margin,
     }
     return StudyRunner(

@@ -297,6 +297,6 @@ def plan(
         if json:
             return print_json(schedule_as_json(study, made))
         lines = schedule(study, made)
-        print_plan(lines, disk_bytes(made, lines))
+        print_plan(lines, disk_bytes(made, lines), int(study.design.folds))
     if table.notes is not None:
         print_next(("the study itself", ["study", *as_arguments(table, asked, resources)]))

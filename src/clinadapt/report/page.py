@@ -95,6 +95,7 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "handed": "best" if said is None or said.status == "none" else said.status,
         # Not in the evidence of earlier versions.
         "doubts": (study.evidence or {}).get("doubts"),
+        "folds": study.about["design"].get("folds", 1),
         "verdict": said,
         "headings": findings.HEADINGS,
         "pairs": findings.without_repeats(compared),

@@ -72,13 +72,11 @@ def verdict(study: StudyResults) -> Verdict | None:
 
 def _doubts(doubts: dict[str, Any]) -> list[Fact]:
     rarest, patients = doubts["rarest"], doubts["patients"]
-    facts = [
-        Fact(
-            f"Test {patients} of class {rarest}",
-            formatting.count(doubts["test"]),
-            f"the choice itself stands on {formatting.count(doubts['validation'])} of validation",
-        )
-    ]
+    stands = f"the choice itself stands on {formatting.count(doubts['validation'])}"
+    folds = doubts.get("folds", 1)
+    where = "of validation" if folds == 1 else f"in {folds} folds"
+    tested = formatting.count(doubts["test"])
+    facts = [Fact(f"Test {patients} of class {rarest}", tested, f"{stands} {where}")]
     if doubts["others"]:
         facts.append(
             Fact(

@@ -41,6 +41,7 @@ from clinadapt.study.earlier_design import check_earlier, what_differs
 from clinadapt.study.encoder_check import check_encoders
 from clinadapt.study.fit_run import CHECKPOINT, fit_run
 from clinadapt.study.leaderboard import Leaderboard
+from clinadapt.study.nested_choice import nested_choice
 from clinadapt.study.planning.plan import Budget, make_plan, read_plan
 from clinadapt.study.refits import write_curves, write_sites
 from clinadapt.study.run_store import PREDICTIONS_SHA256
@@ -118,7 +119,8 @@ class StudyRunner(StudySetup):
     def _complete(self, progress: Progress, finished: Finished, retry: bool) -> pl.DataFrame:
         check_earlier(self.out, self.design.name, self.metric, set(self.folders.configurations))
         self.environment = environment()
-        self.data = describe(self.notes, self.split, self.material.parts, self.material.fingerprint)
+        parts = {**self.material.parts, "test": self.material.scored["test"]}
+        self.data = describe(self.notes, self.split, parts, self.material.fingerprint)
         self._write_study()
         save_split(self.split, self.notes.ids, self.out / "split.json")
         self._started = time.perf_counter()
@@ -126,7 +128,7 @@ class StudyRunner(StudySetup):
         full = self.fit_runs(progress, finished, retry)
         self._hand_over(full, progress)
         self._refit(full, progress, finished, retry)
-        full.write_evidence()
+        full.write_evidence(max(1, len(self.material.folds)), nested_choice(full, self.material))
         full.write_subgroups()
         board = full.write_leaderboard()
         full.write_ledger()
@@ -156,7 +158,11 @@ class StudyRunner(StudySetup):
             finished(self._result_of(run, progress, retry))
         progress("runs", len(self.runs), len(self.runs))
         return Leaderboard(
-            self.folders, self.material.parts, self.design.margin, self.design.resamples
+            self.folders,
+            self.material.scored,
+            len(self.material.labelled_rows),
+            self.design.margin,
+            self.design.resamples,
         )
 
     def _claim_folder(self) -> None:
