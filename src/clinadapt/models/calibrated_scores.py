@@ -1,4 +1,4 @@
-"""The two scales of a classifier's probabilities, raw and calibrated, and the thresholds of both."""
+"""The two scales of a classifier's probabilities, raw and calibrated, with their thresholds."""
 
 import copy
 from dataclasses import replace
