@@ -65,26 +65,24 @@ class Meaning:
         """What calibration does to the log-loss of the test notes, and whether it is used."""
         if self.calibrated is None:
             return (
-                "No calibration lowers the log-loss of the validation notes, or their patients are "
+                "No calibration lowers the log-loss of the held-out notes, or their patients are "
                 "too few to tell: the bundle has the model's own probabilities."
             )
-        method = self.calibrated["map"]["method"]
-        if self.calibrated["test"] is None:  # nested: there are no notes apart to measure it on
-            used = "calibrated" if self.calibrated["surely"] else "the model's own"
-            return f"Calibrated out of fold ({method}). The bundle's probabilities are {used}."
-        loss = self.calibrated["test"]["log_loss"]
+        method, test = self.calibrated["map"]["method"], self.calibrated["test"]
+        loss = self.calibrated if test is None else test["log_loss"]
+        on = "the labelled notes, out of fold" if test is None else "the test notes"
         raw, after, low, high = (
             formatting.score(loss[name]) for name in ("raw", "calibrated", "low", "high")
         )
         if self.calibrated["surely"]:
             return (
-                f"Calibrated on validation notes ({method}), which surely lowers their log-loss: "
-                f"{raw} → {after} on the test notes (difference {low} to {high}). The bundle's "
+                f"Calibrated on held-out notes ({method}), which surely lowers their log-loss: "
+                f"{raw} → {after} on {on} (difference {low} to {high}). The bundle's "
                 "probabilities are calibrated; its predicted classes are the same."
             )
         return (
-            f"Calibration on validation notes ({method}) does not surely lower their log-loss: "
-            f"{raw} → {after} on the test notes (difference {low} to {high}). The bundle has the "
+            f"Calibration on held-out notes ({method}) does not surely lower their log-loss: "
+            f"{raw} → {after} on {on} (difference {low} to {high}). The bundle has the "
             "model's own probabilities; --probabilities calibrated asks for the others."
         )
 
