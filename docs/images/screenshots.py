@@ -34,7 +34,7 @@ def main(report: str) -> None:
         page = browser.new_page()
         page.goto(address)
         page.wait_for_selector(".chart svg")
-        page.pdf(path=EXAMPLES / "report.pdf", format="A4")
+        page.pdf(path=EXAMPLES / "report.pdf", format="A4", prefer_css_page_size=True)
         browser.close()
 
 
@@ -49,12 +49,13 @@ def take(
 ) -> None:
     """Take one picture, of the page's beginning or of one of its parts."""
     page = browser.new_page(
-        viewport={"width": width, "height": height}, color_scheme=scheme, locale="en"
+        viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
     )
     page.goto(address)
     page.wait_for_selector(".chart svg")
     if part:
-        page.evaluate("part => document.getElementById(part).scrollIntoView()", part)
+        there = "part => document.getElementById(part).scrollIntoView({behavior: 'instant'})"
+        page.evaluate(there, part)
     page.screenshot(path=file)
     page.close()
 
