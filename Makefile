@@ -2,6 +2,7 @@
 # make demo-full  the same with all built-in notes and the study `quick`
 # make test   set up, then lint, type-check and run every test
 # make docs   set up, then build the documentation site into the package; `clinadapt docs` opens it
+# make translations  bring the French texts up to date with the source, and compile them
 # make wheel  the same, then pack it all into dist/
 # make bench      compare with what one would pick instead; BENCH="frozen --notes 300" chooses
 # make bench-gpu  the same on a CUDA device
@@ -11,8 +12,10 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
 SITE   := src/clinadapt/documentation
+TEXTS  := clinadapt
+LOCALES := src/clinadapt/core/locales
 
-.PHONY: setup demo demo-full test lint layers types browser docs wheel bench bench-gpu clean
+.PHONY: setup demo demo-full test lint layers types browser docs translations wheel bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -54,6 +57,15 @@ docs: setup
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs $(SITE)
 	@rm -f $(SITE)/.buildinfo $(SITE)/objects.inv
 	@echo "Built $(SITE)/index.html; \`$(BIN)/clinadapt docs\` opens it."
+
+# New texts are added to the .po file without a translation; the tests name what is missing.
+translations: setup
+	@mkdir -p build
+	$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --keywords 'Message translate plural:1,2' \
+	  --add-location=file --omit-header --output-file build/$(TEXTS).pot src/clinadapt
+	$(BIN)/pybabel --quiet update --domain $(TEXTS) --input-file build/$(TEXTS).pot --output-dir $(LOCALES) \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 100
+	$(BIN)/pybabel --quiet compile --domain $(TEXTS) --directory $(LOCALES)
 
 wheel: docs
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

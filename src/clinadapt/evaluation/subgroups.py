@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.core import formatting
 from clinadapt.core.arrays import Floats
+from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics
@@ -175,18 +175,35 @@ def sentences(subgroups: Sequence[Subgroup]) -> list[str]:
     worst = min(known, key=lambda item: item.gap.value)
     others = [item for item in known if item.gap.different and item is not worst]
     return [
-        f"The worst of {len(known)} subgroups is {_spelled(worst)}.",
-        *(f"Also significantly different: {_spelled(item)}." for item in others),
+        Message("The worst of {count} subgroups is {group}.", count=len(known), group=_said(worst)),
+        *(Message("Also significantly different: {group}.", group=_said(item)) for item in others),
     ]
 
 
-def _spelled(item: Subgroup) -> str:
-    gap, low, high = map(formatting.points, (item.gap.value, item.gap.low, item.gap.high))
-    verdict = "significant" if item.gap.different else "not significant"
-    return (
-        f"{item.column} {item.level} ({item.notes:,} notes): {item.score.value:.3f} "
-        f"[{item.score.low:.3f}, {item.score.high:.3f}], {gap} points [{low}, {high}] compared "
-        f"with the other notes, which is {verdict}"
+def _said(item: Subgroup) -> Message:
+    said = {
+        "column": item.column,
+        "level": item.level,
+        "notes": item.notes,
+        "score": item.score.value,
+        "low": item.score.low,
+        "high": item.score.high,
+        "gap": item.gap.value,
+        "gap_low": item.gap.low,
+        "gap_high": item.gap.high,
+    }
+    if item.gap.different:
+        return Message(
+            "{column} {level} ({notes:,} notes): {score:.3f} [{low:.3f}, {high:.3f}], "
+            "{gap:points} points [{gap_low:points}, {gap_high:points}] compared with the other "
+            "notes, which is significant",
+            **said,
+        )
+    return Message(
+        "{column} {level} ({notes:,} notes): {score:.3f} [{low:.3f}, {high:.3f}], "
+        "{gap:points} points [{gap_low:points}, {gap_high:points}] compared with the other "
+        "notes, which is not significant",
+        **said,
     )
 
 
