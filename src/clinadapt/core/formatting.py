@@ -77,6 +77,11 @@ def share(value: float | None) -> str:
     return MISSING if value is None else localised(f"{value:.1%}")
 
 
+def percent(value: float) -> str:
+    """Format a round fraction as a percentage, without a line's end before the sign: "95 %"."""
+    return localised(f"{100 * value:g}") + "\u00a0%"
+
+
 def points(value: float | None, decimals: int = 1) -> str:
     """Format a difference of scores in percentage points, with its sign."""
     return MISSING if value is None else localised(_minus(f"{100 * value:+.{decimals}f}"))

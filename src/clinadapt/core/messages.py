@@ -16,7 +16,7 @@ from clinadapt.core.language import catalogue, language, localised, use_language
 # Number formats that a template may name: "{difference:points}".
 FORMATS = {
     name: getattr(formatting, name)
-    for name in ("score", "seconds", "size", "count", "estimate", "share", "points", "p")
+    for name in ("score", "seconds", "size", "count", "estimate", "share", "percent", "points", "p")
 }
 
 

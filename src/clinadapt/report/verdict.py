@@ -90,7 +90,7 @@ def _doubts(doubts: dict[str, Any]) -> list[Fact]:
             Fact(
                 translate("Cannot be told apart from it"),
                 translate("{n} of {all}", n=doubts["alike"], all=doubts["others"]),
-                translate("other configurations, at the 5 % level"),
+                translate("other configurations, at the {level:percent} level", level=0.05),
             )
         )
     name, rival = translate("What would settle it"), doubts["rival"]
@@ -111,7 +111,10 @@ def _score(study: StudyResults, row: LeaderboardRow) -> Fact:
     note = translate("without an interval: its uncertainty is unknown")
     if row.test_low is not None:
         note = translate(
-            "95 % interval {low:score} to {high:score}", low=row.test_low, high=row.test_high
+            "{level:percent} interval {low:score} to {high:score}",
+            level=0.95,
+            low=row.test_low,
+            high=row.test_high,
         )
     name = translate("Test {metric}", metric=metric(study.about["metric"]))
     return Fact(name, formatting.score(row.test), note)

@@ -23,6 +23,10 @@ CODES = (
     # units
     Message("patients"),
     Message("notes"),
+    # reasons for which rows are left out
+    Message("empty text"),
+    Message("missing label"),
+    Message("empty text, missing label"),
     # aims of operating points
     Message("sensitivity"),
     Message("specificity"),
