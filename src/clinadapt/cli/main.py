@@ -15,6 +15,7 @@ from clinadapt.cli.docs import docs
 from clinadapt.cli.drift import drift
 from clinadapt.cli.export import export
 from clinadapt.cli.failures import fail, stopped
+from clinadapt.cli.language import ask_language, language_of_environment
 from clinadapt.cli.options import spelled_out
 from clinadapt.cli.predict import explain, predict
 from clinadapt.cli.pretrain import pretrain
@@ -88,6 +89,17 @@ def options(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            "--language",
+            metavar="CODE",
+            callback=ask_language,
+            is_eager=True,
+            help="Language of the terminal and of a report when it opens: en or fr; default: that "
+            "of the environment (LANG) and of the browser.",
+        ),
+    ] = None,
 ) -> None:
     """Handle the options that precede a command."""
 
@@ -126,6 +138,7 @@ def main(arguments: list[str] | None = None) -> Any:
         if isinstance(stream, io.TextIOWrapper):  # an old code page lacks "·" and "→"
             stream.reconfigure(errors="replace")
     try:
+        language_of_environment()
         return app(arguments)
     except KeyboardInterrupt:
         fail(stopped("", _given))

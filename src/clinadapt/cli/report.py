@@ -8,10 +8,12 @@ import typer
 from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
+from clinadapt.cli.language import asked_language
 from clinadapt.cli.options import OUTPUT, OfflineOption, TableOptions
 from clinadapt.cli.shared import STUDY, go_offline, read, with_remembered
 from clinadapt.core import formatting
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message, translate
 
 if TYPE_CHECKING:
     from clinadapt.explain.error_analysis import Mistakes, Share
@@ -24,12 +26,16 @@ def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
     from clinadapt.report.write import write_report
 
     with folder_lock(folder):
-        say(escape(str(write_report(folder))))
+        say(escape(str(write_report(folder, asked_language()))))
 
 
 def _require_finished(folder: Path) -> None:
     if not (folder / "leaderboard.csv").is_file():
-        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
+        raise InputError(
+            Message(
+                "{folder} is not a finished study: it has no leaderboard.csv", folder=str(folder)
+            )
+        )
 
 
 def errors(
@@ -63,17 +69,22 @@ def errors(
         with progress_bar() as progress:
             mistakes = write_mistakes(folder, notes, out, limit, sample, progress)
         _print_kinds(mistakes)
-    say(f"{len(mistakes.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
+    n, path = len(mistakes.shown), escape(str(out))
+    say(Message("{n} errors shown: {path} ([bold]contains patient text[/])", n=n, path=path))
 
 
 def _print_kinds(mistakes: "Mistakes") -> None:
     """Print the frequency of each kind among misclassified and correctly classified notes."""
     print_table(
-        f"{mistakes.wrong} of {mistakes.wrong + mistakes.right} test notes misclassified",
+        Message(
+            "{wrong} of {n} test notes misclassified",
+            wrong=mistakes.wrong,
+            n=mistakes.wrong + mistakes.right,
+        ),
         [
-            Column("kind", folds=True),
-            Column("among wrong notes [95 %]", number=True),
-            Column("among right notes [95 %]", number=True),
+            Column(Message("kind"), folds=True),
+            Column(Message("among wrong notes [95 %]"), number=True),
+            Column(Message("among right notes [95 %]"), number=True),
         ],
         [[kind, *map(_share, shares)] for kind, shares in mistakes.shares.items()],
     )
@@ -82,8 +93,14 @@ def _print_kinds(mistakes: "Mistakes") -> None:
 def _share(share: "Share | None") -> str:
     if share is None:
         return formatting.MISSING
-    percent = f"{share.count / share.of:.0%} [{share.low:.0%}, {share.high:.0%}]"
-    return f"{share.count} of {share.of}, {percent}"
+    return translate(
+        "{n} of {all}, {share:.0%} [{low:.0%}, {high:.0%}]",
+        n=share.count,
+        all=share.of,
+        share=share.count / share.of,
+        low=share.low,
+        high=share.high,
+    )
 
 
 def track(
@@ -98,9 +115,11 @@ def track(
 ) -> None:
     """Log the runs of a study to MLflow, except those already there."""
     if not (folder / STUDY).is_file():
-        raise InputError(f"{folder} holds no study (no {STUDY})")
+        raise InputError(
+            Message("{folder} holds no study (no {file})", folder=str(folder), file=STUDY)
+        )
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.study.mlflow_tracking import track as log_runs
 
-        say(f"{log_runs(folder, store)} runs are in MLflow")
+        say(Message("{n} runs are in MLflow", n=log_runs(folder, store)))
