@@ -198,7 +198,9 @@ def _more_patients(
     ruled out to be better by more than the margin once half of the interval is the margin.
     """
     if evidence.recommended is None:
-        return "a constant answer", _needed(evidence, against_constant, against_constant.value)
+        return Message("a constant answer"), _needed(
+            evidence, against_constant, against_constant.value
+        )
     useful = {other: item for other, item in differences.items() if evidence.useful[other]}
     open_ = {other: item for other, item in useful.items() if not item.low > -evidence.margin}
     defined = {other: item.low for other, item in open_.items() if not math.isnan(item.low)}
