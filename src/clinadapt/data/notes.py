@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message
 from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
 from clinadapt.data.columns import (
     Columns,
@@ -305,17 +306,34 @@ class _Reader:
 
         problems = self.labels.problems()
         positive = None if self.columns.positive is None else tidy(self.columns.positive)
-        none = self.labels.none and f". A note with no label is written as {self.labels.none}"
-        for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
+        none = self.labels.none and Message(
+            ". A note with no label is written as {none}", none=self.labels.none
+        )
+        for reason, where in (
+            (Message("empty text"), self.empty),
+            (Message("missing label"), self.unlabelled),
+        ):
             hint = none if where is self.unlabelled else ""
             if where and not self.leave_out_bad:
                 problems.append(
-                    f"{reason} in {where}: correct the table, or leave these rows out with "
-                    f"--leave-out-bad (the results then list them){hint}"
+                    Message(
+                        "{reason} in {rows}: correct the table, or leave these rows out with "
+                        "--leave-out-bad (the results then list them){hint}",
+                        reason=reason,
+                        rows=where.words,
+                        hint=hint,
+                    )
                 )
         for role, where in self.without.items():
             if where:
-                problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
+                problems.append(
+                    Message(
+                        "missing {role} (column {column!r}) in {rows}",
+                        role=role,
+                        column=self.units[role],
+                        rows=where.words,
+                    )
+                )
         problems += self._id_problems(numbers)
         of_usable = usable[rows]
         carriers = self._carriers(rows[of_usable], codes[of_usable], groups)
@@ -330,7 +348,9 @@ class _Reader:
             label_marks(rows, codes, len(usable))[usable],
         )
         if problems:
-            raise InputError(problems + [f"(warning) {warning}" for warning in warnings])
+            raise InputError(
+                problems + [Message("(warning) {text}", text=warning) for warning in warnings]
+            )
 
         single = not several and bool((np.bincount(rows, minlength=len(usable)) == 1).all())
         labels = from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive)
