@@ -10,6 +10,7 @@ from rich.markup import escape
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.core import formatting
 from clinadapt.core.messages import Message, looked_up, shown, translate
+from clinadapt.data.folds import USUAL
 from clinadapt.data.positive_class import quoted, shown_name
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from clinadapt.data.near_duplicates import Duplicates
     from clinadapt.data.notes import Notes
     from clinadapt.data.split import Split
+    from clinadapt.study.checks.registry import Checked
     from clinadapt.study.planning.plan import Line
 
 CLASSES_ACROSS = 6  # more classes are listed below each other
@@ -135,7 +137,42 @@ def print_check(notes: "Notes", pairs: "Duplicates") -> None:
                 "or sources, name that column with --group"
             )
         )
-    say(Message("[green]no problem prevents a study of these notes[/]"))
+
+
+def print_checks(checked: Mapping[str, Any]) -> None:
+    """Print what checks found, and which were silenced.
+
+    Parameters
+    ----------
+    checked : mapping
+        As `clinadapt.study.checks.registry.Checked.to_json` returns it.
+    """
+    findings = checked["findings"]
+    for finding in findings:
+        title, sentence = escape(looked_up(finding["title"])), escape(shown(finding["sentence"]))
+        code = finding["code"]
+        say(Message("[yellow]{code}[/] {title}: {text}", code=code, title=title, text=sentence))
+    if findings:
+        say(
+            Message(
+                "[dim]`clinadapt docs {code}` says what a finding means and what to do; --ignore "
+                "{code} silences it[/]",
+                code=findings[0]["code"],
+            )
+        )
+    else:
+        say(Message("checks: none of {n} found anything", n=len(checked["passed"])))
+    if checked["ignored"]:
+        say(Message("checks silenced: {codes}", codes=checked["ignored"]))
+    if checked["read"] < checked["notes"]:
+        say(
+            Message(
+                "checks read the texts of {read:,} of the {notes:,} notes, those of randomly drawn "
+                "patients",
+                read=checked["read"],
+                notes=checked["notes"],
+            )
+        )
 
 
 def word_counts(notes: "Notes") -> dict[str, float]:
@@ -145,8 +182,10 @@ def word_counts(notes: "Notes") -> dict[str, float]:
     return {"mean": float(words.mean()), **dict(zip(QUANTILES, quantiles, strict=True))}
 
 
-def check_as_json(notes: "Notes", split: "Split", pairs: "Duplicates") -> dict[str, Any]:
-    """Return what `print_notes` and `print_check` print, as values; no ids and no text."""
+def check_as_json(
+    notes: "Notes", split: "Split", pairs: "Duplicates", checked: "Checked"
+) -> dict[str, Any]:
+    """Return what is printed of notes and checks, as values; no ids and no text."""
     exact = sum(pair.kind == "exact" for pair in pairs)
     return {
         "notes": len(notes),
@@ -170,10 +209,11 @@ def check_as_json(notes: "Notes", split: "Split", pairs: "Duplicates") -> dict[s
         },
         "left_out": [{"row": one.row, "reason": one.reason} for one in notes.left_out],
         "warnings": notes.warnings,
+        "checks": checked.to_json(),
     }
 
 
-def print_plan(lines: Sequence["Line"], disk: int) -> None:
+def print_plan(lines: Sequence["Line"], disk: int, folds: int = 1) -> None:
     """Print the cost of each configuration, what is skipped, and the total.
 
     Parameters
@@ -182,6 +222,8 @@ def print_plan(lines: Sequence["Line"], disk: int) -> None:
         The schedule of a plan.
     disk : int
         Bytes of the study's folder.
+    folds : int
+        Folds on which every run is fitted; 1 for one validation part.
     """
     running = [line for line in lines if line.status == "run"]
     rows = []
@@ -231,6 +273,23 @@ def print_plan(lines: Sequence["Line"], disk: int) -> None:
                 "in total at most [bold]{time:seconds}[/] for {runs} runs, and "
                 "[bold]{disk:size}[/] of disk",
                 **total,
+            )
+        )
+    if folds > 1:
+        say(
+            Message(
+                "Every run is fitted on {folds} folds as well (--folds 1: on one validation part).",
+                folds=folds,
+            )
+        )
+    elif running:
+        once = sum(line.features_seconds for line in lines)
+        say(
+            Message(
+                "With --folds {folds} all labelled notes decide which is best, in at most "
+                "[bold]{time:seconds}[/].",
+                folds=USUAL,
+                time=once + USUAL * (sum(line.seconds for line in lines) - once),
             )
         )
     say(

@@ -1,8 +1,9 @@
 """Commands that use a bundle: ``predict`` and ``explain``."""
 
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.markup import escape
@@ -14,20 +15,26 @@ from clinadapt.cli.options import (
     IdOption,
     JsonOption,
     ReadingOptions,
+    ScaleOption,
     StudyTextOption,
+    ThresholdOption,
     as_arguments,
 )
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
 from clinadapt.core.messages import Message, translate
+from clinadapt.data.positive_class import shown_name
 
 if TYPE_CHECKING:
     from clinadapt.deployment.scoring.interfaces import State
     from clinadapt.deployment.scoring.job import Prediction
+    from clinadapt.evaluation.calibration_maps import Scale
     from clinadapt.explain.faithfulness import Faithfulness
 
 DATABASE, MEDS = "Database", "MEDS"
 LEAST_FOR_DRIFT = 30  # notes
+SHOWN_CLASSES = 10
+SCALES = {"raw": Message("raw"), "calibrated": Message("calibrated")}
 
 
 def predict(
@@ -121,6 +128,8 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    probabilities: ScaleOption = None,
+    threshold: ThresholdOption = None,
     anew: Annotated[
         bool,
         typer.Option(
@@ -162,6 +171,8 @@ def predict(
             time=time,
             aside=aside,
             anew=anew,
+            scale=cast("Scale | None", probabilities),
+            threshold=threshold or (),
         )
         go_offline(stack, True, prediction.hosts)
         with progress_bar(translate("loading the model…")) as progress:
@@ -181,6 +192,7 @@ def predict(
         say(Message("scores: {path}", path=escape(str(out))))
     else:
         say(Message("scores: table {name}", name=escape(into)))
+    _print_predicted(prediction, state)
     if state.aside:
         path = escape(str(prediction.aside_path))
         say(Message("[yellow]notes set aside[/], with reasons: {path}", path=path))
@@ -210,7 +222,45 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
         "scores": prediction.out if prediction.into is None else None,
         "table": prediction.into,
         "aside": prediction.aside_path if state.aside else None,
+        "tasks": {
+            task: {
+                "probabilities": rule.scale,
+                "threshold": rule.threshold,
+                "own_threshold": rule.own_threshold,
+                "predicted": state.predicted.get(task, {}),
+            }
+            for task, rule in prediction.rules.items()
+        },
     }
+
+
+def _print_predicted(prediction: "Prediction", state: "State") -> None:
+    """Print how often each class was predicted, from which probability on."""
+    for task, rule in prediction.rules.items():
+        counts = Counter(state.predicted.get(task, {})).most_common()
+        many = len(prediction.rules) > 1
+        task = escape(task)
+        classes = [
+            Message("{name} {n:,}", name=escape(shown_name(name)), n=n)
+            for name, n in counts[:SHOWN_CLASSES]
+        ]
+        predicted = Message("predicted: {classes}", classes=classes)
+        if (more := len(counts) - SHOWN_CLASSES) > 0:
+            predicted = Message("predicted: {classes} and {more} more", classes=classes, more=more)
+        say(Message("{task}: {text}", task=task, text=predicted) if many else predicted)
+        if rule.threshold is None:
+            continue
+        said = {"value": rule.threshold, "own": rule.own_threshold, "scale": SCALES[rule.scale]}
+        if rule.threshold == rule.own_threshold:
+            threshold = Message(
+                "threshold: {value:.3g}, chosen on validation notes ({scale} probabilities)", **said
+            )
+        else:
+            threshold = Message(
+                "threshold: {value:.3g}, as given, instead of {own:.3g} ({scale} probabilities)",
+                **said,
+            )
+        say(Message("{task}: {text}", task=task, text=threshold) if many else threshold)
 
 
 def _refuse_nothing(prediction: "Prediction", state: "State") -> None:

@@ -1,6 +1,7 @@
 """Template environment and style shared by all HTML pages that clinadapt writes."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from clinadapt.core.messages import looked_up, shown
 STYLE = "page.css"
 
 
+@cache
 def page_environment(package: str) -> Environment:
     """Return a template environment for a package's folder ``page``, with number-format filters.
 
@@ -26,7 +28,8 @@ def page_environment(package: str) -> Environment:
     -------
     jinja2.Environment
         It escapes all values; an undefined name is an error. Its texts (``{% trans %}`` and
-        ``_()``), numbers and messages are in the language in use when a page is made.
+        ``_()``), numbers and messages are in the language in use when a page is made. A package
+        has one, which keeps its compiled templates.
     """
     environment = Environment(
         loader=ChoiceLoader(

@@ -1,13 +1,14 @@
 """What a reader must know before believing a study's choice, in numbers and in words."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core import formatting
 from clinadapt.core.messages import Message, plural
 from clinadapt.data.labels import Labels
 from clinadapt.evaluation import metrics
@@ -46,6 +47,10 @@ class Doubts:
         "patients", or "notes" where every note is its own patient.
     validation, test : int
         Patients with a note of that class in the validation and in the test part.
+    folds : int
+        Folds that the validation part was predicted on; 1 if no model was fitted on any of it.
+    nested : mapping, optional
+        Score of choosing anew in every fold of a nested study, with its interval.
     weak : dict of str to Score
         Precision and recall (sensitivity) at the threshold, where below a half; binary only.
     rival : str, optional
@@ -66,6 +71,8 @@ class Doubts:
     patients: str
     validation: int
     test: int
+    folds: int
+    nested: Mapping[str, Any] | None
     weak: dict[str, metrics.Score]
     rival: str | None
     more: int | None
@@ -74,14 +81,26 @@ class Doubts:
 
     def sentences(self) -> Iterator[Message]:
         """Yield the doubts in words."""
-        yield Message(
-            "The choice stands on {validation:,} validation {patients} of class {rarest}, the test "
-            "scores on {test:,}.",
-            validation=self.validation,
-            patients=NOUNS[self.patients],
-            rarest=self.rarest,
-            test=self.test,
-        )
+        if self.folds == 1:
+            yield Message(
+                "The choice stands on {validation:,} validation {patients} of class {rarest}, the "
+                "test scores on {test:,}.",
+                validation=self.validation,
+                patients=NOUNS[self.patients],
+                rarest=self.rarest,
+                test=self.test,
+            )
+        else:
+            yield Message(
+                "The choice stands on {validation:,} {patients} of class {rarest}, predicted in "
+                "{folds} folds by models that had not seen them; the test scores stand on "
+                "{test:,}.",
+                validation=self.validation,
+                patients=NOUNS[self.patients],
+                rarest=self.rarest,
+                folds=self.folds,
+                test=self.test,
+            )
         if self.alike == self.others == 1:
             yield Message(
                 "The other configuration is not significantly different from {chosen}.",
@@ -108,6 +127,17 @@ class Doubts:
 
     def cautions(self) -> Iterator[Message]:
         """Yield the doubts that the numbers above do not tell, in words."""
+        if self.nested is not None:
+            yield Message(
+                "Every note was a test note in turn. Choosing anew in each of {folds} folds, as "
+                "here, scores {metric} {value:score} [{low:score}, {high:score}] on notes that the "
+                "choice had not seen.",
+                folds=self.nested["folds"],
+                metric=formatting.metric(self.nested["metric"]),
+                value=self.nested["value"],
+                low=self.nested["low"],
+                high=self.nested["high"],
+            )
         if not self.others:
             gap = self.against_constant
             if math.isnan(gap.low):
@@ -144,8 +174,19 @@ class Doubts:
         }
 
 
-def doubts_of(evidence: Evidence) -> Doubts:
-    """Return the doubts about the recommended configuration, or else about the leader."""
+def doubts_of(
+    evidence: Evidence, folds: int = 1, nested: Mapping[str, Any] | None = None
+) -> Doubts:
+    """Return the doubts about the recommended configuration, or else about the leader.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    folds : int
+        Folds that its validation notes were predicted on; 1 for one validation part.
+    nested : mapping, optional
+        Score of the choice itself, see `clinadapt.study.nested_choice`.
+    """
     chosen = evidence.recommended or evidence.leader
     own = chosen.configuration_id
     pairs = [(own, other) for other in evidence.by_id if other != own]
@@ -161,6 +202,8 @@ def doubts_of(evidence: Evidence) -> Doubts:
         patients="patients" if evidence.patients < len(evidence.clusters) else "notes",
         validation=_carriers(evidence.validation, evidence.validation_clusters, rarest),
         test=test,
+        folds=folds,
+        nested=nested,
         weak=_weak(evidence, chosen),
         rival=rival,
         more=more,

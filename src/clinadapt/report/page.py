@@ -6,6 +6,7 @@ import base64
 import gzip
 import re
 from functools import cache
+from importlib.metadata import metadata
 from itertools import chain
 from typing import Any
 
@@ -73,7 +74,11 @@ def page(study: StudyResults, fixed: str | None = None) -> str:
 def _content(environment: Environment, study: StudyResults) -> Markup:
     """Return what the page shows, in the language in use."""
     content = environment.get_template("content.html.jinja").render(
-        study=study, figures=_figures(study), languages=LANGUAGES, **_tables(study)
+        study=study,
+        figures=_figures(study),
+        languages=LANGUAGES,
+        documentation=_documentation(),
+        **_tables(study),
     )
     return Markup(re.sub(r"(\d) %", "\\1\u00a0%", content))  # no line ends before a percent sign
 
@@ -82,6 +87,13 @@ def _content(environment: Environment, study: StudyResults) -> Markup:
 def _library() -> str:
     """Return plotly's script, compressed to two fifths; the page decompresses it."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+
+
+@cache
+def _documentation() -> str:
+    """Return the address of the documentation, which a reader may follow and the page does not."""
+    addresses = metadata("clinadapt").get_all("Project-URL") or []
+    return next(one.split(", ")[1] for one in addresses if one.startswith("Documentation, "))
 
 
 def _figures(study: StudyResults) -> dict[str, Figure]:
@@ -124,6 +136,7 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "handed": shown(HANDED["none" if said is None else said.status]),
         # Not in the evidence of earlier versions.
         "doubts": (study.evidence or {}).get("doubts"),
+        "folds": study.about["design"].get("folds", 1),
         "verdict": said,
         "headings": findings.HEADINGS,
         "pairs": findings.without_repeats(compared),

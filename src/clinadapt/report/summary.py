@@ -48,6 +48,12 @@ def _question(study: StudyResults) -> str:
         "learned": parts["train"]["notes"] + parts["validation"]["notes"],
         "tested": parts["test"]["notes"],
     }
+    if about["design"].get("nested"):
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled notes; every note was "
+            "tested in turn, by models that had seen neither it nor its patient.",
+            **said,
+        )
     if data["groups"]:
         return translate(
             "{question} {methods} methods learned from {learned:,} labelled notes and were then "

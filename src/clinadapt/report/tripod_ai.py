@@ -149,7 +149,8 @@ def _imbalance(study: StudyResults) -> str:
     labels = study.about["data"]["parts"]["train"]["labels"]
     return translate(
         "Training notes: {counted}. Losses weight the classes unless a configuration's settings "
-        "say otherwise; the threshold is chosen on validation notes to optimise the metric.",
+        "say otherwise; the threshold is chosen on validation notes, or out of fold, to optimise "
+        "the metric.",
         counted=[f"{markdown(name)} {formatting.count(n)}" for name, n in labels.items()],
     )
 
@@ -174,9 +175,17 @@ def _parts(study: StudyResults) -> str:
     grouped = Message("patients are not identified, so one may be in several parts")
     if study.about["data"]["groups"]:
         grouped = Message("no patient is in more than one part")
+    design = study.about["design"]
+    parts = Message("Training, validation and test parts")
+    if design.get("folds", 1) > 1:
+        parts = Message(
+            "{folds}-fold cross-validation outside of a test part", folds=design["folds"]
+        )
+    if design.get("nested"):
+        parts = Message("Nested cross-validation on {folds} folds", folds=design["folds"])
     return translate(
-        "Training, validation and test parts; {grouped}. {exact:,} exact and {near:,} near "
-        "duplicates are in different parts.",
+        "{parts}; {grouped}. {exact:,} exact and {near:,} near duplicates are in different parts.",
+        parts=parts,
         grouped=grouped,
         exact=duplicates["exact_across_parts"],
         near=duplicates["near_across_parts"],

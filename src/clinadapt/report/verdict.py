@@ -44,6 +44,8 @@ class Verdict:
         The doubts in numbers, then the test score.
     cautions : list of str
         Doubts that the facts do not tell.
+    findings : list of dict
+        Code, title and sentence of what checks found.
     """
 
     status: str
@@ -52,6 +54,7 @@ class Verdict:
     sentence: str
     facts: list[Fact]
     cautions: list[str]
+    findings: list[dict[str, str]]
 
 
 def verdict(study: StudyResults) -> Verdict | None:
@@ -73,16 +76,22 @@ def verdict(study: StudyResults) -> Verdict | None:
         sentence=evidence.get("sentence", ""),
         facts=facts,
         cautions=doubts.get("cautions", doubts["sentences"]) if doubts else [],
+        findings=(study.checks or {}).get("findings", []),
     )
 
 
 def _doubts(doubts: dict[str, Any]) -> list[Fact]:
     rarest, patients = doubts["rarest"], looked_up(doubts["patients"])
+    stands, folds = doubts["validation"], doubts.get("folds", 1)
     facts = [
         Fact(
             translate("Test {patients} of class {rarest}", patients=patients, rarest=rarest),
             formatting.count(doubts["test"]),
-            translate("the choice itself stands on {n:,} of validation", n=doubts["validation"]),
+            translate("the choice itself stands on {n:,} of validation", n=stands)
+            if folds == 1
+            else translate(
+                "the choice itself stands on {n:,} in {folds} folds", n=stands, folds=folds
+            ),
         )
     ]
     if doubts["others"]:
