@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 from clinadapt.core.messages import Message
 
 KINDS = {"notes": Message("notes"), "patients (groups)": Message("patients (groups)")}
+BAD_ROWS = Message(
+    "{reason} in {rows}: correct the table, or leave these rows out with --leave-out-bad (the "
+    "results then list them)"
+)
+BAD_ROWS_OR_NONE = Message(
+    "{reason} in {rows}: correct the table, or leave these rows out with --leave-out-bad (the "
+    "results then list them). A note with no label is written as {none}"
+)
 SHOWN_ROWS = 10
 SHOWN_VALUES = 10
 LONGEST_SHOWN = 60
@@ -42,6 +50,28 @@ class RowNumbers:
             return Message("{count} row(s): {rows}", **said)
         more = self.count - SHOWN_ROWS
         return Message("{count} row(s): {rows} and {more} more", **said, more=more)
+
+
+def bad_rows(empty: RowNumbers, unlabelled: RowNumbers, none: str | None) -> list[str]:
+    """Return what to do about rows without text, and about rows without label.
+
+    Parameters
+    ----------
+    empty, unlabelled : RowNumbers
+    none : str, optional
+        How a note without any label is written, where that is possible.
+    """
+    problems: list[str] = []
+    if empty:
+        problems.append(Message(BAD_ROWS, reason=Message("empty text"), rows=empty.words))
+    if unlabelled and none:
+        text = BAD_ROWS_OR_NONE
+        problems.append(
+            Message(text, reason=Message("missing label"), rows=unlabelled.words, none=none)
+        )
+    elif unlabelled:
+        problems.append(Message(BAD_ROWS, reason=Message("missing label"), rows=unlabelled.words))
+    return problems
 
 
 def shown_values(values: Sequence[str], spell: Callable[[str], str] = repr) -> str:

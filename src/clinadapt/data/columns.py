@@ -296,9 +296,11 @@ class LabelReader:
 
     def __post_init__(self) -> None:
         if self.separator is not None:
-            self.none = f"nothing but the separator, {self.separator!r}"
+            self.none = Message(
+                "nothing but the separator, {separator!r}", separator=self.separator
+            )
         if len(self.columns) > 1:
-            self.none = "0 in every label column"
+            self.none = Message("0 in every label column")
             self.codes = {name: number for number, name in enumerate(self.columns)}
             self.bad = {name: RowNumbers() for name in self.columns}
 
@@ -308,7 +310,7 @@ class LabelReader:
             return self._indicators(batch, before)
         column = batch[self.columns[0]]
         if isinstance(column.dtype, pl.List | pl.Array):
-            self.none = "an empty list"
+            self.none = Message("an empty list")
             lists = column.cast(pl.List(pl.String))
             missing = (lists.is_null() | lists.list.contains(None, nulls_equal=True)).to_numpy()
             return self._sets(lists, missing | self._unknown(lists))

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
 from clinadapt.core.messages import Message
-from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
+from clinadapt.data.checks import (
+    RowNumbers,
+    bad_rows,
+    class_problems,
+    label_marks,
+    repeated_texts,
+)
 from clinadapt.data.columns import (
     Columns,
     LabelReader,
@@ -314,34 +320,18 @@ class _Reader:
 
         problems = self.labels.problems()
         positive = None if self.columns.positive is None else tidy(self.columns.positive)
-        none = self.labels.none and Message(
-            ". A note with no label is written as {none}", none=self.labels.none
-        )
-        for reason, where in (
-            (Message("empty text"), self.empty),
-            (Message("missing label"), self.unlabelled),
-        ):
-            hint = none if where is self.unlabelled else ""
-            if where and not self.leave_out_bad:
-                problems.append(
-                    Message(
-                        "{reason} in {rows}: correct the table, or leave these rows out with "
-                        "--leave-out-bad (the results then list them){hint}",
-                        reason=reason,
-                        rows=where.words,
-                        hint=hint,
-                    )
-                )
-        for role, where in self.without.items():
-            if where:
-                problems.append(
-                    Message(
-                        "missing {role} (column {column!r}) in {rows}",
-                        role=role,
-                        column=self.units[role],
-                        rows=where.words,
-                    )
-                )
+        if not self.leave_out_bad:
+            problems += bad_rows(self.empty, self.unlabelled, self.labels.none)
+        problems += [
+            Message(
+                "missing {role} (column {column!r}) in {rows}",
+                role=role,
+                column=self.units[role],
+                rows=where.words,
+            )
+            for role, where in self.without.items()
+            if where
+        ]
         problems += self._id_problems(numbers)
         dates, undated = read_dates(pl.concat(self.dates), numbers) if self.dates else (None, [])
         problems += undated
