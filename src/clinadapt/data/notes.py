@@ -50,6 +50,8 @@ from clinadapt.data.tables.opening import open_table
 from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts, TextWriter
 
+MISSING = Message("missing {role} (column {column!r}) in {rows}")
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -323,12 +325,7 @@ class _Reader:
         if not self.leave_out_bad:
             problems += bad_rows(self.empty, self.unlabelled, self.labels.none)
         problems += [
-            Message(
-                "missing {role} (column {column!r}) in {rows}",
-                role=role,
-                column=self.units[role],
-                rows=where.words,
-            )
+            Message(MISSING, role=role, column=self.units[role], rows=where.words)
             for role, where in self.without.items()
             if where
         ]
