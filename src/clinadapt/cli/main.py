@@ -1,5 +1,6 @@
 """Entry point of the command line; commands import heavy modules late, to keep it quick."""
 
+import codecs
 import functools
 import io
 import sys
@@ -138,12 +139,23 @@ app.add_typer(token, name="token", rich_help_panel="Use its model")
 _given: list[str] = []  # arguments of the command that runs
 
 
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    """Write what a code page lacks: a space for French narrow spaces, or else a question mark."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(" " if sign.isspace() else "?" for sign in lacking), error.end
+
+
+PLAINER = "clinadapt.plainer"
+codecs.register_error(PLAINER, _plainer)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; see `clinadapt.cli.failures` for exit codes."""
     _given[:] = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an old code page lacks "·" and "→"
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=PLAINER)
     try:
         language_of_environment()
         return app(arguments)

@@ -36,12 +36,12 @@ class Message(str):
     Examples
     --------
     >>> from clinadapt.core.language import use_language
-    >>> said = Message("{count:,} rows left out", count=1200)
+    >>> said = Message("{notes:,} test notes", notes=1200)
     >>> print(said)
-    1,200 rows left out
+    1,200 test notes
     >>> with use_language("fr"):
     ...     print(shown(said).replace("\u202f", " "))
-    1 200 lignes écartées
+    1 200 comptes rendus de test
     """
 
     template: str
