@@ -5,6 +5,7 @@ import json
 import pytest
 from command import run
 
+from clinadapt.cli.main import PLAINER
 from clinadapt.core.language import set_language
 
 
@@ -60,3 +61,10 @@ def test_an_unknown_language_is_a_mistake_of_the_user(capsys, monkeypatch):
     assert (code, err) == (2, "error: unknown language 'de': expected one of en, fr\n")
     monkeypatch.setenv("CLINADAPT_LANGUAGE", "de")
     assert run("encoders", capsys=capsys)[0] == 2
+
+
+def test_an_old_code_page_gets_plain_signs():
+    said = "1\u202f200 comptes rendus, l’étude → rapport"
+    assert said.encode("latin-1", errors=PLAINER).decode("latin-1") == (
+        "1 200 comptes rendus, l'étude ? rapport"
+    )

@@ -140,10 +140,11 @@ _given: list[str] = []  # arguments of the command that runs
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:
-    """Write what a code page lacks: a space for French narrow spaces, or else a question mark."""
+    """Write what a code page lacks: French spaces and apostrophes plainly, the rest as "?"."""
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end]
-    return "".join(" " if sign.isspace() else "?" for sign in lacking), error.end
+    plain = (" " if sign.isspace() else "'" if sign == "’" else "?" for sign in lacking)
+    return "".join(plain), error.end
 
 
 PLAINER = "clinadapt.plainer"
