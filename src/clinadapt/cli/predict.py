@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.abstaining import AbstainOptions, promise_of
 from clinadapt.cli.console import Column, print_json, print_next, print_table, say
 from clinadapt.cli.options import (
     OUTPUT,
@@ -138,6 +139,7 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    abstaining: AbstainOptions,
     json: JsonOption = False,
 ) -> None:
     """Score stored notes with bundles, each once; if interrupted, run it again to resume.
@@ -173,6 +175,7 @@ def predict(
             anew=anew,
             scale=cast("Scale | None", probabilities),
             threshold=threshold or (),
+            promise=promise_of(abstaining),
         )
         go_offline(stack, True, prediction.hosts)
         with progress_bar(translate("loading the model…")) as progress:
@@ -193,6 +196,13 @@ def predict(
     else:
         say(Message("scores: table {name}", name=escape(into)))
     _print_predicted(prediction, state)
+    where = escape(str(out) if into is None else f"table {into}")
+    say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
+    if prediction.promise is not None:
+        say(f"{state.left:,} of the classified notes are left to a person (column decision)")
+        if state.left == state.scored:
+            say("No answer keeps the promise: a larger --risk may, or a bundle from more patients.")
+    say(f"scores: {where}")
     if state.aside:
         path = escape(str(prediction.aside_path))
         say(Message("[yellow]notes set aside[/], with reasons: {path}", path=path))
@@ -219,6 +229,7 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
         "read": state.read,
         "scored": state.scored,
         "set_aside": state.aside,
+        "left_to_person": None if prediction.promise is None else state.left,
         "scores": prediction.out if prediction.into is None else None,
         "table": prediction.into,
         "aside": prediction.aside_path if state.aside else None,

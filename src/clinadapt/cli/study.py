@@ -207,9 +207,10 @@ def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     from clinadapt.cli.display import print_checks, print_leaderboard, print_notes
     from clinadapt.cli.progress import StudyProgress
     from clinadapt.core.atomic_files import read_json
+    from clinadapt.report import abstaining
     from clinadapt.report.write import write_report
     from clinadapt.study.energy import in_words
-    from clinadapt.study.result_files import CHECKS, EVIDENCE
+    from clinadapt.study.result_files import ABSTENTION, CHECKS, EVIDENCE
 
     print_notes(run.notes, run.split)
     if run.meter is not None:
@@ -226,6 +227,8 @@ def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     sentences = []
     if evidence is not None:
         sentences = [evidence["sentence"], *evidence["doubts"]["sentences"]]
+    if (abstention := read_json(run.out / ABSTENTION)) is not None:
+        sentences.append(abstaining.sentence(abstention))
     print_leaderboard(board, run.metric, run.out, sentences, run.notes.synthetic, display.reasons)
     if checked := read_json(run.out / CHECKS):
         print_checks(checked)

@@ -18,6 +18,7 @@ from clinadapt.core import html
 from clinadapt.core.language import LANGUAGES, use_language
 from clinadapt.core.messages import Message, shown, translate
 from clinadapt.report import (
+    abstaining,
     charts,
     decisions,
     findings,
@@ -106,6 +107,7 @@ def _figures(study: StudyResults) -> dict[str, Figure]:
         "growth": growth.learning_curves(study),
         "reliability": decisions.reliability(study),
         "decisions": decisions.decision_curve(study),
+        "risk-coverage": abstaining.risk_coverage(study),
         "training": charts.training(study),
         "router": charts.router_load(study),
     }
@@ -155,5 +157,6 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "grids": spending.grids(study),
         "energy_warnings": spending.warnings(study),
         "meaning": decisions.meaning(study),
+        "abstaining": None if study.abstention is None else abstaining.sentence(study.abstention),
         "operating_points": decisions.points(study),
     }

@@ -133,6 +133,7 @@ class StudyRunner(StudySetup):
         self._refit(full, progress, finished, retry)
         full.write_evidence(max(1, len(self.material.folds)), nested_choice(full, self.material))
         full.write_subgroups()
+        full.write_abstention()
         board = full.write_leaderboard()
         full.write_ledger()
         write_checks(self.out, self.notes, self.split, self.design.ignore)
