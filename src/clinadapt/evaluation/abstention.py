@@ -20,6 +20,10 @@ from clinadapt.evaluation.threshold import Threshold
 
 RISKS = (0.01, 0.02, 0.05, 0.1, 0.2)
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
+OTHER_RULE = (
+    "reject bands and prediction sets hold for the bundle's own probabilities and threshold: leave "
+    "--probabilities and --threshold out to leave notes to a person"
+)
 RISK, COVERAGE = 0.05, 0.9  # unless asked otherwise
 
 

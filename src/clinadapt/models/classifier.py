@@ -1,6 +1,6 @@
 """`NoteClassifier`: any registered model as a scikit-learn classifier of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,14 +17,14 @@ from clinadapt.data.python_inputs import as_clusters, as_labels, as_texts, is_in
 from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import abstention, metrics, threshold
-from clinadapt.evaluation.abstention import Abstention
 from clinadapt.models import registry
+from clinadapt.models.abstaining_answers import AbstainingAnswers
 from clinadapt.models.bundle.reference import Reference, make_reference
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
-class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class NoteClassifier(AbstainingAnswers, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify notes with any model, at a threshold chosen on validation notes.
 
     Parameters
@@ -59,8 +59,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         binary task the negative one, then the positive one.
     task_ : {"binary", "multiclass", "multilabel"}
     threshold_ : Threshold
+        Of the probabilities that `predict_proba` returns. Assign another one to change it.
+    scale_ : {"raw", "calibrated"}
+        What `predict_proba` returns: the model's own probabilities, or calibrated ones.
+    calibration_ : Calibration, optional
+        Map fitted on the validation notes; None where none lowers their log-loss.
     model_ : fitted model
     validation_probabilities_ : ndarray of shape [validation note, class]
+        The model's own, whatever `scale_` is.
     truncated_ : dict
         Number of truncated notes, by part ("train", "validation").
     reference_ : Reference, optional
@@ -138,6 +144,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.indicator_ = is_indicator(y)
         validation_part = texts.take(validation), labels.take(validation)
         self.fit_parts(texts.take(train), labels.take(train), *validation_part)
+        held_out = self.in_label_order(self.validation_probabilities_)
+        self.calibrate(validation_part[1], held_out, clusters[validation])
+        self.learn_abstention(validation_part[1], clusters[validation])
         return self.describe_notes(texts.take(train), *validation_part, clusters[validation])
 
     def describe_notes(
@@ -154,23 +163,21 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         texts, validation_texts : sequence of str
+            Training notes, and those of ``validation_probabilities_``; may be the same.
         validation_labels : Labels
         clusters : ndarray of int64, shape [validation note]
             Patient of each validation note.
         """
-        probabilities = self.in_label_order(self.validation_probabilities_)
-        self.abstention_: Abstention | None = abstention.calibrate(
-            validation_labels, probabilities, clusters, self.threshold_
-        )
         self.reference_: Reference | None = make_reference(
             self.model_,
-            probabilities,
+            self.in_label_order(self.validation_probabilities_),
             self.metric_,
-            self.threshold_,
+            self.thresholds_["raw"],
             texts,
             validation_texts,
             validation_labels,
             clusters,
+            fitted_on=self.fitted_on_validation_,
         )
         return self
 
@@ -205,27 +212,57 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": truncated_in_validation,
         }
         self.validation_probabilities_ = self.in_class_order(probabilities)
-        self.reference_ = self.abstention_ = None
-        self.threshold_ = threshold.choose(validation_labels, probabilities, name)
+        self.set_scale(threshold.choose(validation_labels, probabilities, name))
+        self.fitted_on_validation_ = bool(self.model_.refit)
         if self.model_.refit:
             both = labels.join(validation_labels)
             self.model_ = self._new_model().fit(Texts.join([texts, validation_texts]), both)
+        self._finish_fit()
+        return self
+
+    def fit_decided(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        probabilities: NDArray[np.float64],
+        decisions: Mapping[str, float],
+        context: Context,
+    ) -> Self:
+        """Fit on all labelled notes, as models of their folds decided.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        labels : Labels
+        probabilities : ndarray of float64, shape [note, class]
+            Out-of-fold probabilities of these notes, on which the threshold is chosen. Columns are
+            as in ``labels.classes``.
+        decisions : mapping of str to float
+            See `clinadapt.models.contract.Model.decide`.
+        context : Context
+        """
+        self.set_classes(labels.task, labels.classes)
+        self.metric_ = self.metric or metrics.PRIMARY[labels.task]
+        before = context.ledger.truncated_notes
+        self.model_ = self._new_model().decide(decisions)
+        self.model_.fit(texts, labels, None, self.metric_, context)
+        self.truncated_ = {"train": context.ledger.truncated_notes - before}
+        self.validation_probabilities_ = self.in_class_order(probabilities)
+        self.set_scale(threshold.choose(labels, probabilities, self.metric_))
+        self.fitted_on_validation_ = True
+        self._finish_fit()
+        return self
+
+    def _finish_fit(self) -> None:
+        self.reference_ = None
+        self.keep_abstention(None)
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
-        return self
 
     def set_classes(self, task: Task, classes: NDArray[Any]) -> None:
         """Take the task and the classes, in the order of `Labels`, from labels or a bundle."""
         self.task_, self.label_classes_, self.classes_ = task, classes, np.sort(classes)
         self.positive_ = classes.tolist()[1] if task == "binary" else None
-
-    def in_class_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table [note, class] with columns as in `label_classes_` as in `classes_`."""
-        return table[:, np.argsort(self.label_classes_)]
-
-    def in_label_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table [note, class] with columns as in `classes_` as in `label_classes_`."""
-        return table[:, np.searchsorted(self.classes_, self.label_classes_)]
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
         """Compute the features of frozen layers for these notes into the context's cache.
@@ -248,13 +285,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:
         """Return probabilities [note, class], columns as in ``classes_``.
 
-        They sum to 1 over the classes; in a multi-label task each label has its own.
+        They sum to 1 over the classes; in a multi-label task each label has its own. They are
+        calibrated on the validation notes where that surely lowers the log-loss, see `scale_`.
         """
         check_is_fitted(self, "model_")
         texts = as_texts(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
-        return self.in_class_order(self.model_.predict_proba(texts, self._context()))
+        return self.present(self.model_.predict_proba(texts, self._context()))
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:
         """Return classes [note]; multi-label: tuples, or an indicator if fitted on one."""
@@ -320,18 +358,6 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         sets = self.abstaining.sets_of(coverage)
         return self.in_class_order(sets.of(self.in_label_order(self.predict_proba(X))))
-
-    @property
-    def abstaining(self) -> Abstention:
-        """Reject bands and prediction sets; an error if there are none."""
-        check_is_fitted(self, "model_")
-        if self.abstention_ is None:
-            raise InputError(
-                "this model has no reject bands and no prediction sets, because it was saved by an "
-                "earlier version: fit it again, a study in a new folder (--out), to leave notes to "
-                "a person"
-            )
-        return self.abstention_
 
     def save(self, folder: str | Path) -> Path:
         """Write a bundle that `clinadapt.load` opens on any machine, offline.

@@ -12,7 +12,9 @@ from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
 from clinadapt.deployment.server import schemas
 from clinadapt.evaluation.abstention import Promise
+from clinadapt.evaluation.calibration_maps import Scale
 from clinadapt.explain.explain import can_explain, explain
+from clinadapt.models.bundle.decision_rule import rules_of
 from clinadapt.models.bundle.promise import check_promise
 from clinadapt.models.bundle.record import fingerprint, read_record
 from clinadapt.models.classifier import NoteClassifier
@@ -29,6 +31,9 @@ class Models:
     ----------
     bundles : mapping of str to Path
         Bundle folders by task name.
+    scale : {"raw", "calibrated"}, optional
+    thresholds : mapping of str to float, optional
+        By task name; see `clinadapt.load`.
     promise : Promise, optional
         Leave notes to a person, so that the answers that are given keep it.
 
@@ -42,12 +47,18 @@ class Models:
         If a folder is not a bundle, or a bundle cannot keep the promise.
     """
 
-    def __init__(self, bundles: Mapping[str, Path], promise: Promise | None = None) -> None:
+    def __init__(
+        self,
+        bundles: Mapping[str, Path],
+        scale: Scale | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        promise: Promise | None = None,
+    ) -> None:
         records = {name: read_record(folder) for name, folder in bundles.items()}
         if promise is not None:
-            check_promise(promise, records)
+            check_promise(promise, records, rules_of(bundles, records, scale, thresholds or {}))
         self.promise = promise
-        self.together = Together.load(bundles)
+        self.together = Together.load(bundles, scale, thresholds)
         self.tasks = [self._task(name, folder, records[name]) for name, folder in bundles.items()]
         self.together.predict_proba(["note"])  # loads the encoders before the first request
 
@@ -63,7 +74,8 @@ class Models:
             classes=[str(label) for label in classifier.label_classes_],
             threshold=None if math.isnan(threshold) else threshold,
             explains=can_explain(classifier.model_),
-            calibration_error=provenance.get("metrics", {}).get("ece", {}).get("value"),
+            probabilities=classifier.scale_,
+            calibration_error=_calibration_error(provenance, classifier.scale_),
             risk=None if self.promise is None else self.promise.risk,
             coverage=None if self.promise is None else self.promise.coverage,
             synthetic=bool(provenance.get("data", {}).get("synthetic")),
@@ -128,6 +140,16 @@ class Models:
 
 def _chosen(classes: Sequence[str], flags: Sequence[bool] | None) -> list[str] | None:
     return None if flags is None else list(compress(classes, flags))
+
+
+def _calibration_error(provenance: Mapping[str, Any], scale: Scale) -> float | None:
+    """Return the calibration error on a study's test notes, of the probabilities that are used."""
+    if scale == "raw":
+        value = provenance.get("metrics", {}).get("ece", {}).get("value")
+    else:
+        tested = (provenance.get("calibration") or {}).get("test") or {}
+        value = tested.get("ece", {}).get("calibrated")
+    return value if isinstance(value, float) else None
 
 
 def _explanation(explained: Any) -> schemas.Explanation:

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from clinadapt.core.errors import InputError
-from clinadapt.evaluation.abstention import Abstention, Promise
+from clinadapt.evaluation.abstention import OTHER_RULE, Abstention, Promise
+from clinadapt.models.bundle.decision_rule import DecisionRule
 
 
-def check_promise(promise: Promise, records: Mapping[str, Mapping[str, Any]]) -> None:
+def check_promise(
+    promise: Promise,
+    records: Mapping[str, Mapping[str, Any]],
+    rules: Mapping[str, DecisionRule],
+) -> None:
     """Raise an error if some bundle cannot leave notes to a person under a promise.
 
     Parameters
@@ -15,6 +20,8 @@ def check_promise(promise: Promise, records: Mapping[str, Mapping[str, Any]]) ->
     promise : Promise
     records : mapping of str to mapping
         Content of ``bundle.json`` by task name, checked.
+    rules : mapping of str to DecisionRule
+        How each bundle is asked to predict.
 
     Raises
     ------
@@ -30,6 +37,8 @@ def check_promise(promise: Promise, records: Mapping[str, Mapping[str, Any]]) ->
                 "leave out --abstain"
             )
             continue
+        if not rules[task].is_own:
+            problems.append(f"{task}: {OTHER_RULE}")
         try:
             Abstention.model_validate(record["abstention"]).check(promise)
         except InputError as error:
