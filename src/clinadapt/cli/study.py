@@ -195,12 +195,12 @@ def demo(
 
 def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
-    from clinadapt.cli.display import print_leaderboard, print_notes
+    from clinadapt.cli.display import print_checks, print_leaderboard, print_notes
     from clinadapt.cli.progress import StudyProgress
     from clinadapt.core.atomic_files import read_json
     from clinadapt.report.write import write_report
     from clinadapt.study.energy import in_words
-    from clinadapt.study.result_files import EVIDENCE
+    from clinadapt.study.result_files import CHECKS, EVIDENCE
 
     print_notes(run.notes, run.split)
     if run.meter is not None:
@@ -217,6 +217,8 @@ def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     if evidence is not None:
         sentences = [evidence["sentence"], *evidence["doubts"]["sentences"]]
     print_leaderboard(board, run.metric, run.out, sentences, run.notes.synthetic)
+    if checked := read_json(run.out / CHECKS):
+        print_checks(checked)
     return "done" in board["status"].to_list()
 
 
@@ -297,6 +299,6 @@ def plan(
         if json:
             return print_json(schedule_as_json(study, made))
         lines = schedule(study, made)
-        print_plan(lines, disk_bytes(made, lines))
+        print_plan(lines, disk_bytes(made, lines), int(study.design.folds))
     if table.notes is not None:
         print_next(("the study itself", ["study", *as_arguments(table, asked, resources)]))

@@ -20,7 +20,8 @@ from clinadapt.explain.explain import Explanation, explain
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load as load_bundle
 from clinadapt.study import result_files
-from clinadapt.study.fit_run import Material
+from clinadapt.study.design import load_design
+from clinadapt.study.material import Material
 from clinadapt.study.read_results import StudyResults, load
 
 TOP = 5  # words that contributed most
@@ -179,10 +180,11 @@ def _open(folder: Path) -> StudyResults:
 def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
     """Return the test part of the study's split."""
     split = read_split(folder / "split.json", notes.ids)
-    resamples = study.about["design"]["resamples"]
     material = None
     if split is not None:
-        material = Material(notes, split, study.about["metric"], resamples)
+        # Studies of earlier versions have no folds.
+        design = load_design({"folds": 1, **study.about["design"]})
+        material = Material(notes, split, study.about["metric"], design, design.nested)
     if material is None or material.fingerprint != study.about["data"]["fingerprint"]:
         raise InputError(
             f"these are not the notes of {folder}, or they were read with other columns: expected "
@@ -191,7 +193,7 @@ def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
             f"`clinadapt study`; got {len(notes)} notes whose ids, texts, labels, patients or "
             "parts differ"
         )
-    return material.parts["test"]
+    return material.scored["test"]
 
 
 def judge(

@@ -17,7 +17,7 @@ from clinadapt.study.design import Design
 
 LOG = logging.getLogger("clinadapt")
 SHOWN = 3
-OF_THE_DATA = ("resamples", "test_fraction", "validation_fraction", "split_seed")
+OF_THE_DATA = ("resamples", "test_fraction", "validation_fraction", "split_seed", "folds", "nested")
 
 
 def check_earlier(out: Path, name: str, metric: str, configurations: Collection[str]) -> None:

@@ -1,11 +1,9 @@
 """One run: fit its model, score it, save it, and record the cost."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,60 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core import atomic_files, resources
+from clinadapt.core.arrays import Floats
 from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
-from clinadapt.data.split import PARTS, Split
 from clinadapt.data.summary import summarize
-from clinadapt.evaluation import metrics
+from clinadapt.evaluation import calibration_maps, metrics
+from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.study import result_files
-from clinadapt.study.design import Run, identity
+from clinadapt.study.cross_validation import cross_validate, fit, fit_outer_fold, joined
+from clinadapt.study.design import Run
+from clinadapt.study.material import Material
 from clinadapt.study.run_store import PREDICTIONS_SHA256
 
 CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Notes and split that a study's runs are fitted and scored on.
-
-    Attributes
-    ----------
-    notes : Notes
-    split : Split
-    metric : str
-        Metric that thresholds and early stopping optimise.
-    resamples : int
-        Number of bootstrap resamples.
-    """
-
-    notes: Notes
-    split: Split
-    metric: str
-    resamples: int
-
-    @cached_property
-    def parts(self) -> dict[str, Notes]:
-        """Notes by the name of the part."""
-        return {name: self.notes.take(rows) for name, rows in self.split.parts().items()}
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of everything here that a result depends on, except the metric."""
-        rows = {
-            name: hashlib.sha256(numbers.tobytes()).hexdigest()
-            for name, numbers in self.split.parts().items()
-        }
-        return identity(self.notes.fingerprint, self.resamples, rows)
-
-    def take(self, rows: Mapping[str, NDArray[np.int64]]) -> "Material":
-        """Return the same for some notes of each part, given by row numbers."""
-        ends = np.cumsum([len(rows[name]) for name in PARTS])
-        chosen = np.concatenate([rows[name] for name in PARTS])
-        split = Split(*np.split(np.arange(len(chosen)), ends[:-1]))
-        return replace(self, notes=self.notes.take(chosen), split=split)
+FOLDS, OUTER = "folds", "outer"  # folders for what the folds gave; a refit reads it
 
 
 def fit_run(
@@ -97,7 +58,6 @@ def fit_run(
     dict
         The run's part of ``result.json``.
     """
-    train, validation, test = (material.parts[name] for name in ("train", "validation", "test"))
     ledger, watch, started = Ledger(), resources.Stopwatch(), time.perf_counter()
     context = replace(
         context,
@@ -113,24 +73,28 @@ def fit_run(
         in_order = np.concatenate(list(material.split.parts().values()))
         classifier.prepare(material.notes.texts.take(in_order), context)
     encoding = replace(ledger)
+    with watch.stage("folds"):
+        outside = cross_validate(material, run, folder / FOLDS, context)
+        outer = [
+            fit_outer_fold(fold, run, folder / OUTER / str(number), context)
+            for number, fold in enumerate(material.outer, start=1)
+        ]
     with watch.stage("fit"):
-        classifier.fit_parts(
-            train.texts, train.labels, validation.texts, validation.labels, context
-        )
+        fit(classifier, material, outside, context)
+    scored = material.scored
     before = ledger.truncated_notes
     with watch.stage("predict"):
-        on_test = classifier.model_.predict_proba(test.texts, context)
+        held = classifier.in_label_order(classifier.validation_probabilities_)
+        answers = {"validation": _answers(classifier, held)}
+        if outer:
+            answers["test"] = joined(material, outer)
+        else:
+            tested = classifier.model_.predict_proba(scored["test"].texts, context)
+            answers["test"] = _answers(classifier, tested)
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
     scores, frames = {}, []
-    for name, part, probabilities in (
-        (
-            "validation",
-            validation,
-            classifier.in_label_order(classifier.validation_probabilities_),
-        ),
-        ("test", test, on_test),
-    ):
-        predicted = classifier.threshold_.predict(classifier.task_, probabilities)
+    for name, (probabilities, predicted) in answers.items():
+        part = scored[name]
         scores[name] = _score(part, probabilities, predicted)
         frames.append(
             prediction_tables.prediction_frames(
@@ -142,15 +106,17 @@ def fit_run(
         "threshold": {
             "value": classifier.threshold_.value,
             "at_least_one": classifier.threshold_.at_least_one,
-            "chosen_on": "validation",
+            "chosen_on": "out-of-fold" if outside else "validation",
             "metric": material.metric,
         },
         "metrics": scores["test"],
         "validation_metrics": scores["validation"],
-        "training": model.history_,
+        "decisions": None if outside is None else dict(outside.decisions),
+        "outer_validation": [fold.validation for fold in outer],
+        "training": model.history_ if outside is None else outside.history,
         "data": {
             **summarize(material.notes, material.fingerprint),
-            "labelled": len(train) + len(validation),
+            "labelled": len(material.labelled_rows),
             "truncated": truncated,
         },
         "encoder_sha256": getattr(model, "encoder_fingerprint_", None),
@@ -158,6 +124,7 @@ def fit_run(
         "cost": {
             "encode_seconds": encoding.encode_seconds,
             "encode_seconds_spent_here": watch.seconds["encode"] if encoding.encoded else 0.0,
+            "folds_seconds": watch.seconds["folds"],
             "fit_seconds": watch.seconds["fit"],
             "predict_seconds": watch.seconds["predict"],
             **resources.peak_memory(),
@@ -174,7 +141,7 @@ def fit_run(
     }
     guarantee = getattr(model, "guarantee_", None)
     if guarantee is not None:
-        most = int(np.bincount(train.clusters).max())
+        most = int(np.bincount(material.parts["train"].clusters).max())
         epsilon, delta = guarantee.of_notes(most)
         patient = {"notes": most, "epsilon": epsilon, "delta": delta}
         content["privacy"] = {**asdict(guarantee), "of_the_patient_with_most_notes": patient}
@@ -193,7 +160,13 @@ def fit_run(
         "environment": environment,
     }
     content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
-    classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
+    learned = material.labelled if outside else material.parts["train"]
+    held_out = scored["validation"]
+    classifier.describe_notes(learned.texts, held_out.texts, held_out.labels, held_out.clusters)
+    classifier.calibrate(held_out.labels, held, held_out.clusters)
+    # The test notes of a nested study are those that the map learned from.
+    tested_on = None if outer else (scored["test"], answers["test"][0])
+    content["calibration"] = provenance["calibration"] = _calibration(classifier, tested_on)
     bundle = folder / result_files.BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
     save_bundle(classifier, bundle, provenance)
@@ -202,11 +175,30 @@ def fit_run(
     return content
 
 
+def _answers(classifier: NoteClassifier, probabilities: Floats) -> Predictions:
+    return probabilities, classifier.threshold_.predict(classifier.task_, probabilities)
+
+
 def _score(
     part: Notes, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
 ) -> dict[str, Any]:
     scores = metrics.scores(part.labels, probabilities, predicted, part.clusters)
     return {name: score.to_json() for name, score in scores.items()}
+
+
+def _calibration(
+    classifier: NoteClassifier, tested_on: tuple[Notes, Floats] | None
+) -> dict[str, Any] | None:
+    """Return the map of the probabilities and what it does on test notes; None without one."""
+    chosen = classifier.calibration_
+    if chosen is None:
+        return None
+    content = chosen.model_dump(mode="json")
+    if tested_on is None:
+        return {**content, "test": None}
+    test, probabilities = tested_on
+    compared = calibration_maps.compare(chosen.map, test.labels, probabilities, test.clusters)
+    return {**content, "test": compared}
 
 
 def _named(progress: Progress, name: str) -> Progress:

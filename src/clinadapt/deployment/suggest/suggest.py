@@ -228,7 +228,7 @@ def suggest(
     notes = read_unlabelled(unlabelled, text, id, group, **options)
     _refuse_repeated_ids(notes, id)
     known = _labelled_notes(Path(out), labelled, text, options)
-    rows, left_out = _not_labelled(notes.texts, known and known.texts, most)
+    rows, left_out = _not_labelled(notes.texts, None if known is None else known.texts, most)
     patients = _patients(notes, known)
     of_labelled = patients.labelled[patients.of_note[rows]] >= per_patient
     left_out["of_labelled_patient"] = int(of_labelled.sum())
