@@ -219,8 +219,8 @@ def simulate(model, choose, notes, vectors, parts, generator):
         if done == ROUNDS:
             return scores
         given = probabilities(of_pool)
-        residuals = strategy.residuals(labels.task, given)
-        unsure = strategy.uncertainty(labels.task, given)
+        residuals = strategy.residuals(labels.task, given, rule.value)
+        unsure = strategy.uncertainty(residuals)
         chosen = choose(residuals, unsure, vectors[pool], clusters[pool], generator)
         rows, pool = np.r_[rows, pool[chosen]], np.delete(pool, chosen)
 

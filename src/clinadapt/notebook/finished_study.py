@@ -121,6 +121,7 @@ class FinishedStudy:
         """What the checks found; none in a study of a version without checks."""
         found = (self._results.checks or {}).get("findings", [])
         return [Finding(**finding) for finding in found]
+
     def bundle(
         self, row: int | str, to: str | Path | None = None, notes: "Notes | None" = None
     ) -> Path:
