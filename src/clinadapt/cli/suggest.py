@@ -102,17 +102,30 @@ def suggest(
 def _print(found: "Suggestions", n: int, per_patient: int) -> None:
     """Print what was read, left out and suggested."""
     left_out, suggested = found.left_out, len(found.table)
-    say(f"{found.read:,} notes read; left out:")
-    for count, reason in (
-        (left_out.labelled, "labelled already"),
-        (left_out.near_labelled, "nearly the same as a labelled note"),
-        (left_out.repeated, "same text as another row"),
-        (left_out.of_labelled_patient, "patient has labelled notes; --per-patient allows more"),
-        (left_out.unreadable, "nothing in them that the model can read"),
-        (left_out.not_looked_at, "not looked at; --limit looks at more"),
+    say(f"notes read: {found.read:,}")
+    for count, sentence in (
+        (left_out.labelled, f"left out, labelled already: {left_out.labelled:,}"),
+        (
+            left_out.near_labelled,
+            f"left out, nearly the same as a labelled note: {left_out.near_labelled:,}",
+        ),
+        (left_out.repeated, f"left out, same text as an earlier row: {left_out.repeated:,}"),
+        (
+            left_out.of_labelled_patient,
+            f"left out, patient has labelled notes (--per-patient allows more): "
+            f"{left_out.of_labelled_patient:,}",
+        ),
+        (
+            left_out.unreadable,
+            f"left out, nothing in them that the model can read: {left_out.unreadable:,}",
+        ),
+        (
+            left_out.not_looked_at,
+            f"not looked at (--limit looks at more): {left_out.not_looked_at:,}",
+        ),
     ):
         if count:
-            say(f"  {count:>7,}  {reason}")
+            say(sentence)
     if not found.labelled_known:
         say(
             "[yellow]warning[/] notes that are labelled already could not be left out: name their "
