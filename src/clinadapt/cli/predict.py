@@ -22,7 +22,6 @@ from clinadapt.cli.options import (
 )
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
-from clinadapt.data.positive_class import shown_name
 
 if TYPE_CHECKING:
     from clinadapt.deployment.scoring.interfaces import State
@@ -221,6 +220,8 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
 
 def _print_predicted(prediction: "Prediction", state: "State") -> None:
     """Print how often each class was predicted, from which probability on."""
+    from clinadapt.data.positive_class import shown_name
+
     for task, rule in prediction.rules.items():
         prefix = f"{escape(task)}: " if len(prediction.rules) > 1 else ""
         counts = Counter(state.predicted.get(task, {})).most_common()
