@@ -24,7 +24,6 @@ from clinadapt.cli.options import (
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
 from clinadapt.core.messages import Message, translate
-from clinadapt.data.positive_class import shown_name
 
 if TYPE_CHECKING:
     from clinadapt.deployment.scoring.interfaces import State
@@ -247,6 +246,8 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
 
 def _print_predicted(prediction: "Prediction", state: "State") -> None:
     """Print how often each class was predicted, from which probability on."""
+    from clinadapt.data.positive_class import shown_name
+
     for task, rule in prediction.rules.items():
         counts = Counter(state.predicted.get(task, {})).most_common()
         many = len(prediction.rules) > 1
