@@ -15,6 +15,7 @@ import typer
 
 # Headings of `--help`.
 TABLE, DESIGN, LIMITS, OUTPUT = "Table of notes", "Study", "Limits", "Output"
+DECISION = "Prediction"
 
 TextOption = Annotated[str, typer.Option(help="Column of the text.", rich_help_panel=TABLE)]
 StudyTextOption = Annotated[
@@ -61,6 +62,24 @@ IgnoreOption = Annotated[
         metavar="CODE",
         help="Check to leave out, such as CLA004, beside those of the study file; repeatable.",
         rich_help_panel=DESIGN,
+    ),
+]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--probabilities",
+        metavar="raw|calibrated",
+        help="The model's own probabilities, or calibrated ones; default: the bundle's choice.",
+        rich_help_panel=DECISION,
+    ),
+]
+ThresholdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Probability from which on a class is predicted, instead of the bundle's own; with "
+        "several bundles also NAME=NUMBER, repeatable.",
+        rich_help_panel=DECISION,
     ),
 ]
 OfflineOption = Annotated[

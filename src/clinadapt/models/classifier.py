@@ -20,10 +20,11 @@ from clinadapt.evaluation import metrics, threshold
 from clinadapt.models import registry
 from clinadapt.models.bundle.reference import Reference, make_reference
 from clinadapt.models.bundle.save import save_bundle
+from clinadapt.models.calibrated_scores import CalibratedScores
 from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
-class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class NoteClassifier(CalibratedScores, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify notes with any model, at a threshold chosen on validation notes.
 
     Parameters
@@ -58,8 +59,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         binary task the negative one, then the positive one.
     task_ : {"binary", "multiclass", "multilabel"}
     threshold_ : Threshold
+        Of the probabilities that `predict_proba` returns. Assign another one to change it.
+    scale_ : {"raw", "calibrated"}
+        What `predict_proba` returns: the model's own probabilities, or calibrated ones.
+    calibration_ : Calibration, optional
+        Map fitted on the validation notes; None where none lowers their log-loss.
     model_ : fitted model
     validation_probabilities_ : ndarray of shape [validation note, class]
+        The model's own, whatever `scale_` is.
     truncated_ : dict
         Number of truncated notes, by part ("train", "validation").
     reference_ : Reference, optional
@@ -135,7 +142,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.indicator_ = is_indicator(y)
         validation_part = texts.take(validation), labels.take(validation)
         self.fit_parts(texts.take(train), labels.take(train), *validation_part)
-        return self.describe_notes(texts.take(train), *validation_part, clusters[validation])
+        self.describe_notes(texts.take(train), *validation_part, clusters[validation])
+        held_out = self.in_label_order(self.validation_probabilities_)
+        return self.calibrate(validation_part[1], held_out, clusters[validation])
 
     def describe_notes(
         self,
@@ -158,7 +167,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.model_,
             self.in_label_order(self.validation_probabilities_),
             self.metric_,
-            self.threshold_,
+            self.thresholds_["raw"],
             texts,
             validation_texts,
             validation_labels,
@@ -198,7 +207,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": truncated_in_validation,
         }
         self.validation_probabilities_ = self.in_class_order(probabilities)
-        self.threshold_ = threshold.choose(validation_labels, probabilities, name)
+        self.set_scale(threshold.choose(validation_labels, probabilities, name))
         self.fitted_on_validation_ = bool(self.model_.refit)
         if self.model_.refit:
             both = labels.join(validation_labels)
@@ -234,7 +243,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.model_.fit(texts, labels, None, self.metric_, context)
         self.truncated_ = {"train": context.ledger.truncated_notes - before}
         self.validation_probabilities_ = self.in_class_order(probabilities)
-        self.threshold_ = threshold.choose(labels, probabilities, self.metric_)
+        self.set_scale(threshold.choose(labels, probabilities, self.metric_))
         self.fitted_on_validation_ = True
         self._finish_fit()
         return self
@@ -278,13 +287,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:
         """Return probabilities [note, class], columns as in ``classes_``.
 
-        They sum to 1 over the classes; in a multi-label task each label has its own.
+        They sum to 1 over the classes; in a multi-label task each label has its own. They are
+        calibrated on the validation notes where that surely lowers the log-loss, see `scale_`.
         """
         check_is_fitted(self, "model_")
         texts = as_texts(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
-        return self.in_class_order(self.model_.predict_proba(texts, self._context()))
+        return self.present(self.model_.predict_proba(texts, self._context()))
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:
         """Return classes [note]; multi-label: tuples, or an indicator if fitted on one."""

@@ -17,7 +17,7 @@ from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.data.summary import summarize
-from clinadapt.evaluation import metrics
+from clinadapt.evaluation import calibration_maps, metrics
 from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
@@ -163,6 +163,10 @@ def fit_run(
     learned = material.labelled if outside else material.parts["train"]
     held_out = scored["validation"]
     classifier.describe_notes(learned.texts, held_out.texts, held_out.labels, held_out.clusters)
+    classifier.calibrate(held_out.labels, held, held_out.clusters)
+    # The test notes of a nested study are those that the map learned from.
+    tested_on = None if outer else (scored["test"], answers["test"][0])
+    content["calibration"] = provenance["calibration"] = _calibration(classifier, tested_on)
     bundle = folder / result_files.BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
     save_bundle(classifier, bundle, provenance)
@@ -180,6 +184,21 @@ def _score(
 ) -> dict[str, Any]:
     scores = metrics.scores(part.labels, probabilities, predicted, part.clusters)
     return {name: score.to_json() for name, score in scores.items()}
+
+
+def _calibration(
+    classifier: NoteClassifier, tested_on: tuple[Notes, Floats] | None
+) -> dict[str, Any] | None:
+    """Return the map of the probabilities and what it does on test notes; None without one."""
+    chosen = classifier.calibration_
+    if chosen is None:
+        return None
+    content = chosen.model_dump(mode="json")
+    if tested_on is None:
+        return {**content, "test": None}
+    test, probabilities = tested_on
+    compared = calibration_maps.compare(chosen.map, test.labels, probabilities, test.clusters)
+    return {**content, "test": compared}
 
 
 def _named(progress: Progress, name: str) -> Progress:

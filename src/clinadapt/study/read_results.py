@@ -75,6 +75,7 @@ class RunResult:
     metrics: dict[str, dict[str, Any]]
     training: list[dict[str, Any]]
     truncated: dict[str, int]
+    calibration: dict[str, Any] | None
     energy: dict[str, Any] | None
     decisions: dict[str, float] | None = None
 
@@ -260,6 +261,7 @@ def _run_result(file: Path) -> RunResult:
         metrics=result.get("metrics") or {},
         training=result.get("training") or [],
         truncated=(result.get("data") or {}).get("truncated") or {},
+        calibration=result.get("calibration"),
         energy=(result.get("cost") or {}).get("energy"),
         decisions=result.get("decisions"),
     )

@@ -25,9 +25,11 @@ from clinadapt.core.errors import (
     LimitError,
     NoMemoryError,
     describe_unexpected,
+    reason_of,
 )
 from clinadapt.core.folder_lock import folder_lock
 from clinadapt.core.machine_faults import machine_error, machine_faults_told
+from clinadapt.core.messages import Message
 from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Context, Finished, Progress, no_progress
 from clinadapt.data.split import Split, save_split
@@ -197,16 +199,16 @@ class StudyRunner(StudySetup):
                 )
                 result["cost"]["predicted"] = predicted
         except (EncoderNotFoundError, LimitError) as error:
-            result |= {"status": "skipped", "reason": str(error)}
+            result |= {"status": "skipped", "reason": reason_of(error)}
         except Exception as error:
             fault = machine_error(error, folder, at_work=True)
             if isinstance(fault, NoMemoryError):
-                result |= {"status": "skipped", "reason": str(fault)}
+                result |= {"status": "skipped", "reason": reason_of(fault)}
             elif fault is not None:
                 raise fault from error
             else:
-                own = isinstance(error, ClinadaptError)
-                result |= {"status": "failed", "reason": str(error) if own else _describe(error)}
+                reason = reason_of(error) if isinstance(error, ClinadaptError) else _describe(error)
+                result |= {"status": "failed", "reason": reason}
         result_files.write_result(folder / result_files.RESULT, result)
         if result["status"] != "skipped":  # a skipped run may have been begun, and goes on later
             forget(folder / CHECKPOINT)
@@ -230,7 +232,7 @@ class StudyRunner(StudySetup):
             if reason is not None:
                 raise LimitError(reason)
         elif self.hours is not None and time.perf_counter() - self._started > 3600 * self.hours:
-            raise LimitError(f"the limit of {self.hours:g} hours is used up")
+            raise LimitError(Message("the limit of {hours:g} hours is used up", hours=self.hours))
 
     def _fit(self, run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
         context = Context(cache=self.cache, memory=self.memory, progress=progress)
@@ -280,10 +282,10 @@ class StudyRunner(StudySetup):
 
     def _ensure_bundle(self, run: Run, target: Path, progress: Progress) -> None:
         """Copy a run's bundle to a folder; fit the run again if the bundle was deleted."""
-        if _holds(target, self.folders.id(run)):
+        if holds(target, self.folders.id(run)):
             return
         folder = self.folders.folder(run)
-        if not _holds(folder / result_files.BUNDLE, self.folders.id(run)):
+        if not holds(folder / result_files.BUNDLE, self.folders.id(run)):
             again = self._fit(run, folder, progress)
             result = self.folders.result(run) or {}
             result |= {PREDICTIONS_SHA256: again[PREDICTIONS_SHA256]}
@@ -291,7 +293,22 @@ class StudyRunner(StudySetup):
             forget(folder / CHECKPOINT)
         bundle = folder / result_files.BUNDLE
         with atomic_files.atomic_folder(target, replace=True) as partial:
-            shutil.copytree(bundle, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
+            shutil.copytree(bundle, partial, copy_function=link_or_copy, dirs_exist_ok=True)
+
+    def hand_over(self, run_id: str, target: Path, progress: Progress = no_progress) -> None:
+        """Write the bundle of one run to a folder, and nothing else; fit the run again for it.
+
+        Raises
+        ------
+        InputError, MachineError
+            See `complete`.
+        """
+        (run,) = (each for each in self.runs if self.folders.id(each) == run_id)
+        with self.claimed():
+            self.environment = environment()
+            self._ensure_bundle(run, target, progress)
+            # Once its run has been fitted again, the study keeps no more bundles than before.
+            shutil.rmtree(self.folders.folder(run) / result_files.BUNDLE, ignore_errors=True)
 
     # ------------------------------------------------------------------ what is written
 
@@ -318,7 +335,7 @@ class StudyRunner(StudySetup):
         )
 
 
-def _holds(bundle: Path, run: str) -> bool:
+def holds(bundle: Path, run: str) -> bool:
     """Return whether a folder is a run's bundle in a format that this version reads."""
     record = atomic_files.read_json(bundle / RECORD)
     if record is None or record.get("format") not in READ_FORMATS:
@@ -327,7 +344,8 @@ def _holds(bundle: Path, run: str) -> bool:
     return run in (provenance.get("run"), provenance.get("cell"))  # "cell" in version 0.1
 
 
-def _link_or_copy(source: str, target: str) -> str:
+def link_or_copy(source: str, target: str) -> str:
+    """Make a file the same as another, without a second copy on disk where that is possible."""
     try:
         os.link(source, target)
     except OSError:

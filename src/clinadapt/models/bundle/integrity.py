@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.evaluation import metrics
+from clinadapt.evaluation.calibration_maps import METHODS, Calibration, Scale
 from clinadapt.features.encoders import config_checks
 from clinadapt.models.files import (
     ABOUT_BYTES,
@@ -82,6 +83,7 @@ class _Provenance(BaseModel):
     configuration: str = ""
     data: dict[str, Any] = {}
     metrics: dict[str, _Score] = {}
+    calibration: dict[str, Any] | None = None
     environment: dict[str, Any] = {}
 
 
@@ -96,6 +98,9 @@ class _Record(BaseModel):
     metric: str
     indicator: bool
     threshold: _Threshold
+    calibration: Calibration | None = None
+    calibrated_threshold: _Threshold | None = None
+    scale: Scale = "raw"
     provenance: _Provenance
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
@@ -169,6 +174,7 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         problems.append(f"a {task} task cannot have {len(classes)} classes")
     if (checked.threshold.value is None) != (task == "multiclass"):
         problems.append(f"the threshold is not valid for a {task} task")
+    problems += _calibration_problems(checked)
     if checked.metric not in metrics.metric_names(task):
         problems.append(f"the metric is not valid for a {task} task")
     problems += _setting_problems(checked.settings)
@@ -193,6 +199,20 @@ def _with_current_meanings(folder: Path, record: Mapping[str, Any]) -> dict[str,
     if content["format"] < DEFAULTS_OF_ADAPTERS and isinstance(content.get("settings"), dict):
         content["settings"] = old_names.earlier_defaults(content["settings"])
     return content
+
+
+def _calibration_problems(record: _Record) -> list[str]:
+    """Return parts of the calibration that are missing, or do not suit the task."""
+    calibration, threshold = record.calibration, record.calibrated_threshold
+    if calibration is None:
+        return (
+            ["calibrated probabilities have no map"] if threshold or record.scale != "raw" else []
+        )
+    if calibration.map.method not in METHODS[record.task]:
+        return [f"{calibration.map.method} calibration is not for a {record.task} task"]
+    if threshold is None or (threshold.value is None) != (record.task == "multiclass"):
+        return [f"the threshold of calibrated probabilities is not valid for a {record.task} task"]
+    return []
 
 
 def _setting_problems(settings: Mapping[str, Any]) -> list[str]:

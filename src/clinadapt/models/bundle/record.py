@@ -12,8 +12,9 @@ from clinadapt.core.errors import InputError
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MOST_BYTES, RECORD
 
-FORMAT = 4
-READ_FORMATS = (2, 3, FORMAT)  # 2 has the names of version 0.1, 3 other defaults of adapters
+FORMAT = 5
+# 2 has the names of version 0.1, 3 other defaults of adapters, 4 no calibration.
+READ_FORMATS = (2, 3, 4, FORMAT)
 STUDY_FOLDERS = ("best", "recommended")
 NAME = re.compile(r"[\w.-]{1,64}")
 
@@ -42,6 +43,24 @@ def read_record(folder: str | Path) -> dict[str, Any]:
             f"({record.get('clinadapt')})"
         )
     return integrity.check_record(Path(folder), record)
+
+
+def find_bundle(folder: str | Path) -> Path:
+    """Return a bundle: the folder itself or, of a study's folder, the recommended or best one.
+
+    Raises
+    ------
+    InputError
+        The folder is neither.
+    """
+    folder = Path(folder)
+    for place in (folder, *(folder / name for name in reversed(STUDY_FOLDERS))):
+        if (place / RECORD).is_file():
+            return place
+    raise InputError(
+        f"{folder} is neither a bundle nor the folder of a finished study: expected a folder like "
+        "OUT or OUT/recommended"
+    )
 
 
 def name_of(folder: str | Path) -> str:
