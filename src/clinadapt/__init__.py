@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clinadapt.data.columns import Columns as Columns
     from clinadapt.data.notes import Notes as Notes
     from clinadapt.data.notes import read_notes as read_notes
+    from clinadapt.deployment.suggest.suggest import suggest as suggest
     from clinadapt.models.classifier import NoteClassifier as NoteClassifier
     from clinadapt.models.from_scratch import ScratchModel as ScratchModel
     from clinadapt.models.load import load as load
@@ -65,6 +66,7 @@ _HOMES = {
     "load": "clinadapt.models.load",
     "write_report": "clinadapt.report.write",
     "read_notes": "clinadapt.data.notes",
+    "suggest": "clinadapt.deployment.suggest.suggest",
 }
 __all__ = sorted(_HOMES)
 

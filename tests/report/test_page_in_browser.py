@@ -20,6 +20,8 @@ from clinadapt.explain.explanation_files import explain_table, write_mistakes
 from clinadapt.report.page import page as report_page
 from clinadapt.study.read_results import load
 
+PAPER = 680  # pixels between the margins of A4
+
 
 @pytest.fixture(params=[LAPTOP, PHONE], ids=["laptop", "phone"])
 def opened(browser: Browser, finished_study: Path, request: Any) -> Iterator[tuple[Page, dict]]:
@@ -100,7 +102,8 @@ def test_the_menu_stays_and_marks_the_section(opened):
 
 
 def test_what_prints_at_once_prints_every_chart(browser, finished_study):
-    page = browser.new_page()
+    page = browser.new_page(viewport={"width": PAPER, "height": 900})
+    page.emulate_media(media="print")
     page.add_init_script("window.requestIdleCallback = () => {}")  # no chart before printing
     page.goto(f"file://{finished_study / 'report.html'}")  # until it has loaded
     assert page.locator(".chart svg.main-svg").count() == 0
@@ -109,7 +112,9 @@ def test_what_prints_at_once_prints_every_chart(browser, finished_study):
     assert visible.count() > 3
     for chart in visible.all():
         assert chart.locator("svg.main-svg").count() > 0
-        assert chart.locator("svg.main-svg").first.bounding_box()["width"] == 640
+        box = chart.locator("svg.main-svg").first.bounding_box()
+        assert box["width"] == 640
+        assert box["x"] + box["width"] <= PAPER  # nothing is cut off, or beside another
     page.close()
 
 

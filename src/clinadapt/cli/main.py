@@ -24,6 +24,7 @@ from clinadapt.cli.pretrain import pretrain
 from clinadapt.cli.report import errors, report, track
 from clinadapt.cli.serve import serve, token
 from clinadapt.cli.study import demo, plan, study
+from clinadapt.cli.suggest import suggest
 
 app = typer.Typer(
     name="clinadapt",
@@ -58,6 +59,10 @@ COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
         errors: ("errors study notes.csv", "errors study notes.csv --labels labels.csv"),
         bundle: ("bundle study --row 2", "bundle study notes.csv --row 2 --to second"),
         track: ("track study", "track study --store http://mlflow.hospital:5000"),
+        suggest: (
+            "suggest study unlabelled.csv --n 100 --id id --group patient",
+            "suggest study unlabelled.csv --with-text --out to-label.csv",
+        ),
     },
     "Use its model": {
         predict: (

@@ -1,8 +1,6 @@
 """`NoteClassifier`: any registered model as a scikit-learn classifier of texts."""
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,17 +16,15 @@ from clinadapt.data.labels import Labels, Task, decode
 from clinadapt.data.python_inputs import as_clusters, as_labels, as_texts, is_indicator
 from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
-from clinadapt.evaluation import calibration_maps, metrics, threshold
-from clinadapt.evaluation.calibration_maps import Calibration, Scale
-from clinadapt.evaluation.threshold import Threshold
+from clinadapt.evaluation import metrics, threshold
 from clinadapt.models import registry
-from clinadapt.models.bundle.decision_rule import NO_MAP
 from clinadapt.models.bundle.reference import Reference, make_reference
 from clinadapt.models.bundle.save import save_bundle
+from clinadapt.models.calibrated_scores import CalibratedScores
 from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
-class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class NoteClassifier(CalibratedScores, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify notes with any model, at a threshold chosen on validation notes.
 
     Parameters
@@ -256,98 +252,6 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.reference_ = None
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
-
-    # ------------------------------------------------------------------ calibration
-
-    def calibrate(
-        self, labels: Labels, probabilities: NDArray[np.float64], clusters: NDArray[np.int64]
-    ) -> Self:
-        """Fit a map of probabilities, and use it if it surely lowers the log-loss.
-
-        The predicted classes stay the same: the threshold moves with the probabilities.
-
-        Parameters
-        ----------
-        labels : Labels
-            Labels of notes that the model did not learn from.
-        probabilities : ndarray of float64, shape [note, class]
-            The model's own, with classes in the order of `Labels`.
-        clusters : ndarray of int64, shape [note]
-            Patient of each note.
-        """
-        found = calibration_maps.calibrate(labels, probabilities, clusters)
-        surely = found is not None and found.surely
-        return self.set_scale(self.thresholds_["raw"], found, "calibrated" if surely else "raw")
-
-    def set_scale(
-        self,
-        raw: Threshold,
-        calibration: Calibration | None = None,
-        scale: Scale = "raw",
-        calibrated: Threshold | None = None,
-    ) -> Self:
-        """Set thresholds, map and scale of the probabilities.
-
-        Parameters
-        ----------
-        raw : Threshold
-            Of the model's own probabilities.
-        calibration : Calibration, optional
-        scale : {"raw", "calibrated"}
-        calibrated : Threshold, optional
-            Of calibrated probabilities; default: the one that predicts the same classes.
-        """
-        self.calibration_: Calibration | None = calibration
-        self.thresholds_: dict[Scale, Threshold] = {"raw": raw}
-        if calibration is not None:
-            moved = calibration.map.move(raw.value)
-            self.thresholds_["calibrated"] = calibrated or replace(raw, value=moved)
-        self.scale_: Scale = scale
-        return self
-
-    @property
-    def threshold_(self) -> Threshold:
-        """Threshold of the probabilities that `predict_proba` returns."""
-        return self.thresholds_[self.scale_]
-
-    @threshold_.setter
-    def threshold_(self, threshold: Threshold) -> None:
-        self.thresholds_[self.scale_] = threshold
-        if self.calibration_ is None:
-            return
-        other: Scale = "raw" if self.scale_ == "calibrated" else "calibrated"
-        change = self.calibration_.map.undo if other == "raw" else self.calibration_.map.move
-        self.thresholds_[other] = replace(threshold, value=change(threshold.value))
-
-    def with_scale(self, scale: Scale) -> Self:
-        """Return the same fitted classifier with raw or with calibrated probabilities.
-
-        Raises
-        ------
-        InputError
-            There is no map to calibrate them with.
-        """
-        if scale == "calibrated" and self.calibration_ is None:
-            raise InputError(NO_MAP)
-        other = copy.copy(self)
-        other.thresholds_ = dict(self.thresholds_)
-        other.scale_ = scale
-        return other
-
-    def present(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a model's probabilities as `predict_proba` does.
-
-        Parameters
-        ----------
-        probabilities : ndarray of float64, shape [note, class]
-            The model's own, with classes in the order of `Labels`.
-        """
-        if self.scale_ == "calibrated":
-            assert self.calibration_ is not None
-            probabilities = self.calibration_.map.apply(self.task_, probabilities)
-        return self.in_class_order(probabilities)
-
-    # ------------------------------------------------------------------ classes
 
     def set_classes(self, task: Task, classes: NDArray[Any]) -> None:
         """Take the task and the classes, in the order of `Labels`, from labels or a bundle."""

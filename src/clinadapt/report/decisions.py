@@ -76,23 +76,29 @@ class Meaning:
         """What calibration does to the log-loss of the test notes, and whether it is used."""
         if self.calibrated is None:
             return Message(
-                "No calibration lowers the log-loss of the validation notes, or their patients are "
+                "No calibration lowers the log-loss of the held-out notes, or their patients are "
                 "too few to tell: the bundle has the model's own probabilities."
             )
-        loss = self.calibrated["test"]["log_loss"]
+        test = self.calibrated["test"]
+        loss = self.calibrated if test is None else test["log_loss"]
         said = {name: loss[name] for name in ("raw", "calibrated", "low", "high")}
         said["method"] = self.calibrated["map"]["method"]
+        said["notes"] = (
+            Message("the labelled notes, out of fold")
+            if test is None
+            else Message("the test notes")
+        )
         if self.calibrated["surely"]:
             return Message(
-                "Calibrated on validation notes ({method}), which surely lowers their log-loss: "
-                "{raw:score} → {calibrated:score} on the test notes (difference {low:score} to "
+                "Calibrated on held-out notes ({method}), which surely lowers their log-loss: "
+                "{raw:score} → {calibrated:score} on {notes} (difference {low:score} to "
                 "{high:score}). The bundle's probabilities are calibrated; its predicted classes "
                 "are the same.",
                 **said,
             )
         return Message(
-            "Calibration on validation notes ({method}) does not surely lower their log-loss: "
-            "{raw:score} → {calibrated:score} on the test notes (difference {low:score} to "
+            "Calibration on held-out notes ({method}) does not surely lower their log-loss: "
+            "{raw:score} → {calibrated:score} on {notes} (difference {low:score} to "
             "{high:score}). The bundle has the model's own probabilities; --probabilities "
             "calibrated asks for the others.",
             **said,

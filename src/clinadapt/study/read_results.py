@@ -77,6 +77,7 @@ class RunResult:
     truncated: dict[str, int]
     calibration: dict[str, Any] | None
     energy: dict[str, Any] | None
+    decisions: dict[str, float] | None = None
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Return the run's labels, predictions and probabilities on a part."""
@@ -262,4 +263,5 @@ def _run_result(file: Path) -> RunResult:
         truncated=(result.get("data") or {}).get("truncated") or {},
         calibration=result.get("calibration"),
         energy=(result.get("cost") or {}).get("energy"),
+        decisions=result.get("decisions"),
     )

@@ -115,8 +115,8 @@ def _calibration_error(provenance: Mapping[str, Any], scale: Scale) -> float | N
     if scale == "raw":
         value = provenance.get("metrics", {}).get("ece", {}).get("value")
     else:
-        calibration = provenance.get("calibration") or {}
-        value = calibration.get("test", {}).get("ece", {}).get("calibrated")
+        tested = (provenance.get("calibration") or {}).get("test") or {}
+        value = tested.get("ece", {}).get("calibrated")
     return value if isinstance(value, float) else None
 
 

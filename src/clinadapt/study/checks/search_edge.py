@@ -23,7 +23,7 @@ def at_the_edge(subject: Subject) -> str | None:
 def _last_epoch(results: StudyResults) -> str | None:
     """Return what is found where training ended by the number of epochs while it still gained."""
     stopped = [(run, best) for run in results.finished if (best := _best_epoch(run)) is not None]
-    cut = [run for run, best in stopped if best == run.settings["epochs"]]
+    cut = [run for run, best in stopped if round(best) >= run.settings["epochs"]]
     handed = results.handed_over
     if not cut or handed is None:
         return None
@@ -45,8 +45,13 @@ def _last_epoch(results: StudyResults) -> str | None:
     )
 
 
-def _best_epoch(run: RunResult) -> int | None:
-    """Return the number of the epoch whose weights were kept; None where nothing stops early."""
+def _best_epoch(run: RunResult) -> float | None:
+    """Return the epoch that was best on validation; None where nothing stops early.
+
+    On folds it is the mean over them.
+    """
+    if run.decisions and "epochs" in run.decisions and "epochs" in run.settings:
+        return run.decisions["epochs"]
     scores = [
         (entry["validation_score"], -entry["validation_loss"])
         for entry in run.training
