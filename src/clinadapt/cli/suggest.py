@@ -19,8 +19,7 @@ from clinadapt.cli.options import (
     StudyTextOption,
 )
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early
-from clinadapt.core import formatting
-from clinadapt.core.messages import Message, shown, translate
+from clinadapt.core.messages import Message, translate
 
 if TYPE_CHECKING:
     from clinadapt.deployment.suggest.suggest import Suggestions
@@ -110,47 +109,39 @@ def suggest(
 def _print(found: "Suggestions", n: int, per_patient: int) -> None:
     """Print what was read, left out and suggested."""
     left_out, suggested = found.left_out, len(found.table)
-<<<<<<< HEAD
-    say(f"notes read: {found.read:,}")
+    say(Message("notes read: {n:,}", n=found.read))
     for count, sentence in (
-        (left_out.labelled, f"left out, labelled already: {left_out.labelled:,}"),
+        (left_out.labelled, Message("left out, labelled already: {n:,}", n=left_out.labelled)),
         (
             left_out.near_labelled,
-            f"left out, nearly the same as a labelled note: {left_out.near_labelled:,}",
+            Message(
+                "left out, nearly the same as a labelled note: {n:,}", n=left_out.near_labelled
+            ),
         ),
-        (left_out.repeated, f"left out, same text as an earlier row: {left_out.repeated:,}"),
+        (
+            left_out.repeated,
+            Message("left out, same text as an earlier row: {n:,}", n=left_out.repeated),
+        ),
         (
             left_out.of_labelled_patient,
-            f"left out, patient has labelled notes (--per-patient allows more): "
-            f"{left_out.of_labelled_patient:,}",
+            Message(
+                "left out, patient has labelled notes (--per-patient allows more): {n:,}",
+                n=left_out.of_labelled_patient,
+            ),
         ),
         (
             left_out.unreadable,
-            f"left out, nothing in them that the model can read: {left_out.unreadable:,}",
+            Message(
+                "left out, nothing in them that the model can read: {n:,}", n=left_out.unreadable
+            ),
         ),
         (
             left_out.not_looked_at,
-            f"not looked at (--limit looks at more): {left_out.not_looked_at:,}",
+            Message("not looked at (--limit looks at more): {n:,}", n=left_out.not_looked_at),
         ),
     ):
         if count:
             say(sentence)
-=======
-    say(Message("{n:,} notes read; left out:", n=found.read))
-    for count, reason in (
-        (left_out.labelled, Message("labelled already")),
-        (left_out.near_labelled, Message("nearly the same as a labelled note")),
-        (left_out.repeated, Message("same text as another row")),
-        (
-            left_out.of_labelled_patient,
-            Message("patient has labelled notes; --per-patient allows more"),
-        ),
-        (left_out.unreadable, Message("nothing in them that the model can read")),
-        (left_out.not_looked_at, Message("not looked at; --limit looks at more")),
-    ):
-        if count:
-            say(f"  {formatting.count(count):>7}  {shown(reason)}")
->>>>>>> french
     if not found.labelled_known:
         say(
             Message(
