@@ -1,8 +1,13 @@
 # make demo   set up, then run a study of under two minutes on built-in synthetic notes
 # make demo-full  the same with all built-in notes and the study `quick`
 # make test   set up, then lint, type-check and run every test
+# make coverage   the tests alone, with the lines that none of them reaches
 # make docs   set up, then build the documentation site into the package; `clinadapt docs` opens it
+# make translations  bring the French texts up to date with the source, and compile them
 # make wheel  the same, then pack it all into dist/
+# make wheelhouse  the same with all that it needs, for a machine without internet; see below
+# make test-pythons  set up and run the quick tests on later Pythons; PYTHONS chooses
+# make pictures   take the pictures of the documentation from the report of `make demo`
 # make bench      compare with what one would pick instead; BENCH="frozen --notes 300" chooses
 # make bench-gpu  the same on a CUDA device
 PYTHON ?= python3.11
@@ -11,8 +16,15 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
 SITE   := src/clinadapt/documentation
+TEXTS  := clinadapt
+LOCALES := src/clinadapt/core/locales
+EXTRAS ?= serve,database
+WHEELHOUSE ?= wheelhouse
+PYTHONS ?= python3.12 python3.13
+PIP    := $(BIN)/python -m pip --python $(PYTHON)
+TESTS  := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: setup demo demo-full test lint layers types browser docs wheel bench bench-gpu clean
+.PHONY: setup demo demo-full test coverage lint layers types browser docs translations wheel wheelhouse test-pythons pictures bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -30,7 +42,11 @@ demo-full: setup
 	$(BIN)/clinadapt demo --study quick --out $(DEMO)-full
 
 test: setup lint types browser
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
+	$(TESTS)
+
+# By itself, because measuring makes tests half as slow again.
+coverage: setup browser
+	$(TESTS) --cov --cov-report=term
 
 lint: setup layers
 	$(BIN)/ruff check .
@@ -55,8 +71,37 @@ docs: setup
 	@rm -f $(SITE)/.buildinfo $(SITE)/objects.inv
 	@echo "Built $(SITE)/index.html; \`$(BIN)/clinadapt docs\` opens it."
 
+# New texts are added to the .po file without a translation; the tests name what is missing.
+translations: setup
+	@mkdir -p build
+	$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --keywords 'Message translate plural:1,2' \
+	  --add-location=file --omit-header --output-file build/$(TEXTS).pot src/clinadapt
+	$(BIN)/pybabel --quiet update --domain $(TEXTS) --input-file build/$(TEXTS).pot --output-dir $(LOCALES) \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 100
+	$(BIN)/pybabel --quiet compile --domain $(TEXTS) --directory $(LOCALES)
+
 wheel: docs
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+# EXTRAS chooses what is in it, PYTHON for which interpreter; TORCH_INDEX is where torch comes from, if
+# not from the usual index. That it is complete is seen by installing from it alone, as a trial.
+wheelhouse: docs
+	$(if $(TORCH_INDEX),$(PIP) wheel --quiet --constraint constraints.txt --wheel-dir $(WHEELHOUSE) --index-url $(TORCH_INDEX) torch)
+	$(PIP) wheel --quiet --constraint constraints.txt --find-links $(WHEELHOUSE) --wheel-dir $(WHEELHOUSE) '.[$(EXTRAS)]'
+	$(PIP) install --quiet --dry-run --ignore-installed --no-index --find-links $(WHEELHOUSE) 'clinadapt[$(EXTRAS)]'
+	cd $(WHEELHOUSE) && sha256sum *.whl > SHA256SUMS
+	@echo "$(WHEELHOUSE) is complete: copy it over, \`sha256sum --check SHA256SUMS\` there, then"
+	@echo "  pip install --no-index --find-links $(WHEELHOUSE) 'clinadapt[$(EXTRAS)]'"
+
+# What works on the Python of `make test` works on later ones: all of the quick tests, on each.
+test-pythons:
+	@for python in $(PYTHONS); do \
+	  $(MAKE) setup PYTHON=$$python VENV=.venv-$$python && .venv-$$python/bin/python -m pytest \
+	    --numprocesses 2 -m "not slow and not browser and not postgres" || exit 1; \
+	done
+
+pictures: demo browser
+	$(BIN)/python docs/images/screenshots.py $(DEMO)/report.html
 
 bench: setup .venv-peers/.installed .venv-adapters/.installed
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -71,4 +116,4 @@ bench-gpu: setup
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-adapters $(DEMO) $(DEMO)-full $(SITE) build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-* $(DEMO) $(DEMO)-full $(SITE) $(WHEELHOUSE) build .mypy_cache .ruff_cache .pytest_cache

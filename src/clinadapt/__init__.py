@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clinadapt.data.columns import Columns as Columns
     from clinadapt.data.notes import Notes as Notes
     from clinadapt.data.notes import read_notes as read_notes
+    from clinadapt.deployment.suggest.suggest import suggest as suggest
     from clinadapt.models.classifier import NoteClassifier as NoteClassifier
     from clinadapt.models.from_scratch import ScratchModel as ScratchModel
     from clinadapt.models.load import load as load
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from clinadapt.notebook.finished_study import FinishedStudy as FinishedStudy
     from clinadapt.notebook.study import Study as Study
     from clinadapt.report.write import write_report as write_report
+    from clinadapt.study.checks.registry import check_notes as check_notes
 
 __version__ = version("clinadapt")
 
@@ -60,9 +62,11 @@ _HOMES = {
     "TfidfAutoencoder": "clinadapt.models.tfidf_autoencoder",
     "TfidfLogistic": "clinadapt.models.tfidf_logistic",
     "TfidfMLP": "clinadapt.models.tfidf_mlp",
+    "check_notes": "clinadapt.study.checks.registry",
     "load": "clinadapt.models.load",
     "write_report": "clinadapt.report.write",
     "read_notes": "clinadapt.data.notes",
+    "suggest": "clinadapt.deployment.suggest.suggest",
 }
 __all__ = sorted(_HOMES)
 

@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from studies import SMALL, results_of
 
-from clinadapt import load
+from clinadapt import load, write_report
 from clinadapt.core.errors import InputError
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
@@ -169,6 +169,12 @@ def test_folds_are_refused_where_they_would_break_a_guarantee(notes, tmp_path):
 
 
 # ---------------------------------------------------------------- nested
+
+
+def test_a_nested_study_has_a_report(nested):
+    page = write_report(nested.out).read_text(encoding="utf-8")
+    assert "every note was tested in turn" in page
+    assert "Choosing anew in each of 3 folds" in page
 
 
 def test_nested_tests_every_note_without_its_patient(nested):

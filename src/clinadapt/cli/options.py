@@ -56,6 +56,14 @@ MissingOption = Annotated[
         rich_help_panel=TABLE,
     ),
 ]
+IgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CODE",
+        help="Check to leave out, such as CLA004, beside those of the study file; repeatable.",
+        rich_help_panel=DESIGN,
+    ),
+]
 ScaleOption = Annotated[
     str | None,
     typer.Option(
@@ -121,6 +129,13 @@ class TableOptions:
         str | None,
         typer.Option(help="Column of the official split: train, dev, test.", rich_help_panel=TABLE),
     ] = None
+    date: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the note's date, which checks look at and no model reads.",
+            rich_help_panel=TABLE,
+        ),
+    ] = None
     positive: Annotated[
         str | None,
         typer.Option(
@@ -179,6 +194,7 @@ class StudyOptions:
     metric: Annotated[
         str | None, typer.Option(help="Metric to rank by.", rich_help_panel=DESIGN)
     ] = None
+    ignore: IgnoreOption = None
     folds: Annotated[
         str | None,
         typer.Option(

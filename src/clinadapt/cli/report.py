@@ -8,12 +8,15 @@ import typer
 from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
+from clinadapt.cli.language import asked_language
 from clinadapt.cli.options import OUTPUT, OfflineOption, TableOptions
 from clinadapt.cli.shared import STUDY, go_offline, read, require_finished, with_remembered
 from clinadapt.core import formatting
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, NothingDoneError
+from clinadapt.core.messages import Message, translate
 
 if TYPE_CHECKING:
+    from clinadapt.data.notes import Notes
     from clinadapt.explain.error_analysis import Mistakes, Share
 
 
@@ -24,7 +27,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
     from clinadapt.report.write import write_report
 
     with folder_lock(folder):
-        say(escape(str(write_report(folder))))
+        say(escape(str(write_report(folder, asked_language()))))
 
 
 def errors(
@@ -40,15 +43,27 @@ def errors(
         Path,
         typer.Option(help="HTML file. It will contain patient text.", rich_help_panel=OUTPUT),
     ] = Path("errors.html"),
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the labels to look at again (check CLA101) to this CSV file, with "
+            "patient text.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
 ) -> None:
     """Show the most confident errors of a study and their kinds. Writes patient text.
 
     The columns are those of the study, unless given.
     """
-    from clinadapt.core.output_guard import Output, check_outputs, is_page
+    from clinadapt.core.output_guard import Output, check_outputs, csv_with, is_page
+    from clinadapt.study.checks.label_noise import COLUMNS
 
     require_finished(folder)
-    check_outputs([Output(out, "--out", is_page)], [table.notes])
+    outputs = [Output(out, "--out", is_page)]
+    if labels is not None:
+        outputs.append(Output(labels, "--labels", csv_with(*COLUMNS, "text")))
+    check_outputs(outputs, [table.notes])
     notes = read(with_remembered(table, folder))
     with ExitStack() as stack:
         go_offline(stack, True)
@@ -58,17 +73,48 @@ def errors(
         with progress_bar() as progress:
             mistakes = write_mistakes(folder, notes, out, limit, sample, progress)
         _print_kinds(mistakes)
-    say(f"{len(mistakes.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
+    n, path = len(mistakes.shown), escape(str(out))
+    say(Message("{n} errors shown: {path} ([bold]contains patient text[/])", n=n, path=path))
+    if labels is not None:
+        _write_doubted(folder, notes, labels)
+
+
+def _write_doubted(folder: Path, notes: "Notes", out: Path) -> None:
+    """Write the labels to look at again, with the texts of their notes."""
+    from clinadapt.core.atomic_files import write_csv
+    from clinadapt.study.checks.label_noise import doubted_labels, with_texts
+    from clinadapt.study.read_results import load
+
+    found = doubted_labels(load(folder))
+    if found is None:
+        raise NothingDoneError(
+            Message(
+                "no labels were written: no configuration of this study is better than the same "
+                "answer to every note, so none can doubt a label"
+            )
+        )
+    write_csv(with_texts(found.table, notes), out)
+    say(
+        Message(
+            "{n} labels to look at again: {path} ([bold]contains patient text[/])",
+            n=len(found.table),
+            path=escape(str(out)),
+        )
+    )
 
 
 def _print_kinds(mistakes: "Mistakes") -> None:
     """Print the frequency of each kind among misclassified and correctly classified notes."""
     print_table(
-        f"{mistakes.wrong} of {mistakes.wrong + mistakes.right} test notes misclassified",
+        Message(
+            "{wrong} of {n} test notes misclassified",
+            wrong=mistakes.wrong,
+            n=mistakes.wrong + mistakes.right,
+        ),
         [
-            Column("kind", folds=True),
-            Column("among wrong notes [95 %]", number=True),
-            Column("among right notes [95 %]", number=True),
+            Column(Message("kind"), folds=True),
+            Column(Message("among wrong notes [95 %]"), number=True),
+            Column(Message("among right notes [95 %]"), number=True),
         ],
         [[kind, *map(_share, shares)] for kind, shares in mistakes.shares.items()],
     )
@@ -77,8 +123,14 @@ def _print_kinds(mistakes: "Mistakes") -> None:
 def _share(share: "Share | None") -> str:
     if share is None:
         return formatting.MISSING
-    percent = f"{share.count / share.of:.0%} [{share.low:.0%}, {share.high:.0%}]"
-    return f"{share.count} of {share.of}, {percent}"
+    return translate(
+        "{n} of {all}, {share:.0%} [{low:.0%}, {high:.0%}]",
+        n=share.count,
+        all=share.of,
+        share=share.count / share.of,
+        low=share.low,
+        high=share.high,
+    )
 
 
 def track(
@@ -93,9 +145,11 @@ def track(
 ) -> None:
     """Log the runs of a study to MLflow, except those already there."""
     if not (folder / STUDY).is_file():
-        raise InputError(f"{folder} holds no study (no {STUDY})")
+        raise InputError(
+            Message("{folder} holds no study (no {file})", folder=str(folder), file=STUDY)
+        )
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.study.mlflow_tracking import track as log_runs
 
-        say(f"{log_runs(folder, store)} runs are in MLflow")
+        say(Message("{n} runs are in MLflow", n=log_runs(folder, store)))

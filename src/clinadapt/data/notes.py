@@ -18,7 +18,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
+from clinadapt.core.messages import Message
+from clinadapt.data.checks import (
+    RowNumbers,
+    bad_rows,
+    class_problems,
+    label_marks,
+    repeated_texts,
+)
 from clinadapt.data.columns import (
     Columns,
     LabelReader,
@@ -28,6 +35,7 @@ from clinadapt.data.columns import (
     text_hashes,
     whole_floats,
 )
+from clinadapt.data.dates import Dates, read_dates
 from clinadapt.data.label_spelling import (
     doubtful_names,
     joined_names,
@@ -41,6 +49,8 @@ from clinadapt.data.tables.missing import MissingWords
 from clinadapt.data.tables.opening import open_table
 from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts, TextWriter
+
+MISSING = Message("missing {role} (column {column!r}) in {rows}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,8 @@ class Notes:
     labels : Labels
     groups, parts : Texts, shape [note], optional
         Patient and official part of each note.
+    dates : ndarray of datetime64[D], shape [note], optional
+        Day of each note; NaT where unknown.
     characteristics : dict of str to Texts, shape [note]
         Descriptions of the notes that no model reads, by column; "" where unknown.
     source : str
@@ -96,6 +108,7 @@ class Notes:
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     columns: Columns | None = None
+    dates: Dates | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "texts", "groups", "parts"):
@@ -151,6 +164,7 @@ class Notes:
             labels=self.labels.take(rows),
             groups=None if self.groups is None else self.groups.take(rows),
             parts=None if self.parts is None else self.parts.take(rows),
+            dates=None if self.dates is None else self.dates[rows],
             characteristics={
                 name: column.take(rows) for name, column in self.characteristics.items()
             },
@@ -255,6 +269,7 @@ class _Reader:
         self.usable: list[NDArray[np.bool_]] = []
         self.hashes: list[NDArray[np.uint64]] = []
         self.id_hashes: list[NDArray[np.uint64]] = []
+        self.dates: list[pl.Series] = []
         self.pairs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
 
     def add(self, batch: pl.DataFrame) -> None:
@@ -292,6 +307,8 @@ class _Reader:
             values = as_text(batch[name], name in self.whole).filter(keep)
             self.without[role].add(numbers[values.is_null().to_numpy()])
             self.writers[role].append(values.fill_null("").str.strip_chars().to_list())
+        if columns.date is not None:
+            self.dates.append(as_text(batch[columns.date], columns.date in self.whole).filter(keep))
         for name, writer in self.describing.items():
             values = as_text(batch[name], name in self.whole).filter(keep)
             writer.append(values.fill_null("").str.strip_chars().to_list())
@@ -305,18 +322,16 @@ class _Reader:
 
         problems = self.labels.problems()
         positive = None if self.columns.positive is None else tidy(self.columns.positive)
-        none = self.labels.none and f". A note with no label is written as {self.labels.none}"
-        for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
-            hint = none if where is self.unlabelled else ""
-            if where and not self.leave_out_bad:
-                problems.append(
-                    f"{reason} in {where}: correct the table, or leave these rows out with "
-                    f"--leave-out-bad (the results then list them){hint}"
-                )
-        for role, where in self.without.items():
-            if where:
-                problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
+        if not self.leave_out_bad:
+            problems += bad_rows(self.empty, self.unlabelled, self.labels.none)
+        problems += [
+            Message(MISSING, role=role, column=self.units[role], rows=where.words)
+            for role, where in self.without.items()
+            if where
+        ]
         problems += self._id_problems(numbers)
+        dates, undated = read_dates(pl.concat(self.dates), numbers) if self.dates else (None, [])
+        problems += undated
         of_usable = usable[rows]
         carriers = self._carriers(rows[of_usable], codes[of_usable], groups)
         kind = "patients (groups)" if groups is not None else "notes"
@@ -330,7 +345,9 @@ class _Reader:
             label_marks(rows, codes, len(usable))[usable],
         )
         if problems:
-            raise InputError(problems + [f"(warning) {warning}" for warning in warnings])
+            raise InputError(
+                problems + [Message("(warning) {text}", text=warning) for warning in warnings]
+            )
 
         single = not several and bool((np.bincount(rows, minlength=len(usable)) == 1).all())
         labels = from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive)
@@ -347,6 +364,7 @@ class _Reader:
             left_out=self.left_out,
             warnings=warnings,
             columns=self.columns,
+            dates=dates,
         )
 
     def _id_problems(self, numbers: NDArray[np.int64]) -> list[str]:

@@ -19,10 +19,16 @@ class CalibratedScores:
     """The part of `clinadapt.NoteClassifier` that chooses between its two scales."""
 
     task_: Task
+    classes_: NDArray[Any]
+    label_classes_: NDArray[Any]
 
     def in_class_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table [note, class] with columns sorted by class."""
-        raise NotImplementedError
+        """Return a table [note, class] with columns as in `label_classes_` as in `classes_`."""
+        return table[:, np.argsort(self.label_classes_)]
+
+    def in_label_order(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return a table [note, class] with columns as in `classes_` as in `label_classes_`."""
+        return table[:, np.searchsorted(self.classes_, self.label_classes_)]
 
     def calibrate(
         self, labels: Labels, probabilities: NDArray[np.float64], clusters: NDArray[np.int64]

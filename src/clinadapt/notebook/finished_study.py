@@ -17,6 +17,7 @@ from clinadapt.report import charts, tables
 from clinadapt.report.findings import every_pair
 from clinadapt.report.write import write_report
 from clinadapt.study import read_results
+from clinadapt.study.checks.contract import Finding
 from clinadapt.study.kept_bundles import find_row, write_bundle
 from clinadapt.study.read_results import LeaderboardRow, StudyResults
 from clinadapt.study.result_files import LEADERBOARD, LEADERBOARD_COLUMNS, read_leaderboard
@@ -114,6 +115,12 @@ class FinishedStudy:
         if self._results.evidence is None:
             return "No configuration has finished, so nothing can be recommended."
         return str(self._results.evidence["sentence"])
+
+    @property
+    def checks(self) -> list[Finding]:
+        """What the checks found; none in a study of a version without checks."""
+        found = (self._results.checks or {}).get("findings", [])
+        return [Finding(**finding) for finding in found]
 
     def bundle(
         self, row: int | str, to: str | Path | None = None, notes: "Notes | None" = None

@@ -85,6 +85,8 @@ def _content(study: StudyResults) -> dict[str, Any]:
         "curves": study.curves,
         "subgroups": study.subgroups,
         "sites": study.sites,
+        "checks": study.checks,
+        "abstention": study.abstention,
     }
 
 

@@ -20,6 +20,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models import registry
+from clinadapt.study.checks.registry import unknown_codes
 from clinadapt.study.study_file import read_study_file
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ def _each_once(values: list[Any]) -> list[Any]:
         message = "expected each value once, these are given twice: {twice}"
         raise PydanticCustomError("each_once", message, {"twice": ", ".join(twice)})
     return values
+
+
+def _codes_of_checks(codes: list[str]) -> list[str]:
+    if problem := unknown_codes(codes):
+        raise PydanticCustomError("codes_of_checks", "{problem}", {"problem": problem})
+    return codes
 
 
 Whole = Annotated[int, Strict()]
@@ -91,6 +98,8 @@ class Design(BaseModel):
         less and still be recommended.
     curve : Curve, optional
         Smaller amounts of labelled notes, for learning curves.
+    ignore : list of str
+        Codes of checks to leave out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -109,6 +118,7 @@ class Design(BaseModel):
     resamples: Annotated[Whole, Interval(ge=100, le=100_000)] = 1000
     margin: Annotated[float, Interval(ge=0, lt=1)] = 0.01
     curve: Curve | None = None
+    ignore: Annotated[list[str], AfterValidator(_codes_of_checks)] = []
 
 
 @dataclass(frozen=True, eq=False)

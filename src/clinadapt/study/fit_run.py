@@ -164,6 +164,7 @@ def fit_run(
     held_out = scored["validation"]
     classifier.describe_notes(learned.texts, held_out.texts, held_out.labels, held_out.clusters)
     classifier.calibrate(held_out.labels, held, held_out.clusters)
+    classifier.learn_abstention(held_out.labels, held_out.clusters)
     # The test notes of a nested study are those that the map learned from.
     tested_on = None if outer else (scored["test"], answers["test"][0])
     content["calibration"] = provenance["calibration"] = _calibration(classifier, tested_on)

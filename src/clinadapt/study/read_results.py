@@ -77,6 +77,7 @@ class RunResult:
     truncated: dict[str, int]
     calibration: dict[str, Any] | None
     energy: dict[str, Any] | None
+    decisions: dict[str, float] | None = None
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Return the run's labels, predictions and probabilities on a part."""
@@ -103,6 +104,11 @@ class StudyResults:
         Scores of the recommended or best configuration by subgroup; None like `evidence`.
     sites : dict, optional
         Scores on held-out sites; None where the study asks for none.
+    checks : dict, optional
+        Findings of checks; None in studies of before.
+    abstention : dict, optional
+        What the recommended or best configuration leaves to a person; None like `evidence`, and in
+        studies of earlier versions.
     """
 
     about: dict[str, Any]
@@ -112,6 +118,8 @@ class StudyResults:
     curves: dict[str, Any] | None
     subgroups: dict[str, Any] | None
     sites: dict[str, Any] | None
+    checks: dict[str, Any] | None
+    abstention: dict[str, Any] | None = None
 
     @cached_property
     def done(self) -> list[LeaderboardRow]:
@@ -204,6 +212,8 @@ def load(study_dir: Path) -> StudyResults:
         result_files.CURVES,
         result_files.SUBGROUPS,
         result_files.SITES,
+        result_files.CHECKS,
+        result_files.ABSTENTION,
     )
     return StudyResults(
         about,
@@ -258,4 +268,5 @@ def _run_result(file: Path) -> RunResult:
         truncated=(result.get("data") or {}).get("truncated") or {},
         calibration=result.get("calibration"),
         energy=(result.get("cost") or {}).get("energy"),
+        decisions=result.get("decisions"),
     )
