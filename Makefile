@@ -3,6 +3,7 @@
 # make test   set up, then lint, type-check and run every test
 # make coverage   the tests alone, with the lines that none of them reaches
 # make docs   set up, then build the documentation site into the package; `clinadapt docs` opens it
+# make translations  bring the French texts up to date with the source, and compile them
 # make wheel  the same, then pack it all into dist/
 # make wheelhouse  the same with all that it needs, for a machine without internet; see below
 # make test-pythons  set up and run the quick tests on later Pythons; PYTHONS chooses
@@ -15,13 +16,15 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
 SITE   := src/clinadapt/documentation
+TEXTS  := clinadapt
+LOCALES := src/clinadapt/core/locales
 EXTRAS ?= serve,database
 WHEELHOUSE ?= wheelhouse
 PYTHONS ?= python3.12 python3.13
 PIP    := $(BIN)/python -m pip --python $(PYTHON)
 TESTS  := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: setup demo demo-full test coverage lint layers types browser docs wheel wheelhouse test-pythons pictures bench bench-gpu clean
+.PHONY: setup demo demo-full test coverage lint layers types browser docs translations wheel wheelhouse test-pythons pictures bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -67,6 +70,15 @@ docs: setup
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs $(SITE)
 	@rm -f $(SITE)/.buildinfo $(SITE)/objects.inv
 	@echo "Built $(SITE)/index.html; \`$(BIN)/clinadapt docs\` opens it."
+
+# New texts are added to the .po file without a translation; the tests name what is missing.
+translations: setup
+	@mkdir -p build
+	$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --keywords 'Message translate plural:1,2' \
+	  --add-location=file --omit-header --output-file build/$(TEXTS).pot src/clinadapt
+	$(BIN)/pybabel --quiet update --domain $(TEXTS) --input-file build/$(TEXTS).pot --output-dir $(LOCALES) \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 100
+	$(BIN)/pybabel --quiet compile --domain $(TEXTS) --directory $(LOCALES)
 
 wheel: docs
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels, Task
-from clinadapt.evaluation import calibration_maps
+from clinadapt.evaluation.calibration_choice import calibrate
 from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models.bundle.decision_rule import NO_MAP
@@ -19,10 +19,16 @@ class CalibratedScores:
     """The part of `clinadapt.NoteClassifier` that chooses between its two scales."""
 
     task_: Task
+    classes_: NDArray[Any]
+    label_classes_: NDArray[Any]
 
     def in_class_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table [note, class] with columns sorted by class."""
-        raise NotImplementedError
+        """Return a table [note, class] with columns as in `label_classes_` as in `classes_`."""
+        return table[:, np.argsort(self.label_classes_)]
+
+    def in_label_order(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return a table [note, class] with columns as in `classes_` as in `label_classes_`."""
+        return table[:, np.searchsorted(self.classes_, self.label_classes_)]
 
     def calibrate(
         self, labels: Labels, probabilities: NDArray[np.float64], clusters: NDArray[np.int64]
@@ -40,7 +46,7 @@ class CalibratedScores:
         clusters : ndarray of int64, shape [note]
             Patient of each note.
         """
-        found = calibration_maps.calibrate(labels, probabilities, clusters)
+        found = calibrate(labels, probabilities, clusters)
         surely = found is not None and found.surely
         return self.set_scale(self.thresholds_["raw"], found, "calibrated" if surely else "raw")
 

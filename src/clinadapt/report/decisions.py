@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.core import formatting
+from clinadapt.core.messages import Message, translate
 from clinadapt.data.labels import Labels
-from clinadapt.evaluation import calibration, calibration_maps, metrics
+from clinadapt.evaluation import calibration, metrics
+from clinadapt.evaluation.calibration_fit import fit_map
+from clinadapt.evaluation.calibration_maps import CalibrationMap
 from clinadapt.report.drawing import (
     Figure,
     colour,
@@ -40,7 +42,7 @@ class Meaning:
         Expected calibration error on the test notes, of the model's own probabilities.
     calibrated : dict, optional
         Map in the bundle and what it does on the test notes; see
-        `clinadapt.evaluation.calibration_maps`. None where no map lowers the log-loss.
+        `clinadapt.evaluation.calibration_choice`. None where no map lowers the log-loss.
     """
 
     parts: calibration.BrierParts
@@ -49,41 +51,59 @@ class Meaning:
     calibrated: dict[str, Any] | None
 
     @property
-    def words(self) -> str:
+    def words(self) -> Message:
         """Interpretation of the temperature in words."""
         if self.temperature is None:
-            return "There are no validation notes to fit a temperature on."
-        fitted = f"The temperature fitted on validation notes is {self.temperature:.2f}: "
+            return Message("There are no validation notes to fit a temperature on.")
         if self.temperature > 1.1:
-            return fitted + "the model is overconfident."
+            return Message(
+                "The temperature fitted on validation notes is {value:.2f}: the model is "
+                "overconfident.",
+                value=self.temperature,
+            )
         if self.temperature < 0.9:
-            return fitted + "the model is underconfident."
-        return fitted + "the model is neither clearly overconfident nor underconfident."
+            return Message(
+                "The temperature fitted on validation notes is {value:.2f}: the model is "
+                "underconfident.",
+                value=self.temperature,
+            )
+        return Message(
+            "The temperature fitted on validation notes is {value:.2f}: the model is neither "
+            "clearly overconfident nor underconfident.",
+            value=self.temperature,
+        )
 
     @property
-    def calibration_words(self) -> str:
+    def calibration_words(self) -> Message:
         """What calibration does to the log-loss of the test notes, and whether it is used."""
         if self.calibrated is None:
-            return (
+            return Message(
                 "No calibration lowers the log-loss of the held-out notes, or their patients are "
                 "too few to tell: the bundle has the model's own probabilities."
             )
-        method, test = self.calibrated["map"]["method"], self.calibrated["test"]
+        test = self.calibrated["test"]
         loss = self.calibrated if test is None else test["log_loss"]
-        on = "the labelled notes, out of fold" if test is None else "the test notes"
-        raw, after, low, high = (
-            formatting.score(loss[name]) for name in ("raw", "calibrated", "low", "high")
+        said = {name: loss[name] for name in ("raw", "calibrated", "low", "high")}
+        said["method"] = self.calibrated["map"]["method"]
+        said["notes"] = (
+            Message("the labelled notes, out of fold")
+            if test is None
+            else Message("the test notes")
         )
         if self.calibrated["surely"]:
-            return (
-                f"Calibrated on held-out notes ({method}), which surely lowers their log-loss: "
-                f"{raw} → {after} on {on} (difference {low} to {high}). The bundle's "
-                "probabilities are calibrated; its predicted classes are the same."
+            return Message(
+                "Calibrated on held-out notes ({method}), which surely lowers their log-loss: "
+                "{raw:score} → {calibrated:score} on {notes} (difference {low:score} to "
+                "{high:score}). The bundle's probabilities are calibrated; its predicted classes "
+                "are the same.",
+                **said,
             )
-        return (
-            f"Calibration on held-out notes ({method}) does not surely lower their log-loss: "
-            f"{raw} → {after} on {on} (difference {low} to {high}). The bundle has the "
-            "model's own probabilities; --probabilities calibrated asks for the others."
+        return Message(
+            "Calibration on held-out notes ({method}) does not surely lower their log-loss: "
+            "{raw:score} → {calibrated:score} on {notes} (difference {low:score} to "
+            "{high:score}). The bundle has the model's own probabilities; --probabilities "
+            "calibrated asks for the others.",
+            **said,
         )
 
 
@@ -96,7 +116,7 @@ def meaning(study: StudyResults) -> Meaning | None:
     temperature = None
     if len(validation_probabilities):
         notes = np.arange(len(validation))
-        slope = calibration_maps.fit_map("temperature", validation, validation_probabilities, notes)
+        slope = fit_map("temperature", validation, validation_probabilities, notes)
         temperature = 1 / slope.slope
     return Meaning(
         parts=calibration.brier_parts(*calibration.events_of(*_part(study, "test"))),
@@ -113,11 +133,11 @@ def reliability(study: StudyResults) -> Figure | None:
     own = colour(style_numbers(study)[study.handed_over.configuration_id])
     bins = calibration.reliability(*calibration.events_of(*_part(study, "test")))
     traces = [
-        guide([0, 1], [0, 1], "perfect calibration"),
+        guide([0, 1], [0, 1], translate("perfect calibration")),
         {
             "type": "scatter",
             "mode": "markers+lines",
-            "name": "observed",
+            "name": translate("observed"),
             "x": [rounded(item.said) for item in bins],
             "y": [rounded(item.came) for item in bins],
             "error_y": {
@@ -126,13 +146,21 @@ def reliability(study: StudyResults) -> Figure | None:
                 "array": [rounded(item.high - item.came) for item in bins],
                 "arrayminus": [rounded(item.came - item.low) for item in bins],
             },
-            "text": [f"{item.events} events" for item in bins],
-            "hovertemplate": "predicted %{x:.2f}, observed %{y:.2f}, %{text}<extra></extra>",
+            "text": [translate("{n} events", n=item.events) for item in bins],
+            "hovertemplate": translate(
+                "predicted %{x:.2f}, observed %{y:.2f}, %{text}<extra></extra>"
+            ),
             "marker": {"color": own, "size": 8},
             "line": {"color": own, "width": 1.5},
         },
     ]
-    return unit_square(figure(traces, x="mean predicted probability", y="observed frequency"))
+    return unit_square(
+        figure(
+            traces,
+            x=translate("mean predicted probability"),
+            y=translate("observed frequency"),
+        )
+    )
 
 
 def decision_curve(study: StudyResults) -> Figure | None:
@@ -145,14 +173,19 @@ def decision_curve(study: StudyResults) -> Figure | None:
     across = [rounded(value) for value in THRESHOLDS]
     run = study.handed_over
     number = style_numbers(study)[run.configuration_id]
-    acting = guide(across, [rounded(value) for value in everyone], "act on every note")
+    acting = guide(across, [rounded(value) for value in everyone], translate("act on every note"))
     acting["line"]["dash"] = "dash"
     traces = [
         line(number, run.configuration, across, [rounded(v) for v in model], visible=True),
         acting,
-        guide([0, 1], [0, 0], "act on no note"),
+        guide([0, 1], [0, 0], translate("act on no note")),
     ]
-    drawn = figure(traces, x="threshold probability", y="net benefit per note", height=600)
+    drawn = figure(
+        traces,
+        x=translate("threshold probability"),
+        y=translate("net benefit per note"),
+        height=600,
+    )
     top = max(float(events.mean()), float(model.max()))
     drawn["layout"]["yaxis"]["range"] = [rounded(-0.15 * top), rounded(1.1 * top)]
     return drawn
@@ -184,7 +217,7 @@ def _part(study: StudyResults, part: str, raw: bool = False) -> tuple[Labels, ND
     probabilities = table.select(f"prob_{name}" for name in classes).to_numpy()
     run = study.handed_over
     if not raw and run is not None and run.calibration is not None and run.calibration["surely"]:
-        map = calibration_maps.CalibrationMap.model_validate(run.calibration["map"])
+        map = CalibrationMap.model_validate(run.calibration["map"])
         probabilities = map.apply(study.about["task"], probabilities)
     return Labels(study.about["task"], np.array(classes), matrix), probabilities
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clinadapt.core import formatting
+from clinadapt.core.messages import Message, plural, shown, translate
 from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 
@@ -29,24 +29,42 @@ def three_sentences(study: StudyResults) -> list[str]:
 def _question(study: StudyResults) -> str:
     about, data = study.about, study.about["data"]
     if about["task"] == "binary":
-        question = f"Can a program tell which notes are “{about['positive']}”?"
+        question = Message(
+            "Can a program tell which notes are “{positive}”?", positive=about["positive"]
+        )
     elif about["task"] == "multiclass":
-        question = (
-            f"Can a program assign each note to the right one of {len(about['classes'])} classes?"
+        question = Message(
+            "Can a program assign each note to the right one of {n} classes?",
+            n=len(about["classes"]),
         )
     else:
-        question = f"Can a program tell which of {len(about['classes'])} labels a note has?"
-    parts = data["parts"]
-    learned = parts["train"]["notes"] + parts["validation"]["notes"]
-    of_others = f" of {parts['test']['groups']:,} other patients" if data["groups"] else ""
-    if about["design"].get("nested"):
-        return (
-            f"{question} {len(study.done)} methods learned from {learned:,} labelled notes; every "
-            "note was tested in turn, by models that had seen neither it nor its patient."
+        question = Message(
+            "Can a program tell which of {n} labels a note has?", n=len(about["classes"])
         )
-    return (
-        f"{question} {len(study.done)} methods learned from {learned:,} labelled notes and were "
-        f"then tested on {parts['test']['notes']:,} notes{of_others} that they had not seen."
+    parts = data["parts"]
+    said = {
+        "question": question,
+        "methods": len(study.done),
+        "learned": parts["train"]["notes"] + parts["validation"]["notes"],
+        "tested": parts["test"]["notes"],
+    }
+    if about["design"].get("nested"):
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled notes; every note was "
+            "tested in turn, by models that had seen neither it nor its patient.",
+            **said,
+        )
+    if data["groups"]:
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled notes and were then "
+            "tested on {tested:,} notes of {patients:,} other patients that they had not seen.",
+            **said,
+            patients=parts["test"]["groups"],
+        )
+    return translate(
+        "{question} {methods} methods learned from {learned:,} labelled notes and were then tested "
+        "on {tested:,} notes that they had not seen.",
+        **said,
     )
 
 
@@ -54,30 +72,39 @@ def _answer(study: StudyResults, run: RunResult) -> str:
     about, name = study.about, run.configuration
     if about["task"] == "binary":
         recall, precision = (run.metrics[metric] for metric in ("recall", "precision"))
-        positive = f"“{about['positive']}”"
-        return (
-            f"Of 100 notes that are {positive}, {name} finds {_of_hundred(recall)}; "
-            f"of 100 notes that it labels {positive}, {_of_hundred(precision)} are."
+        return translate(
+            "Of 100 notes that are “{positive}”, {name} finds {found}; of 100 notes that it labels "
+            "“{positive}”, {right} are.",
+            positive=about["positive"],
+            name=name,
+            found=_of_hundred(recall),
+            right=_of_hundred(precision),
         )
     if about["task"] == "multiclass":
-        return f"{name} classifies {_of_hundred(run.metrics['accuracy'])} of 100 notes correctly."
+        return translate(
+            "{name} classifies {right} of 100 notes correctly.",
+            name=name,
+            right=_of_hundred(run.metrics["accuracy"]),
+        )
     # Recall weighted by label frequency is the share of all labels that are found.
     recall, accuracy = (run.metrics[metric] for metric in ("recall_weighted", "accuracy"))
-    return (
-        f"{name} finds {_of_hundred(recall)} of 100 labels, and gets every label right on "
-        f"{_of_hundred(accuracy)} of 100 notes."
+    return translate(
+        "{name} finds {found} of 100 labels, and gets every label right on {right} of 100 notes.",
+        name=name,
+        found=_of_hundred(recall),
+        right=_of_hundred(accuracy),
     )
 
 
 def _worth(study: StudyResults, run: RunResult) -> str:
     assert study.evidence is not None
     if study.about["recommended"] is None:
-        return (
+        return translate(
             "But no method was shown to be better than giving every note the same answer, so this "
             "study does not support using any of them."
         )
     if study.evidence.get("status") == "candidate":
-        return (
+        return translate(
             "These notes do not show that another method is not better: it is a candidate. Before "
             "using it, check it on recent notes from the ward where it will be used."
         )
@@ -88,28 +115,39 @@ def _worth(study: StudyResults, run: RunResult) -> str:
     ]
     configuration = _line(study, run)
     alike = sum(other.group == configuration.group for other in others)
-    cost = f"it took {formatting.seconds(configuration.seconds)} to train"
     if not others:
-        comparison = "There was no other method to compare it with"
-    elif not alike:
-        comparison = f"All other methods differ significantly from it on these notes; {cost}"
-    else:
-        comparison = (
-            f"{alike} of the {len(others)} others {'is' if alike == 1 else 'are'} not "
-            f"significantly different from it on these notes; {cost}"
+        return translate(
+            "There was no other method to compare it with. Before using it, check it on recent "
+            "notes from the ward where it will be used."
         )
-    return (
-        f"{comparison}. Before using it, check it on recent notes from the ward where it will be "
-        "used."
+    if not alike:
+        return translate(
+            "All other methods differ significantly from it on these notes; it took {time:seconds} "
+            "to train. Before using it, check it on recent notes from the ward where it will be "
+            "used.",
+            time=configuration.seconds,
+        )
+    return shown(
+        plural(
+            "{count} of the {others} others is not significantly different from it on these notes; "
+            "it took {time:seconds} to train. Before using it, check it on recent notes from the "
+            "ward where it will be used.",
+            "{count} of the {others} others are not significantly different from it on these "
+            "notes; it took {time:seconds} to train. Before using it, check it on recent notes "
+            "from the ward where it will be used.",
+            count=alike,
+            others=len(others),
+            time=configuration.seconds,
+        )
     )
 
 
 def _of_hundred(score: dict[str, Any]) -> str:
     """Return a share as a number out of 100, with its interval."""
     if score["value"] is None:
-        return "an unknown number"
+        return translate("an unknown number")
     value, low, high = (round(100 * score[end]) for end in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    return translate("{value} ({low} to {high})", value=value, low=low, high=high)
 
 
 def _line(study: StudyResults, run: RunResult) -> LeaderboardRow:

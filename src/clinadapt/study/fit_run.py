@@ -17,7 +17,7 @@ from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.data.summary import summarize
-from clinadapt.evaluation import calibration_maps, metrics
+from clinadapt.evaluation import calibration_choice, metrics
 from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
@@ -164,6 +164,7 @@ def fit_run(
     held_out = scored["validation"]
     classifier.describe_notes(learned.texts, held_out.texts, held_out.labels, held_out.clusters)
     classifier.calibrate(held_out.labels, held, held_out.clusters)
+    classifier.learn_abstention(held_out.labels, held_out.clusters)
     # The test notes of a nested study are those that the map learned from.
     tested_on = None if outer else (scored["test"], answers["test"][0])
     content["calibration"] = provenance["calibration"] = _calibration(classifier, tested_on)
@@ -197,7 +198,7 @@ def _calibration(
     if tested_on is None:
         return {**content, "test": None}
     test, probabilities = tested_on
-    compared = calibration_maps.compare(chosen.map, test.labels, probabilities, test.clusters)
+    compared = calibration_choice.compare(chosen.map, test.labels, probabilities, test.clusters)
     return {**content, "test": compared}
 
 

@@ -106,6 +106,9 @@ class StudyResults:
         Scores on held-out sites; None where the study asks for none.
     checks : dict, optional
         Findings of checks; None in studies of before.
+    abstention : dict, optional
+        What the recommended or best configuration leaves to a person; None like `evidence`, and in
+        studies of earlier versions.
     """
 
     about: dict[str, Any]
@@ -116,6 +119,7 @@ class StudyResults:
     subgroups: dict[str, Any] | None
     sites: dict[str, Any] | None
     checks: dict[str, Any] | None
+    abstention: dict[str, Any] | None = None
 
     @cached_property
     def done(self) -> list[LeaderboardRow]:
@@ -209,6 +213,7 @@ def load(study_dir: Path) -> StudyResults:
         result_files.SUBGROUPS,
         result_files.SITES,
         result_files.CHECKS,
+        result_files.ABSTENTION,
     )
     return StudyResults(
         about,

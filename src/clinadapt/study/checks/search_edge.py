@@ -7,6 +7,7 @@ number. Where the best lies at the edge, a better one may lie beyond.
 from collections.abc import Iterator
 from typing import Any
 
+from clinadapt.core.messages import Message
 from clinadapt.study.checks.contract import Subject
 from clinadapt.study.read_results import RunResult, StudyResults
 
@@ -28,15 +29,19 @@ def _last_epoch(results: StudyResults) -> str | None:
         return None
     own = [run for run in cut if run.configuration_id == handed.configuration_id]
     if own:
-        return (
-            f"{handed.configuration} was best on validation in its last epoch, "
-            f"{own[0].settings['epochs']:,}, so more epochs may make it better."
+        return Message(
+            "{name} was best on validation in its last epoch, {epoch:,}, so more epochs may make "
+            "it better.",
+            name=handed.configuration,
+            epoch=own[0].settings["epochs"],
         )
-    if 2 * len(cut) <= len(stopped):
+    if len(cut) < 2 or 2 * len(cut) <= len(stopped):
         return None
-    return (
-        f"{len(cut):,} of the {len(stopped):,} runs that stop early were best on validation in "
-        "their last epoch, so more epochs may make them better."
+    return Message(
+        "{n:,} of the {runs:,} runs that stop early were best on validation in their last epoch, "
+        "so more epochs may make them better.",
+        n=len(cut),
+        runs=len(stopped),
     )
 
 
@@ -67,10 +72,15 @@ def _outermost_value(results: StudyResults) -> str | None:
     for name, values in _searched(leader, list(runs.values())):
         own = leader.settings[name]
         if len(values) >= LEAST_VALUES and own in (min(values), max(values)):
-            return (
-                f"{leader.configuration} is best on validation with {name} = {own:g}, the "
-                f"outermost of the {len(values):,} values tried ({min(values):g} to "
-                f"{max(values):g}), so a value beyond may do better."
+            return Message(
+                "{leader} is best on validation with {setting} = {own:g}, the outermost of the "
+                "{n:,} values tried ({low:g} to {high:g}), so a value beyond may do better.",
+                leader=leader.configuration,
+                setting=name,
+                own=own,
+                n=len(values),
+                low=min(values),
+                high=max(values),
             )
     return None
 
