@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from clinadapt.data.columns import Columns as Columns
     from clinadapt.data.notes import Notes as Notes
     from clinadapt.data.notes import read_notes as read_notes
+    from clinadapt.data.patients import patient_documents as patient_documents
+    from clinadapt.models.attention import AttentionModel as AttentionModel
     from clinadapt.models.classifier import NoteClassifier as NoteClassifier
     from clinadapt.models.from_scratch import ScratchModel as ScratchModel
     from clinadapt.models.load import load as load
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = version("clinadapt")
 
 _HOMES = {
+    "AttentionModel": "clinadapt.models.attention",
     "Columns": "clinadapt.data.columns",
     "FinishedStudy": "clinadapt.notebook.finished_study",
     "NoteClassifier": "clinadapt.models.classifier",
@@ -61,6 +64,7 @@ _HOMES = {
     "TfidfLogistic": "clinadapt.models.tfidf_logistic",
     "TfidfMLP": "clinadapt.models.tfidf_mlp",
     "load": "clinadapt.models.load",
+    "patient_documents": "clinadapt.data.patients",
     "write_report": "clinadapt.report.write",
     "read_notes": "clinadapt.data.notes",
 }

@@ -8,6 +8,7 @@ import numpy as np
 from clinadapt.core.errors import ClinadaptError, InputError, describe_unexpected
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
+from clinadapt.models.aggregated import Aggregated
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MODEL_FOLDER, REFERENCE
 from clinadapt.models.bundle.record import read_record
@@ -27,7 +28,8 @@ def load(folder: str | Path) -> NoteClassifier:
     Returns
     -------
     NoteClassifier
-        Fitted, with exactly the probabilities of the saved classifier.
+        Fitted, with exactly the probabilities of the saved classifier. One from a study of
+        patients reads their documents, see `clinadapt.patient_documents`.
 
     Raises
     ------
@@ -63,6 +65,8 @@ def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     classifier = NoteClassifier(model, metric=record["metric"])
     classes = np.array(record["classes"])
     classifier.model_ = load_fitted(model, folder / MODEL_FOLDER, record["task"], len(classes))
+    if record.get("aggregation") is not None:
+        classifier.model_ = Aggregated(classifier.model_, record["task"], record["aggregation"])
     classifier.set_classes(record["task"], classes)
     classifier.metric_ = record["metric"]
     classifier.indicator_ = record["indicator"]

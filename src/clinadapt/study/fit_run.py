@@ -17,13 +17,16 @@ from clinadapt.core import atomic_files, resources
 from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
+from clinadapt.data.patients import patients_of
 from clinadapt.data.split import PARTS, Split
 from clinadapt.data.summary import summarize
+from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.study import result_files
 from clinadapt.study.design import Run, identity
+from clinadapt.study.patient_runs import PatientRule, to_patients
 from clinadapt.study.run_store import PREDICTIONS_SHA256
 
 CHECKPOINT = "checkpoint.pt"
@@ -41,17 +44,27 @@ class Material:
         Metric that thresholds and early stopping optimise.
     resamples : int
         Number of bootstrap resamples.
+    rule : PatientRule, optional
+        How patients are classified and scored; None if notes are.
     """
 
     notes: Notes
     split: Split
     metric: str
     resamples: int
+    rule: PatientRule | None = None
 
     @cached_property
     def parts(self) -> dict[str, Notes]:
         """Notes by the name of the part."""
         return {name: self.notes.take(rows) for name, rows in self.split.parts().items()}
+
+    @cached_property
+    def scored(self) -> dict[str, Notes]:
+        """What is scored, by the name of the part: the notes, or the patients."""
+        if self.rule is None:
+            return self.parts
+        return {name: patients_of(part, self.rule.label) for name, part in self.parts.items()}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -60,7 +73,8 @@ class Material:
             name: hashlib.sha256(numbers.tobytes()).hexdigest()
             for name, numbers in self.split.parts().items()
         }
-        return identity(self.notes.fingerprint, self.resamples, rows)
+        rule = [] if self.rule is None else [asdict(self.rule)]
+        return identity(self.notes.fingerprint, self.resamples, rows, *rule)
 
     def take(self, rows: Mapping[str, NDArray[np.int64]]) -> "Material":
         """Return the same for some notes of each part, given by row numbers."""
@@ -97,7 +111,9 @@ def fit_run(
     dict
         The run's part of ``result.json``.
     """
-    train, validation, test = (material.parts[name] for name in ("train", "validation", "test"))
+    # A model of patients reads their documents; any other model reads notes.
+    read = material.parts if run.configuration.cls.level == "note" else material.scored
+    train, validation, test = (read[name] for name in ("train", "validation", "test"))
     ledger, watch, started = Ledger(), resources.Stopwatch(), time.perf_counter()
     context = replace(
         context,
@@ -110,8 +126,7 @@ def fit_run(
     classifier = NoteClassifier(run.build(), metric=material.metric)
     with watch.stage("encode"):
         # All parts at once: one pass through the encoder; the later stages read the cache.
-        in_order = np.concatenate(list(material.split.parts().values()))
-        classifier.prepare(material.notes.texts.take(in_order), context)
+        classifier.prepare(Texts.join([part.texts for part in read.values()]), context)
     encoding = replace(ledger)
     with watch.stage("fit"):
         classifier.fit_parts(
@@ -121,15 +136,16 @@ def fit_run(
     with watch.stage("predict"):
         on_test = classifier.model_.predict_proba(test.texts, context)
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
+    model, aggregation = classifier.model_, None
+    answers = {
+        "validation": classifier.in_label_order(classifier.validation_probabilities_),
+        "test": on_test,
+    }
+    if material.rule is not None and model.level == "note":
+        aggregation = to_patients(classifier, material.rule, read, answers, material.metric, folder)
     scores, frames = {}, []
-    for name, part, probabilities in (
-        (
-            "validation",
-            validation,
-            classifier.in_label_order(classifier.validation_probabilities_),
-        ),
-        ("test", test, on_test),
-    ):
+    for name, probabilities in answers.items():
+        part = material.scored[name]
         predicted = classifier.threshold_.predict(classifier.task_, probabilities)
         scores[name] = _score(part, probabilities, predicted)
         frames.append(
@@ -137,7 +153,6 @@ def fit_run(
                 part.ids, name, part.labels, probabilities, predicted
             )
         )
-    model = classifier.model_
     content: dict[str, Any] = {
         "threshold": {
             "value": classifier.threshold_.value,
@@ -145,6 +160,7 @@ def fit_run(
             "chosen_on": "validation",
             "metric": material.metric,
         },
+        "aggregation": aggregation,
         "metrics": scores["test"],
         "validation_metrics": scores["validation"],
         "training": model.history_,
@@ -193,6 +209,7 @@ def fit_run(
         "environment": environment,
     }
     content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
+    train, validation = (material.scored[name] for name in ("train", "validation"))
     classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
     bundle = folder / result_files.BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle

@@ -156,7 +156,7 @@ class StudyRunner(StudySetup):
             finished(self._result_of(run, progress, retry))
         progress("runs", len(self.runs), len(self.runs))
         return Leaderboard(
-            self.folders, self.material.parts, self.design.margin, self.design.resamples
+            self.folders, self.material.scored, self.design.margin, self.design.resamples
         )
 
     def _claim_folder(self) -> None:

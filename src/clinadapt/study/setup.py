@@ -15,12 +15,14 @@ from clinadapt.core.device import environment
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Progress
 from clinadapt.data.notes import Notes
+from clinadapt.data.patients import patients_of, split_by_patient
 from clinadapt.data.site_split import site_names
 from clinadapt.data.split import Split, make_split, read_split
 from clinadapt.evaluation import metrics
 from clinadapt.study.design import Design, Run, expand, load_design
 from clinadapt.study.energy import Meter
 from clinadapt.study.fit_run import Material, fit_run
+from clinadapt.study.patient_runs import PatientRule
 from clinadapt.study.run_store import RunStore
 
 SPLIT_SETTINGS = ("test_fraction", "validation_fraction", "split_seed")  # as make_split takes them
@@ -87,13 +89,20 @@ class StudySetup:
             raise InputError(
                 f"metric {self.metric!r} is not defined for this task; expected one of {known}"
             )
+        self.rule = None
+        if self.design.level == "group":
+            self.rule = PatientRule(self.design.group_label, tuple(self.design.aggregation))
         self.memory, self.hours = memory, hours
         self.sites = sites
         self.site_names = site_names(notes, sites) if sites is not None else []
         self._take(self._kept(notes) or self._material(notes, self._new_split(notes)))
 
     def _new_split(self, notes: Notes) -> Split:
-        return make_split(notes, *(getattr(self.design, name) for name in SPLIT_SETTINGS))
+        settings = [getattr(self.design, name) for name in SPLIT_SETTINGS]
+        if self.rule is None:
+            return make_split(notes, *settings)
+        patients = patients_of(notes, self.rule.label)
+        return split_by_patient(notes, patients, *settings)
 
     def _kept(self, notes: Notes) -> Material | None:
         """Return the notes with the split of the study that the folder holds.
@@ -112,7 +121,7 @@ class StudySetup:
         return material if material.fingerprint == about["data"]["fingerprint"] else None
 
     def _material(self, notes: Notes, split: Split) -> Material:
-        return Material(notes, split, self.metric, self.design.resamples)
+        return Material(notes, split, self.metric, self.design.resamples, self.rule)
 
     def _take(self, material: Material) -> None:
         self.material = material

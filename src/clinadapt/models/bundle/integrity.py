@@ -23,7 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
+from clinadapt.data.patients import Level
 from clinadapt.evaluation import metrics
+from clinadapt.evaluation.patient_level import Aggregation
 from clinadapt.features.encoders import config_checks
 from clinadapt.models.files import (
     ABOUT_BYTES,
@@ -95,6 +97,8 @@ class _Record(BaseModel):
     classes: Annotated[list[str | int | float | bool], Len(1)]
     metric: str
     indicator: bool
+    level: Level = "note"  # not in formats before 5
+    aggregation: Aggregation | None = None
     threshold: _Threshold
     provenance: _Provenance
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
@@ -169,6 +173,8 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         problems.append(f"a {task} task cannot have {len(classes)} classes")
     if (checked.threshold.value is None) != (task == "multiclass"):
         problems.append(f"the threshold is not valid for a {task} task")
+    if checked.aggregation is not None and checked.level != "group":
+        problems.append("an aggregation is for classifiers of patients only")
     if checked.metric not in metrics.metric_names(task):
         problems.append(f"the metric is not valid for a {task} task")
     problems += _setting_problems(checked.settings)

@@ -12,8 +12,9 @@ from clinadapt.core.errors import InputError
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MOST_BYTES, RECORD
 
-FORMAT = 4
-READ_FORMATS = (2, 3, FORMAT)  # 2 has the names of version 0.1, 3 other defaults of adapters
+FORMAT = 5
+# 2 has the names of version 0.1, 3 other defaults of adapters, 4 classifiers of notes only.
+READ_FORMATS = (2, 3, 4, FORMAT)
 STUDY_FOLDERS = ("best", "recommended")
 NAME = re.compile(r"[\w.-]{1,64}")
 

@@ -86,6 +86,7 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
         "settings": settings,
         "task": classifier.task_,
         "classes": classifier.label_classes_.tolist(),
+        "level": model.level,
         "metric": classifier.metric_,
         "indicator": classifier.indicator_,
         "threshold": {
@@ -94,6 +95,8 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
         },
         "provenance": provenance or {},
     }
+    if model.aggregation is not None:
+        record["aggregation"] = model.aggregation
     if model.guarantee_ is not None:
         record["privacy"] = asdict(model.guarantee_)
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
