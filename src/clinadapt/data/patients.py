@@ -19,13 +19,13 @@ from clinadapt.data.python_inputs import as_texts, as_units
 from clinadapt.data.split import PARTS, Split, make_split
 from clinadapt.data.text_store import Texts, TextWriter
 
-Level = Literal["note", "group"]
 GroupLabel = Literal["any"]
 
 MARK = "\x1e"  # ASCII's record separator, which is white space to Python and to tokenizers
 SEPARATOR = f"\n{MARK}\n"
 AT_ONCE = 256  # documents
 SEVERAL = "several values"
+COUNT = "number of notes"  # of a patient, a column that describes it
 
 
 def patient_documents(texts: Sequence[str], groups: Any) -> tuple[list[str], Texts]:
@@ -125,6 +125,9 @@ def patients_of(notes: Notes, rule: GroupLabel | None = None) -> Notes:
     clusters = np.unique(notes.clusters, return_inverse=True)[1]
     rows, first = by_patient(clusters)
     heads = rows[first[:-1]]
+    described = {
+        name: _shared(column, rows, first) for name, column in notes.characteristics.items()
+    }
     return replace(
         notes,
         ids=notes.groups.take(heads),
@@ -132,9 +135,7 @@ def patients_of(notes: Notes, rule: GroupLabel | None = None) -> Notes:
         labels=patient_labels(notes.labels, clusters, rule),
         groups=None,
         parts=None if notes.parts is None else notes.parts.take(heads),
-        characteristics={
-            name: _shared(column, rows, first) for name, column in notes.characteristics.items()
-        },
+        characteristics={COUNT: Texts.of(map(str, np.diff(first).tolist())), **described},
     )
 
 
@@ -186,9 +187,7 @@ def patient_labels(
     return replace(labels, matrix=some)
 
 
-def _shared(
-    column: Texts, rows: NDArray[np.int64], first: NDArray[np.int64]
-) -> Texts:
+def _shared(column: Texts, rows: NDArray[np.int64], first: NDArray[np.int64]) -> Texts:
     """Return the value that all notes of a patient have, or that there are several [patient]."""
     values = iter(column.take(rows))
     each = (set(islice(values, count)) for count in np.diff(first).tolist())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core import formatting
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.constant_answer import CONSTANT
 from clinadapt.evaluation.entrants import Entrant
@@ -18,8 +19,8 @@ from clinadapt.evaluation.recommendation import Evidence
 
 WEAK = 0.5  # below it, more than half of the positive notes or of the alarms are wrong
 WORDS = {
-    "precision": "of the notes that it labels {name}, more than half are not",
-    "recall": "it misses more than half of the notes that are {name}",
+    "precision": "of the {unit.many} that it labels {name}, more than half are not",
+    "recall": "it misses more than half of the {unit.many} that are {name}",
 }
 
 
@@ -50,6 +51,8 @@ class Doubts:
         Some configurations were fitted with one seed although their training is random.
     against_constant : Difference
         The chosen configuration minus the constant answer.
+    unit : Unit
+        What is classified.
     """
 
     chosen: str
@@ -64,6 +67,7 @@ class Doubts:
     more: int | None
     unrepeated: bool
     against_constant: Difference
+    unit: Unit = NOTES
 
     def sentences(self) -> Iterator[str]:
         """Yield the doubts in words."""
@@ -95,11 +99,11 @@ class Doubts:
             low, high = formatting.points(gap.low), formatting.points(gap.high)
             ends = "" if math.isnan(gap.low) else f" [{low}, {high}]"
             yield (
-                f"There is no other configuration: compared with the same answer to every note, it "
-                f"gains {formatting.points(gap.value)} points{ends}."
+                f"There is no other configuration: compared with the same answer to every "
+                f"{self.unit.one}, it gains {formatting.points(gap.value)} points{ends}."
             )
         for name, score in self.weak.items():
-            words = WORDS[name].format(name=self.rarest)
+            words = WORDS[name].format(name=self.rarest, unit=self.unit)
             yield (
                 f"At its threshold, {words} ({name} {score.value:.2f} [{score.low:.2f}, "
                 f"{score.high:.2f}])."
@@ -135,7 +139,7 @@ def doubts_of(evidence: Evidence) -> Doubts:
         others=len(differences),
         alike=sum(not item.different for item in differences.values()),
         rarest=str(evidence.labels.classes[rarest]),
-        patients="patients" if evidence.patients < len(evidence.clusters) else "notes",
+        patients="patients" if evidence.patients < len(evidence.clusters) else evidence.unit.many,
         validation=_carriers(evidence.validation, evidence.validation_clusters, rarest),
         test=test,
         weak=_weak(evidence, chosen),
@@ -143,6 +147,7 @@ def doubts_of(evidence: Evidence) -> Doubts:
         more=more,
         unrepeated=any(entrant.unrepeated for entrant in evidence.entrants),
         against_constant=against_constant,
+        unit=evidence.unit,
     )
 
 

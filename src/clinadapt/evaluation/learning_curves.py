@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from clinadapt.core import formatting
 from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.budget import Step, worthwhile
 from clinadapt.evaluation.paired_comparison import Difference, Predictions, ResampledScores
@@ -90,6 +91,8 @@ class Curves:
     clusters : ndarray of int64, shape [note]
         Patient of each test note.
     metric : str
+    unit : Unit
+        What is labelled and counted.
     """
 
     def __init__(
@@ -98,8 +101,9 @@ class Curves:
         labels: Labels,
         clusters: NDArray[np.int64],
         metric: str,
+        unit: Unit = NOTES,
     ) -> None:
-        self.growers = growers
+        self.growers, self.unit = growers, unit
         self.sign = metrics.sign(metric)
         self.metric = metric
         self.scores = ResampledScores(
@@ -229,7 +233,7 @@ class Curves:
                     else f"nothing that needs more {resource} than {first.label} scores "
                     "significantly better"
                 )
-            yield f"With {sizes[number].notes:,} labelled notes: {'; '.join(choices)}."
+            yield f"With {sizes[number].notes:,} labelled {self.unit.many}: {'; '.join(choices)}."
 
     # ------------------------------------------------------------------ words
 
@@ -267,12 +271,14 @@ class Curves:
             after = any(n > crossing.value and value < 0 for n, value in significant.items())
             if before and after:
                 return (
-                    f"Below about {_round(crossing.value)} labelled notes "
+                    f"Below about {_round(crossing.value)} labelled {self.unit.many} "
                     f"[{_round(crossing.low)}, {_round(crossing.high)}], {early.label} does "
                     f"better; above, {late.label}."
                 )
         sure = sum(item.different for item in differences.values())
-        span = f"{sizes[0]:,} to {sizes[-1]:,} labelled notes" if sizes else "no size in common"
+        span = "no size in common"
+        if sizes:
+            span = f"{sizes[0]:,} to {sizes[-1]:,} labelled {self.unit.many}"
         for better, worse, sign in ((one, other, 1), (other, one, -1)):
             if sure and all(sign * item.value > 0 for item in differences.values()):
                 return (
@@ -291,8 +297,9 @@ class Curves:
             if where
         ]
         return (
-            f"No number of notes was found at which {one.label} and {other.label} change places "
-            f"with certainty. At {sure or 'none'} of the {len(sizes)} sizes tried ({span}) "
+            f"No number of {self.unit.many} was found at which {one.label} and {other.label} "
+            f"change places with certainty. At {sure or 'none'} of the {len(sizes)} sizes tried "
+            f"({span}) "
             + (
                 f"the difference is significant: {', and '.join(better_at)}."
                 if better_at
@@ -318,8 +325,8 @@ class Curves:
         notes = grower.sizes[-1].notes
         gain = law.gain(notes, notes)
         yield (
-            f"With {notes:,} more labelled notes, {grower.label} is expected to gain "
-            f"{formatting.points(gain.value)} points "
+            f"With {notes:,} more labelled {self.unit.many}, {grower.label} is expected to "
+            f"gain {formatting.points(gain.value)} points "
             f"[{formatting.points(gain.low)}, {formatting.points(gain.high)}]."
         )
         checked = self.held_out.get(grower.configuration_id)
@@ -328,8 +335,8 @@ class Curves:
             yield (
                 f"A check of such forecasts: the smaller sizes alone predict "
                 f"{checked['value']:.3f} [{checked['low']:.3f}, {checked['high']:.3f}] for "
-                f"{checked['notes']:,} notes; the measured score, {checked['came']:.3f}, is "
-                f"{verdict} the interval."
+                f"{checked['notes']:,} {self.unit.many}; the measured score, "
+                f"{checked['came']:.3f}, is {verdict} the interval."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -349,7 +356,7 @@ class Curves:
             low, high = metrics.percentiles(resampled)
             points.append(
                 {
-                    "notes": size.notes,
+                    self.unit.many: size.notes,
                     "score": self.scores.value[key],
                     "low": low,
                     "high": high,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.evaluation.constant_answer import CONSTANT, constant_answer
 from clinadapt.evaluation.entrants import Entrant, relevant_pairs
 from clinadapt.evaluation.paired_comparison import (
@@ -48,6 +49,8 @@ class Evidence:
     draw : int
         Number of the random draw of the resamples. Test parts whose scores are averaged have
         different ones: with the same, parts of as many patients would share their draws.
+    unit : Unit
+        What the labels are of; where it is patients, "note" above means patient.
     """
 
     entrants: Sequence[Entrant]
@@ -60,6 +63,7 @@ class Evidence:
     margin: float
     resamples: int
     draw: int = 0
+    unit: Unit = NOTES
 
     @cached_property
     def by_id(self) -> dict[str, Entrant]:
@@ -242,25 +246,26 @@ class Evidence:
         chosen, best = self.recommended, self.best
         if chosen is None or best is None:
             return (
-                "No configuration is significantly better than giving every note the same answer, "
-                f"so none is recommended: {self._test_size()} do not show that anything was "
-                "learned."
+                f"No configuration is significantly better than giving every {self.unit.one} the "
+                f"same answer, so none is recommended: {self._test_size()} do not show that "
+                "anything was learned."
             )
         if len(self._useful) == 1:
             return (
                 f"{chosen.label} is recommended: it is the only configuration that is shown to be "
-                "better than giving every note the same answer."
+                f"better than giving every {self.unit.one} the same answer."
             )
         if self.status == "recommended":
             return (
                 f"{chosen.label} is recommended: it is the cheapest configuration of which the "
-                f"test notes show that it is at most {self.margin:g} worse than any other useful "
-                "one."
+                f"test {self.unit.many} show that it is at most {self.margin:g} worse than any "
+                "other useful one."
             )
         reason = "leads on validation"
         if best is not self.leader:
             reason = (
-                f"does better on the test notes than {self.leader.label}, the leader on validation"
+                f"does better on the test {self.unit.many} than {self.leader.label}, the leader on "
+                "validation"
             )
         unproven = (
             f"{self._test_size()} do not show of any configuration that it is at most "
@@ -283,7 +288,8 @@ class Evidence:
 
     def _test_size(self) -> str:
         notes, patients = len(self.labels.matrix), self.patients
-        return f"{notes:,} test notes" + (f" of {patients:,} patients" * (patients < notes))
+        of_patients = f" of {patients:,} patients" * (patients < notes)
+        return f"{notes:,} test {self.unit.many}{of_patients}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``evidence.json``."""
@@ -293,7 +299,7 @@ class Evidence:
             "metric": self.metric,
             "margin": self.margin,
             "patients": self.patients,
-            "notes": len(self.labels.matrix),
+            self.unit.many: len(self.labels.matrix),
             "resamples": self.resamples,
             "constant": self.scores.value[CONSTANT],
             "leader": self.leader.configuration_id,

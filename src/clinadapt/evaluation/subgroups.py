@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clinadapt.core import formatting
 from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.paired_comparison import Difference, Predictions, corrected, difference
@@ -68,12 +69,12 @@ class Subgroup:
     score: metrics.Score
     gap: Difference
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, unit: Unit = NOTES) -> dict[str, Any]:
         """Return every number."""
         return {
             "column": self.column,
             "level": self.level,
-            "notes": self.notes,
+            unit.many: self.notes,
             "patients": self.patients,
             "positive": self.positive,
             **self.score.to_json(),
@@ -167,7 +168,7 @@ class _Part:
         return scores[self.metric]
 
 
-def sentences(subgroups: Sequence[Subgroup]) -> list[str]:
+def sentences(subgroups: Sequence[Subgroup], unit: Unit = NOTES) -> list[str]:
     """Return the worst gap and every significant one in words."""
     known = [item for item in subgroups if not np.isnan(item.gap.value)]
     if not known:
@@ -175,25 +176,25 @@ def sentences(subgroups: Sequence[Subgroup]) -> list[str]:
     worst = min(known, key=lambda item: item.gap.value)
     others = [item for item in known if item.gap.different and item is not worst]
     return [
-        f"The worst of {len(known)} subgroups is {_spelled(worst)}.",
-        *(f"Also significantly different: {_spelled(item)}." for item in others),
+        f"The worst of {len(known)} subgroups is {_spelled(worst, unit)}.",
+        *(f"Also significantly different: {_spelled(item, unit)}." for item in others),
     ]
 
 
-def _spelled(item: Subgroup) -> str:
+def _spelled(item: Subgroup, unit: Unit) -> str:
     gap, low, high = map(formatting.points, (item.gap.value, item.gap.low, item.gap.high))
     verdict = "significant" if item.gap.different else "not significant"
     return (
-        f"{item.column} {item.level} ({item.notes:,} notes): {item.score.value:.3f} "
+        f"{item.column} {item.level} ({item.notes:,} {unit.many}): {item.score.value:.3f} "
         f"[{item.score.low:.3f}, {item.score.high:.3f}], {gap} points [{low}, {high}] compared "
-        f"with the other notes, which is {verdict}"
+        f"with the other {unit.many}, which is {verdict}"
     )
 
 
 # ---------------------------------------------------------------- levels
 
 
-def levels_of(texts: Texts, characteristics: Mapping[str, Texts]) -> dict[str, Levels]:
+def levels_of(texts: Texts | None, characteristics: Mapping[str, Texts]) -> dict[str, Levels]:
     """Return the levels of each column that describes the notes, and of their length in words.
 
     Numbers with many values become four bands of about equal numbers of notes. Other columns keep
@@ -201,11 +202,14 @@ def levels_of(texts: Texts, characteristics: Mapping[str, Texts]) -> dict[str, L
 
     Parameters
     ----------
-    texts : Texts [note]
+    texts : Texts [note], optional
+        None for patients, whose documents have no length that means anything.
     characteristics : mapping of str to Texts [note]
     """
-    words = np.fromiter((len(text.split()) for text in texts), np.float64, len(texts))
-    length = {LENGTH: _bands(words, " words")}
+    length = {}
+    if texts is not None:
+        words = np.fromiter((len(text.split()) for text in texts), np.float64, len(texts))
+        length = {LENGTH: _bands(words, " words")}
     return length | {name: _levels(list(column)) for name, column in characteristics.items()}
 
 

@@ -47,8 +47,8 @@ class Meaning:
     def words(self) -> str:
         """Interpretation of the temperature in words."""
         if self.temperature is None:
-            return "There are no validation notes to fit a temperature on."
-        fitted = f"The temperature fitted on validation notes is {self.temperature:.2f}: "
+            return "There is no validation part to fit a temperature on."
+        fitted = f"The temperature fitted on the validation part is {self.temperature:.2f}: "
         if self.temperature > 1.1:
             return fitted + "the model is overconfident."
         if self.temperature < 0.9:
@@ -115,14 +115,16 @@ def decision_curve(study: StudyResults) -> Figure | None:
     across = [rounded(value) for value in THRESHOLDS]
     run = study.handed_over
     number = style_numbers(study)[run.configuration_id]
-    acting = guide(across, [rounded(value) for value in everyone], "act on every note")
+    acting = guide(across, [rounded(value) for value in everyone], f"act on every {study.unit.one}")
     acting["line"]["dash"] = "dash"
     traces = [
         line(number, run.configuration, across, [rounded(v) for v in model], visible=True),
         acting,
-        guide([0, 1], [0, 0], "act on no note"),
+        guide([0, 1], [0, 0], f"act on no {study.unit.one}"),
     ]
-    drawn = figure(traces, x="threshold probability", y="net benefit per note", height=600)
+    drawn = figure(
+        traces, x="threshold probability", y=f"net benefit per {study.unit.one}", height=600
+    )
     top = max(float(events.mean()), float(model.max()))
     drawn["layout"]["yaxis"]["range"] = [rounded(-0.15 * top), rounded(1.1 * top)]
     return drawn

@@ -56,7 +56,7 @@ def learning_curves(study: StudyResults) -> Figure | None:
                 "type": "scatter",
                 "mode": "markers",
                 "name": escape(configuration["configuration"]),
-                "x": [point["notes"] for point in points],
+                "x": [point[study.unit.many] for point in points],
                 "y": [rounded(point["score"]) for point in points],
                 "error_y": {
                     "type": "data",
@@ -68,7 +68,9 @@ def learning_curves(study: StudyResults) -> Figure | None:
                     f"{escape(configuration['configuration'])}<br>{point['runs']} runs"
                     for point in points
                 ],
-                "hovertemplate": "%{text}<br>%{x:,} notes: %{y:.3f}<extra></extra>",
+                "hovertemplate": (
+                    f"%{{text}}<br>%{{x:,}} {study.unit.many}: %{{y:.3f}}<extra></extra>"
+                ),
                 "marker": {
                     "color": colour(number),
                     "symbol": symbol(number),
@@ -78,7 +80,7 @@ def learning_curves(study: StudyResults) -> Figure | None:
         )
     drawn = figure(
         traces,
-        x="labelled notes (training and validation)",
+        x=f"labelled {study.unit.many} (training and validation)",
         y=f"test {formatting.metric(study.about['metric'])}",
         height=520,
     )

@@ -45,6 +45,7 @@ def page(study: StudyResults) -> str:
         script=html.source(environment, "page.js"),
         library=_library(),
         figures=_figures(study),
+        unit=study.unit,
         **_tables(study),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clinadapt.core import formatting
+from clinadapt.data.levels import PATIENTS
 from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 
@@ -29,14 +30,24 @@ def three_sentences(study: StudyResults) -> list[str]:
 def _question(study: StudyResults) -> str:
     about, data = study.about, study.about["data"]
     if about["task"] == "binary":
-        question = f"Can a program tell which notes are “{about['positive']}”?"
+        question = f"Can a program tell which {study.unit.many} are “{about['positive']}”?"
     elif about["task"] == "multiclass":
         question = (
-            f"Can a program assign each note to the right one of {len(about['classes'])} classes?"
+            f"Can a program assign each {study.unit.one} to the right one of "
+            f"{len(about['classes'])} classes?"
         )
     else:
-        question = f"Can a program tell which of {len(about['classes'])} labels a note has?"
+        question = (
+            f"Can a program tell which of {len(about['classes'])} labels a {study.unit.one} has?"
+        )
     parts = data["parts"]
+    if study.unit is PATIENTS:
+        learned = parts["train"]["groups"] + parts["validation"]["groups"]
+        return (
+            f"{question} {len(study.done)} methods learned from {learned:,} labelled patients and "
+            f"were then tested on {parts['test']['groups']:,} patients, with "
+            f"{parts['test']['notes']:,} notes, that they had not seen."
+        )
     learned = parts["train"]["notes"] + parts["validation"]["notes"]
     of_others = f" of {parts['test']['groups']:,} other patients" if data["groups"] else ""
     return (
@@ -51,16 +62,17 @@ def _answer(study: StudyResults, run: RunResult) -> str:
         recall, precision = (run.metrics[metric] for metric in ("recall", "precision"))
         positive = f"“{about['positive']}”"
         return (
-            f"Of 100 notes that are {positive}, {name} finds {_of_hundred(recall)}; "
-            f"of 100 notes that it labels {positive}, {_of_hundred(precision)} are."
+            f"Of 100 {study.unit.many} that are {positive}, {name} finds {_of_hundred(recall)}; "
+            f"of 100 {study.unit.many} that it labels {positive}, {_of_hundred(precision)} are."
         )
     if about["task"] == "multiclass":
-        return f"{name} classifies {_of_hundred(run.metrics['accuracy'])} of 100 notes correctly."
+        right = _of_hundred(run.metrics["accuracy"])
+        return f"{name} classifies {right} of 100 {study.unit.many} correctly."
     # Recall weighted by label frequency is the share of all labels that are found.
     recall, accuracy = (run.metrics[metric] for metric in ("recall_weighted", "accuracy"))
     return (
         f"{name} finds {_of_hundred(recall)} of 100 labels, and gets every label right on "
-        f"{_of_hundred(accuracy)} of 100 notes."
+        f"{_of_hundred(accuracy)} of 100 {study.unit.many}."
     )
 
 
@@ -68,13 +80,14 @@ def _worth(study: StudyResults, run: RunResult) -> str:
     assert study.evidence is not None
     if study.about["recommended"] is None:
         return (
-            "But no method was shown to be better than giving every note the same answer, so this "
-            "study does not support using any of them."
+            f"But no method was shown to be better than giving every {study.unit.one} the same "
+            "answer, so this study does not support using any of them."
         )
     if study.evidence.get("status") == "candidate":
         return (
-            "These notes do not show that another method is not better: it is a candidate. Before "
-            "using it, check it on recent notes from the ward where it will be used."
+            f"These {study.unit.many} do not show that another method is not better: it is a "
+            f"candidate. Before using it, check it on recent {study.unit.many} from the ward where "
+            "it will be used."
         )
     others = [
         configuration
@@ -87,15 +100,17 @@ def _worth(study: StudyResults, run: RunResult) -> str:
     if not others:
         comparison = "There was no other method to compare it with"
     elif not alike:
-        comparison = f"All other methods differ significantly from it on these notes; {cost}"
+        comparison = (
+            f"All other methods differ significantly from it on these {study.unit.many}; {cost}"
+        )
     else:
         comparison = (
             f"{alike} of the {len(others)} others {'is' if alike == 1 else 'are'} not "
-            f"significantly different from it on these notes; {cost}"
+            f"significantly different from it on these {study.unit.many}; {cost}"
         )
     return (
-        f"{comparison}. Before using it, check it on recent notes from the ward where it will be "
-        "used."
+        f"{comparison}. Before using it, check it on recent {study.unit.many} from the ward where "
+        "it will be used."
     )
 
 

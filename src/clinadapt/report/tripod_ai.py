@@ -174,7 +174,7 @@ def _performance(study: StudyResults) -> str:
         f"{markdown(configuration.configuration)}: {formatting.metric(study.about['metric'])} "
         f"{formatting.score(configuration.test)} "
         f"[{formatting.score(configuration.test_low)}, "
-        f"{formatting.score(configuration.test_high)}] on test notes."
+        f"{formatting.score(configuration.test_high)}] on the test part."
     )
 
 

@@ -17,7 +17,8 @@ from pydantic_core import PydanticCustomError
 from clinadapt.core import old_names
 from clinadapt.core import param_validation as checking
 from clinadapt.core.errors import InputError
-from clinadapt.data.patients import GroupLabel, Level
+from clinadapt.data.levels import Level
+from clinadapt.data.patients import GroupLabel
 from clinadapt.evaluation.patient_level import AGGREGATIONS, Aggregation
 from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.tokenization import Truncation
@@ -266,7 +267,11 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
         for model, settings in _combinations(entry, design, encoders):
             invalid = registry.problems(model, settings)
             invalid = invalid or registry.file_problems(model, settings)
-            if not invalid and design.level == "note" and registry.models()[model].cls.level != "note":
+            if (
+                not invalid
+                and design.level == "note"
+                and registry.models()[model].cls.level != "note"
+            ):
                 invalid = [f'{model} classifies patients: set level = "group" (--level group)']
             problems += [f"configuration {number}: {problem}" for problem in invalid]
             if not invalid:

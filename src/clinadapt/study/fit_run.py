@@ -160,7 +160,6 @@ def fit_run(
             "chosen_on": "validation",
             "metric": material.metric,
         },
-        "aggregation": aggregation,
         "metrics": scores["test"],
         "validation_metrics": scores["validation"],
         "training": model.history_,
@@ -188,6 +187,8 @@ def fit_run(
             "resumed": resumed,
         },
     }
+    if aggregation is not None:
+        content["aggregation"] = aggregation
     guarantee = getattr(model, "guarantee_", None)
     if guarantee is not None:
         most = int(np.bincount(train.clusters).max())

@@ -10,6 +10,7 @@ import polars as pl
 
 from clinadapt.core import atomic_files
 from clinadapt.data import prediction_tables
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.data.notes import Notes
 from clinadapt.evaluation import metrics, subgroups
 from clinadapt.evaluation.doubts import doubts_of, rarest_class
@@ -32,13 +33,15 @@ class Leaderboard:
     ----------
     folders : RunStore
     parts : mapping of str to Notes
-        Training, validation and test part.
+        Training, validation and test part of what is scored: notes, or patients.
     margin : float
         Largest difference of the metric that is negligible.
     resamples : int
         Number of bootstrap resamples.
     draw : int
         Number of their random draw, see `clinadapt.evaluation.recommendation.Evidence`.
+    unit : Unit
+        What is scored.
     """
 
     folders: RunStore
@@ -46,6 +49,7 @@ class Leaderboard:
     margin: float
     resamples: int
     draw: int = 0
+    unit: Unit = NOTES
     _read: dict[tuple[str, str], Predictions] = field(default_factory=dict, init=False)
 
     @property
@@ -55,7 +59,7 @@ class Leaderboard:
 
     @property
     def labelled(self) -> int:
-        """Number of notes that a configuration learns from: training and validation notes."""
+        """Number of training and validation notes, or patients, that configurations learn from."""
         return len(self.parts["train"]) + len(self.parts["validation"])
 
     @cached_property
@@ -97,6 +101,7 @@ class Leaderboard:
             self.margin,
             self.resamples,
             self.draw,
+            self.unit,
         )
 
     def write_evidence(self) -> None:
@@ -124,14 +129,14 @@ class Leaderboard:
             test.clusters,
             self.folders.metric,
             configuration.predictions,
-            subgroups.levels_of(test.texts, test.characteristics),
+            subgroups.levels_of(test.texts if self.unit is NOTES else None, test.characteristics),
             self.resamples,
         )
         content = {
             "configuration_id": configuration.configuration_id,
             "configuration": configuration.label,
-            "sentences": subgroups.sentences(compared),
-            "subgroups": [item.to_json() for item in compared],
+            "sentences": subgroups.sentences(compared, self.unit),
+            "subgroups": [item.to_json(self.unit) for item in compared],
         }
         atomic_files.write_json(path, content)
 
@@ -260,7 +265,7 @@ def learning_curves(sizes: Sequence[Sequence[Leaderboard]]) -> Curves:
         if points:
             growers.append(_grower(configuration_id, runs[0].configuration, points))
     test = full.test
-    return Curves(growers, test.labels, test.clusters, full.folders.metric)
+    return Curves(growers, test.labels, test.clusters, full.folders.metric, full.unit)
 
 
 def _grower(

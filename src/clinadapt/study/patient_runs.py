@@ -80,9 +80,7 @@ def to_patients(
         for name, probabilities in answers.items()
     ]
     prediction_tables.write_predictions(chain(*frames), folder / NOTE_PREDICTIONS, {})
-    numbers = {
-        name: np.unique(parts[name].clusters, return_inverse=True)[1] for name in answers
-    }
+    numbers = {name: np.unique(parts[name].clusters, return_inverse=True)[1] for name in answers}
     labels = patient_labels(parts["validation"].labels, numbers["validation"], rule.label)
     chosen, scores = patient_level.choose(
         labels, answers["validation"], numbers["validation"], metric, rule.aggregation

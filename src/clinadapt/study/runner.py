@@ -30,6 +30,7 @@ from clinadapt.core.folder_lock import folder_lock
 from clinadapt.core.machine_faults import machine_error, machine_faults_told
 from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Context, Finished, Progress, no_progress
+from clinadapt.data.levels import UNITS
 from clinadapt.data.split import Split, save_split
 from clinadapt.data.summary import describe, summarize
 from clinadapt.models.bundle.integrity import RECORD
@@ -119,6 +120,10 @@ class StudyRunner(StudySetup):
         check_earlier(self.out, self.design.name, self.metric, set(self.folders.configurations))
         self.environment = environment()
         self.data = describe(self.notes, self.split, self.material.parts, self.material.fingerprint)
+        if self.rule is not None:
+            for name, part in self.material.scored.items():
+                counts = part.labels.counts().items()
+                self.data["parts"][name]["patients"] = {str(label): n for label, n in counts}
         self._write_study()
         save_split(self.split, self.notes.ids, self.out / "split.json")
         self._started = time.perf_counter()
@@ -156,7 +161,11 @@ class StudyRunner(StudySetup):
             finished(self._result_of(run, progress, retry))
         progress("runs", len(self.runs), len(self.runs))
         return Leaderboard(
-            self.folders, self.material.scored, self.design.margin, self.design.resamples
+            self.folders,
+            self.material.scored,
+            self.design.margin,
+            self.design.resamples,
+            unit=UNITS[self.design.level],
         )
 
     def _claim_folder(self) -> None:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
-from clinadapt.data.patients import Level
+from clinadapt.data.levels import Level
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.patient_level import Aggregation
 from clinadapt.features.encoders import config_checks
