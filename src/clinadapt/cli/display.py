@@ -1,6 +1,6 @@
 """What the commands print about notes, plans and leaderboards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +71,24 @@ def print_notes(notes: "Notes", split: "Split") -> None:
         say(f"[yellow]warning[/] {escape(warning)}")
     if notes.left_out:
         say(f"[yellow]left out[/] {len(notes.left_out)} rows (listed in study.json)")
+
+
+def print_patients(parts: "Mapping[str, Notes]") -> None:
+    """Print the number of patients by part and class, where they are what is classified."""
+    classes = next(iter(parts.values())).labels.classes
+    counts = {part: patients.labels.matrix.sum(axis=0) for part, patients in parts.items()}
+    if len(classes) > CLASSES_ACROSS:
+        counts = {part: np.quantile(n, [0, 0.5, 1], method="lower") for part, n in counts.items()}
+    headings = map(shown_name, classes) if len(classes) <= CLASSES_ACROSS else CLASS_SIZES
+    print_table(
+        f"{sum(map(len, parts.values())):,} patients, which are classified and scored",
+        [Column("part"), Column("patients", number=True)]
+        + [Column(name, number=True) for name in headings],
+        [
+            [part, f"{len(patients):,}", *(f"{n:,}" for n in counts[part].tolist())]
+            for part, patients in parts.items()
+        ],
+    )
 
 
 def print_check(notes: "Notes", pairs: "Duplicates") -> None:

@@ -113,6 +113,13 @@ def predict(
     time: Annotated[
         str | None, typer.Option(help="Column of the time, for MEDS.", rich_help_panel=MEDS)
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the patient, for a bundle that classifies patients.",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
     aside: Annotated[
         Path | None,
         typer.Option(
@@ -159,6 +166,7 @@ def predict(
             meds=meds,
             subject=subject,
             time=time,
+            group=group,
             aside=aside,
             anew=anew,
         )
@@ -169,7 +177,13 @@ def predict(
         print_json(_summary(prediction, state))
         return _refuse_nothing(prediction, state)
     where = escape(str(out) if into is None else f"table {into}")
-    say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
+    if group is not None:
+        say(f"{state.scored:,} patients classified; {state.aside:,} notes or patients set aside")
+    else:
+        say(
+            f"{state.read:,} notes read: {state.scored:,} notes classified, "
+            f"{state.aside:,} set aside"
+        )
     say(f"scores: {where}")
     if state.aside:
         say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")

@@ -68,12 +68,13 @@ def errors(
 
 def _print_kinds(mistakes: "Mistakes") -> None:
     """Print the frequency of each kind among misclassified and correctly classified notes."""
+    unit = mistakes.study.unit.many
     print_table(
-        f"{mistakes.wrong} of {mistakes.wrong + mistakes.right} test notes misclassified",
+        f"{mistakes.wrong} of {mistakes.wrong + mistakes.right} test {unit} misclassified",
         [
             Column("kind", folds=True),
-            Column("among wrong notes [95 %]", number=True),
-            Column("among right notes [95 %]", number=True),
+            Column(f"among wrong {unit} [95 %]", number=True),
+            Column(f"among right {unit} [95 %]", number=True),
         ],
         [[kind, *map(_share, shares)] for kind, shares in mistakes.shares.items()],
     )

@@ -135,6 +135,9 @@ def open_study(
         "seeds": asked.seed,
         "metric": asked.metric,
         "margin": margin,
+        "level": asked.level,
+        "group_label": asked.group_label,
+        "aggregation": asked.aggregation,
     }
     return StudyRunner(
         notes,

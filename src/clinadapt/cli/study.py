@@ -133,7 +133,8 @@ def study(
         raise NothingDoneError(
             "nothing was fitted: every configuration failed or was skipped, for the reasons above"
         )
-    _print_next(table, [asked.out / folder for folder in folders.values()] or [asked.out])
+    places = [asked.out / folder for folder in folders.values()] or [asked.out]
+    _print_next(table, places, run.rule is not None)
 
 
 def _check_folders(out: Path, folders: dict[str, str]) -> None:
@@ -195,7 +196,7 @@ def demo(
 
 def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
-    from clinadapt.cli.display import print_leaderboard, print_notes
+    from clinadapt.cli.display import print_leaderboard, print_notes, print_patients
     from clinadapt.cli.progress import StudyProgress
     from clinadapt.core.atomic_files import read_json
     from clinadapt.report.write import write_report
@@ -203,6 +204,8 @@ def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     from clinadapt.study.result_files import EVIDENCE
 
     print_notes(run.notes, run.split)
+    if run.rule is not None:
+        print_patients(run.material.scored)
     if run.meter is not None:
         say(f"energy of the whole machine: {escape(in_words(run.meter.parts))}")
         for warning in run.meter.warnings:
@@ -224,7 +227,7 @@ def _tell_waiting(holder: str) -> None:
     say(escape(f"{holder}: waiting until it has ended. Stop with Ctrl+C; nothing is lost."))
 
 
-def _print_next(table: TableOptions, folders: list[Path]) -> None:
+def _print_next(table: TableOptions, folders: list[Path], of_patients: bool) -> None:
     """Print commands that use what studies left in their folders, and that run on this machine."""
     chosen = [
         next((place for name in ("recommended", "best") if (place := folder / name).is_dir()), None)
@@ -233,7 +236,9 @@ def _print_next(table: TableOptions, folders: list[Path]) -> None:
     bundles = [str(bundle) for bundle in chosen if bundle is not None]
     if not bundles:
         return
-    passed_on = ("notes", "text", "id", "encoding", "delimiter", "missing")
+    passed_on = ["notes", "text", "id", "encoding", "delimiter", "missing"]
+    if of_patients:
+        passed_on.append("group")
     read_so = replace(TableOptions(), **{name: getattr(table, name) for name in passed_on})
     scoring = ["predict", *bundles, *as_arguments(read_so)]
     steps = [("score notes, here those of the study", scoring)]
@@ -276,7 +281,7 @@ def plan(
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
-        from clinadapt.cli.display import print_notes, print_plan
+        from clinadapt.cli.display import print_notes, print_patients, print_plan
         from clinadapt.cli.progress import progress_bar
         from clinadapt.study.planning.plan import (
             disk_bytes,
@@ -289,6 +294,8 @@ def plan(
         study = open_study(notes, asked, resources)
         if not json:
             print_notes(notes, study.split)
+            if study.rule is not None:
+                print_patients(study.material.scored)
         made = read_plan(study)
         if made is None:
             with progress_bar("plan") as progress:

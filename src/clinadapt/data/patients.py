@@ -4,7 +4,7 @@ What reads a patient is given a *document*: the notes joined by `SEPARATOR`. A t
 the document of a patient with a single note, so that whatever takes texts also takes patients.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal
@@ -87,7 +87,7 @@ def by_patient(clusters: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[
     return rows, np.r_[starts, len(rows)]
 
 
-def joined(notes: Iterator[str]) -> str:
+def joined(notes: Iterable[str]) -> str:
     """Return the document of one patient's notes."""
     return SEPARATOR.join(note.replace(MARK, " ") for note in notes)
 

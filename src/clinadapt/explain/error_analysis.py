@@ -21,6 +21,7 @@ from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load as load_bundle
 from clinadapt.study import result_files
 from clinadapt.study.fit_run import Material
+from clinadapt.study.patient_runs import PatientRule
 from clinadapt.study.read_results import StudyResults, load
 
 TOP = 5  # words that contributed most
@@ -177,12 +178,13 @@ def _open(folder: Path) -> StudyResults:
 
 
 def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
-    """Return the test part of the study's split."""
+    """Return the test part of the study's split: notes, or patients with their documents."""
     split = read_split(folder / "split.json", notes.ids)
     resamples = study.about["design"]["resamples"]
     material = None
     if split is not None:
-        material = Material(notes, split, study.about["metric"], resamples)
+        rule = PatientRule.of(study.about["design"])
+        material = Material(notes, split, study.about["metric"], resamples, rule)
     if material is None or material.fingerprint != study.about["data"]["fingerprint"]:
         raise InputError(
             f"these are not the notes of {folder}, or they were read with other columns: expected "
@@ -191,7 +193,7 @@ def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
             f"`clinadapt study`; got {len(notes)} notes whose ids, texts, labels, patients or "
             "parts differ"
         )
-    return material.parts["test"]
+    return material.scored["test"]
 
 
 def judge(

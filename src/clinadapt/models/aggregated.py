@@ -32,6 +32,7 @@ class Aggregated(Model):
     """
 
     level = "group"
+    explained_by = "strongest-note"
     aggregation: Aggregation
 
     def __init__(self, notes: Model, task: Task, aggregation: Aggregation) -> None:

@@ -83,6 +83,7 @@ class AttentionModel(ReadsTokens, StoppedEarly):
 
     kind: ClassVar[Kind] = "encoder"
     level = "group"
+    explained_by = "note-occlusion"
     path_settings = ("encoder",)
 
     encoder: str = field(default="camembert-bio", kw_only=False)

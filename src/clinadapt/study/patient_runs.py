@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,6 +34,13 @@ class PatientRule:
 
     label: GroupLabel | None
     aggregation: tuple[Aggregation, ...]
+
+    @classmethod
+    def of(cls, design: Mapping[str, Any]) -> Self | None:
+        """Return the rule of a study's design; None if it is about notes."""
+        if design.get("level", "note") == "note":
+            return None
+        return cls(design["group_label"], tuple(design["aggregation"]))
 
 
 def to_patients(

@@ -89,9 +89,11 @@ class StudySetup:
             raise InputError(
                 f"metric {self.metric!r} is not defined for this task; expected one of {known}"
             )
-        self.rule = None
-        if self.design.level == "group":
-            self.rule = PatientRule(self.design.group_label, tuple(self.design.aggregation))
+        if self.design.level == "note" and self.design.group_label is not None:
+            raise InputError(
+                'group_label is for studies of patients: set level = "group" (--level group) too'
+            )
+        self.rule = PatientRule.of(self.design.model_dump())
         self.memory, self.hours = memory, hours
         self.sites = sites
         self.site_names = site_names(notes, sites) if sites is not None else []

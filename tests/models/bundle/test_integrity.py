@@ -394,7 +394,7 @@ def test_the_record_is_what_a_bundle_has(copied, changed, message):
         ('{"format": 1' + "0" * 5000 + "}", "not JSON"),
         ("[]", "does not contain a mapping"),
         ("{}", "format None"),
-        ('{"format": 1, "clinadapt": "0.1.0"}', "format 1, this version reads 2, 3 and 4"),
+        ('{"format": 1, "clinadapt": "0.1.0"}', "format 1, this version reads 2, 3, 4 and 5"),
         ("\0", "not JSON"),
     ],
 )

@@ -21,12 +21,15 @@ SCORE_COLUMN = re.compile(r"(^|\.)(prediction$|prob_)")
 def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
     """Return one row per note: ``id``, ``prediction``, ``prob_<class>``.
 
-    With several tasks, columns are named ``<task>.prediction`` and ``<task>.prob_<class>``.
+    Rows of patients have ``notes``, their number of notes, after the id. With several tasks,
+    columns are named ``<task>.prediction`` and ``<task>.prob_<class>``.
     """
     columns: dict[str, Any] = {}
     for name, task in scores.items():
         prefix = f"{name}." if len(scores) > 1 else ""
         columns["id"] = task.notes["id"].cast(pl.String)  # the same for all tasks
+        if "notes" in task.notes.columns:
+            columns["notes"] = task.notes["notes"].cast(pl.Int64)
         labels = prediction_tables.decode_text(task.task, task.classes, task.predicted)
         probabilities = prediction_tables.probability_columns(task.classes, task.probabilities)
         columns[f"{prefix}prediction"] = labels
@@ -37,9 +40,10 @@ def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
 def is_scores(path: Path) -> bool:
     """Return whether a file has exactly the columns of an output, of `predictions` or of MEDS."""
     columns = csv_header(path) if path.suffix == ".csv" else parquet_columns(path)
-    scores = (SCORE_COLUMN.search(column) for column in columns[1:])
+    of_scores = columns[1 + (columns[1:2] == ["notes"]) :]
+    scores = (SCORE_COLUMN.search(column) for column in of_scores)
     return columns == list(meds.COLUMNS) or (
-        len(columns) > 1 and columns[0] == "id" and all(scores)
+        len(of_scores) > 0 and columns[0] == "id" and all(scores)
     )
 
 

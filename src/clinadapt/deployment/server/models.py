@@ -37,6 +37,11 @@ class Models:
 
     def __init__(self, bundles: Mapping[str, Path]) -> None:
         records = {name: read_record(folder) for name, folder in bundles.items()}
+        if len({record.get("level", "note") for record in records.values()}) > 1:
+            raise InputError(
+                "some of these bundles classify notes and others patients, and a request has the "
+                "ones or the others: start a server for each"
+            )
         self.together = Together.load(bundles)
         self.tasks = [self._task(name, folder, records[name]) for name, folder in bundles.items()]
         self.together.predict_proba(["note"])  # loads the encoders before the first request
@@ -50,6 +55,7 @@ class Models:
             name=name,
             version=fingerprint(folder),
             kind=classifier.task_,
+            level=classifier.model_.level,
             classes=[str(label) for label in classifier.label_classes_],
             threshold=None if math.isnan(threshold) else threshold,
             explains=can_explain(classifier.model_),
