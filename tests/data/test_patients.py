@@ -67,8 +67,10 @@ def test_classes_that_exclude_each_other_have_no_rule(rule):
 
 def test_patients_of_notes():
     notes = read(one_telling(30, 3))
-    wards = Texts.of("north" if group == "p1" else name[-1] for group, name in
-                     zip(notes.groups, notes.ids, strict=True))
+    wards = Texts.of(
+        "north" if group == "p1" else name[-1]
+        for group, name in zip(notes.groups, notes.ids, strict=True)
+    )
     notes = replace(notes, characteristics={"ward": wards})
     patients = patients_of(notes)
     assert list(patients.ids) == sorted(set(notes.groups))

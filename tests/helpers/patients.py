@@ -10,7 +10,10 @@ WORDS = [f"mot{number}" for number in range(60)]
 
 
 def one_telling(patients, notes, seed=0, telling="thrombose"):
-    """Return a table of patients with many notes; one note of half of the patients tells."""
+    """Return a table of patients with several notes each; one note of every second one tells.
+
+    All notes of a patient have the patient's label.
+    """
     generator = np.random.default_rng(seed)
     rows = []
     for patient in range(patients):
