@@ -3,6 +3,8 @@
 # make test   set up, then lint, type-check and run every test
 # make docs   set up, then build the documentation site into the package; `clinadapt docs` opens it
 # make wheel  the same, then pack it all into dist/
+# make wheelhouse  the same with all that it needs, for a machine without internet; see below
+# make test-pythons  set up and run the quick tests on later Pythons; PYTHONS chooses
 # make bench      compare with what one would pick instead; BENCH="frozen --notes 300" chooses
 # make bench-gpu  the same on a CUDA device
 PYTHON ?= python3.11
@@ -11,8 +13,12 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
 SITE   := src/clinadapt/documentation
+EXTRAS ?= serve,database
+WHEELHOUSE ?= wheelhouse
+PYTHONS ?= python3.12 python3.13
+PIP    := $(BIN)/python -m pip --python $(PYTHON)
 
-.PHONY: setup demo demo-full test lint layers types browser docs wheel bench bench-gpu clean
+.PHONY: setup demo demo-full test lint layers types browser docs wheel wheelhouse test-pythons bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -58,6 +64,23 @@ docs: setup
 wheel: docs
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
+# EXTRAS chooses what is in it, PYTHON for which interpreter; TORCH_INDEX is where torch comes from, if
+# not from the usual index. That it is complete is seen by installing from it alone, as a trial.
+wheelhouse: docs
+	$(if $(TORCH_INDEX),$(PIP) wheel --quiet --constraint constraints.txt --wheel-dir $(WHEELHOUSE) --index-url $(TORCH_INDEX) torch)
+	$(PIP) wheel --quiet --constraint constraints.txt --find-links $(WHEELHOUSE) --wheel-dir $(WHEELHOUSE) '.[$(EXTRAS)]'
+	$(PIP) install --quiet --dry-run --ignore-installed --no-index --find-links $(WHEELHOUSE) 'clinadapt[$(EXTRAS)]'
+	cd $(WHEELHOUSE) && sha256sum *.whl > SHA256SUMS
+	@echo "$(WHEELHOUSE) is complete: copy it over, \`sha256sum --check SHA256SUMS\` there, then"
+	@echo "  pip install --no-index --find-links $(WHEELHOUSE) 'clinadapt[$(EXTRAS)]'"
+
+# What works on the Python of `make test` works on later ones: all of the quick tests, on each.
+test-pythons:
+	@for python in $(PYTHONS); do \
+	  $(MAKE) setup PYTHON=$$python VENV=.venv-$$python && .venv-$$python/bin/python -m pytest \
+	    --numprocesses 2 -m "not slow and not browser and not postgres" || exit 1; \
+	done
+
 bench: setup .venv-peers/.installed .venv-adapters/.installed
 	$(BIN)/python -m benchmarks $(BENCH)
 
@@ -71,4 +94,4 @@ bench-gpu: setup
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-adapters $(DEMO) $(DEMO)-full $(SITE) build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-* $(DEMO) $(DEMO)-full $(SITE) $(WHEELHOUSE) build .mypy_cache .ruff_cache .pytest_cache

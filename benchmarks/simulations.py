@@ -9,6 +9,7 @@
     python benchmarks/simulations.py seeds --tables 400
     python benchmarks/simulations.py sites --tables 2000
     python benchmarks/simulations.py verdict --tables 200
+    python benchmarks/simulations.py selection --tables 200
     python benchmarks/simulations.py noise --tables 20
 
 split: relative error of the share of positive notes in the validation part, and the share of its
@@ -19,8 +20,9 @@ same for a difference of F1, and how often equal classifiers differ significantl
 true differences are significant on 480 and 1,600 test notes. seeds: the variance of a difference
 that is due to seeds, beside the true one. sites: how often the pooled interval contains the true
 mean. verdict: how often a cheaper classifier, worse than the margin allows or as good, is
-recommended. noise: complete studies, report included, on built-in notes with random labels. --seed
-begins the random numbers elsewhere.
+recommended. selection: how often the best of six classifiers is chosen on five folds and on one
+validation part, and the F1 of what is handed over. noise: complete studies, report included, on
+built-in notes with random labels. --seed begins the random numbers elsewhere.
 """
 
 import argparse
@@ -258,6 +260,83 @@ def verdict(options):
                   flush=True)  # fmt: skip
 
 
+def selection(options):
+    for patients in (30, 60, 120, 240):
+        chosen = [
+            one_selection(np.random.default_rng([patients, seed]), patients, seed)
+            for seed in range(options.seed, options.seed + options.tables)
+        ]
+        for name, column in (("one part", 0), ("5 folds", 1)):
+            best, lost, score = np.array([both[column] for both in chosen], float).T
+            error = score.std(ddof=1) / np.sqrt(len(score))
+            print(f"{patients} labelled patients, {name}: the best is chosen in {best.mean():.1%}, "
+                  f"F1 lost by the choice {lost.mean():.4f}, F1 of what is handed over "
+                  f"{score.mean():.4f} (standard error {error:.4f})", flush=True)  # fmt: skip
+
+
+def one_selection(generator, patients, seed):
+    """Return whether the best is chosen, the F1 lost, and the F1: on one part, and on folds."""
+    from sklearn.base import clone
+
+    candidates = selection_candidates()
+    features, positive, clusters = clustered_features(generator, patients)
+    fresh, truth, _ = clustered_features(generator, 4000)
+    matrix = np.c_[~positive, positive]
+
+    def probabilities(candidate, rows, on):
+        return clone(candidate).fit(features[rows], positive[rows]).predict_proba(on)
+
+    def judged(labels, held, new):
+        """Return the score that ranks a candidate, and its true score, at the same threshold."""
+        rule = threshold.choose(labels_of(labels), held, "f1")
+        return f1(labels, rule.predict("binary", held)[:, 1]), f1(
+            truth, rule.predict("binary", new)[:, 1]
+        )
+
+    in_validation = carve_validation(matrix, clusters, 0.15, seed)
+    fold_of = partition(matrix, clusters, [0.2] * 5, seed)
+    one, folds = [], []
+    for candidate in candidates:
+        held = probabilities(candidate, ~in_validation, features[in_validation])
+        new = probabilities(candidate, ~in_validation, fresh)
+        one.append(judged(positive[in_validation], held, new))
+        outside = np.empty((len(positive), 2))
+        for fold in range(5):
+            own = fold_of == fold
+            outside[own] = probabilities(candidate, ~own, features[own])
+        everything = np.ones(len(positive), bool)
+        folds.append(judged(positive, outside, probabilities(candidate, everything, fresh)))
+    results = []
+    for ranked, true in (np.array(one).T, np.array(folds).T):
+        first = int(np.argmax(ranked))
+        results.append((true[first] == true.max(), true.max() - true[first], true[first]))
+    return results
+
+
+def selection_candidates():
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return [
+        *(LogisticRegression(C=strength, max_iter=1000) for strength in (0.003, 0.03, 1.0)),
+        GaussianNB(),
+        KNeighborsClassifier(15),
+        RandomForestClassifier(40, min_samples_leaf=3, random_state=0),
+    ]
+
+
+def clustered_features(generator, patients):
+    """Return features [note, 30], whether each note is positive, and the patient of each."""
+    sizes = generator.geometric(0.25, patients).clip(max=30)
+    clusters = np.repeat(np.arange(patients), sizes)
+    shared = generator.normal(size=(patients, 30))[clusters]
+    features = 0.7 * shared + 0.7 * generator.normal(size=(len(clusters), 30))
+    signal = features[:, :6].sum(axis=1) * 0.6 + 0.5 * features[:, 0] * features[:, 1] - 1.7
+    return features, generator.random(len(clusters)) < 1 / (1 + np.exp(-signal)), clusters
+
+
 def noise(options):
     import polars as pl
 
@@ -292,6 +371,7 @@ WHAT = {
     "seeds": seeds,
     "sites": sites,
     "verdict": verdict,
+    "selection": selection,
     "noise": noise,
 }
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from clinadapt.notebook.finished_study import FinishedStudy as FinishedStudy
     from clinadapt.notebook.study import Study as Study
     from clinadapt.report.write import write_report as write_report
+    from clinadapt.study.checks.registry import check_notes as check_notes
 
 __version__ = version("clinadapt")
 
@@ -63,6 +64,7 @@ _HOMES = {
     "TfidfAutoencoder": "clinadapt.models.tfidf_autoencoder",
     "TfidfLogistic": "clinadapt.models.tfidf_logistic",
     "TfidfMLP": "clinadapt.models.tfidf_mlp",
+    "check_notes": "clinadapt.study.checks.registry",
     "load": "clinadapt.models.load",
     "patient_documents": "clinadapt.data.patients",
     "write_report": "clinadapt.report.write",

@@ -14,9 +14,9 @@ from clinadapt.data.patients import (
     MARK,
     SEVERAL,
     notes_of,
+    of_notes,
     patient_labels,
     patients_of,
-    split_by_patient,
 )
 from clinadapt.data.split import make_split
 from clinadapt.data.text_store import Texts
@@ -93,7 +93,7 @@ def test_a_split_balances_patients_not_notes():
     table = one_telling(60, 2)
     notes = read(table)
     patients = patients_of(notes)
-    split = split_by_patient(notes, patients, 0.3, 0.2, 0)
+    split = of_notes(make_split(patients, 0.3, 0.2, 0), notes)
     seen = [set(notes.clusters[rows]) for rows in split.parts().values()]
     assert sum(map(len, seen)) == len(set.union(*seen)) == 60
     test = patients_of(notes.take(split.test))
@@ -103,5 +103,5 @@ def test_a_split_balances_patients_not_notes():
 
 def test_a_split_of_patients_with_one_note_is_that_of_their_notes():
     notes = read(one_telling(80, 2).unique("patient", keep="first", maintain_order=True))
-    one, other = make_split(notes), split_by_patient(notes, patients_of(notes))
+    one, other = make_split(notes), of_notes(make_split(patients_of(notes)), notes)
     assert all(np.array_equal(one.parts()[name], other.parts()[name]) for name in one.parts())

@@ -2,18 +2,16 @@
 
 import numpy as np
 import pytest
-from scipy import special, stats
-from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_score
+from scipy import stats
+from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
 from clinadapt.data.labels import from_sets, from_single
 from clinadapt.evaluation.calibration import (
     brier_parts,
     events_of,
-    fit_temperature,
     net_benefit,
     operating_points,
     reliability,
-    with_temperature,
 )
 
 
@@ -85,45 +83,6 @@ def test_the_parts_by_hand():
     assert parts.resolution == pytest.approx(0.25**2)
     assert parts.uncertainty == pytest.approx(0.25)
     assert parts.within == pytest.approx(0)
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_a_planted_temperature_is_found(honest, temperature):
-    events, probabilities = honest
-    distorted = special.expit(
-        special.logit(probabilities) * temperature
-    )  # overconfident by this factor
-    fitted = fit_temperature(binary(events), both(distorted))
-    assert fitted == pytest.approx(temperature, rel=0.1)
-    restored = with_temperature("binary", both(distorted), fitted)[:, 1]
-    assert log_loss(events, restored) <= log_loss(events, probabilities) + 1e-3
-
-
-def test_a_planted_temperature_of_classes_and_of_labels():
-    generator = np.random.default_rng(1)
-    logits = generator.normal(0, 1.5, (3000, 3))
-    truth = [int(generator.choice(3, p=row)) for row in special.softmax(logits, axis=1)]
-    fitted = fit_temperature(
-        from_single([str(v) for v in truth]), special.softmax(2 * logits, axis=1)
-    )
-    assert fitted == pytest.approx(2, rel=0.1)
-    present = generator.random(logits.shape) < special.expit(logits)
-    sets = from_sets([[name for name, on in zip("abc", row, strict=True) if on] for row in present])
-    assert fit_temperature(sets, special.expit(2 * logits)) == pytest.approx(2, rel=0.1)
-
-
-def test_temperature_changes_no_order(honest):
-    _, probabilities = honest
-    scaled = with_temperature("binary", both(probabilities), 2.5)
-    assert scaled.sum(axis=1) == pytest.approx(1)
-    assert (
-        np.argsort(scaled[:, 1], kind="stable") == np.argsort(probabilities, kind="stable")
-    ).all()
-
-
-def test_certain_and_wrong_is_finite():
-    fitted = fit_temperature(binary([True, False, True]), both(np.array([0.0, 0.0, 1.0])))
-    assert np.isfinite(fitted)
 
 
 def test_net_benefit_by_its_formula(honest):

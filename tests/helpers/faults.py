@@ -8,6 +8,7 @@ import errno
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ class Machine:
 
         ``full``: from this write on, there is no room. ``denied``: this write alone is denied.
         ``kill``: the process is killed, and leaves half of a file that it was renaming.
+        ``copy``: no fault; `out` is copied to ``copies/N`` beside the log at the writes N of which
+        there are `at` between one and the next, as a process that is killed there leaves it.
         """
         asked = {"out": str(out), "fault": fault, "at": at, "log": str(self.log)}
         asked["arguments"] = [str(argument) for argument in arguments]
@@ -69,8 +72,8 @@ def machine(folder: Path) -> Iterator[Machine]:
 class Writes:
     """An audit hook that counts writes below a folder, and has one of them fail."""
 
-    def __init__(self, out: str, fault: str, at: int) -> None:
-        self.out, self.fault, self.at = out, fault, at
+    def __init__(self, out: str, fault: str, at: int, copies: Path) -> None:
+        self.out, self.fault, self.at, self.copies = out, fault, at, copies
         self.count = 0
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -88,9 +91,18 @@ class Writes:
         if self.fault == "denied" and self.count == self.at:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         if self.fault == "kill" and self.count == self.at:
-            if event == "os.rename" and os.path.isfile(path):
-                os.truncate(path, os.path.getsize(path) // 2)
+            self._halve(event, path)
             os._exit(KILLED)
+        if self.fault == "copy" and self.count % self.at == 0 and os.path.isdir(self.out):
+            copy = self.copies / str(self.count)
+            shutil.copytree(self.out, copy)
+            self._halve(event, copy / os.path.relpath(path, self.out))
+
+    @staticmethod
+    def _halve(event: str, path: "str | os.PathLike[str]") -> None:
+        """Leave half of a file that is about to be renamed."""
+        if event == "os.rename" and os.path.isfile(path):
+            os.truncate(path, os.path.getsize(path) // 2)
 
 
 def _child(asked: dict[str, Any], pipe: int) -> None:
@@ -99,7 +111,9 @@ def _child(asked: dict[str, Any], pipe: int) -> None:
     log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    writes = Writes(asked["out"], asked["fault"], asked["at"])
+    writes = Writes(
+        asked["out"], asked["fault"], asked["at"], Path(asked["log"]).with_name("copies")
+    )
     sys.addaudithook(writes)
     code = 1
     try:
@@ -114,9 +128,23 @@ def _child(asked: dict[str, Any], pipe: int) -> None:
         os._exit(code)
 
 
-def _serve() -> None:
+def _prepare() -> None:
+    """Do once what each child would do again, and uses neither polars nor threads."""
     import clinadapt.study.runner  # noqa: F401
+    from clinadapt.core import device, html
+    from clinadapt.models import registry
+    from clinadapt.report import page
 
+    device.environment()
+    registry.models()
+    page._library()
+    environment = html.page_environment("clinadapt.report")
+    for name in environment.list_templates(extensions=["jinja"]):
+        environment.get_template(name)
+
+
+def _serve() -> None:
+    _prepare()
     for line in sys.stdin:
         read, write = os.pipe()
         child = os.fork()

@@ -19,6 +19,7 @@ TASK = schemas.Task(
     kind="binary",
     classes=["no", "yes"],
     threshold=0.5,
+    probabilities="raw",
     explains=False,
     calibration_error=None,
     synthetic=True,

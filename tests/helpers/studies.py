@@ -41,6 +41,7 @@ def design(folder, **more):
         "seeds": [0, 1],
         "max_tokens": 24,
         "resamples": 100,
+        "folds": 1,
         "configurations": [
             {"model": "tfidf-logistic"},
             {"model": ["transformer", "moe"], "epochs": 2, "vocabulary": 300},

@@ -34,6 +34,8 @@ max_tokens = 12
 epochs = 2
 """
 EXITS = {"full": (0, 2), "denied": (0, 2), "kill": (KILLED,)}
+FAILED = ("full", "denied")
+EVERY = 17  # of the writes of the larger study, one in so many
 COSTS = ("seconds", "memory")
 
 
@@ -44,6 +46,7 @@ class Undisturbed:
     machine: Machine
     command: list[Any]
     out: Path
+    copies: Path
     writes: int
 
     def run(self, out: Path, fault: str = "", at: int = 0) -> Ended:
@@ -63,21 +66,22 @@ def notes(number: int = 80) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def undisturbed(own: Machine, folder: Path, design: str) -> Undisturbed:
+def undisturbed(own: Machine, folder: Path, design: str, every: int) -> Undisturbed:
+    """Run a study without a fault, and keep what a kill at every so manieth write would leave."""
     notes().write_csv(folder / "notes.csv")
     (folder / "design.toml").write_text(design, encoding="utf-8")
     command = ["study", folder / "notes.csv", "--id", "id", "--group", "who", "--offline"]
-    command += ["--study", folder / "design.toml"]
-    ended = own.run(folder / "whole", *command, "--out", folder / "whole")
+    command += ["--study", folder / "design.toml", "--out", folder / "whole"]
+    ended = own.run(folder / "whole", *command, fault="copy", at=every)
     assert ended.code == 0, ended.output
-    return Undisturbed(own, command, folder / "whole", ended.writes)
+    return Undisturbed(own, command[:-2], folder / "whole", folder / "copies", ended.writes)
 
 
 @pytest.fixture(scope="module")
 def sparse(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sparse")
     with machine(folder) as own:
-        yield undisturbed(own, folder, SPARSE)
+        yield undisturbed(own, folder, SPARSE, every=1)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,7 @@ def every_kind(tmp_path_factory):
     folder = tmp_path_factory.mktemp("every")
     design = ENCODER.format(encoder=bert(folder / "bert"))
     with machine(folder) as own:
-        yield undisturbed(own, folder, CURVE + SPARSE + design)
+        yield undisturbed(own, folder, CURVE + SPARSE + design, every=EVERY)
 
 
 def everything(out: Path) -> Any:
@@ -125,10 +129,14 @@ def stop_and_go_on(whole: Undisturbed, out: Path, fault: str, at: int) -> None:
     if stopped.code == 2 and not refused:
         assert "give the same command again" in " ".join(stopped.output.split())
         assert "failed" not in stopped.output
+    go_on(whole, out, (fault, at, stopped.output))
+
+
+def go_on(whole: Undisturbed, out: Path, after: object) -> None:
     resumed = whole.run(out)
-    assert resumed.code == 0, (fault, at, stopped.output, resumed.output)
-    assert everything(out) == everything(whole.out), (fault, at, stopped.output)
-    assert left_over(out) == [], (fault, at)
+    assert resumed.code == 0, (after, resumed.output)
+    assert everything(out) == everything(whole.out), after
+    assert left_over(out) == [], after
 
 
 @pytest.mark.parametrize("fault", EXITS)
@@ -138,14 +146,30 @@ def test_stopped_at_some_writes_it_goes_on_to_the_same_end(sparse, tmp_path, fau
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", EXITS)
+@pytest.mark.parametrize("fault", FAILED)
 def test_stopped_at_every_write_it_goes_on_to_the_same_end(sparse, tmp_path, fault):
     for at in range(1, sparse.writes + 1):
         stop_and_go_on(sparse, tmp_path / str(at), fault, at)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", EXITS)
+def test_killed_at_every_write_it_goes_on_to_the_same_end(sparse):
+    copies = sorted(sparse.copies.iterdir())
+    assert len(copies) == sparse.writes - 1  # the first makes the folder
+    for copy in copies:
+        go_on(sparse, copy, copy.name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAILED)
 def test_curves_and_cached_features_go_on_as_well(every_kind, tmp_path, fault):
-    for at in range(3, every_kind.writes, 17):
+    for at in range(EVERY, every_kind.writes, EVERY):
         stop_and_go_on(every_kind, tmp_path / str(at), fault, at)
+
+
+@pytest.mark.slow
+def test_curves_and_cached_features_go_on_after_a_kill(every_kind):
+    copies = sorted(every_kind.copies.iterdir())
+    assert len(copies) == every_kind.writes // EVERY
+    for copy in copies:
+        go_on(every_kind, copy, copy.name)

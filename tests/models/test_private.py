@@ -30,8 +30,8 @@ from clinadapt.neural.training.dp_sgd import (
     note_gradients,
     spent_epsilon,
 )
-from clinadapt.neural.training.loop import Recipe
 from clinadapt.neural.training.losses import ClassLoss
+from clinadapt.neural.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.labels import Labels, from_single
 from clinadapt.models import registry
-from clinadapt.models.stacked import EQUAL, blend, fit_weights, logits
+from clinadapt.models.stacked import EQUAL, WEIGHTS, blend, fit_weights, logits
 
 
 def test_the_blend_by_hand():
@@ -122,6 +122,16 @@ def test_weights_do_not_depend_on_how_common_a_class_is():
 def test_without_validation_notes_both_weigh_the_same(encoder_folders):
     model = build("stacked", encoder_folders).fit(TEXTS, LABELS["binary"])
     assert np.array_equal(model.weights_, EQUAL)
+
+
+def test_decisions_of_other_fits_are_taken(encoder_folders):
+    model = fitted(build("stacked", encoder_folders), "binary").model_
+    decisions = model.decisions()
+    assert [decisions[name] for name in WEIGHTS] == model.weights_.tolist()
+    again = build("stacked", encoder_folders).decide({**decisions, "epochs": 1.4})
+    again.fit(TEXTS, LABELS["binary"])
+    assert np.array_equal(again.weights_, model.weights_)
+    assert len(again.history_) == 1
 
 
 def test_truncated_notes_are_counted_once(encoder_folders):

@@ -3,9 +3,7 @@
 import errno
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn import metrics as sk
-from studies import SMALL, comparable, design, results_of
+from studies import SMALL, comparable, results_of
 
 from clinadapt import Study, load, write_report
 from clinadapt.core.errors import InputError, MachineError
@@ -24,7 +22,7 @@ from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.data.split import make_split
 from clinadapt.data.synthetic.generator import generate
-from clinadapt.study import read_results, setup
+from clinadapt.study import material, read_results
 
 SPARSE = {
     "name": "x",
@@ -124,7 +122,7 @@ def test_a_study_keeps_the_split_it_began_with(small_notes, tmp_path, monkeypatc
     def another(notes, *fractions_and_seed):
         return make_split(notes, seed=5)
 
-    monkeypatch.setattr(setup, "make_split", another)
+    monkeypatch.setattr(material, "make_split", another)
     Study(small_notes, one, tmp_path).run()
     monkeypatch.undo()
     (result,) = tmp_path.glob("cells/*/result.json")
@@ -236,7 +234,7 @@ def test_a_failed_run_is_kept_shown_and_not_ranked(small_notes, tmp_path, monkey
     monkeypatch.undo()
     failed = board.filter(pl.col("status") == "failed")
     assert len(failed) == 1
-    assert "RuntimeError at classifier.py" in failed["reason"][0]
+    assert "RuntimeError at cross_validation.py" in failed["reason"][0]
     assert "zqxsecret" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert "zqxsecret" not in write_report(tmp_path).read_text(encoding="utf-8")
     assert board["best"].to_list() == [True, False]
@@ -341,58 +339,6 @@ def test_a_study_in_use_is_told(small_notes, tmp_path):
         command = [sys.executable, "-c", code, str(tmp_path / "out")]
         done = subprocess.run(command, capture_output=True, text=True)
     assert f"MachineError: {tmp_path / 'out'} is in use by process {os.getpid()}" in done.stderr
-
-
-# A process that kills itself when it has told its progress for the n-th time.
-RUN = """
-import json, os, signal, sys
-from pathlib import Path
-from clinadapt import Study
-from clinadapt.data.columns import Columns
-from clinadapt.data.notes import read_notes
-from clinadapt.data.synthetic.generator import generate
-design = json.loads(Path(sys.argv[1]).read_text())
-notes = read_notes(generate(240, 80, 96), Columns(id="id", group="patient"))
-told = 0
-def progress(stage, done, total):
-    global told
-    told += 1
-    if told == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-Study(notes, design, sys.argv[2]).run(progress)
-print(told)
-"""
-
-
-def test_killed_at_random_moments_it_ends_the_same(tmp_path, encoder_folders):
-    plan = design(encoder_folders["bert"], seeds=[0])
-    plan["configurations"][1]["model"] = "transformer"
-    plan["configurations"][2]["adapter"] = "bottleneck"
-    (tmp_path / "design.json").write_text(json.dumps(plan))
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    command = [sys.executable, "-c", RUN, str(tmp_path / "design.json")]
-    undisturbed = subprocess.run([*command, str(whole), "0"], check=True, stdout=subprocess.PIPE)
-
-    chance = random.Random(0)
-    finished_at: dict[str, float] = {}
-    kills = 0
-    while kills < 10:
-        moment = chance.randint(1, int(undisturbed.stdout) // 3)
-        process = subprocess.run([*command, str(killed), str(moment)], check=False)
-        for path in killed.glob("cells/*/result.json"):
-            if json.loads(path.read_text())["status"] == "done":
-                finished_at.setdefault(path.parent.name, path.stat().st_mtime)
-                # A finished run is never written, so never fitted, again.
-                assert path.stat().st_mtime == finished_at[path.parent.name]
-        if process.returncode == 0:  # done early: begin again with a new folder
-            assert comparable(killed) == comparable(whole)
-            shutil.rmtree(killed)
-            finished_at.clear()
-        else:
-            assert process.returncode == -signal.SIGKILL
-            kills += 1
-    subprocess.run([*command, str(killed), "0"], check=True, stdout=subprocess.PIPE)
-    assert comparable(killed) == comparable(whole)
 
 
 def test_encoders_given_take_the_place_of_the_designs(small_notes, tmp_path, encoder_folders):

@@ -8,27 +8,52 @@ from rich.markup import escape
 from rich.text import Text
 
 from clinadapt.cli.console import Column, print_json, print_next, print_table, say
-from clinadapt.cli.options import JsonOption, TableOptions, as_arguments
+from clinadapt.cli.options import (
+    OUTPUT,
+    IgnoreOption,
+    JsonOption,
+    StudyOptions,
+    TableOptions,
+    as_arguments,
+)
 from clinadapt.cli.shared import read
 from clinadapt.core.errors import InputError
 
 
-def check(table: TableOptions, json: JsonOption = False) -> None:
+def check(
+    table: TableOptions,
+    ignore: IgnoreOption = None,
+    show_words: Annotated[
+        bool,
+        typer.Option(
+            "--show-words",
+            help="Quote the words that give labels away, which may be text of patients.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Report every problem of a table of notes before a study is run."""
+    from clinadapt.study.checks.registry import require_known, run_checks
+
+    require_known(ignore or ())
     notes = read(table)
-    from clinadapt.cli.display import check_as_json, print_check, print_notes
-    from clinadapt.data.near_duplicates import across_parts
+    from clinadapt.cli.display import check_as_json, print_check, print_checks, print_notes
     from clinadapt.data.split import make_split
+    from clinadapt.study.checks.contract import Subject
 
     parts = make_split(notes)
-    pairs = across_parts(notes, parts)
+    subject = Subject(notes, parts, show_words=show_words)
+    checked = run_checks(subject, ignore or ())
     if json:
-        return print_json(check_as_json(notes, parts, pairs))
+        return print_json(check_as_json(notes, parts, subject.duplicates, checked))
     print_notes(notes, parts)
-    print_check(notes, pairs)
+    print_check(notes, subject.duplicates)
+    print_checks(checked.to_json())
+    say("[green]no problem prevents a study of these notes[/]")
     if table.notes is None:
         return print_next(("compare classifiers on these notes", ["demo"]))
-    arguments = as_arguments(table)
+    arguments = [*as_arguments(table), *as_arguments(StudyOptions(ignore=ignore))]
     print_next(
         ("time, memory and disk of a study, beforehand", ["plan", *arguments]),
         ("the study", ["study", *arguments, "--out", "study"]),

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.core import formatting
+from clinadapt.data.folds import USUAL
 from clinadapt.data.positive_class import quoted, shown_name
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from clinadapt.data.near_duplicates import Duplicates
     from clinadapt.data.notes import Notes
     from clinadapt.data.split import Split
+    from clinadapt.study.checks.registry import Checked
     from clinadapt.study.planning.plan import Line
 
 CLASSES_ACROSS = 6  # more classes are listed below each other
@@ -115,7 +117,37 @@ def print_check(notes: "Notes", pairs: "Duplicates") -> None:
             "[yellow]warning[/] duplicates may inflate the scores: if notes belong to patients "
             "or sources, name that column with --group"
         )
-    say("[green]no problem prevents a study of these notes[/]")
+
+
+def print_checks(checked: Mapping[str, Any]) -> None:
+    """Print what checks found, and which were silenced.
+
+    Parameters
+    ----------
+    checked : mapping
+        As `clinadapt.study.checks.registry.Checked.to_json` returns it.
+    """
+    findings = checked["findings"]
+    for finding in findings:
+        say(
+            f"[yellow]{finding['code']}[/] {escape(finding['title'])}: "
+            f"{escape(finding['sentence'])}"
+        )
+    if findings:
+        code = findings[0]["code"]
+        say(
+            f"[dim]`clinadapt docs {code}` says what a finding means and what to do; "
+            f"--ignore {code} silences it[/]"
+        )
+    else:
+        say(f"checks: none of {len(checked['passed'])} found anything")
+    if checked["ignored"]:
+        say(f"checks silenced: {', '.join(checked['ignored'])}")
+    if checked["read"] < checked["notes"]:
+        say(
+            f"checks read the texts of {checked['read']:,} of the {checked['notes']:,} notes, "
+            "those of randomly drawn patients"
+        )
 
 
 def word_counts(notes: "Notes") -> dict[str, float]:
@@ -125,8 +157,10 @@ def word_counts(notes: "Notes") -> dict[str, float]:
     return {"mean": float(words.mean()), **dict(zip(QUANTILES, quantiles, strict=True))}
 
 
-def check_as_json(notes: "Notes", split: "Split", pairs: "Duplicates") -> dict[str, Any]:
-    """Return what `print_notes` and `print_check` print, as values; no ids and no text."""
+def check_as_json(
+    notes: "Notes", split: "Split", pairs: "Duplicates", checked: "Checked"
+) -> dict[str, Any]:
+    """Return what is printed of notes and checks, as values; no ids and no text."""
     exact = sum(pair.kind == "exact" for pair in pairs)
     return {
         "notes": len(notes),
@@ -150,10 +184,11 @@ def check_as_json(notes: "Notes", split: "Split", pairs: "Duplicates") -> dict[s
         },
         "left_out": [{"row": one.row, "reason": one.reason} for one in notes.left_out],
         "warnings": notes.warnings,
+        "checks": checked.to_json(),
     }
 
 
-def print_plan(lines: Sequence["Line"], disk: int) -> None:
+def print_plan(lines: Sequence["Line"], disk: int, folds: int = 1) -> None:
     """Print the cost of each configuration, what is skipped, and the total.
 
     Parameters
@@ -162,6 +197,8 @@ def print_plan(lines: Sequence["Line"], disk: int) -> None:
         The schedule of a plan.
     disk : int
         Bytes of the study's folder.
+    folds : int
+        Folds on which every run is fitted; 1 for one validation part.
     """
     running = [line for line in lines if line.status == "run"]
     rows = []
@@ -200,6 +237,15 @@ def print_plan(lines: Sequence["Line"], disk: int) -> None:
         f"{already}in total at most [bold]{total}[/] for {len(running)} runs, and "
         f"[bold]{formatting.size(disk)}[/] of disk"
     )
+    if folds > 1:
+        say(f"Every run is fitted on {folds} folds as well (--folds 1: on one validation part).")
+    elif running:
+        once = sum(line.features_seconds for line in lines)
+        more = once + USUAL * (sum(line.seconds for line in lines) - once)
+        say(
+            f"With --folds {USUAL} all labelled notes decide which is best, in at most "
+            f"[bold]{formatting.seconds(more)}[/]."
+        )
     say("[dim]estimated from short runs on some of these notes; early stopping may end sooner[/]")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from clinadapt import __version__
+from clinadapt.cli.bundle import bundle
 from clinadapt.cli.cache import cache
 from clinadapt.cli.check import check, encoders
 from clinadapt.cli.docs import docs
@@ -37,7 +38,11 @@ app = typer.Typer(
 COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
     "Start": {
         demo: ("demo",),
-        check: ("check notes.csv", "check notes.csv --text note --label icd --group patient"),
+        check: (
+            "check notes.csv",
+            "check notes.csv --text note --label icd --group patient --date day",
+            "check notes.csv --ignore CLA004 --ignore CLA005",
+        ),
         plan: ("plan notes.csv --group patient", "plan notes.csv --memory 8GB --json > plan.json"),
         study: (
             "study notes.csv --text note --label icd --group patient --out study",
@@ -48,12 +53,14 @@ COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
     },
     "Look at a study": {
         report: ("report study",),
-        errors: ("errors study notes.csv",),
+        errors: ("errors study notes.csv", "errors study notes.csv --labels labels.csv"),
+        bundle: ("bundle study --row 2", "bundle study notes.csv --row 2 --to second"),
         track: ("track study", "track study --store http://mlflow.hospital:5000"),
     },
     "Use its model": {
         predict: (
             "predict study/recommended new.csv --id id --out scores.csv",
+            "predict study/recommended new.csv --threshold 0.3 --probabilities raw",
             "predict smoker=a/best diabetes=b/best 'notes/*.parquet'",
             "predict study/recommended --database-file url.txt --into note_nlp",
         ),

@@ -15,6 +15,7 @@ import typer
 
 # Headings of `--help`.
 TABLE, DESIGN, LIMITS, OUTPUT = "Table of notes", "Study", "Limits", "Output"
+DECISION = "Prediction"
 
 TextOption = Annotated[str, typer.Option(help="Column of the text.", rich_help_panel=TABLE)]
 StudyTextOption = Annotated[
@@ -53,6 +54,32 @@ MissingOption = Annotated[
         metavar="WORD",
         help="Word for a missing value, instead of NA, NaN, null, None and the like; repeatable.",
         rich_help_panel=TABLE,
+    ),
+]
+IgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CODE",
+        help="Check to leave out, such as CLA004, beside those of the study file; repeatable.",
+        rich_help_panel=DESIGN,
+    ),
+]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--probabilities",
+        metavar="raw|calibrated",
+        help="The model's own probabilities, or calibrated ones; default: the bundle's choice.",
+        rich_help_panel=DECISION,
+    ),
+]
+ThresholdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Probability from which on a class is predicted, instead of the bundle's own; with "
+        "several bundles also NAME=NUMBER, repeatable.",
+        rich_help_panel=DECISION,
     ),
 ]
 OfflineOption = Annotated[
@@ -101,6 +128,13 @@ class TableOptions:
     split: Annotated[
         str | None,
         typer.Option(help="Column of the official split: train, dev, test.", rich_help_panel=TABLE),
+    ] = None
+    date: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the note's date, which checks look at and no model reads.",
+            rich_help_panel=TABLE,
+        ),
     ] = None
     positive: Annotated[
         str | None,
@@ -181,6 +215,20 @@ class StudyOptions:
             help="With --level group: mean, maximum or noisy-or of the notes' probabilities; "
             "repeatable. Default: the best on validation.",
             rich_help_panel=DESIGN,
+        ),
+    ] = None
+    ignore: IgnoreOption = None
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            help="Folds that the choice stands on; 1: one validation part; auto: 5 where cheap.",
+            rich_help_panel=DESIGN,
+        ),
+    ] = None
+    nested: Annotated[
+        bool | None,
+        typer.Option(
+            "--nested", help="Test on every note in turn: for few notes.", rich_help_panel=DESIGN
         ),
     ] = None
 

@@ -1,8 +1,9 @@
 """Commands that use a bundle: ``predict`` and ``explain``."""
 
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.markup import escape
@@ -14,19 +15,24 @@ from clinadapt.cli.options import (
     IdOption,
     JsonOption,
     ReadingOptions,
+    ScaleOption,
     StudyTextOption,
+    ThresholdOption,
     as_arguments,
 )
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
+from clinadapt.data.positive_class import shown_name
 
 if TYPE_CHECKING:
     from clinadapt.deployment.scoring.interfaces import State
     from clinadapt.deployment.scoring.job import Prediction
+    from clinadapt.evaluation.calibration_maps import Scale
     from clinadapt.explain.faithfulness import Faithfulness
 
 DATABASE, MEDS = "Database", "MEDS"
 LEAST_FOR_DRIFT = 30  # notes
+SHOWN_CLASSES = 10
 
 
 def predict(
@@ -127,6 +133,8 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    probabilities: ScaleOption = None,
+    threshold: ThresholdOption = None,
     anew: Annotated[
         bool,
         typer.Option(
@@ -169,6 +177,8 @@ def predict(
             group=group,
             aside=aside,
             anew=anew,
+            scale=cast("Scale | None", probabilities),
+            threshold=threshold or (),
         )
         go_offline(stack, True, prediction.hosts)
         with progress_bar("loading the model…") as progress:
@@ -185,6 +195,7 @@ def predict(
             f"{state.aside:,} set aside"
         )
     say(f"scores: {where}")
+    _print_predicted(prediction, state)
     if state.aside:
         say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")
     _refuse_nothing(prediction, state)
@@ -210,7 +221,33 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
         "scores": prediction.out if prediction.into is None else None,
         "table": prediction.into,
         "aside": prediction.aside_path if state.aside else None,
+        "tasks": {
+            task: {
+                "probabilities": rule.scale,
+                "threshold": rule.threshold,
+                "own_threshold": rule.own_threshold,
+                "predicted": state.predicted.get(task, {}),
+            }
+            for task, rule in prediction.rules.items()
+        },
     }
+
+
+def _print_predicted(prediction: "Prediction", state: "State") -> None:
+    """Print how often each class was predicted, from which probability on."""
+    for task, rule in prediction.rules.items():
+        prefix = f"{escape(task)}: " if len(prediction.rules) > 1 else ""
+        counts = Counter(state.predicted.get(task, {})).most_common()
+        shown = ", ".join(f"{shown_name(name)} {count:,}" for name, count in counts[:SHOWN_CLASSES])
+        more = f" and {len(counts) - SHOWN_CLASSES} more" * (len(counts) > SHOWN_CLASSES)
+        say(f"{prefix}predicted: {escape(shown)}{more}")
+        if rule.threshold is None:
+            continue
+        if rule.threshold == rule.own_threshold:
+            said = f"{rule.threshold:.3g}, chosen on validation notes"
+        else:
+            said = f"{rule.threshold:.3g}, as given, instead of {rule.own_threshold:.3g}"
+        say(f"{prefix}threshold: {said} ({rule.scale} probabilities)")
 
 
 def _refuse_nothing(prediction: "Prediction", state: "State") -> None:

@@ -9,27 +9,23 @@ from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.cli.options import OUTPUT, OfflineOption, TableOptions
-from clinadapt.cli.shared import STUDY, go_offline, read, with_remembered
+from clinadapt.cli.shared import STUDY, go_offline, read, require_finished, with_remembered
 from clinadapt.core import formatting
-from clinadapt.core.errors import InputError
+from clinadapt.core.errors import InputError, NothingDoneError
 
 if TYPE_CHECKING:
+    from clinadapt.data.notes import Notes
     from clinadapt.explain.error_analysis import Mistakes, Share
 
 
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
     """Write the report of a finished study again."""
-    _require_finished(folder)
+    require_finished(folder)
     from clinadapt.core.folder_lock import folder_lock
     from clinadapt.report.write import write_report
 
     with folder_lock(folder):
         say(escape(str(write_report(folder))))
-
-
-def _require_finished(folder: Path) -> None:
-    if not (folder / "leaderboard.csv").is_file():
-        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
 
 
 def errors(
@@ -45,15 +41,27 @@ def errors(
         Path,
         typer.Option(help="HTML file. It will contain patient text.", rich_help_panel=OUTPUT),
     ] = Path("errors.html"),
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the labels to look at again (check CLA101) to this CSV file, with "
+            "patient text.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
 ) -> None:
     """Show the most confident errors of a study and their kinds. Writes patient text.
 
     The columns are those of the study, unless given.
     """
-    from clinadapt.core.output_guard import Output, check_outputs, is_page
+    from clinadapt.core.output_guard import Output, check_outputs, csv_with, is_page
+    from clinadapt.study.checks.label_noise import COLUMNS
 
-    _require_finished(folder)
-    check_outputs([Output(out, "--out", is_page)], [table.notes])
+    require_finished(folder)
+    outputs = [Output(out, "--out", is_page)]
+    if labels is not None:
+        outputs.append(Output(labels, "--labels", csv_with(*COLUMNS, "text")))
+    check_outputs(outputs, [table.notes])
     notes = read(with_remembered(table, folder))
     with ExitStack() as stack:
         go_offline(stack, True)
@@ -64,6 +72,27 @@ def errors(
             mistakes = write_mistakes(folder, notes, out, limit, sample, progress)
         _print_kinds(mistakes)
     say(f"{len(mistakes.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
+    if labels is not None:
+        _write_doubted(folder, notes, labels)
+
+
+def _write_doubted(folder: Path, notes: "Notes", out: Path) -> None:
+    """Write the labels to look at again, with the texts of their notes."""
+    from clinadapt.core.atomic_files import write_csv
+    from clinadapt.study.checks.label_noise import doubted_labels, with_texts
+    from clinadapt.study.read_results import load
+
+    found = doubted_labels(load(folder))
+    if found is None:
+        raise NothingDoneError(
+            "no labels were written: no configuration of this study is better than the same "
+            "answer to every note, so none can doubt a label"
+        )
+    write_csv(with_texts(found.table, notes), out)
+    say(
+        f"{len(found.table)} labels to look at again: {escape(str(out))} "
+        "([bold]contains patient text[/])"
+    )
 
 
 def _print_kinds(mistakes: "Mistakes") -> None:

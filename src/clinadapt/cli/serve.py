@@ -2,15 +2,18 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.markup import escape
 
 from clinadapt.cli.console import say
-from clinadapt.cli.options import LIMITS
+from clinadapt.cli.options import LIMITS, ScaleOption, ThresholdOption
 from clinadapt.cli.shared import go_offline, refuse_early
 from clinadapt.core.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from clinadapt.evaluation.calibration_maps import Scale
 
 token = typer.Typer(help="Manage the access tokens of a server.", no_args_is_help=True)
 
@@ -53,6 +56,8 @@ def serve(
         Path | None, typer.Option(help="PEM file of the TLS certificate.")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file of the TLS key.")] = None,
+    probabilities: ScaleOption = None,
+    threshold: ThresholdOption = None,
     batch_notes: Annotated[
         int, typer.Option(help="Most notes classified in one pass.", rich_help_panel=LIMITS)
     ] = 32,
@@ -88,10 +93,15 @@ def serve(
     ] = 512,
 ) -> None:
     """Serve bundles over HTTP, with a page to try them. Notes are neither stored nor logged."""
-    from clinadapt.models.bundle.record import named_bundles
+    from clinadapt.models.bundle.decision_rule import named_thresholds, rules_of
+    from clinadapt.models.bundle.record import named_bundles, read_record
 
     named = named_bundles(bundles)
     refuse_early(bundles=named.values())
+    scale = cast("Scale | None", probabilities)
+    thresholds = named_thresholds(threshold or (), list(named))
+    records = {name: read_record(folder) for name, folder in named.items()}
+    rules_of(named, records, scale, thresholds)  # refuses what the bundles have not
     try:
         from clinadapt.deployment.server.api_tokens import ApiTokens
         from clinadapt.deployment.server.app import make_app
@@ -125,7 +135,7 @@ def serve(
             connections=connections,
         )
         known = None if tokens is None else ApiTokens.read(tokens)
-        models = Models(named)
+        models = Models(named, scale, thresholds)
         listener = stack.enter_context(address.open(limits.connections))
         served = ", ".join(task.name for task in models.tasks)
         if certificate is None and not address.ip.is_loopback:

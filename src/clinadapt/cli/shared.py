@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STUDY = "study.json"
 # Options of a table that a study remembers for later commands.
-REMEMBERED = ("text", "label", "separator", "id", "group", "split", "positive")
+REMEMBERED = ("text", "label", "separator", "id", "group", "split", "date", "positive")
 
 
 def read(
@@ -49,6 +49,7 @@ def read(
         id=table.id,
         group=table.group,
         split=table.split,
+        date=table.date,
         positive=table.positive,
         describe=describe,
     )
@@ -63,6 +64,12 @@ def reading(options: TableOptions | ReadingOptions) -> "ReadOptions":
         "missing": options.missing,
         "tell": tell,
     }
+
+
+def require_finished(folder: Path) -> None:
+    """Raise an error if a folder is not that of a study with results."""
+    if not (folder / "leaderboard.csv").is_file():
+        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
 
 
 def remembered(folder: Path) -> "Columns | None":
@@ -127,6 +134,7 @@ def open_study(
 ) -> "StudyRunner":
     """Open a study with the options of the command line."""
     from clinadapt.core.formatting import parse_bytes
+    from clinadapt.study.design import load_design
     from clinadapt.study.runner import StudyRunner
 
     overrides = {
@@ -134,10 +142,13 @@ def open_study(
         "truncation": asked.truncation,
         "seeds": asked.seed,
         "metric": asked.metric,
+        "folds": int(asked.folds) if asked.folds and asked.folds.isdecimal() else asked.folds,
+        "nested": asked.nested,
         "margin": margin,
         "level": asked.level,
         "group_label": asked.group_label,
         "aggregation": asked.aggregation,
+        "ignore": asked.ignore and [*load_design(asked.study).ignore, *asked.ignore],
     }
     return StudyRunner(
         notes,
@@ -194,9 +205,11 @@ def _refuse_design(asked: StudyOptions) -> None:
     """Raise for an unknown study, metric or encoder."""
     from clinadapt.evaluation.metrics import PRIMARY, metric_names
     from clinadapt.features.encoders.catalog import find_local, require_plausible
+    from clinadapt.study.checks.registry import require_known
     from clinadapt.study.design import load_design
 
     load_design(asked.study)
+    require_known(asked.ignore or ())
     known = dict.fromkeys(name for task in PRIMARY for name in metric_names(task))
     if asked.metric is not None and asked.metric not in known:
         raise InputError(f"unknown metric {asked.metric!r}: expected one of {', '.join(known)}")

@@ -134,7 +134,7 @@ def study(
             "nothing was fitted: every configuration failed or was skipped, for the reasons above"
         )
     places = [asked.out / folder for folder in folders.values()] or [asked.out]
-    _print_next(table, places, run.rule is not None)
+    _print_next(table, places, run.material.patients is not None)
 
 
 def _check_folders(out: Path, folders: dict[str, str]) -> None:
@@ -196,16 +196,21 @@ def demo(
 
 def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
-    from clinadapt.cli.display import print_leaderboard, print_notes, print_patients
+    from clinadapt.cli.display import (
+        print_checks,
+        print_leaderboard,
+        print_notes,
+        print_patients,
+    )
     from clinadapt.cli.progress import StudyProgress
     from clinadapt.core.atomic_files import read_json
     from clinadapt.report.write import write_report
     from clinadapt.study.energy import in_words
-    from clinadapt.study.result_files import EVIDENCE
+    from clinadapt.study.result_files import CHECKS, EVIDENCE
 
     print_notes(run.notes, run.split)
-    if run.rule is not None:
-        print_patients(run.material.scored)
+    if run.material.patients is not None:
+        print_patients(run.material.units.parts)
     if run.meter is not None:
         say(f"energy of the whole machine: {escape(in_words(run.meter.parts))}")
         for warning in run.meter.warnings:
@@ -220,6 +225,8 @@ def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     if evidence is not None:
         sentences = [evidence["sentence"], *evidence["doubts"]["sentences"]]
     print_leaderboard(board, run.metric, run.out, sentences, run.notes.synthetic)
+    if checked := read_json(run.out / CHECKS):
+        print_checks(checked)
     return "done" in board["status"].to_list()
 
 
@@ -294,8 +301,8 @@ def plan(
         study = open_study(notes, asked, resources)
         if not json:
             print_notes(notes, study.split)
-            if study.rule is not None:
-                print_patients(study.material.scored)
+            if study.material.patients is not None:
+                print_patients(study.material.units.parts)
         made = read_plan(study)
         if made is None:
             with progress_bar("plan") as progress:
@@ -304,6 +311,6 @@ def plan(
         if json:
             return print_json(schedule_as_json(study, made))
         lines = schedule(study, made)
-        print_plan(lines, disk_bytes(made, lines))
+        print_plan(lines, disk_bytes(made, lines), int(study.design.folds))
     if table.notes is not None:
         print_next(("the study itself", ["study", *as_arguments(table, asked, resources)]))

@@ -1,6 +1,7 @@
 """Template environment and style shared by all HTML pages that clinadapt writes."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -11,6 +12,7 @@ from clinadapt.core import formatting
 STYLE = "page.css"
 
 
+@cache
 def page_environment(package: str) -> Environment:
     """Return a template environment for a package's folder ``page``, with number-format filters.
 
@@ -22,7 +24,8 @@ def page_environment(package: str) -> Environment:
     Returns
     -------
     jinja2.Environment
-        It escapes all values; an undefined name is an error.
+        It escapes all values; an undefined name is an error. A package has one, which keeps its
+        compiled templates.
     """
     environment = Environment(
         loader=ChoiceLoader(

@@ -36,6 +36,8 @@ class Columns:
     describe : tuple of str, or str
         Columns by which scores are broken down and which no model reads: sex, age, site, type of
         note.
+    date : str, optional
+        Column of the note's date, which no model reads and checks look at.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class Columns:
     split: str | None = None
     positive: str | None = None
     describe: tuple[str, ...] = ()
+    date: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("label", "describe"):
@@ -63,7 +66,7 @@ class Columns:
 
     def wanted(self) -> list[str]:
         """Return the names of all columns that the table must have."""
-        optional = (self.id, self.group, self.split)
+        optional = (self.id, self.group, self.split, self.date)
         named = (name for name in optional if name is not None)
         return list(dict.fromkeys([self.text, *self.label, *named, *self.describe]))
 

@@ -28,6 +28,7 @@ from clinadapt.data.columns import (
     text_hashes,
     whole_floats,
 )
+from clinadapt.data.dates import Dates, read_dates
 from clinadapt.data.label_spelling import (
     doubtful_names,
     joined_names,
@@ -63,6 +64,8 @@ class Notes:
     labels : Labels
     groups, parts : Texts, shape [note], optional
         Patient and official part of each note.
+    dates : ndarray of datetime64[D], shape [note], optional
+        Day of each note; NaT where unknown.
     characteristics : dict of str to Texts, shape [note]
         Descriptions of the notes that no model reads, by column; "" where unknown.
     source : str
@@ -96,6 +99,7 @@ class Notes:
     left_out: list[LeftOut] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     columns: Columns | None = None
+    dates: Dates | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "texts", "groups", "parts"):
@@ -151,6 +155,7 @@ class Notes:
             labels=self.labels.take(rows),
             groups=None if self.groups is None else self.groups.take(rows),
             parts=None if self.parts is None else self.parts.take(rows),
+            dates=None if self.dates is None else self.dates[rows],
             characteristics={
                 name: column.take(rows) for name, column in self.characteristics.items()
             },
@@ -255,6 +260,7 @@ class _Reader:
         self.usable: list[NDArray[np.bool_]] = []
         self.hashes: list[NDArray[np.uint64]] = []
         self.id_hashes: list[NDArray[np.uint64]] = []
+        self.dates: list[pl.Series] = []
         self.pairs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
 
     def add(self, batch: pl.DataFrame) -> None:
@@ -292,6 +298,8 @@ class _Reader:
             values = as_text(batch[name], name in self.whole).filter(keep)
             self.without[role].add(numbers[values.is_null().to_numpy()])
             self.writers[role].append(values.fill_null("").str.strip_chars().to_list())
+        if columns.date is not None:
+            self.dates.append(as_text(batch[columns.date], columns.date in self.whole).filter(keep))
         for name, writer in self.describing.items():
             values = as_text(batch[name], name in self.whole).filter(keep)
             writer.append(values.fill_null("").str.strip_chars().to_list())
@@ -317,6 +325,8 @@ class _Reader:
             if where:
                 problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
         problems += self._id_problems(numbers)
+        dates, undated = read_dates(pl.concat(self.dates), numbers) if self.dates else (None, [])
+        problems += undated
         of_usable = usable[rows]
         carriers = self._carriers(rows[of_usable], codes[of_usable], groups)
         kind = "patients (groups)" if groups is not None else "notes"
@@ -347,6 +357,7 @@ class _Reader:
             left_out=self.left_out,
             warnings=warnings,
             columns=self.columns,
+            dates=dates,
         )
 
     def _id_problems(self, numbers: NDArray[np.int64]) -> list[str]:

@@ -16,7 +16,7 @@ from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels
 from clinadapt.data.notes import Notes
 from clinadapt.data.python_inputs import as_texts, as_units
-from clinadapt.data.split import PARTS, Split, make_split
+from clinadapt.data.split import Split
 from clinadapt.data.text_store import Texts, TextWriter
 
 GroupLabel = Literal["any"]
@@ -131,9 +131,9 @@ def patients_of(notes: Notes, rule: GroupLabel | None = None) -> Notes:
     return replace(
         notes,
         ids=notes.groups.take(heads),
+        groups=notes.groups.take(heads),
         texts=documents_of(notes.texts, clusters),
         labels=patient_labels(notes.labels, clusters, rule),
-        groups=None,
         parts=None if notes.parts is None else notes.parts.take(heads),
         characteristics={COUNT: Texts.of(map(str, np.diff(first).tolist())), **described},
     )
@@ -197,26 +197,14 @@ def _shared(column: Texts, rows: NDArray[np.int64], first: NDArray[np.int64]) ->
 # ---------------------------------------------------------------- split
 
 
-def split_by_patient(
-    notes: Notes,
-    patients: Notes,
-    test_fraction: float = 0.3,
-    validation_fraction: float = 0.15,
-    seed: int = 0,
-) -> Split:
-    """Return a split of notes in which each part has its share of the patients of every class.
-
-    An official split is kept; see `make_split` for the parameters.
+def of_notes(split: Split, notes: Notes) -> Split:
+    """Return the split of notes that has the patients of a split of patients in its parts.
 
     Parameters
     ----------
+    split : Split
+        Row numbers of what `patients_of` returns for the notes.
     notes : Notes
-    patients : Notes
-        What `patients_of` returns for them.
     """
-    fractions = (test_fraction, validation_fraction, seed)
-    if notes.parts is not None:
-        return make_split(notes, *fractions)
-    split = make_split(patients, *fractions)
-    clusters = np.unique(notes.clusters, return_inverse=True)[1]
-    return Split(*(np.flatnonzero(np.isin(clusters, getattr(split, name))) for name in PARTS))
+    parts = split.parts().values()
+    return Split(*(np.flatnonzero(np.isin(notes.clusters, rows)) for rows in parts))

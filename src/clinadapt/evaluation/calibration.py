@@ -13,12 +13,10 @@ import scipy  # its parts are loaded on first use
 from numpy.typing import NDArray
 
 from clinadapt.core.arrays import Floats
-from clinadapt.data.labels import Labels, Task
+from clinadapt.data.labels import Labels
 
 Events = NDArray[np.bool_]
 BINS = 10
-SMALLEST = 1e-12
-LARGEST_TEMPERATURE = 100.0
 
 
 def events_of(labels: Labels, probabilities: Floats) -> tuple[Events, Floats]:
@@ -151,47 +149,6 @@ def brier_parts(events: Events, probabilities: Floats, bins: int = BINS) -> Brie
     uncertainty = share * (1 - share)
     within = total - (off - resolution + uncertainty)
     return BrierParts(total, off, resolution, uncertainty, within)
-
-
-# ---------------------------------------------------------------- scaling
-
-
-def fit_temperature(labels: Labels, probabilities: Floats) -> float:
-    """Return the temperature that maximises the likelihood (Guo et al. 2017, arXiv 1706.04599).
-
-    Fit it on validation notes. A temperature above 1 means that the classifier was overconfident.
-    The order of the notes and the most probable classes do not change.
-
-    Parameters
-    ----------
-    labels : Labels
-        Labels of the validation notes.
-    probabilities : ndarray of float64, shape [note, class]
-    """
-
-    def loss(logarithm: float) -> float:
-        scaled = with_temperature(labels.task, probabilities, float(np.exp(logarithm)))
-        return _log_loss(labels, scaled)
-
-    bound = float(np.log(LARGEST_TEMPERATURE))
-    optimum = scipy.optimize.minimize_scalar(loss, bounds=(-bound, bound), method="bounded")
-    return float(np.exp(optimum.x))
-
-
-def with_temperature(task: Task, probabilities: Floats, temperature: float) -> Floats:
-    """Return the probabilities [note, class] rescaled by a temperature."""
-    clipped = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
-    if task == "multilabel":
-        return scipy.special.expit(scipy.special.logit(clipped) / temperature)
-    return scipy.special.softmax(np.log(clipped) / temperature, axis=1)
-
-
-def _log_loss(labels: Labels, probabilities: Floats) -> float:
-    clipped = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
-    right = np.where(labels.matrix, np.log(clipped), 0.0)
-    if labels.task == "multilabel":
-        right += np.where(labels.matrix, 0.0, np.log1p(-clipped))
-    return float(-right.sum() / len(right))
 
 
 # ---------------------------------------------------------------- acting on probabilities

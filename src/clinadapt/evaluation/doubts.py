@@ -1,7 +1,7 @@
 """What a reader must know before believing a study's choice, in numbers and in words."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +40,10 @@ class Doubts:
         "patients", or "notes" where every note is its own patient.
     validation, test : int
         Patients with a note of that class in the validation and in the test part.
+    folds : int
+        Folds that the validation part was predicted on; 1 if no model was fitted on any of it.
+    nested : mapping, optional
+        Score of choosing anew in every fold of a nested study, with its interval.
     weak : dict of str to Score
         Precision and recall (sensitivity) at the threshold, where below a half; binary only.
     rival : str, optional
@@ -62,6 +66,8 @@ class Doubts:
     patients: str
     validation: int
     test: int
+    folds: int
+    nested: Mapping[str, Any] | None
     weak: dict[str, metrics.Score]
     rival: str | None
     more: int | None
@@ -71,10 +77,17 @@ class Doubts:
 
     def sentences(self) -> Iterator[str]:
         """Yield the doubts in words."""
-        yield (
-            f"The choice stands on {self.validation:,} validation {self.patients} of class "
-            f"{self.rarest}, the test scores on {self.test:,}."
-        )
+        if self.folds == 1:
+            yield (
+                f"The choice stands on {self.validation:,} validation {self.patients} of class "
+                f"{self.rarest}, the test scores on {self.test:,}."
+            )
+        else:
+            yield (
+                f"The choice stands on {self.validation:,} {self.patients} of class {self.rarest}, "
+                f"predicted in {self.folds} folds by models that had not seen them; the test "
+                f"scores stand on {self.test:,}."
+            )
         if self.alike:
             alike = "it" if self.alike == self.others == 1 else f"{self.alike} of {self.others}"
             verb = "is" if self.alike == 1 else "are"
@@ -94,6 +107,16 @@ class Doubts:
 
     def cautions(self) -> Iterator[str]:
         """Yield the doubts that the numbers above do not tell, in words."""
+        if self.nested is not None:
+            metric = formatting.metric(self.nested["metric"])
+            value, low, high = (
+                formatting.score(self.nested[name]) for name in ("value", "low", "high")
+            )
+            yield (
+                f"Every note was a test note in turn. Choosing anew in each of "
+                f"{self.nested['folds']} folds, as here, scores {metric} {value} [{low}, {high}] "
+                "on notes that the choice had not seen."
+            )
         if not self.others:
             gap = self.against_constant
             low, high = formatting.points(gap.low), formatting.points(gap.high)
@@ -125,8 +148,19 @@ class Doubts:
         }
 
 
-def doubts_of(evidence: Evidence) -> Doubts:
-    """Return the doubts about the recommended configuration, or else about the leader."""
+def doubts_of(
+    evidence: Evidence, folds: int = 1, nested: Mapping[str, Any] | None = None
+) -> Doubts:
+    """Return the doubts about the recommended configuration, or else about the leader.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    folds : int
+        Folds that its validation notes were predicted on; 1 for one validation part.
+    nested : mapping, optional
+        Score of the choice itself, see `clinadapt.study.nested_choice`.
+    """
     chosen = evidence.recommended or evidence.leader
     own = chosen.configuration_id
     pairs = [(own, other) for other in evidence.by_id if other != own]
@@ -142,6 +176,8 @@ def doubts_of(evidence: Evidence) -> Doubts:
         patients="patients" if evidence.patients < len(evidence.clusters) else evidence.unit.many,
         validation=_carriers(evidence.validation, evidence.validation_clusters, rarest),
         test=test,
+        folds=folds,
+        nested=nested,
         weak=_weak(evidence, chosen),
         rival=rival,
         more=more,

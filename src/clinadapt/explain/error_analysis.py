@@ -14,14 +14,15 @@ from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.labels import Labels
 from clinadapt.data.notes import Notes
+from clinadapt.data.patients import patients_of
 from clinadapt.data.split import read_split
 from clinadapt.explain.assertion_status import kinds
 from clinadapt.explain.explain import Explanation, explain
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load as load_bundle
 from clinadapt.study import result_files
-from clinadapt.study.fit_run import Material
-from clinadapt.study.patient_runs import PatientRule
+from clinadapt.study.design import load_design
+from clinadapt.study.material import Material
 from clinadapt.study.read_results import StudyResults, load
 
 TOP = 5  # words that contributed most
@@ -180,11 +181,12 @@ def _open(folder: Path) -> StudyResults:
 def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
     """Return the test part of the study's split: notes, or patients with their documents."""
     split = read_split(folder / "split.json", notes.ids)
-    resamples = study.about["design"]["resamples"]
     material = None
     if split is not None:
-        rule = PatientRule.of(study.about["design"])
-        material = Material(notes, split, study.about["metric"], resamples, rule)
+        # Studies of earlier versions have no folds.
+        design = load_design({"folds": 1, **study.about["design"]})
+        patients = None if design.level == "note" else patients_of(notes, design.group_label)
+        material = Material(notes, split, study.about["metric"], design, design.nested, patients)
     if material is None or material.fingerprint != study.about["data"]["fingerprint"]:
         raise InputError(
             f"these are not the notes of {folder}, or they were read with other columns: expected "

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
@@ -264,6 +265,7 @@ class FeatureStore:
                 yield shard
 
 
+@cache
 def _version(library: str) -> str:
     try:
         return version(library)

@@ -34,7 +34,7 @@ from clinadapt.features.encoders.pretrained import (
 )
 from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.models import neural_base
-from clinadapt.models.contract import Kind
+from clinadapt.models.contract import Effort, Kind
 from clinadapt.models.encoder_model import ENCODER_FOLDER, NOTES_AT_ONCE
 from clinadapt.models.training_settings import Epochs, ReadsTokens, StoppedEarly
 from clinadapt.neural.adapters.registry import count_parameters
@@ -116,6 +116,10 @@ class AttentionModel(ReadsTokens, StoppedEarly):
     def starting_files(self) -> tuple[str, str]:
         """Return the encoder's folder."""
         return "encoder", self.encoder
+
+    def effort(self) -> Effort:
+        """Return "head": what is trained reads features that are computed once."""
+        return "head"
 
     def reads_encoder(self) -> bool:
         """Return True: a pass over the pretrained encoder precedes the fit."""

@@ -1,6 +1,8 @@
 """`NoteClassifier`: any registered model as a scikit-learn classifier of texts."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +18,11 @@ from clinadapt.data.labels import Labels, Task, decode
 from clinadapt.data.python_inputs import as_clusters, as_labels, as_texts, is_indicator
 from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
-from clinadapt.evaluation import metrics, threshold
+from clinadapt.evaluation import calibration_maps, metrics, threshold
+from clinadapt.evaluation.calibration_maps import Calibration, Scale
+from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
+from clinadapt.models.bundle.decision_rule import NO_MAP
 from clinadapt.models.bundle.reference import Reference, make_reference
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.tfidf_logistic import TfidfLogistic
@@ -58,8 +63,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         binary task the negative one, then the positive one.
     task_ : {"binary", "multiclass", "multilabel"}
     threshold_ : Threshold
+        Of the probabilities that `predict_proba` returns. Assign another one to change it.
+    scale_ : {"raw", "calibrated"}
+        What `predict_proba` returns: the model's own probabilities, or calibrated ones.
+    calibration_ : Calibration, optional
+        Map fitted on the validation notes; None where none lowers their log-loss.
     model_ : fitted model
     validation_probabilities_ : ndarray of shape [validation note, class]
+        The model's own, whatever `scale_` is.
     truncated_ : dict
         Number of truncated notes, by part ("train", "validation").
     reference_ : Reference, optional
@@ -135,7 +146,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.indicator_ = is_indicator(y)
         validation_part = texts.take(validation), labels.take(validation)
         self.fit_parts(texts.take(train), labels.take(train), *validation_part)
-        return self.describe_notes(texts.take(train), *validation_part, clusters[validation])
+        self.describe_notes(texts.take(train), *validation_part, clusters[validation])
+        held_out = self.in_label_order(self.validation_probabilities_)
+        return self.calibrate(validation_part[1], held_out, clusters[validation])
 
     def describe_notes(
         self,
@@ -149,6 +162,7 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         texts, validation_texts : sequence of str
+            Training notes, and those of ``validation_probabilities_``; may be the same.
         validation_labels : Labels
         clusters : ndarray of int64, shape [validation note]
             Patient of each validation note.
@@ -157,11 +171,12 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.model_,
             self.in_label_order(self.validation_probabilities_),
             self.metric_,
-            self.threshold_,
+            self.thresholds_["raw"],
             texts,
             validation_texts,
             validation_labels,
             clusters,
+            fitted_on=self.fitted_on_validation_,
         )
         return self
 
@@ -196,14 +211,143 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "validation": truncated_in_validation,
         }
         self.validation_probabilities_ = self.in_class_order(probabilities)
-        self.reference_ = None
-        self.threshold_ = threshold.choose(validation_labels, probabilities, name)
+        self.set_scale(threshold.choose(validation_labels, probabilities, name))
+        self.fitted_on_validation_ = bool(self.model_.refit)
         if self.model_.refit:
             both = labels.join(validation_labels)
             self.model_ = self._new_model().fit(Texts.join([texts, validation_texts]), both)
+        self._finish_fit()
+        return self
+
+    def fit_decided(
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        probabilities: NDArray[np.float64],
+        decisions: Mapping[str, float],
+        context: Context,
+    ) -> Self:
+        """Fit on all labelled notes, as models of their folds decided.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        labels : Labels
+        probabilities : ndarray of float64, shape [note, class]
+            Out-of-fold probabilities of these notes, on which the threshold is chosen. Columns are
+            as in ``labels.classes``.
+        decisions : mapping of str to float
+            See `clinadapt.models.contract.Model.decide`.
+        context : Context
+        """
+        self.set_classes(labels.task, labels.classes)
+        self.metric_ = self.metric or metrics.PRIMARY[labels.task]
+        before = context.ledger.truncated_notes
+        self.model_ = self._new_model().decide(decisions)
+        self.model_.fit(texts, labels, None, self.metric_, context)
+        self.truncated_ = {"train": context.ledger.truncated_notes - before}
+        self.validation_probabilities_ = self.in_class_order(probabilities)
+        self.set_scale(threshold.choose(labels, probabilities, self.metric_))
+        self.fitted_on_validation_ = True
+        self._finish_fit()
+        return self
+
+    def _finish_fit(self) -> None:
+        self.reference_ = None
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
+
+    # ------------------------------------------------------------------ calibration
+
+    def calibrate(
+        self, labels: Labels, probabilities: NDArray[np.float64], clusters: NDArray[np.int64]
+    ) -> Self:
+        """Fit a map of probabilities, and use it if it surely lowers the log-loss.
+
+        The predicted classes stay the same: the threshold moves with the probabilities.
+
+        Parameters
+        ----------
+        labels : Labels
+            Labels of notes that the model did not learn from.
+        probabilities : ndarray of float64, shape [note, class]
+            The model's own, with classes in the order of `Labels`.
+        clusters : ndarray of int64, shape [note]
+            Patient of each note.
+        """
+        found = calibration_maps.calibrate(labels, probabilities, clusters)
+        surely = found is not None and found.surely
+        return self.set_scale(self.thresholds_["raw"], found, "calibrated" if surely else "raw")
+
+    def set_scale(
+        self,
+        raw: Threshold,
+        calibration: Calibration | None = None,
+        scale: Scale = "raw",
+        calibrated: Threshold | None = None,
+    ) -> Self:
+        """Set thresholds, map and scale of the probabilities.
+
+        Parameters
+        ----------
+        raw : Threshold
+            Of the model's own probabilities.
+        calibration : Calibration, optional
+        scale : {"raw", "calibrated"}
+        calibrated : Threshold, optional
+            Of calibrated probabilities; default: the one that predicts the same classes.
+        """
+        self.calibration_: Calibration | None = calibration
+        self.thresholds_: dict[Scale, Threshold] = {"raw": raw}
+        if calibration is not None:
+            moved = calibration.map.move(raw.value)
+            self.thresholds_["calibrated"] = calibrated or replace(raw, value=moved)
+        self.scale_: Scale = scale
         return self
+
+    @property
+    def threshold_(self) -> Threshold:
+        """Threshold of the probabilities that `predict_proba` returns."""
+        return self.thresholds_[self.scale_]
+
+    @threshold_.setter
+    def threshold_(self, threshold: Threshold) -> None:
+        self.thresholds_[self.scale_] = threshold
+        if self.calibration_ is None:
+            return
+        other: Scale = "raw" if self.scale_ == "calibrated" else "calibrated"
+        change = self.calibration_.map.undo if other == "raw" else self.calibration_.map.move
+        self.thresholds_[other] = replace(threshold, value=change(threshold.value))
+
+    def with_scale(self, scale: Scale) -> Self:
+        """Return the same fitted classifier with raw or with calibrated probabilities.
+
+        Raises
+        ------
+        InputError
+            There is no map to calibrate them with.
+        """
+        if scale == "calibrated" and self.calibration_ is None:
+            raise InputError(NO_MAP)
+        other = copy.copy(self)
+        other.thresholds_ = dict(self.thresholds_)
+        other.scale_ = scale
+        return other
+
+    def present(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a model's probabilities as `predict_proba` does.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float64, shape [note, class]
+            The model's own, with classes in the order of `Labels`.
+        """
+        if self.scale_ == "calibrated":
+            assert self.calibration_ is not None
+            probabilities = self.calibration_.map.apply(self.task_, probabilities)
+        return self.in_class_order(probabilities)
+
+    # ------------------------------------------------------------------ classes
 
     def set_classes(self, task: Task, classes: NDArray[Any]) -> None:
         """Take the task and the classes, in the order of `Labels`, from labels or a bundle."""
@@ -239,13 +383,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:
         """Return probabilities [note, class], columns as in ``classes_``.
 
-        They sum to 1 over the classes; in a multi-label task each label has its own.
+        They sum to 1 over the classes; in a multi-label task each label has its own. They are
+        calibrated on the validation notes where that surely lowers the log-loss, see `scale_`.
         """
         check_is_fitted(self, "model_")
         texts = as_texts(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
-        return self.in_class_order(self.model_.predict_proba(texts, self._context()))
+        return self.present(self.model_.predict_proba(texts, self._context()))
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:
         """Return classes [note]; multi-label: tuples, or an indicator if fitted on one."""

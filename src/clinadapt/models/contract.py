@@ -6,8 +6,9 @@ everything else has a default that is valid for any model, and that a model may 
 code depends on the class of a model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -28,6 +29,7 @@ from clinadapt.models.token_network import TokenNetwork
 from clinadapt.neural.training.memory_budget import Footprint
 
 Examples = tuple[Sequence[str], Labels]
+Effort = Literal["head", "network", "encoder"]
 Kind = Literal["word counts", "from scratch", "encoder", "stacked", "private", "other"]
 
 
@@ -55,6 +57,8 @@ class Model(BaseEstimator):  # type: ignore[misc]
         What each text that the model is given stands for: a note, or all notes of a patient, as
         joined by `clinadapt.data.patients.documents_of`. A model of patients fits and predicts
         documents, with one label each, and finds their notes by `notes_of`.
+    learns_from_validation : bool
+        True if validation notes decide something in a fit, such as when training stops.
     refit : bool
         True if the model is fitted again on training and validation notes together once the
         threshold is chosen.
@@ -68,6 +72,8 @@ class Model(BaseEstimator):  # type: ignore[misc]
         Hash of the files that training started from.
     guarantee_ : optional
         Guarantee of differential privacy.
+    decided_ : mapping of str to float
+        Decisions of other fits, see `decide`.
     """
 
     display_name: ClassVar[str] = ""
@@ -78,6 +84,7 @@ class Model(BaseEstimator):  # type: ignore[misc]
     epoch_settings: ClassVar[tuple[str, ...]] = ()
     reads_tokens: ClassVar[bool] = False
     level: ClassVar[Level] = "note"
+    learns_from_validation: ClassVar[bool] = False
 
     refit: bool = False
     aggregation: Aggregation | None = None
@@ -87,6 +94,7 @@ class Model(BaseEstimator):  # type: ignore[misc]
     encoder_fingerprint_: str | None = None
     vectors_fingerprint_: str | None = None
     guarantee_: Any = None
+    decided_: Mapping[str, float] = MappingProxyType({})
 
     # ------------------------------------------------------------------ required methods
 
@@ -140,6 +148,25 @@ class Model(BaseEstimator):  # type: ignore[misc]
     def planned_epochs(self) -> list[int]:
         """Return the largest number of epochs of each training of a fit."""
         return [int(getattr(self, name)) for name in self.epoch_settings]
+
+    # ------------------------------------------------------------------ decisions on validation
+
+    def decisions(self) -> dict[str, float]:
+        """Return what the last fit decided on its validation notes, by name."""
+        return {}
+
+    def decide(self, decisions: Mapping[str, float]) -> Self:
+        """Take the decisions of other fits, for a fit without validation notes."""
+        self.decided_ = decisions
+        return self
+
+    def effort(self) -> Effort:
+        """Return how long a fit takes: a "head" seconds, a "network" minutes, an "encoder" hours.
+
+        It follows from the settings alone: what is trained is a head or adapter on features that
+        are computed once, a small network with its embeddings, or layers of a pretrained encoder.
+        """
+        return "network"
 
     # ------------------------------------------------------------------ parts
 

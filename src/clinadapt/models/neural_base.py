@@ -18,8 +18,9 @@ from clinadapt.evaluation import metrics
 from clinadapt.evaluation.threshold import best_score
 from clinadapt.features.tokenization import Tokens, Truncation, tokenize
 from clinadapt.neural.training.batch_sources import BatchSource
-from clinadapt.neural.training.loop import Recipe, Validation, train
+from clinadapt.neural.training.loop import Validation, train
 from clinadapt.neural.training.losses import ClassLoss, ClassWeight
+from clinadapt.neural.training.recipe import Recipe
 
 WEIGHTS_FILE = "model.safetensors"
 

@@ -11,6 +11,7 @@ from clinadapt.core.device import compute_dtype
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels
 from clinadapt.models import neural_base
+from clinadapt.models.contract import Effort
 from clinadapt.models.encoder_assembly import is_pretrained_weight
 from clinadapt.models.encoder_model import EncoderModel
 from clinadapt.models.training_settings import StoppedEarly
@@ -42,6 +43,10 @@ class PretrainedModel(EncoderModel, StoppedEarly):
     """
 
     encoder_learning_rate: Annotated[float, Gt(0)] = 5e-5
+
+    def effort(self) -> Effort:
+        """Return "encoder" if any of its layers run in training, else "head"."""
+        return "encoder" if self.tuned_layers or self.placement == "layers" else "head"
 
     def _train(
         self,

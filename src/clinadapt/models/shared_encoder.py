@@ -17,6 +17,7 @@ from clinadapt.core.arrays import Floats
 from clinadapt.core.device import compute_dtype, pick_device
 from clinadapt.core.run_context import Context
 from clinadapt.data.python_inputs import as_texts
+from clinadapt.evaluation.calibration_maps import Scale
 from clinadapt.features.frozen_encoder import FrozenPrefix
 from clinadapt.models import neural_base
 from clinadapt.models.classifier import NoteClassifier
@@ -52,15 +53,29 @@ class Together:
             model.prefix_ = prefixes.setdefault(_content(model), model.prefix_)
 
     @classmethod
-    def load(cls, bundles: Mapping[str, Path]) -> Self:
+    def load(
+        cls,
+        bundles: Mapping[str, Path],
+        scale: Scale | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> Self:
         """Open bundles, offline.
+
+        Parameters
+        ----------
+        bundles : mapping of str to Path
+            Folders by task name.
+        scale : {"raw", "calibrated"}, optional
+        thresholds : mapping of str to float, optional
+            By task name; see `clinadapt.load`.
 
         Raises
         ------
         InputError
-            A folder is not a bundle, or a bundle of another format.
+            A folder is not a bundle, or a bundle of another format; or see `clinadapt.load`.
         """
-        return cls({name: load(folder) for name, folder in bundles.items()})
+        given = thresholds or {}
+        return cls({name: load(folder, scale, given.get(name)) for name, folder in bundles.items()})
 
     def predict_proba(
         self, texts: Sequence[str], tasks: Collection[str] | None = None
@@ -94,7 +109,7 @@ class Together:
         for models in sharing.values():
             in_one_pass |= _one_pass(models, texts)
         answers = {
-            name: classifier.in_class_order(classifier.model_.finish(in_one_pass[name], texts))
+            name: classifier.present(classifier.model_.finish(in_one_pass[name], texts))
             if name in in_one_pass
             else classifier.predict_proba(texts)
             for name, classifier in chosen.items()

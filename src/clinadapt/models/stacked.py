@@ -27,7 +27,7 @@ from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.labels import Labels, Task
-from clinadapt.models.contract import Model
+from clinadapt.models.contract import Effort, Model
 from clinadapt.models.onnx_model import load_fitted
 from clinadapt.models.pretrained import PretrainedModel
 from clinadapt.models.tfidf_logistic import TfidfLogistic
@@ -37,6 +37,7 @@ SPARSE_FOLDER, ENCODER_FOLDER = "sparse", "encoder"
 BLEND_FILE = "blend.safetensors"
 OWN = ("encoder", "max_tokens", "truncation", "seed")
 EQUAL = np.array([0.5, 0.5])
+WEIGHTS = ("weight of TF-IDF", "weight of the encoder")
 SMALLEST = 2.0**-52  # logits of probabilities nearer to 0 or 1 are rounding errors
 
 
@@ -60,7 +61,8 @@ class StackedModel(ReadsTokens):
     Attributes
     ----------
     weights_ : ndarray of float64, shape [2]
-        Weights of the logits of TF-IDF and of the encoder; both 0.5 without validation notes.
+        Weights of the logits of TF-IDF and of the encoder; those decided in other
+        fits, or 0.5, without validation notes.
     sparse_ : TfidfLogistic
     encoder_ : PretrainedModel
         Fitted.
@@ -78,6 +80,7 @@ class StackedModel(ReadsTokens):
     kind = "stacked"
     explained_by = "stacked"
     path_settings = ("encoder",)
+    learns_from_validation = True
 
     encoder: str = field(default="camembert-bio", kw_only=False)
     encoder_options: dict[str, Any] | None = None
@@ -139,8 +142,8 @@ class StackedModel(ReadsTokens):
     ) -> Self:
         """Fit both parts on training notes, and their weights on validation notes.
 
-        Without validation notes the weights are equal: on the training notes the part that
-        overfits more would get the larger one.
+        Without validation notes the weights are those decided in other fits, or else equal: on the
+        training notes the part that overfits more would get the larger one.
 
         Raises
         ------
@@ -153,11 +156,11 @@ class StackedModel(ReadsTokens):
         context = context or Context()
         self.task_: Task = labels.task
         self.sparse_, encoder = self.parts()
-        self.encoder_: Model = encoder
+        self.encoder_: Model = encoder.decide(self.decided_)
         self.encoder_.fit(texts, labels, validation, metric, context)
         self.encoder_fingerprint_ = self.encoder_.encoder_fingerprint_
         self.sparse_.fit(texts, labels)
-        self.weights_ = EQUAL
+        self.weights_ = np.array([self.decided_.get(name, 0.5) for name in WEIGHTS])
         if validation is not None:
             validation_texts, validation_labels = validation
             # The classifier scores these notes again, and counts their truncation then.
@@ -176,6 +179,14 @@ class StackedModel(ReadsTokens):
         parts = (self.sparse_, self.encoder_)
         self.trainable_parameters_ = sum(part.trainable_parameters_ for part in parts) + 2
         self.total_parameters_ = sum(part.total_parameters_ for part in parts) + 2
+
+    def decisions(self) -> dict[str, float]:
+        """Return the weights of both parts, and what the encoder's part decided."""
+        return dict(zip(WEIGHTS, self.weights_.tolist(), strict=True)) | self.encoder_.decisions()
+
+    def effort(self) -> Effort:
+        """Return the effort of the encoder's part."""
+        return self.parts()[1].effort()
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
         """Compute the features of the encoder's frozen layers, if it has any, into the cache."""

@@ -29,8 +29,9 @@ from clinadapt.models.training_settings import Epochs, StoppedEarly
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
-from clinadapt.neural.training.loop import Recipe, run, train
+from clinadapt.neural.training.loop import run, train
 from clinadapt.neural.training.losses import Reconstruction
+from clinadapt.neural.training.recipe import Recipe
 
 
 class Autoencoder(nn.Module):

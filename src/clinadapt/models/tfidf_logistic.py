@@ -16,7 +16,7 @@ from clinadapt.core import param_validation, safe_files
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
 from clinadapt.features.tfidf import TfidfFeatures
-from clinadapt.models.contract import Model
+from clinadapt.models.contract import Effort, Model
 from clinadapt.neural.training.losses import ClassWeight
 
 LINEAR_FILE = "linear.safetensors"
@@ -84,6 +84,10 @@ class TfidfLogistic(Model):
         self.intercepts_ = np.concatenate([intercepts for _, intercepts in fitted])
         self._finish()
         return self
+
+    def effort(self) -> Effort:
+        """Return "head"."""
+        return "head"
 
     @property
     def tfidf(self) -> TfidfFeatures:

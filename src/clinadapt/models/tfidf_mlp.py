@@ -22,7 +22,8 @@ from clinadapt.models.training_settings import Epochs, StoppedEarly
 from clinadapt.neural.adapters.registry import count_parameters
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import SparseSource
-from clinadapt.neural.training.loop import Recipe, run
+from clinadapt.neural.training.loop import run
+from clinadapt.neural.training.recipe import Recipe
 
 
 class DenseNetwork(nn.Module):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from clinadapt.features.readable_tokens import readable
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models.contract import Model
-from clinadapt.neural.training.loop import Recipe
+from clinadapt.neural.training.loop import best_epoch
 from clinadapt.neural.training.losses import ClassWeight
+from clinadapt.neural.training.recipe import Recipe
 
 Epochs = Annotated[int, Interval(ge=1, le=10_000)]  # a slip of the finger asks for more
 Seed = Annotated[int, Ge(0)]
@@ -60,12 +61,20 @@ class StoppedEarly(TrainingSettings):
     class_weight : {"balanced", "none"}
     """
 
+    learns_from_validation: ClassVar[bool] = True
+
     patience: Annotated[int, Ge(1)] = 3
     class_weight: ClassWeight = "balanced"
 
     def recipe(self, **further: Any) -> Recipe:
         """Return the recipe of the training loop, with `further` settings of `Recipe`."""
-        return super().recipe(**{"patience": self.patience, **further})
+        decided = self.decided_.get("epochs")
+        stop_after = None if decided is None else max(1, round(decided))
+        return super().recipe(**{"patience": self.patience, "stop_after": stop_after, **further})
+
+    def decisions(self) -> dict[str, float]:
+        """Return the number of epochs after which the validation score was best."""
+        return {"epochs": float(best_epoch(self.history_))}
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

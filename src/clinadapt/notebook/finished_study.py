@@ -17,11 +17,15 @@ from clinadapt.report import charts, tables
 from clinadapt.report.findings import every_pair
 from clinadapt.report.write import write_report
 from clinadapt.study import read_results
+from clinadapt.study.checks.contract import Finding
+from clinadapt.study.kept_bundles import find_row, write_bundle
 from clinadapt.study.read_results import LeaderboardRow, StudyResults
 from clinadapt.study.result_files import LEADERBOARD, LEADERBOARD_COLUMNS, read_leaderboard
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+    from clinadapt.data.notes import Notes
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,41 @@ class FinishedStudy:
         if self._results.evidence is None:
             return "No configuration has finished, so nothing can be recommended."
         return str(self._results.evidence["sentence"])
+
+    @property
+    def checks(self) -> list[Finding]:
+        """What the checks found; none in a study of a version without checks."""
+        found = (self._results.checks or {}).get("findings", [])
+        return [Finding(**finding) for finding in found]
+
+    def bundle(
+        self, row: int | str, to: str | Path | None = None, notes: "Notes | None" = None
+    ) -> Path:
+        """Write the bundle of any configuration to a folder, and return the folder.
+
+        A study keeps the bundles of its best and of its recommended configuration; any other one
+        is fitted again, for which the notes are needed.
+
+        Parameters
+        ----------
+        row : int or str
+            Rank on the leaderboard, or name or ``configuration_id`` of a configuration.
+        to : path, optional
+            Default: ``row-RANK`` in the study's folder.
+        notes : Notes, optional
+            Notes of the study, read as for the study.
+
+        Raises
+        ------
+        InputError
+            There is no such configuration; it has to be fitted again, and `notes` are missing or
+            not the study's; or the folder holds something else.
+        """
+        chosen = find_row(self._results, str(row))
+        target = Path(to) if to is not None else self.folder / f"row-{chosen.rank}"
+        given = None if notes is None else lambda: notes
+        write_bundle(self.folder, self._results, chosen, target, given)
+        return target
 
     def compare(self, first: str, second: str) -> Comparison:
         """Return the difference of two configurations on the test notes.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core import formatting
 from clinadapt.data.labels import Labels
-from clinadapt.evaluation import calibration, metrics
+from clinadapt.evaluation import calibration, calibration_maps, metrics
 from clinadapt.report.drawing import (
     Figure,
     colour,
@@ -31,17 +33,20 @@ class Meaning:
     Attributes
     ----------
     parts : clinadapt.evaluation.calibration.BrierParts
-        Parts of the Brier score on the test notes.
+        Parts of the Brier score on the test notes, of the bundle's probabilities.
     temperature : float, optional
         Temperature fitted on the validation notes; None if there are none.
-    ece, ece_scaled : float
-        Expected calibration error on the test notes, without and with that temperature.
+    ece : float
+        Expected calibration error on the test notes, of the model's own probabilities.
+    calibrated : dict, optional
+        Map in the bundle and what it does on the test notes; see
+        `clinadapt.evaluation.calibration_maps`. None where no map lowers the log-loss.
     """
 
     parts: calibration.BrierParts
     temperature: float | None
     ece: float
-    ece_scaled: float | None
+    calibrated: dict[str, Any] | None
 
     @property
     def words(self) -> str:
@@ -55,24 +60,51 @@ class Meaning:
             return fitted + "the model is underconfident."
         return fitted + "the model is neither clearly overconfident nor underconfident."
 
+    @property
+    def calibration_words(self) -> str:
+        """What calibration does to the log-loss of the test notes, and whether it is used."""
+        if self.calibrated is None:
+            return (
+                "No calibration lowers the log-loss of the validation notes, or their patients are "
+                "too few to tell: the bundle has the model's own probabilities."
+            )
+        method = self.calibrated["map"]["method"]
+        if self.calibrated["test"] is None:  # nested: there are no notes apart to measure it on
+            used = "calibrated" if self.calibrated["surely"] else "the model's own"
+            return f"Calibrated out of fold ({method}). The bundle's probabilities are {used}."
+        loss = self.calibrated["test"]["log_loss"]
+        raw, after, low, high = (
+            formatting.score(loss[name]) for name in ("raw", "calibrated", "low", "high")
+        )
+        if self.calibrated["surely"]:
+            return (
+                f"Calibrated on validation notes ({method}), which surely lowers their log-loss: "
+                f"{raw} → {after} on the test notes (difference {low} to {high}). The bundle's "
+                "probabilities are calibrated; its predicted classes are the same."
+            )
+        return (
+            f"Calibration on validation notes ({method}) does not surely lower their log-loss: "
+            f"{raw} → {after} on the test notes (difference {low} to {high}). The bundle has the "
+            "model's own probabilities; --probabilities calibrated asks for the others."
+        )
+
 
 def meaning(study: StudyResults) -> Meaning | None:
     """Return the calibration of the model handed over; None if there is none."""
     if study.handed_over is None:
         return None
-    labels, probabilities = _part(study, "test")
-    events, predicted = calibration.events_of(labels, probabilities)
-    validation, validation_probabilities = _part(study, "validation")
-    temperature = ece_scaled = None
+    labels, probabilities = _part(study, "test", raw=True)
+    validation, validation_probabilities = _part(study, "validation", raw=True)
+    temperature = None
     if len(validation_probabilities):
-        temperature = calibration.fit_temperature(validation, validation_probabilities)
-        scaled = calibration.with_temperature(labels.task, probabilities, temperature)
-        ece_scaled = _ece(labels, scaled)
+        notes = np.arange(len(validation))
+        slope = calibration_maps.fit_map("temperature", validation, validation_probabilities, notes)
+        temperature = 1 / slope.slope
     return Meaning(
-        parts=calibration.brier_parts(events, predicted),
+        parts=calibration.brier_parts(*calibration.events_of(*_part(study, "test"))),
         temperature=temperature,
         ece=_ece(labels, probabilities),
-        ece_scaled=ece_scaled,
+        calibrated=study.handed_over.calibration,
     )
 
 
@@ -140,8 +172,11 @@ def points(study: StudyResults) -> list[calibration.OperatingPoint]:
     return calibration.operating_points(validation, test) if len(validation[0]) else []
 
 
-def _part(study: StudyResults, part: str) -> tuple[Labels, NDArray[np.float64]]:
-    """Return the labels and probabilities [note, class] of the model handed over."""
+def _part(study: StudyResults, part: str, raw: bool = False) -> tuple[Labels, NDArray[np.float64]]:
+    """Return the labels and probabilities [note, class] of the model handed over.
+
+    They are those of its bundle, calibrated or not, unless the model's own are asked for.
+    """
     table = study.answers[part]
     classes = study.about["classes"]
     labels = table["label"]
@@ -151,6 +186,10 @@ def _part(study: StudyResults, part: str) -> tuple[Labels, NDArray[np.float64]]:
         columns = [labels == name for name in classes]
     matrix = np.column_stack([column.to_numpy() for column in columns])
     probabilities = table.select(f"prob_{name}" for name in classes).to_numpy()
+    run = study.handed_over
+    if not raw and run is not None and run.calibration is not None and run.calibration["surely"]:
+        map = calibration_maps.CalibrationMap.model_validate(run.calibration["map"])
+        probabilities = map.apply(study.about["task"], probabilities)
     return Labels(study.about["task"], np.array(classes), matrix), probabilities
 
 

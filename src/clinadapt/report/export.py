@@ -85,6 +85,7 @@ def _content(study: StudyResults) -> dict[str, Any]:
         "curves": study.curves,
         "subgroups": study.subgroups,
         "sites": study.sites,
+        "checks": study.checks,
     }
 
 

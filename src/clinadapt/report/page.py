@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 from functools import cache
+from importlib.metadata import metadata
 from itertools import chain
 from typing import Any
 
@@ -44,6 +45,7 @@ def page(study: StudyResults) -> str:
         style=html.source(environment, html.STYLE),
         script=html.source(environment, "page.js"),
         library=_library(),
+        documentation=_documentation(),
         figures=_figures(study),
         unit=study.unit,
         **_tables(study),
@@ -54,6 +56,13 @@ def page(study: StudyResults) -> str:
 def _library() -> str:
     """Return plotly's script, compressed to two fifths; the page decompresses it."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+
+
+@cache
+def _documentation() -> str:
+    """Return the address of the documentation, which a reader may follow and the page does not."""
+    addresses = metadata("clinadapt").get_all("Project-URL") or []
+    return next(one.split(", ")[1] for one in addresses if one.startswith("Documentation, "))
 
 
 def _figures(study: StudyResults) -> dict[str, Figure]:
@@ -96,6 +105,7 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "handed": "best" if said is None or said.status == "none" else said.status,
         # Not in the evidence of earlier versions.
         "doubts": (study.evidence or {}).get("doubts"),
+        "folds": study.about["design"].get("folds", 1),
         "verdict": said,
         "headings": findings.HEADINGS,
         "pairs": findings.without_repeats(compared),

@@ -50,6 +50,11 @@ def _question(study: StudyResults) -> str:
         )
     learned = parts["train"]["notes"] + parts["validation"]["notes"]
     of_others = f" of {parts['test']['groups']:,} other patients" if data["groups"] else ""
+    if about["design"].get("nested"):
+        return (
+            f"{question} {len(study.done)} methods learned from {learned:,} labelled notes; every "
+            "note was tested in turn, by models that had seen neither it nor its patient."
+        )
     return (
         f"{question} {len(study.done)} methods learned from {learned:,} labelled notes and were "
         f"then tested on {parts['test']['notes']:,} notes{of_others} that they had not seen."

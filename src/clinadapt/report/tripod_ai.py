@@ -106,7 +106,8 @@ def _imbalance(study: StudyResults) -> str:
     counted = ", ".join(f"{markdown(name)} {count:,}" for name, count in labels.items())
     return (
         f"Training notes: {counted}. Losses weight the classes unless a configuration's settings "
-        "say otherwise; the threshold is chosen on validation notes to optimise the metric."
+        "say otherwise; the threshold is chosen on validation notes, or out of fold, to optimise "
+        "the metric."
     )
 
 
@@ -130,8 +131,14 @@ def _parts(study: StudyResults) -> str:
         else ("patients are not identified, so one may be in several parts")
     )
     duplicates = study.about["data"]["duplicates"]
+    design = study.about["design"]
+    parts = "Training, validation and test parts"
+    if design.get("folds", 1) > 1:
+        parts = f"{design['folds']}-fold cross-validation outside of a test part"
+    if design.get("nested"):
+        parts = f"Nested cross-validation on {design['folds']} folds"
     return (
-        f"Training, validation and test parts; {grouped}. "
+        f"{parts}; {grouped}. "
         f"{duplicates['exact_across_parts']:,} exact and {duplicates['near_across_parts']:,} near "
         "duplicates are in different parts."
     )

@@ -38,6 +38,8 @@ class Verdict:
         The doubts in numbers, then the test score.
     cautions : list of str
         Doubts that the facts do not tell.
+    findings : list of dict
+        Code, title and sentence of what checks found.
     """
 
     status: str
@@ -46,6 +48,7 @@ class Verdict:
     sentence: str
     facts: list[Fact]
     cautions: list[str]
+    findings: list[dict[str, str]]
 
 
 def verdict(study: StudyResults) -> Verdict | None:
@@ -67,18 +70,17 @@ def verdict(study: StudyResults) -> Verdict | None:
         sentence=evidence.get("sentence", ""),
         facts=facts,
         cautions=doubts.get("cautions", doubts["sentences"]) if doubts else [],
+        findings=(study.checks or {}).get("findings", []),
     )
 
 
 def _doubts(doubts: dict[str, Any]) -> list[Fact]:
     rarest, patients = doubts["rarest"], doubts["patients"]
-    facts = [
-        Fact(
-            f"Test {patients} of class {rarest}",
-            formatting.count(doubts["test"]),
-            f"the choice itself stands on {formatting.count(doubts['validation'])} of validation",
-        )
-    ]
+    stands = f"the choice itself stands on {formatting.count(doubts['validation'])}"
+    folds = doubts.get("folds", 1)
+    where = "of validation" if folds == 1 else f"in {folds} folds"
+    tested = formatting.count(doubts["test"])
+    facts = [Fact(f"Test {patients} of class {rarest}", tested, f"{stands} {where}")]
     if doubts["others"]:
         facts.append(
             Fact(

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Interval, Len, MinLen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationError
@@ -23,6 +23,7 @@ from clinadapt.evaluation.patient_level import AGGREGATIONS, Aggregation
 from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models import registry
+from clinadapt.study.checks.registry import unknown_codes
 from clinadapt.study.study_file import read_study_file
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ def _each_once(values: list[Any]) -> list[Any]:
         message = "expected each value once, these are given twice: {twice}"
         raise PydanticCustomError("each_once", message, {"twice": ", ".join(twice)})
     return values
+
+
+def _codes_of_checks(codes: list[str]) -> list[str]:
+    if problem := unknown_codes(codes):
+        raise PydanticCustomError("codes_of_checks", "{problem}", {"problem": problem})
+    return codes
 
 
 Whole = Annotated[int, Strict()]
@@ -81,6 +88,12 @@ class Design(BaseModel):
         Defaults for configurations that do not set their own.
     test_fraction, validation_fraction, split_seed
         See `clinadapt.data.split.make_split`.
+    folds : int or "auto"
+        Folds of the notes outside the test part, all predicted by models that did not see them:
+        these predictions rank the configurations and choose thresholds. 1 for one validation part;
+        "auto" is 5 where that costs little, see `clinadapt.study.fold_choice`.
+    nested : bool
+        Whether every note is a test note in turn, in an outer division: for few notes.
     resamples : int
         Number of bootstrap resamples.
     margin : float
@@ -95,6 +108,8 @@ class Design(BaseModel):
     aggregation : list of {"mean", "maximum", "noisy-or"}
         How a patient's probability may come from those of the notes; each run takes the one that is
         best on its validation patients.
+    ignore : list of str
+        Codes of checks to leave out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -108,6 +123,8 @@ class Design(BaseModel):
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.3
     validation_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.15
     split_seed: Seed = 0
+    folds: Annotated[Whole, Interval(ge=1, le=100)] | Literal["auto"] = "auto"
+    nested: Annotated[bool, Strict()] = False
     resamples: Annotated[Whole, Interval(ge=100, le=100_000)] = 1000
     margin: Annotated[float, Interval(ge=0, lt=1)] = 0.01
     curve: Curve | None = None
@@ -116,6 +133,7 @@ class Design(BaseModel):
     aggregation: Annotated[list[Aggregation], MinLen(1), AfterValidator(_each_once)] = list(
         AGGREGATIONS
     )
+    ignore: Annotated[list[str], AfterValidator(_codes_of_checks)] = []
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,8 @@ OF_THE_DATA = (
     "test_fraction",
     "validation_fraction",
     "split_seed",
+    "folds",
+    "nested",
     "level",
     "group_label",
     "aggregation",

@@ -1,11 +1,9 @@
 """One run: fit its model, score it, save it, and record the cost."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,74 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core import atomic_files, resources
+from clinadapt.core.arrays import Floats
 from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
-from clinadapt.data.patients import patients_of
-from clinadapt.data.split import PARTS, Split
 from clinadapt.data.summary import summarize
-from clinadapt.data.text_store import Texts
-from clinadapt.evaluation import metrics
+from clinadapt.evaluation import calibration_maps, metrics
+from clinadapt.evaluation.paired_comparison import Predictions
+from clinadapt.evaluation.patient_level import aggregate
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.study import result_files
-from clinadapt.study.design import Run, identity
-from clinadapt.study.patient_runs import PatientRule, to_patients
+from clinadapt.study.cross_validation import cross_validate, fit, fit_outer_fold, joined
+from clinadapt.study.design import Run
+from clinadapt.study.material import Material
+from clinadapt.study.patient_runs import patient_numbers, to_patients, write_note_predictions
 from clinadapt.study.run_store import PREDICTIONS_SHA256
 
 CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Notes and split that a study's runs are fitted and scored on.
-
-    Attributes
-    ----------
-    notes : Notes
-    split : Split
-    metric : str
-        Metric that thresholds and early stopping optimise.
-    resamples : int
-        Number of bootstrap resamples.
-    rule : PatientRule, optional
-        How patients are classified and scored; None if notes are.
-    """
-
-    notes: Notes
-    split: Split
-    metric: str
-    resamples: int
-    rule: PatientRule | None = None
-
-    @cached_property
-    def parts(self) -> dict[str, Notes]:
-        """Notes by the name of the part."""
-        return {name: self.notes.take(rows) for name, rows in self.split.parts().items()}
-
-    @cached_property
-    def scored(self) -> dict[str, Notes]:
-        """What is scored, by the name of the part: the notes, or the patients."""
-        if self.rule is None:
-            return self.parts
-        return {name: patients_of(part, self.rule.label) for name, part in self.parts.items()}
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of everything here that a result depends on, except the metric."""
-        rows = {
-            name: hashlib.sha256(numbers.tobytes()).hexdigest()
-            for name, numbers in self.split.parts().items()
-        }
-        rule = [] if self.rule is None else [asdict(self.rule)]
-        return identity(self.notes.fingerprint, self.resamples, rows, *rule)
-
-    def take(self, rows: Mapping[str, NDArray[np.int64]]) -> "Material":
-        """Return the same for some notes of each part, given by row numbers."""
-        ends = np.cumsum([len(rows[name]) for name in PARTS])
-        chosen = np.concatenate([rows[name] for name in PARTS])
-        split = Split(*np.split(np.arange(len(chosen)), ends[:-1]))
-        return replace(self, notes=self.notes.take(chosen), split=split)
+FOLDS, OUTER = "folds", "outer"  # folders for what the folds gave; a refit reads it
 
 
 def fit_run(
@@ -112,8 +61,7 @@ def fit_run(
         The run's part of ``result.json``.
     """
     # A model of patients reads their documents; any other model reads notes.
-    read = material.parts if run.configuration.cls.level == "note" else material.scored
-    train, validation, test = (read[name] for name in ("train", "validation", "test"))
+    read = material if run.configuration.cls.level == "note" else material.units
     ledger, watch, started = Ledger(), resources.Stopwatch(), time.perf_counter()
     context = replace(
         context,
@@ -126,27 +74,40 @@ def fit_run(
     classifier = NoteClassifier(run.build(), metric=material.metric)
     with watch.stage("encode"):
         # All parts at once: one pass through the encoder; the later stages read the cache.
-        classifier.prepare(Texts.join([part.texts for part in read.values()]), context)
+        in_order = np.concatenate(list(read.split.parts().values()))
+        classifier.prepare(read.notes.texts.take(in_order), context)
     encoding = replace(ledger)
+    with watch.stage("folds"):
+        outside = cross_validate(read, run, folder / FOLDS, context)
+        outer = [
+            fit_outer_fold(fold, run, folder / OUTER / str(number), context)
+            for number, fold in enumerate(read.outer, start=1)
+        ]
     with watch.stage("fit"):
-        classifier.fit_parts(
-            train.texts, train.labels, validation.texts, validation.labels, context
-        )
+        fit(classifier, read, outside, context)
+    model, scored = classifier.model_, material.scored
     before = ledger.truncated_notes
     with watch.stage("predict"):
-        on_test = classifier.model_.predict_proba(test.texts, context)
+        of_notes = {"validation": classifier.in_label_order(classifier.validation_probabilities_)}
+        if not outer:
+            of_notes["test"] = model.predict_proba(read.read["test"].texts, context)
+        if read.patients is not None:
+            write_note_predictions(classifier, read, of_notes, folder)
+        aggregation = to_patients(classifier, read)
+        held = classifier.in_label_order(classifier.validation_probabilities_)
+        answers = {"validation": _answers(classifier, held)}
+        if outer:
+            answers["test"] = joined(material, outer)
+        else:
+            tested = of_notes["test"]
+            if aggregation is not None:
+                numbers = patient_numbers(read.read["test"])
+                tested = aggregate(classifier.task_, tested, numbers, aggregation["name"])
+            answers["test"] = _answers(classifier, tested)
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
-    model, aggregation = classifier.model_, None
-    answers = {
-        "validation": classifier.in_label_order(classifier.validation_probabilities_),
-        "test": on_test,
-    }
-    if material.rule is not None and model.level == "note":
-        aggregation = to_patients(classifier, material.rule, read, answers, material.metric, folder)
     scores, frames = {}, []
-    for name, probabilities in answers.items():
-        part = material.scored[name]
-        predicted = classifier.threshold_.predict(classifier.task_, probabilities)
+    for name, (probabilities, predicted) in answers.items():
+        part = scored[name]
         scores[name] = _score(part, probabilities, predicted)
         frames.append(
             prediction_tables.prediction_frames(
@@ -157,15 +118,17 @@ def fit_run(
         "threshold": {
             "value": classifier.threshold_.value,
             "at_least_one": classifier.threshold_.at_least_one,
-            "chosen_on": "validation",
+            "chosen_on": "out-of-fold" if outside else "validation",
             "metric": material.metric,
         },
         "metrics": scores["test"],
         "validation_metrics": scores["validation"],
-        "training": model.history_,
+        "decisions": None if outside is None else dict(outside.decisions),
+        "outer_validation": [fold.validation for fold in outer],
+        "training": model.history_ if outside is None else outside.history,
         "data": {
             **summarize(material.notes, material.fingerprint),
-            "labelled": len(train) + len(validation),
+            "labelled": len(material.labelled_rows),
             "truncated": truncated,
         },
         "encoder_sha256": getattr(model, "encoder_fingerprint_", None),
@@ -173,6 +136,7 @@ def fit_run(
         "cost": {
             "encode_seconds": encoding.encode_seconds,
             "encode_seconds_spent_here": watch.seconds["encode"] if encoding.encoded else 0.0,
+            "folds_seconds": watch.seconds["folds"],
             "fit_seconds": watch.seconds["fit"],
             "predict_seconds": watch.seconds["predict"],
             **resources.peak_memory(),
@@ -188,10 +152,10 @@ def fit_run(
         },
     }
     if aggregation is not None:
-        content["aggregation"] = aggregation
+        content["aggregation"] = {**aggregation, "chosen_on": content["threshold"]["chosen_on"]}
     guarantee = getattr(model, "guarantee_", None)
     if guarantee is not None:
-        most = int(np.bincount(train.clusters).max())
+        most = int(np.bincount(material.parts["train"].clusters).max())
         epsilon, delta = guarantee.of_notes(most)
         patient = {"notes": most, "epsilon": epsilon, "delta": delta}
         content["privacy"] = {**asdict(guarantee), "of_the_patient_with_most_notes": patient}
@@ -210,8 +174,14 @@ def fit_run(
         "environment": environment,
     }
     content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
-    train, validation = (material.scored[name] for name in ("train", "validation"))
-    classifier.describe_notes(train.texts, validation.texts, validation.labels, validation.clusters)
+    learned = material.units.labelled if outside else material.units.parts["train"]
+    held_out = scored["validation"]
+    classifier.calibrate(held_out.labels, held, held_out.clusters)
+    tested_on = None if outer else scored["test"]
+    content["calibration"] = provenance["calibration"] = _calibration(
+        classifier, tested_on, answers["test"][0]
+    )
+    classifier.describe_notes(learned.texts, held_out.texts, held_out.labels, held_out.clusters)
     bundle = folder / result_files.BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
     save_bundle(classifier, bundle, provenance)
@@ -220,11 +190,33 @@ def fit_run(
     return content
 
 
+def _answers(classifier: NoteClassifier, probabilities: Floats) -> Predictions:
+    return probabilities, classifier.threshold_.predict(classifier.task_, probabilities)
+
+
 def _score(
     part: Notes, probabilities: NDArray[np.float64], predicted: NDArray[np.bool_]
 ) -> dict[str, Any]:
     scores = metrics.scores(part.labels, probabilities, predicted, part.clusters)
     return {name: score.to_json() for name, score in scores.items()}
+
+
+def _calibration(
+    classifier: NoteClassifier, test: Notes | None, on_test: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    """Return the map of the probabilities and what it does on test notes; None without one.
+
+    In a nested study the map is fitted on the notes that are tested, so this is not measured.
+    """
+    chosen = classifier.calibration_
+    if chosen is None:
+        return None
+    compared = (
+        None
+        if test is None
+        else calibration_maps.compare(chosen.map, test.labels, on_test, test.clusters)
+    )
+    return {**chosen.model_dump(mode="json"), "test": compared}
 
 
 def _named(progress: Progress, name: str) -> Progress:

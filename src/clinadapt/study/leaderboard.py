@@ -33,7 +33,10 @@ class Leaderboard:
     ----------
     folders : RunStore
     parts : mapping of str to Notes
-        Training, validation and test part of what is scored: notes, or patients.
+        Training, validation and test part of what is scored, as they were predicted; see
+        `Material.scored`.
+    labelled : int
+        Number of notes, or patients, that a configuration learns from.
     margin : float
         Largest difference of the metric that is negligible.
     resamples : int
@@ -46,6 +49,7 @@ class Leaderboard:
 
     folders: RunStore
     parts: Mapping[str, Notes]
+    labelled: int
     margin: float
     resamples: int
     draw: int = 0
@@ -56,11 +60,6 @@ class Leaderboard:
     def test(self) -> Notes:
         """The test part."""
         return self.parts["test"]
-
-    @property
-    def labelled(self) -> int:
-        """Number of training and validation notes, or patients, that configurations learn from."""
-        return len(self.parts["train"]) + len(self.parts["validation"])
 
     @cached_property
     def evidence(self) -> Evidence | None:
@@ -104,13 +103,21 @@ class Leaderboard:
             self.unit,
         )
 
-    def write_evidence(self) -> None:
-        """Write ``evidence.json``, or delete it if no configuration is complete."""
+    def write_evidence(self, folds: int = 1, nested: Mapping[str, Any] | None = None) -> None:
+        """Write ``evidence.json``, or delete it if no configuration is complete.
+
+        Parameters
+        ----------
+        folds : int
+            Folds that the choice stands on; 1 for one validation part.
+        nested : mapping, optional
+            See `clinadapt.study.nested_choice`.
+        """
         path = self.folders.root / result_files.EVIDENCE
         if self.evidence is None:
             path.unlink(missing_ok=True)
         else:
-            doubts = doubts_of(self.evidence).to_json()
+            doubts = doubts_of(self.evidence, folds, nested).to_json()
             atomic_files.write_json(path, {**self.evidence.to_json(), "doubts": doubts})
 
     def write_subgroups(self) -> None:

@@ -1,100 +1,83 @@
-"""Runs scored on patients: from probabilities of notes to a classifier of patients."""
+"""Runs scored on patients: how a fitted classifier of notes becomes one of patients."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clinadapt.core.arrays import Floats
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
-from clinadapt.data.patients import GroupLabel, patient_labels
 from clinadapt.evaluation import patient_level, threshold
-from clinadapt.evaluation.patient_level import Aggregation
 from clinadapt.models.aggregated import Aggregated
 from clinadapt.models.classifier import NoteClassifier
+from clinadapt.study.material import Material
 
 NOTE_PREDICTIONS = "notes.parquet"
 
 
-@dataclass(frozen=True)
-class PatientRule:
-    """How a study classifies and scores patients.
+def to_patients(classifier: NoteClassifier, material: Material) -> dict[str, Any] | None:
+    """Make a fitted classifier of notes one of patients, if they are what the material scores.
 
-    Attributes
-    ----------
-    label : "any", optional
-        See `clinadapt.data.patients.patient_labels`.
-    aggregation : tuple of str
-        Aggregations to choose among.
-    """
-
-    label: GroupLabel | None
-    aggregation: tuple[Aggregation, ...]
-
-    @classmethod
-    def of(cls, design: Mapping[str, Any]) -> Self | None:
-        """Return the rule of a study's design; None if it is about notes."""
-        if design.get("level", "note") == "note":
-            return None
-        return cls(design["group_label"], tuple(design["aggregation"]))
-
-
-def to_patients(
-    classifier: NoteClassifier,
-    rule: PatientRule,
-    parts: Mapping[str, Notes],
-    answers: dict[str, Floats],
-    metric: str,
-    folder: Path,
-) -> dict[str, Any]:
-    """Make a fitted classifier of notes one of patients.
-
-    Aggregation and threshold are chosen on the validation patients. The probabilities of the notes
-    are written to ``notes.parquet``, with what the classifier of notes predicted.
+    Aggregation and threshold are chosen on the patients whose notes the classifier's validation
+    probabilities are of.
 
     Parameters
     ----------
     classifier : NoteClassifier
         Changed in place: its model, threshold and validation probabilities.
-    rule : PatientRule
-    parts : mapping of str to Notes
-        Notes by the name of the part.
-    answers : dict of str to ndarray of float64, shape [note, class]
-        Probabilities of the notes of the validation and the test part. Replaced by those of the
-        patients [patient, class], in the order of `clinadapt.data.patients.patients_of`.
-    metric : str
-    folder : Path
-        The run's folder.
+    material : Material
 
     Returns
     -------
-    dict
-        The aggregation's name, and the validation score of each that was tried.
+    dict or None
+        The aggregation's name, and the validation score of each that was tried. None if the
+        material scores what the classifier reads.
     """
-    task = classifier.task_
-    frames = [
-        prediction_tables.prediction_frames(
-            parts[name].ids,
-            name,
-            parts[name].labels,
-            probabilities,
-            classifier.threshold_.predict(task, probabilities),
-        )
-        for name, probabilities in answers.items()
-    ]
-    prediction_tables.write_predictions(chain(*frames), folder / NOTE_PREDICTIONS, {})
-    numbers = {name: np.unique(parts[name].clusters, return_inverse=True)[1] for name in answers}
-    labels = patient_labels(parts["validation"].labels, numbers["validation"], rule.label)
-    chosen, scores = patient_level.choose(
-        labels, answers["validation"], numbers["validation"], metric, rule.aggregation
-    )
-    for name, probabilities in answers.items():
-        answers[name] = patient_level.aggregate(task, probabilities, numbers[name], chosen)
+    if material.patients is None:
+        return None
+    task, metric = classifier.task_, material.metric
+    labels = material.scored["validation"].labels
+    numbers = patient_numbers(material.read["validation"])
+    notes = classifier.in_label_order(classifier.validation_probabilities_)
+    among = material.design.aggregation
+    chosen, scores = patient_level.choose(labels, notes, numbers, metric, among)
+    patients = patient_level.aggregate(task, notes, numbers, chosen)
     classifier.model_ = Aggregated(classifier.model_, task, chosen)
-    classifier.threshold_ = threshold.choose(labels, answers["validation"], metric)
-    classifier.validation_probabilities_ = classifier.in_class_order(answers["validation"])
-    return {"name": chosen, "chosen_on": "validation", "scores": scores}
+    classifier.validation_probabilities_ = classifier.in_class_order(patients)
+    classifier.set_scale(threshold.choose(labels, patients, metric))
+    return {"name": chosen, "scores": scores}
+
+
+def patient_numbers(notes: Notes) -> NDArray[np.int64]:
+    """Return the number of the patient of each note [note], in the order of their names."""
+    return np.unique(notes.clusters, return_inverse=True)[1]
+
+
+def write_note_predictions(
+    classifier: NoteClassifier, material: Material, answers: dict[str, Floats], folder: Path
+) -> None:
+    """Write ``notes.parquet``: what a classifier of notes says of each, by its own threshold.
+
+    Parameters
+    ----------
+    classifier : NoteClassifier
+        Not yet one of patients.
+    material : Material
+    answers : dict of str to ndarray of float64, shape [note, class]
+        Probabilities by the name of the part.
+    folder : Path
+        The run's folder.
+    """
+    frames = []
+    for name, probabilities in answers.items():
+        notes = material.read[name]
+        predicted = classifier.threshold_.predict(classifier.task_, probabilities)
+        frames.append(
+            prediction_tables.prediction_frames(
+                notes.ids, name, notes.labels, probabilities, predicted
+            )
+        )
+    prediction_tables.write_predictions(chain(*frames), folder / NOTE_PREDICTIONS, {})

@@ -77,6 +77,7 @@ class RunResult:
     metrics: dict[str, dict[str, Any]]
     training: list[dict[str, Any]]
     truncated: dict[str, int]
+    calibration: dict[str, Any] | None
     energy: dict[str, Any] | None
 
     def predictions(self, part: str) -> pl.DataFrame:
@@ -104,6 +105,8 @@ class StudyResults:
         Scores of the recommended or best configuration by subgroup; None like `evidence`.
     sites : dict, optional
         Scores on held-out sites; None where the study asks for none.
+    checks : dict, optional
+        Findings of checks; None in studies of before.
     """
 
     about: dict[str, Any]
@@ -113,6 +116,7 @@ class StudyResults:
     curves: dict[str, Any] | None
     subgroups: dict[str, Any] | None
     sites: dict[str, Any] | None
+    checks: dict[str, Any] | None
 
     @cached_property
     def unit(self) -> Unit:
@@ -210,6 +214,7 @@ def load(study_dir: Path) -> StudyResults:
         result_files.CURVES,
         result_files.SUBGROUPS,
         result_files.SITES,
+        result_files.CHECKS,
     )
     return StudyResults(
         about,
@@ -263,5 +268,6 @@ def _run_result(file: Path) -> RunResult:
         metrics=result.get("metrics") or {},
         training=result.get("training") or [],
         truncated=(result.get("data") or {}).get("truncated") or {},
+        calibration=result.get("calibration"),
         energy=(result.get("cost") or {}).get("energy"),
     )

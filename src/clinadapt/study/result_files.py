@@ -27,6 +27,8 @@ EVIDENCE = "evidence.json"
 CURVES = "curves.json"
 SITES = "sites.json"
 SUBGROUPS = "subgroups.json"
+CHECKS = "checks.json"
+LABELS_TO_CHECK = "labels_to_check.csv"
 COSTS = (
     "encode_seconds",
     "fit_seconds",

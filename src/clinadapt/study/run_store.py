@@ -130,7 +130,7 @@ class RunStore:
         for configuration_id, runs in self.configurations.items():
             results = [(run, self.result(run)) for run in runs]
             done = [
-                (_score(result, self.metric), run)
+                (signed_score(result, self.metric), run)
                 for run, result in results
                 if result is not None and result["status"] == "done"
             ]
@@ -160,8 +160,8 @@ class RunStore:
                 shutil.rmtree(self.folder(run) / result_files.BUNDLE, ignore_errors=True)
 
 
-def _score(result: Mapping[str, Any], metric: str) -> float:
-    """Return the validation score of a finished run, signed so that more is better."""
+def signed_score(result: Mapping[str, Any], metric: str) -> float:
+    """Return a finished run's validation score, signed so that more is better."""
     value = result["validation_metrics"][metric]["value"]
     if value is None:
         return -np.inf

@@ -37,11 +37,13 @@ from clinadapt.models.bundle.integrity import RECORD
 from clinadapt.models.bundle.record import READ_FORMATS
 from clinadapt.neural.training.loop import forget
 from clinadapt.study import result_files
+from clinadapt.study.checks.registry import write_checks
 from clinadapt.study.design import Run
 from clinadapt.study.earlier_design import check_earlier, what_differs
 from clinadapt.study.encoder_check import check_encoders
 from clinadapt.study.fit_run import CHECKPOINT, fit_run
 from clinadapt.study.leaderboard import Leaderboard
+from clinadapt.study.nested_choice import nested_choice
 from clinadapt.study.planning.plan import Budget, make_plan, read_plan
 from clinadapt.study.refits import write_curves, write_sites
 from clinadapt.study.run_store import PREDICTIONS_SHA256
@@ -119,9 +121,10 @@ class StudyRunner(StudySetup):
     def _complete(self, progress: Progress, finished: Finished, retry: bool) -> pl.DataFrame:
         check_earlier(self.out, self.design.name, self.metric, set(self.folders.configurations))
         self.environment = environment()
-        self.data = describe(self.notes, self.split, self.material.parts, self.material.fingerprint)
-        if self.rule is not None:
-            for name, part in self.material.scored.items():
+        parts = {**self.material.parts, "test": self.material.scored["test"]}
+        self.data = describe(self.notes, self.split, parts, self.material.fingerprint)
+        if self.material.patients is not None:
+            for name, part in self.material.units.parts.items():
                 counts = part.labels.counts().items()
                 self.data["parts"][name]["patients"] = {str(label): n for label, n in counts}
         self._write_study()
@@ -131,10 +134,11 @@ class StudyRunner(StudySetup):
         full = self.fit_runs(progress, finished, retry)
         self._hand_over(full, progress)
         self._refit(full, progress, finished, retry)
-        full.write_evidence()
+        full.write_evidence(max(1, len(self.material.folds)), nested_choice(full, self.material))
         full.write_subgroups()
         board = full.write_leaderboard()
         full.write_ledger()
+        write_checks(self.out, self.notes, self.split, self.design.ignore)
         return board
 
     def _refit(
@@ -163,6 +167,7 @@ class StudyRunner(StudySetup):
         return Leaderboard(
             self.folders,
             self.material.scored,
+            len(self.material.units.labelled_rows),
             self.design.margin,
             self.design.resamples,
             unit=UNITS[self.design.level],
@@ -281,10 +286,10 @@ class StudyRunner(StudySetup):
 
     def _ensure_bundle(self, run: Run, target: Path, progress: Progress) -> None:
         """Copy a run's bundle to a folder; fit the run again if the bundle was deleted."""
-        if _holds(target, self.folders.id(run)):
+        if holds(target, self.folders.id(run)):
             return
         folder = self.folders.folder(run)
-        if not _holds(folder / result_files.BUNDLE, self.folders.id(run)):
+        if not holds(folder / result_files.BUNDLE, self.folders.id(run)):
             again = self._fit(run, folder, progress)
             result = self.folders.result(run) or {}
             result |= {PREDICTIONS_SHA256: again[PREDICTIONS_SHA256]}
@@ -292,7 +297,22 @@ class StudyRunner(StudySetup):
             forget(folder / CHECKPOINT)
         bundle = folder / result_files.BUNDLE
         with atomic_files.atomic_folder(target, replace=True) as partial:
-            shutil.copytree(bundle, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
+            shutil.copytree(bundle, partial, copy_function=link_or_copy, dirs_exist_ok=True)
+
+    def hand_over(self, run_id: str, target: Path, progress: Progress = no_progress) -> None:
+        """Write the bundle of one run to a folder, and nothing else; fit the run again for it.
+
+        Raises
+        ------
+        InputError, MachineError
+            See `complete`.
+        """
+        (run,) = (each for each in self.runs if self.folders.id(each) == run_id)
+        with self.claimed():
+            self.environment = environment()
+            self._ensure_bundle(run, target, progress)
+            # Once its run has been fitted again, the study keeps no more bundles than before.
+            shutil.rmtree(self.folders.folder(run) / result_files.BUNDLE, ignore_errors=True)
 
     # ------------------------------------------------------------------ what is written
 
@@ -319,7 +339,7 @@ class StudyRunner(StudySetup):
         )
 
 
-def _holds(bundle: Path, run: str) -> bool:
+def holds(bundle: Path, run: str) -> bool:
     """Return whether a folder is a run's bundle in a format that this version reads."""
     record = atomic_files.read_json(bundle / RECORD)
     if record is None or record.get("format") not in READ_FORMATS:
@@ -328,7 +348,8 @@ def _holds(bundle: Path, run: str) -> bool:
     return run in (provenance.get("run"), provenance.get("cell"))  # "cell" in version 0.1
 
 
-def _link_or_copy(source: str, target: str) -> str:
+def link_or_copy(source: str, target: str) -> str:
+    """Make a file the same as another, without a second copy on disk where that is possible."""
     try:
         os.link(source, target)
     except OSError:

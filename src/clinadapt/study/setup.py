@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,17 +14,24 @@ from clinadapt.core.device import environment
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Progress
 from clinadapt.data.notes import Notes
-from clinadapt.data.patients import patients_of, split_by_patient
+from clinadapt.data.patients import patients_of
 from clinadapt.data.site_split import site_names
-from clinadapt.data.split import Split, make_split, read_split
+from clinadapt.data.split import Split, read_split
 from clinadapt.evaluation import metrics
 from clinadapt.study.design import Design, Run, expand, load_design
 from clinadapt.study.energy import Meter
-from clinadapt.study.fit_run import Material, fit_run
-from clinadapt.study.patient_runs import PatientRule
+from clinadapt.study.fit_run import fit_run
+from clinadapt.study.fold_choice import choose_folds
+from clinadapt.study.material import Material, new_split
 from clinadapt.study.run_store import RunStore
 
-SPLIT_SETTINGS = ("test_fraction", "validation_fraction", "split_seed")  # as make_split takes them
+# Settings of the split; studies of earlier versions are not nested.
+SPLIT_SETTINGS = {
+    "test_fraction": None,
+    "validation_fraction": None,
+    "split_seed": None,
+    "nested": False,
+}
 
 
 class StudySetup:
@@ -83,6 +89,11 @@ class StudySetup:
         self.cache = Path(cache) if cache is not None else self.out / "cache"
         self.encoders = tuple(encoders)
         self.runs = expand(self.design, encoders)
+        if self.design.nested and self.design.curve is not None:
+            raise InputError(
+                "a curve needs a test part, and nested = true sets none aside: leave one of "
+                "them out"
+            )
         self.metric = self.design.metric or metrics.PRIMARY[notes.labels.task]
         if self.metric not in metrics.metric_names(notes.labels.task):
             known = ", ".join(metrics.metric_names(notes.labels.task))
@@ -93,40 +104,47 @@ class StudySetup:
             raise InputError(
                 'group_label is for studies of patients: set level = "group" (--level group) too'
             )
-        self.rule = PatientRule.of(self.design.model_dump())
+        self._patients = None
+        if self.design.level == "group":
+            self._patients = patients_of(notes, self.design.group_label)
         self.memory, self.hours = memory, hours
         self.sites = sites
         self.site_names = site_names(notes, sites) if sites is not None else []
-        self._take(self._kept(notes) or self._material(notes, self._new_split(notes)))
+        self._take(self._kept(notes) or self._new(notes))
 
-    def _new_split(self, notes: Notes) -> Split:
-        settings = [getattr(self.design, name) for name in SPLIT_SETTINGS]
-        if self.rule is None:
-            return make_split(notes, *settings)
-        patients = patients_of(notes, self.rule.label)
-        return split_by_patient(notes, patients, *settings)
+    def _new(self, notes: Notes) -> Material:
+        split = new_split(notes, self.design, self._patients)
+        single = self._material(notes, split, 1)
+        units, size = single.units, len(single.labelled_rows)
+        folds = choose_folds(self.design, self.runs, units.notes, units.labelled_rows, size)
+        return self._material(notes, split, folds)
 
     def _kept(self, notes: Notes) -> Material | None:
-        """Return the notes with the split of the study that the folder holds.
+        """Return the notes with split and folds of the study that the folder holds.
 
         None if it holds no study of these notes and of these settings of the split.
         """
         about = read_json(self.out / "study.json")
         if about is None or any(
-            about["design"].get(name) != getattr(self.design, name) for name in SPLIT_SETTINGS
+            about["design"].get(name, default) != getattr(self.design, name)
+            for name, default in SPLIT_SETTINGS.items()
         ):
             return None
         split = read_split(self.out / "split.json", notes.ids)
         if split is None:
             return None
-        material = self._material(notes, split)
+        folds = about["design"].get("folds", 1)  # studies of earlier versions have none
+        if self.design.folds not in ("auto", folds):
+            return None
+        material = self._material(notes, split, folds)
         return material if material.fingerprint == about["data"]["fingerprint"] else None
 
-    def _material(self, notes: Notes, split: Split) -> Material:
-        return Material(notes, split, self.metric, self.design.resamples, self.rule)
+    def _material(self, notes: Notes, split: Split, folds: int) -> Material:
+        design = self.design.model_copy(update={"folds": folds})
+        return Material(notes, split, self.metric, design, design.nested, self._patients)
 
     def _take(self, material: Material) -> None:
-        self.material = material
+        self.material, self.design = material, material.design
         self.folders = RunStore(self.out, self.runs, material.fingerprint, self.metric)
 
     @property
@@ -143,7 +161,7 @@ class StudySetup:
         """Return the same study with another split, in a folder below its own."""
         other = copy(self)
         other.out = self.out / folder
-        other._take(replace(self.material, split=split))
+        other._take(self.material.under(split))
         return other
 
     def probe(

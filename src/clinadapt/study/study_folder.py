@@ -25,6 +25,8 @@ FILES = (
     result_files.CURVES,
     result_files.SITES,
     result_files.SUBGROUPS,
+    result_files.CHECKS,
+    result_files.LABELS_TO_CHECK,
     "plan.json",
     "tasks.json",
     "report.html",

@@ -1,11 +1,11 @@
 """A run that is killed at random times and restarted scores each note once."""
 
-import multiprocessing
 import random
 import signal
 
 import polars as pl
 import pytest
+from forked import CONTEXT
 from omop import OMOP, add_notes, execute
 
 from clinadapt.deployment.scoring import database_source, loop
@@ -25,17 +25,9 @@ def test_killed_at_random_each_note_is_scored_once(url, tfidf_bundle, tmp_path, 
     by_key = add_notes(url, 0, notes)
     out, aside = tmp_path / "p.parquet", tmp_path / "aside.csv"
     asked = Prediction(tfidf_bundle.folder, out=out, database=url, into=into, aside=aside)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "clinadapt.deployment.scoring.job",
-            "clinadapt.deployment.scoring.database_sink",
-            "psycopg",
-        ]
-    )
     for _ in range(4):
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=score_in_a_process, args=(asked, theirs))
+        ours, theirs = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=score_in_a_process, args=(asked, theirs))
         process.start()
         theirs.close()  # so that ours is closed if the process fails
         for _ in range(chance.randint(2, 6)):

@@ -107,9 +107,7 @@ def test_a_server_takes_the_notes_of_a_patient(bundle):
     with TestClient(make_app(Models({"clot": bundle})), base_url="http://127.0.0.1") as client:
         answer = client.post("/predict", json={"notes": [notes, "mot4"]})
         assert answer.status_code == 200, answer.text
-        first, second = (
-            note["answers"][0]["probabilities"]["1"] for note in answer.json()["notes"]
-        )
+        given = [one["answers"][0]["probabilities"]["1"] for one in answer.json()["notes"]]
         empty = client.post("/predict", json={"notes": [[]]})
         task = client.get("/tasks").json()["tasks"][0]
     (_,), documents = patient_documents(notes, ["p", "p"])

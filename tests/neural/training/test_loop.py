@@ -1,6 +1,7 @@
 """The training loop: accumulation, schedules, early stopping, resuming, randomness."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,9 +16,16 @@ from clinadapt.features.tokenization import Tokens
 from clinadapt.models.tfidf_mlp import DenseNetwork
 from clinadapt.neural.training import loop as training
 from clinadapt.neural.training.batch_sources import SparseSource, VectorSource
-from clinadapt.neural.training.loop import Recipe, Validation, epoch_batches, run, train
+from clinadapt.neural.training.loop import (
+    Validation,
+    best_epoch,
+    epoch_batches,
+    run,
+    train,
+)
 from clinadapt.neural.training.losses import ClassLoss, Reconstruction
 from clinadapt.neural.training.optimizer import Optimizer
+from clinadapt.neural.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 
@@ -132,6 +140,23 @@ def test_stops_early_and_keeps_the_best_epoch(data):
     history = train(net, source, ClassLoss(target, 2), recipe, CPU, judged(source, target, score))
     assert len(history) == 5
     assert torch.equal(weights(net), seen[1])
+
+
+def test_stopping_at_the_best_epoch_without_validation_gives_its_weights(data):
+    """The rate falls as if all epochs followed, so that the weights are those of early stopping."""
+    source, target = data
+    loss, trained = ClassLoss(target, 2), []
+    recipe = Recipe(epochs=12, batch_size=10, learning_rate=3e-2, patience=3)
+    net = network()
+    shuffled = np.random.default_rng(0).permutation(target)  # nothing to learn: it stops early
+    history = train(net, source, loss, recipe, CPU, judged(source, shuffled))
+    best = best_epoch(history)
+    assert best < len(history) < 12
+    trained.append(weights(net))
+    net = network()
+    stopped = train(net, source, loss, replace(recipe, stop_after=best), CPU)
+    assert len(stopped) == best == best_epoch(stopped)
+    assert torch.equal(trained[0], weights(net))
 
 
 def test_callers_randomness_is_left_alone(data):

@@ -212,6 +212,8 @@ def find_drift(
     clusters = np.arange(len(texts))
     if groups is not None:
         clusters = np.unique(groups, return_inverse=True)[1]
+    # The model's own probabilities, which are those of the reference and of the study's scores.
+    classifier = classifier.with_scale("raw")
     probabilities = classifier.in_label_order(classifier.predict_proba(texts))
     quantities = [
         *_of_notes(classifier, reference, texts, clusters),

@@ -1,7 +1,7 @@
 """Interfaces of sources of notes and destinations of scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -78,6 +78,8 @@ class State:
         Position in the source after these batches.
     read, scored, aside : int
         Numbers of notes; `read` is the sum of the other two.
+    predicted : mapping of str to (mapping of str to int)
+        Number of notes that each class was predicted for, by task name and class.
     """
 
     part: int = 0
@@ -85,6 +87,7 @@ class State:
     read: int = 0
     scored: int = 0
     aside: int = 0
+    predicted: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Classifiers(Protocol):

@@ -20,6 +20,8 @@ from clinadapt.deployment.scoring.file_source import TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
 from clinadapt.deployment.scoring.patient_source import PatientNotes
+from clinadapt.evaluation.calibration_maps import Scale
+from clinadapt.models.bundle.decision_rule import DecisionRule, named_thresholds, rules_of
 from clinadapt.models.bundle.integrity import RECORD
 from clinadapt.models.bundle.record import fingerprint, name_of, named_bundles, read_record
 
@@ -72,6 +74,10 @@ class Prediction:
         ``INTO.aside.csv``.
     anew : bool
         True to abandon an unfinished run with other settings.
+    scale : {"raw", "calibrated"}, optional
+        Whether probabilities are the models' own or calibrated; default: as the bundles say.
+    threshold : sequence of str
+        Thresholds instead of the bundles' own: a number, or ``NAME=NUMBER`` for a task.
     """
 
     bundle: Path | Mapping[str, Path]
@@ -94,6 +100,8 @@ class Prediction:
     group: str | None = None
     aside: Path | None = None
     anew: bool = False
+    scale: Scale | None = None
+    threshold: Sequence[str] = ()
 
     def run(self, progress: Progress = no_progress, tell: Tell | None = None) -> State:
         """Score every note once, or resume a run that was stopped.
@@ -123,21 +131,29 @@ class Prediction:
         if self.meds:
             meds.check_tasks([record["task"] for record in records.values()])
         self._check_outputs()
-        versions = {task: fingerprint(folder) for task, folder in self.bundles.items()}
+        thresholds = named_thresholds(self.threshold, list(records))
+        rules = rules_of(self.bundles, records, self.scale, thresholds)
+        versions = {
+            task: rules[task].version(fingerprint(folder)) for task, folder in self.bundles.items()
+        }
         if len(set(versions.values())) < len(versions):
             raise InputError(
                 f"some of the bundles {', '.join(versions)} are identical: give each only once"
             )
         from clinadapt.models.shared_encoder import Together  # after the checks: it loads torch
 
-        source, destination = self._source(tell), self._destination(records, progress)
+        source, destination = self._source(tell), self._destination(records, rules, progress)
         if of_patients:
             source = PatientNotes(source, "subject" if self.fhir else "group")
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
+        if self.scale:
+            settings["probabilities"] = self.scale
+        if thresholds:
+            settings["threshold"] = ", ".join(f"{task} {thresholds[task]:g}" for task in thresholds)
         return score(
-            Together.load(self.bundles),
+            Together.load(self.bundles, self.scale, thresholds),
             versions,
             source,
             destination,
@@ -146,6 +162,13 @@ class Prediction:
             self.anew,
             progress,
         )
+
+    @property
+    def rules(self) -> dict[str, DecisionRule]:
+        """How each bundle is asked to predict, by task name."""
+        records = {task: read_record(folder) for task, folder in self.bundles.items()}
+        thresholds = named_thresholds(self.threshold, list(records))
+        return rules_of(self.bundles, records, self.scale, thresholds)
 
     @property
     def bundles(self) -> dict[str, Path]:
@@ -299,7 +322,10 @@ class Prediction:
         return DatabaseNotes(self._engine, self.table, **chosen)
 
     def _destination(
-        self, records: Mapping[str, dict[str, Any]], progress: Progress
+        self,
+        records: Mapping[str, dict[str, Any]],
+        rules: Mapping[str, DecisionRule],
+        progress: Progress,
     ) -> Destination:
         if self.into is not None:
             from clinadapt.deployment.scoring.database_sink import DatabaseScores
@@ -310,7 +336,8 @@ class Prediction:
         def waiting() -> None:
             progress(f"waiting for another process that writes {self.out.name}", 0, 1)
 
-        return FileScores(self.out, self.aside_path, _about(records.values()), layout, waiting)
+        about = _about(records.values()) | _decided(rules)
+        return FileScores(self.out, self.aside_path, about, layout, waiting)
 
 
 def bundles_first(arguments: Sequence[str]) -> tuple[Path | dict[str, Path], list[str]]:
@@ -346,3 +373,13 @@ def _is_bundle(argument: str) -> bool:
 def _about(records: Iterable[dict[str, Any]]) -> dict[str, str]:
     synthetic = [record["provenance"].get("data", {}).get("synthetic", False) for record in records]
     return {"model_fitted_on": "synthetic notes" if any(synthetic) else "notes"}
+
+
+def _decided(rules: Mapping[str, DecisionRule]) -> dict[str, str]:
+    """Return probabilities and threshold of each task, as metadata of a file."""
+    prefix = {task: f"{task}." if len(rules) > 1 else "" for task in rules}
+    return {f"{prefix[task]}probabilities": rule.scale for task, rule in rules.items()} | {
+        f"{prefix[task]}threshold": str(rule.threshold)
+        for task, rule in rules.items()
+        if rule.threshold is not None
+    }

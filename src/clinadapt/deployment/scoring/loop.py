@@ -88,6 +88,7 @@ def score(
                 read=state.read + len(batch.notes),
                 scored=state.scored + len(batch.notes) - len(aside),
                 aside=state.aside + len(aside),
+                predicted={task: _counted(state, task, new) for task, new in scores.items()},
             )
             destination.write(scores, aside, state, after)
             state = after
@@ -162,6 +163,13 @@ def _scored(
     return scores, pl.concat(aside)
 
 
+def _counted(state: State, task: str, scores: NoteScores) -> dict[str, int]:
+    """Return how often each class was predicted, these scores included."""
+    before = state.predicted.get(task, {})
+    counts = zip(map(str, scores.classes), scores.predicted.sum(axis=0).tolist(), strict=True)
+    return {name: before.get(name, 0) + count for name, count in counts}
+
+
 def _of(to_do: Masks, which: pl.Series) -> Masks:
     """Return the masks of a subset of notes."""
     return {task: mask.filter(which) for task, mask in to_do.items()}
@@ -196,7 +204,8 @@ def _write_nothing(classifiers: Classifiers, destination: Destination, state: St
     notes = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     none = dict.fromkeys(classifiers.classifiers, pl.Series(dtype=pl.Boolean))
     scores, aside = _scored(classifiers, notes, none)
-    after = replace(state, part=1)
+    predicted = {task: _counted(state, task, none) for task, none in scores.items()}
+    after = replace(state, part=1, predicted=predicted)
     destination.write(scores, aside, state, after)
     return after
 

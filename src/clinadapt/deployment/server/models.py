@@ -9,6 +9,7 @@ import numpy as np
 
 from clinadapt.core.errors import InputError
 from clinadapt.deployment.server import schemas
+from clinadapt.evaluation.calibration_maps import Scale
 from clinadapt.explain.explain import can_explain, explain
 from clinadapt.models.bundle.record import fingerprint, read_record
 from clinadapt.models.shared_encoder import Together
@@ -24,6 +25,9 @@ class Models:
     ----------
     bundles : mapping of str to Path
         Bundle folders by task name.
+    scale : {"raw", "calibrated"}, optional
+    thresholds : mapping of str to float, optional
+        By task name; see `clinadapt.load`.
 
     Attributes
     ----------
@@ -35,14 +39,19 @@ class Models:
         If a folder is not a bundle.
     """
 
-    def __init__(self, bundles: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        bundles: Mapping[str, Path],
+        scale: Scale | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
         records = {name: read_record(folder) for name, folder in bundles.items()}
         if len({record.get("level", "note") for record in records.values()}) > 1:
             raise InputError(
                 "some of these bundles classify notes and others patients, and a request has the "
                 "ones or the others: start a server for each"
             )
-        self.together = Together.load(bundles)
+        self.together = Together.load(bundles, scale, thresholds)
         self.tasks = [self._task(name, folder, records[name]) for name, folder in bundles.items()]
         self.together.predict_proba(["note"])  # loads the encoders before the first request
 
@@ -59,7 +68,8 @@ class Models:
             classes=[str(label) for label in classifier.label_classes_],
             threshold=None if math.isnan(threshold) else threshold,
             explains=can_explain(classifier.model_),
-            calibration_error=provenance.get("metrics", {}).get("ece", {}).get("value"),
+            probabilities=classifier.scale_,
+            calibration_error=_calibration_error(provenance, classifier.scale_),
             synthetic=bool(provenance.get("data", {}).get("synthetic")),
         )
 
@@ -104,6 +114,16 @@ class Models:
                     )
                 )
         return [schemas.NoteAnswers(answers=note) for note in answers]
+
+
+def _calibration_error(provenance: Mapping[str, Any], scale: Scale) -> float | None:
+    """Return the calibration error on a study's test notes, of the probabilities that are used."""
+    if scale == "raw":
+        value = provenance.get("metrics", {}).get("ece", {}).get("value")
+    else:
+        calibration = provenance.get("calibration") or {}
+        value = calibration.get("test", {}).get("ece", {}).get("calibrated")
+    return value if isinstance(value, float) else None
 
 
 def _explanation(explained: Any) -> schemas.Explanation:

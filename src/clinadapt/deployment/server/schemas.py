@@ -82,6 +82,9 @@ class Task(BaseModel):
     threshold: float | None = Field(
         description="Probability from which a class is predicted; null if the most probable one is."
     )
+    probabilities: Literal["raw", "calibrated"] = Field(
+        description="The model's own probabilities, or calibrated ones."
+    )
     explains: bool = Field(description="True if `explain` is supported.")
     calibration_error: float | None = Field(
         description="Expected calibration error (ECE) on the test notes; null if not measured."

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from clinadapt.data.labels import Task
+from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models.bundle.reference import Reference
 from clinadapt.models.contract import Model
@@ -17,6 +18,8 @@ class FittedClassifier(Protocol):
     label_classes_: NDArray[Any]
     task_: Task
     metric_: str
-    threshold_: Threshold
+    thresholds_: dict[Scale, Threshold]
+    scale_: Scale
+    calibration_: Calibration | None
     indicator_: bool
     reference_: Reference | None

@@ -25,6 +25,7 @@ from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.data.levels import Level
 from clinadapt.evaluation import metrics
+from clinadapt.evaluation.calibration_maps import METHODS, Calibration, Scale
 from clinadapt.evaluation.patient_level import Aggregation
 from clinadapt.features.encoders import config_checks
 from clinadapt.models.files import (
@@ -84,6 +85,7 @@ class _Provenance(BaseModel):
     configuration: str = ""
     data: dict[str, Any] = {}
     metrics: dict[str, _Score] = {}
+    calibration: dict[str, Any] | None = None
     environment: dict[str, Any] = {}
 
 
@@ -100,6 +102,9 @@ class _Record(BaseModel):
     level: Level = "note"  # not in formats before 5
     aggregation: Aggregation | None = None
     threshold: _Threshold
+    calibration: Calibration | None = None
+    calibrated_threshold: _Threshold | None = None
+    scale: Scale = "raw"
     provenance: _Provenance
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
@@ -175,6 +180,7 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         problems.append(f"the threshold is not valid for a {task} task")
     if checked.aggregation is not None and checked.level != "group":
         problems.append("an aggregation is for classifiers of patients only")
+    problems += _calibration_problems(checked)
     if checked.metric not in metrics.metric_names(task):
         problems.append(f"the metric is not valid for a {task} task")
     problems += _setting_problems(checked.settings)
@@ -199,6 +205,20 @@ def _with_current_meanings(folder: Path, record: Mapping[str, Any]) -> dict[str,
     if content["format"] < DEFAULTS_OF_ADAPTERS and isinstance(content.get("settings"), dict):
         content["settings"] = old_names.earlier_defaults(content["settings"])
     return content
+
+
+def _calibration_problems(record: _Record) -> list[str]:
+    """Return parts of the calibration that are missing, or do not suit the task."""
+    calibration, threshold = record.calibration, record.calibrated_threshold
+    if calibration is None:
+        return (
+            ["calibrated probabilities have no map"] if threshold or record.scale != "raw" else []
+        )
+    if calibration.map.method not in METHODS[record.task]:
+        return [f"{calibration.map.method} calibration is not for a {record.task} task"]
+    if threshold is None or (threshold.value is None) != (record.task == "multiclass"):
+        return [f"the threshold of calibrated probabilities is not valid for a {record.task} task"]
+    return []
 
 
 def _setting_problems(settings: Mapping[str, Any]) -> list[str]:

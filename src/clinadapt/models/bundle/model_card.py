@@ -120,7 +120,15 @@ def _use(record: dict[str, Any]) -> list[str]:
         "```",
         "",
     ]
-    value = record["threshold"]["value"]
+    is_calibrated = record.get("scale") == "calibrated"
+    value = record["calibrated_threshold" if is_calibrated else "threshold"]["value"]
+    if is_calibrated:
+        lines += [
+            "Probabilities are calibrated on validation notes "
+            f'({record["calibration"]["map"]["method"]}); `load(…, scale="raw")` returns the '
+            "model's own, which the scores above are of.",
+            "",
+        ]
     if value is not None:
         lines += [f"A class is predicted at a probability of {value:.3f} or more.", ""]
     return lines
@@ -155,8 +163,8 @@ def _privacy(guarantee: dict[str, Any] | None) -> list[str]:
         f"probability {guarantee['sampling_rate']:.3g}).",
         "",
         "- For a patient with k notes the bound is up to k times that ε.",
-        "- Not covered: the validation notes, on which the threshold and this model were chosen; "
-        "the names of the classes; the scores on this card.",
+        "- Not covered: the validation notes, on which the threshold, the calibration and this "
+        "model were chosen; the names of the classes; the scores on this card.",
         "",
     ]
 

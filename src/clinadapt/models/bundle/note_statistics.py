@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from clinadapt.core.arrays import Floats
 from clinadapt.models.contract import Model
 
+UNKNOWN_WORDS = "unknown_words"
 WORD = re.compile(r"\b[^\W\d_]{2,}\b")
 MOST_WORDS, LONGEST_WORD = 300, 60
 MOST_CHARACTERS = 2**17  # of a note, in which the match with a model's vocabulary is counted
@@ -77,8 +78,7 @@ def _vocabulary_match(
             missed = np.array([one.ids.count(unknown) for one in encoded], dtype=np.float64)
             yield "unknown_tokens", missed / pieces
         return
-    # A model fitted again on the validation notes knows all their words.
-    if tfidf is None or part.refit:
+    if tfidf is None:
         return
     vectorizer = tfidf.blocks.get("words")
     if vectorizer is None:
@@ -89,7 +89,7 @@ def _vocabulary_match(
     for text in texts:
         words = split(prepare(text))
         shares.append(sum(word not in known for word in words) / max(1, len(words)))
-    yield "unknown_words", np.array(shares, dtype=np.float64)
+    yield UNKNOWN_WORDS, np.array(shares, dtype=np.float64)
 
 
 def _unknown_token(tokenizer: Tokenizer) -> int | None:

@@ -19,7 +19,12 @@ from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.binned_counts import BinnedCounts, count, count_values, edges_of
 from clinadapt.evaluation.threshold import Threshold
-from clinadapt.models.bundle.note_statistics import count_words, general_words, readings
+from clinadapt.models.bundle.note_statistics import (
+    UNKNOWN_WORDS,
+    count_words,
+    general_words,
+    readings,
+)
 from clinadapt.models.contract import Model
 
 MOST_BYTES = 2**22
@@ -126,6 +131,7 @@ def make_reference(
     texts: Sequence[str],
     labels: Labels,
     clusters: NDArray[np.int64],
+    fitted_on: bool = False,
 ) -> Reference:
     """Return counts that describe the notes of a fit.
 
@@ -141,6 +147,8 @@ def make_reference(
         Training notes, which determine the words that are counted.
     texts, labels, clusters : sequence of str, Labels, ndarray of int64 [note]
         Validation notes, their labels, and the patient of each.
+    fitted_on : bool
+        Whether the model was fitted on them too, and so knows all their words.
     """
     chosen = some(len(texts))
     chosen_texts = [texts[note] for note in chosen.tolist()]
@@ -151,7 +159,9 @@ def make_reference(
     return Reference(
         notes=len(chosen),
         readings={
-            name: _values(values, units) for name, values in readings(model, chosen_texts).items()
+            name: _values(values, units)
+            for name, values in readings(model, chosen_texts).items()
+            if not (fitted_on and name == UNKNOWN_WORDS)
         },
         scores={
             name: _values(values, units)

@@ -14,6 +14,7 @@ from typing import Any
 
 from clinadapt.core.atomic_files import atomic_folder
 from clinadapt.core.errors import InputError
+from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.fitted import FittedClassifier
@@ -73,7 +74,6 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
     (partial / MODEL_FOLDER).mkdir()
     model = classifier.model_
     model.save(partial / MODEL_FOLDER)
-    value = classifier.threshold_.value
     configured = model.configured
     settings = registry.settings_of(configured)
     for name in configured.path_settings:  # paths of this machine mean nothing elsewhere
@@ -89,14 +89,15 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
         "level": model.level,
         "metric": classifier.metric_,
         "indicator": classifier.indicator_,
-        "threshold": {
-            "value": None if math.isnan(value) else value,
-            "at_least_one": classifier.threshold_.at_least_one,
-        },
+        "threshold": _threshold(classifier.thresholds_["raw"]),
         "provenance": provenance or {},
     }
     if model.aggregation is not None:
         record["aggregation"] = model.aggregation
+    if classifier.calibration_ is not None:
+        record["calibration"] = classifier.calibration_.model_dump(mode="json")
+        record["calibrated_threshold"] = _threshold(classifier.thresholds_["calibrated"])
+        record["scale"] = classifier.scale_
     if model.guarantee_ is not None:
         record["privacy"] = asdict(model.guarantee_)
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
@@ -105,3 +106,8 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
         text = classifier.reference_.model_dump_json(indent=1)
         (partial / REFERENCE).write_text(text, encoding="utf-8")
     integrity.seal(partial, record)
+
+
+def _threshold(threshold: Threshold) -> dict[str, Any]:
+    value = None if math.isnan(threshold.value) else threshold.value
+    return {"value": value, "at_least_one": threshold.at_least_one}

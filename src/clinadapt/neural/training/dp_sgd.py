@@ -32,8 +32,8 @@ from clinadapt.core.run_context import Progress
 from clinadapt.neural.note_network import Batch
 from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.length_batches import runs
-from clinadapt.neural.training.loop import Recipe
 from clinadapt.neural.training.losses import Objective
+from clinadapt.neural.training.recipe import Recipe
 
 MISSING = (
     "training with differential privacy needs opacus, which is not installed: "

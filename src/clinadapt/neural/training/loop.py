@@ -7,7 +7,7 @@ same weights as an uninterrupted one, and the caller's random state is not chang
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,58 +28,13 @@ from clinadapt.neural.training.batch_sources import BatchSource
 from clinadapt.neural.training.length_batches import runs
 from clinadapt.neural.training.losses import Objective
 from clinadapt.neural.training.optimizer import Optimizer
+from clinadapt.neural.training.recipe import Recipe
 
 # Notes are shuffled, then sorted by length within pools of this many batches. This keeps padding
 # low and the order different in each epoch.
 POOL_BATCHES = 50
 NOTES_AT_ONCE = 256
 BEST = ".best"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Hyperparameters of training.
-
-    Attributes
-    ----------
-    epochs : int
-        Largest number of epochs; early stopping may end training sooner.
-    batch_size : int
-        Notes per step of the optimiser.
-    learning_rate : float
-        Learning rate of new weights (adapter, head, from-scratch encoder).
-    encoder_learning_rate : float
-        Learning rate of pretrained weights.
-    weight_decay : float
-        Weight decay of AdamW.
-    warmup : float
-        Share of all steps in which the rate rises linearly; it then falls linearly to zero.
-    patience : int
-        Epochs without a better validation score before training stops.
-    max_batch_tokens : int
-        Tokens per micro-batch, padding included; gradients of larger batches are accumulated.
-    lean_optimizer : bool
-        Whether to use Adafactor for pretrained weights, see
-        `clinadapt.neural.training.optimizer.Optimizer`.
-    clip : float
-        Largest norm of the gradient.
-    seed : int
-    dtype : torch.dtype
-        Data type of matrix products; weights and their updates are fp32.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    encoder_learning_rate: float = 5e-5
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    patience: int = 3
-    max_batch_tokens: int = 8_192
-    lean_optimizer: bool = False
-    clip: float = 1.0
-    seed: int = 0
-    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -161,7 +116,8 @@ def train(
         state = _State(dict(named), optimizer, checkpoint or Path(folder) / "checkpoint.pt")
         if checkpoint is not None:
             state.load()
-        while state.epoch < recipe.epochs and state.stale < recipe.patience:
+        last = min(recipe.epochs, recipe.stop_after or recipe.epochs)
+        while state.epoch < last and state.stale < recipe.patience:
             epoch = state.epoch
             with local_randomness(recipe.seed, epoch):
                 loss = _one_epoch(
@@ -235,6 +191,17 @@ def _judge(
         "validation_loss": total / len(outputs),
         "validation_score": validation.score(outputs),
     }
+
+
+def _rank(entry: Mapping[str, Any]) -> tuple[float, float]:
+    return entry["validation_score"], -entry["validation_loss"]
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of the epoch whose weights `train` keeps, from 1; 0 if there is none."""
+    if not history or "validation_score" not in history[0]:
+        return len(history)
+    return 1 + max(range(len(history)), key=lambda epoch: _rank(history[epoch]))
 
 
 def forget(checkpoint: Path) -> None:
@@ -326,7 +293,7 @@ class _State:
         self.history.append(entry)
         if "validation_score" not in entry:
             return
-        rank = (entry["validation_score"], -entry["validation_loss"])
+        rank = _rank(entry)
         if rank <= self.best_rank:
             self.stale += 1
             return

@@ -108,6 +108,24 @@ class Forecast:
         """Return the same forecast for another configuration."""
         return replace(self, configuration=configuration)
 
+    def repeated(self, fits: float) -> "Forecast":
+        """Return the forecast of a run that fits its model on folds too.
+
+        Parameters
+        ----------
+        fits : float
+            See `clinadapt.study.material.Material.fits`.
+        """
+        phases = (
+            replace(
+                phase,
+                epoch_seconds=fits * phase.epoch_seconds,
+                between_seconds=fits * phase.between_seconds,
+            )
+            for phase in self.phases
+        )
+        return replace(self, fixed_seconds=fits * self.fixed_seconds, phases=tuple(phases))
+
     def seconds(self, computes_features: bool, epochs: int | None = None) -> float:
         """Return the seconds of a run.
 

@@ -78,7 +78,7 @@ def make_plan(study: StudySetup, progress: Progress = no_progress) -> Plan:
             progress(f"plan: {run.configuration.label}", number, len(configurations))
             key = _cost_key(run)
             if key not in shared:
-                shared[key] = forecast(prober, run)
+                shared[key] = forecast(prober, run).repeated(study.material.fits)
             forecasts[configuration_id] = shared[key].named(run.configuration.label)
     progress("plan", len(configurations), len(configurations))
     return Plan(_made_for(study), study.memory, forecasts)
