@@ -133,7 +133,7 @@ def row(name, seconds, validation=0.8, model="tfidf-logistic", best=False):
     )
 
 
-def run(name, folder=Path(), training=(), **settings):
+def run(name, folder=Path(), training=(), decisions=None, **settings):
     """The only run of a configuration."""
     return RunResult(
         folder=folder,
@@ -150,6 +150,7 @@ def run(name, folder=Path(), training=(), **settings):
         training=list(training),
         truncated={},
         energy=None,
+        decisions=decisions,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.abstaining import AbstainOptions, promise_of
 from clinadapt.cli.console import say
 from clinadapt.cli.options import LIMITS, ScaleOption, ThresholdOption
 from clinadapt.cli.shared import go_offline, refuse_early
@@ -91,6 +92,8 @@ def serve(
     connections: Annotated[
         int, typer.Option(help="Most open connections.", rich_help_panel=LIMITS)
     ] = 512,
+    *,
+    abstaining: AbstainOptions,
 ) -> None:
     """Serve bundles over HTTP, with a page to try them. Notes are neither stored nor logged."""
     from clinadapt.models.bundle.decision_rule import named_thresholds, rules_of
@@ -135,7 +138,7 @@ def serve(
             connections=connections,
         )
         known = None if tokens is None else ApiTokens.read(tokens)
-        models = Models(named, scale, thresholds)
+        models = Models(named, scale, thresholds, promise_of(abstaining))
         listener = stack.enter_context(address.open(limits.connections))
         served = ", ".join(task.name for task in models.tasks)
         if certificate is None and not address.ip.is_loopback:

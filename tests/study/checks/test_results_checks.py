@@ -60,6 +60,12 @@ def test_training_that_stopped_before_its_last_epoch_is_no_finding():
     assert at_the_edge(Of(trained(0.5, 0.6, 0.7, epochs=4))) is None
 
 
+@pytest.mark.parametrize(("mean", "found"), [(2.6, True), (2.2, False)])
+def test_on_folds_the_mean_of_the_best_epochs_counts(mean, found):
+    net = run("net", decisions={"epochs": mean}, epochs=3)
+    assert (at_the_edge(Of(results([row("net", 1.0)], [net]))) is not None) == found
+
+
 @pytest.mark.parametrize(
     ("best", "values", "found"),
     [(10.0, [0.1, 1.0, 10.0], True), (1.0, [0.1, 1.0, 10.0], False), (10.0, [1.0, 10.0], False)],
