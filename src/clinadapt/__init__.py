@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from clinadapt.data.columns import Columns as Columns
     from clinadapt.data.notes import Notes as Notes
     from clinadapt.data.notes import read_notes as read_notes
+    from clinadapt.data.patients import patient_documents as patient_documents
     from clinadapt.deployment.suggest.suggest import suggest as suggest
+    from clinadapt.models.attention import AttentionModel as AttentionModel
     from clinadapt.models.classifier import NoteClassifier as NoteClassifier
     from clinadapt.models.from_scratch import ScratchModel as ScratchModel
     from clinadapt.models.load import load as load
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 __version__ = version("clinadapt")
 
 _HOMES = {
+    "AttentionModel": "clinadapt.models.attention",
     "Columns": "clinadapt.data.columns",
     "FinishedStudy": "clinadapt.notebook.finished_study",
     "NoteClassifier": "clinadapt.models.classifier",
@@ -64,6 +67,7 @@ _HOMES = {
     "TfidfMLP": "clinadapt.models.tfidf_mlp",
     "check_notes": "clinadapt.study.checks.registry",
     "load": "clinadapt.models.load",
+    "patient_documents": "clinadapt.data.patients",
     "write_report": "clinadapt.report.write",
     "read_notes": "clinadapt.data.notes",
     "suggest": "clinadapt.deployment.suggest.suggest",

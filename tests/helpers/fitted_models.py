@@ -31,6 +31,7 @@ QUICK = {
     "moe": {"epochs": 2, "vocabulary": 60, "max_tokens": 16},
     "pretrained": {"epochs": 1, "max_tokens": 16},
     "stacked": {"max_tokens": 16, "encoder_options": {"epochs": 1}},
+    "attention": {"epochs": 1, "max_tokens": 16},
     "private": {"epochs": 1, "max_tokens": 16},
     "sklearn": {"estimator": "pipelines:words"},
 }
@@ -38,7 +39,7 @@ QUICK = {
 
 def build(name, encoder_folders, **more):
     values = QUICK[name] | more
-    if name in ("pretrained", "stacked", "private"):
+    if name in ("pretrained", "stacked", "attention", "private"):
         values = {"encoder": str(encoder_folders["bert"]), **values}
     return registry.build(name, values)
 

@@ -267,7 +267,7 @@ def test_encoders_replace_those_of_the_design():
 )
 @pytest.mark.parametrize("shared", [{}, {"max_tokens": 32, "truncation": "head"}])
 def test_different_configurations_have_different_labels(configuration, shared):
-    configurations = configurations_of(expand(design(configuration, **shared)))
+    configurations = configurations_of(expand(design(configuration, level="group", **shared)))
     assert len(configurations) > 1
     assert len({configuration.label for configuration in configurations}) == len(configurations)
 

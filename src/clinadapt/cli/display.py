@@ -16,6 +16,9 @@ from clinadapt.data.positive_class import quoted, shown_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from clinadapt.data.labels import Labels
     from clinadapt.data.near_duplicates import Duplicates
     from clinadapt.data.notes import Notes
     from clinadapt.data.split import Split
@@ -37,44 +40,15 @@ QUANTILES = {"minimum": 0, "p05": 0.05, "median": 0.5, "p95": 0.95, "maximum": 1
 
 def print_notes(notes: "Notes", split: "Split") -> None:
     """Print the number of notes by part and class, warnings, and the number left out."""
-    classes = [shown_name(name) for name in notes.labels.classes]
-    counts = {
-        part: np.count_nonzero(notes.labels.matrix[rows], axis=0)
-        for part, rows in split.parts().items()
-    }
-    headings, sizes = classes, counts
-    if len(classes) > SHOWN_CLASSES:
-        headings = list(CLASS_SIZES)
-        sizes = {part: np.quantile(n, [0, 0.5, 1], method="lower") for part, n in counts.items()}
-    across = len(headings) <= CLASSES_ACROSS
-    columns = [Column(Message("part")), Column(Message("notes"), number=True)]
+    parts = split.parts()
+    columns = {Message("notes"): {part: len(inside) for part, inside in parts.items()}}
     if notes.groups is not None:
-        columns.append(Column(Message("groups"), number=True))
-    if across:
-        columns += [Column(name, number=True) for name in headings]
-    rows = []
-    for part, inside in split.parts().items():
-        row = [looked_up(part), formatting.count(len(inside))]
-        if notes.groups is not None:
-            row.append(formatting.count(len(np.unique(notes.clusters[inside]))))
-        rows.append(row + list(map(formatting.count, sizes[part].tolist())) * across)
-    print_table(
-        Message("{n} notes, {task}", n=len(notes), task=TASKS[notes.labels.task]), columns, rows
-    )
-    if not across:
-        print_table(
-            Message("{n} classes", n=len(classes)),
-            [
-                Column(Message("class"), folds=True),
-                *(Column(looked_up(part), number=True) for part in counts),
-            ],
-            [
-                [name, *(formatting.count(part[at]) for part in counts.values())]
-                for at, name in enumerate(classes)
-            ],
-        )
-    elif headings is not classes:
-        say(Message("{n:,} classes", n=len(classes)))
+        columns[Message("groups")] = {
+            part: len(np.unique(notes.clusters[inside])) for part, inside in parts.items()
+        }
+    counts = {part: notes.labels.matrix[rows].sum(axis=0) for part, rows in parts.items()}
+    title = Message("{n} notes, {task}", n=len(notes), task=TASKS[notes.labels.task])
+    _print_counts(title, columns, notes.labels, counts)
     if notes.labels.positive is not None:
         negative, positive = (quoted(name) for name in notes.labels.classes.tolist())
         say(
@@ -89,6 +63,52 @@ def print_notes(notes: "Notes", split: "Split") -> None:
         say(Message("[yellow]warning[/] {text}", text=escape(shown(warning))))
     if notes.left_out:
         say(Message("[yellow]left out[/] {n} rows (listed in study.json)", n=len(notes.left_out)))
+
+
+def print_patients(parts: "Mapping[str, Notes]") -> None:
+    """Print the number of patients by part and class, where they are what is classified."""
+    sizes = {part: len(patients) for part, patients in parts.items()}
+    counts = {part: of.labels.matrix.sum(axis=0) for part, of in parts.items()}
+    title = Message("{n:,} patients, which are classified and scored", n=sum(sizes.values()))
+    labels = next(iter(parts.values())).labels
+    _print_counts(title, {Message("patients"): sizes}, labels, counts)
+
+
+def _print_counts(
+    title: Message,
+    sizes: "Mapping[Message, Mapping[str, int]]",
+    labels: "Labels",
+    counts: "Mapping[str, NDArray[Any]]",
+) -> None:
+    """Print the size of each part, by heading, and how often it has each class [class]."""
+    classes = [shown_name(name) for name in labels.classes]
+    headings, told = classes, dict(counts)
+    if len(classes) > SHOWN_CLASSES:
+        headings = list(CLASS_SIZES)
+        told = {part: np.quantile(n, [0, 0.5, 1], method="lower") for part, n in counts.items()}
+    across = len(headings) <= CLASSES_ACROSS
+    columns = [Column(Message("part")), *(Column(heading, number=True) for heading in sizes)]
+    if across:
+        columns += [Column(name, number=True) for name in headings]
+    rows = []
+    for part in counts:
+        row = [looked_up(part), *(formatting.count(of[part]) for of in sizes.values())]
+        rows.append(row + list(map(formatting.count, told[part].tolist())) * across)
+    print_table(title, columns, rows)
+    if not across:
+        print_table(
+            Message("{n} classes", n=len(classes)),
+            [
+                Column(Message("class"), folds=True),
+                *(Column(looked_up(part), number=True) for part in counts),
+            ],
+            [
+                [name, *(formatting.count(part[at]) for part in counts.values())]
+                for at, name in enumerate(classes)
+            ],
+        )
+    elif headings is not classes:
+        say(Message("{n:,} classes", n=len(classes)))
 
 
 def print_check(notes: "Notes", pairs: "Duplicates") -> None:

@@ -194,6 +194,29 @@ class StudyOptions:
     metric: Annotated[
         str | None, typer.Option(help="Metric to rank by.", rich_help_panel=DESIGN)
     ] = None
+    level: Annotated[
+        str | None,
+        typer.Option(
+            help="What is classified and scored: note, or group for patients (--group).",
+            rich_help_panel=DESIGN,
+        ),
+    ] = None
+    group_label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="any",
+            help="With --level group, where notes of a patient differ: any positive note decides.",
+            rich_help_panel=DESIGN,
+        ),
+    ] = None
+    aggregation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --level group: mean, maximum or noisy-or of the notes' probabilities; "
+            "repeatable. Default: the best on validation.",
+            rich_help_panel=DESIGN,
+        ),
+    ] = None
     ignore: IgnoreOption = None
     folds: Annotated[
         str | None,

@@ -24,6 +24,7 @@ from clinadapt.cli.options import (
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
 from clinadapt.core.messages import Message, translate
+from clinadapt.data.levels import NOTES, PATIENTS, Unit
 
 if TYPE_CHECKING:
     from clinadapt.deployment.scoring.interfaces import State
@@ -121,6 +122,13 @@ def predict(
     time: Annotated[
         str | None, typer.Option(help="Column of the time, for MEDS.", rich_help_panel=MEDS)
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the patient, for a bundle that classifies patients.",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
     aside: Annotated[
         Path | None,
         typer.Option(
@@ -170,6 +178,7 @@ def predict(
             meds=meds,
             subject=subject,
             time=time,
+            group=group,
             aside=aside,
             anew=anew,
             scale=cast("Scale | None", probabilities),
@@ -182,26 +191,30 @@ def predict(
     if json:
         print_json(_summary(prediction, state))
         return _refuse_nothing(prediction, state)
-    say(
-        Message(
-            "{read:,} notes read: {scored:,} notes classified, {aside:,} set aside",
-            read=state.read,
-            scored=state.scored,
-            aside=state.aside,
+    if group is not None:
+        say(
+            Message(
+                "{scored:,} patients classified; {aside:,} notes or patients set aside",
+                scored=state.scored,
+                aside=state.aside,
+            )
         )
-    )
+    else:
+        say(
+            Message(
+                "{read:,} notes read: {scored:,} notes classified, {aside:,} set aside",
+                read=state.read,
+                scored=state.scored,
+                aside=state.aside,
+            )
+        )
+    if prediction.promise is not None:
+        _print_left(state, NOTES if group is None else PATIENTS)
     if into is None:
         say(Message("scores: {path}", path=escape(str(out))))
     else:
         say(Message("scores: table {name}", name=escape(into)))
     _print_predicted(prediction, state)
-    where = escape(str(out) if into is None else f"table {into}")
-    say(f"{state.read:,} notes read: {state.scored:,} notes classified, {state.aside:,} set aside")
-    if prediction.promise is not None:
-        say(f"{state.left:,} of the classified notes are left to a person (column decision)")
-        if state.left == state.scored:
-            say("No answer keeps the promise: a larger --risk may, or a bundle from more patients.")
-    say(f"scores: {where}")
     if state.aside:
         path = escape(str(prediction.aside_path))
         say(Message("[yellow]notes set aside[/], with reasons: {path}", path=path))
@@ -221,6 +234,23 @@ def predict(
                     for bundle in measured
                 )
             )
+
+
+def _print_left(state: "State", unit: Unit) -> None:
+    """Print how much of what is classified is left to a person."""
+    say(
+        Message(
+            "{left:,} of the classified {units} are left to a person (column decision)",
+            left=state.left,
+            units=unit.many,
+        )
+    )
+    if state.left == state.scored:
+        say(
+            Message(
+                "No answer keeps the promise: a larger --risk may, or a bundle from more patients."
+            )
+        )
 
 
 def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:

@@ -105,16 +105,18 @@ def _write_doubted(folder: Path, notes: "Notes", out: Path) -> None:
 
 def _print_kinds(mistakes: "Mistakes") -> None:
     """Print the frequency of each kind among misclassified and correctly classified notes."""
+    units = mistakes.study.unit.many
     print_table(
         Message(
-            "{wrong} of {n} test notes misclassified",
+            "{wrong} of {n} test {units} misclassified",
             wrong=mistakes.wrong,
             n=mistakes.wrong + mistakes.right,
+            units=units,
         ),
         [
             Column(Message("kind"), folds=True),
-            Column(Message("among wrong notes [95 %]"), number=True),
-            Column(Message("among right notes [95 %]"), number=True),
+            Column(Message("among wrong {units} [95 %]", units=units), number=True),
+            Column(Message("among right {units} [95 %]", units=units), number=True),
         ],
         [[kind, *map(_share, shares)] for kind, shares in mistakes.shares.items()],
     )

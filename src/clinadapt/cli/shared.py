@@ -153,6 +153,9 @@ def open_study(
         "folds": int(asked.folds) if asked.folds and asked.folds.isdecimal() else asked.folds,
         "nested": asked.nested,
         "margin": margin,
+        "level": asked.level,
+        "group_label": asked.group_label,
+        "aggregation": asked.aggregation,
         "ignore": asked.ignore and [*load_design(asked.study).ignore, *asked.ignore],
     }
     return StudyRunner(

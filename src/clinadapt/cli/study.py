@@ -140,7 +140,8 @@ def study(
                 "above"
             )
         )
-    _print_next(table, [asked.out / folder for folder in folders.values()] or [asked.out])
+    places = [asked.out / folder for folder in folders.values()] or [asked.out]
+    _print_next(table, places, run.material.patients is not None)
 
 
 def _check_folders(out: Path, folders: dict[str, str]) -> None:
@@ -204,15 +205,23 @@ def demo(
 
 def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     """Run a study, showing its progress, and print its leaderboard; return if anything is done."""
-    from clinadapt.cli.display import print_checks, print_leaderboard, print_notes
+    from clinadapt.cli.display import (
+        print_checks,
+        print_leaderboard,
+        print_notes,
+        print_patients,
+    )
     from clinadapt.cli.progress import StudyProgress
     from clinadapt.core.atomic_files import read_json
+    from clinadapt.data.levels import UNITS
     from clinadapt.report import abstaining
     from clinadapt.report.write import write_report
     from clinadapt.study.energy import in_words
     from clinadapt.study.result_files import ABSTENTION, CHECKS, EVIDENCE
 
     print_notes(run.notes, run.split)
+    if run.material.patients is not None:
+        print_patients(run.material.units.parts)
     if run.meter is not None:
         sources = escape(in_words(run.meter.parts))
         say(Message("energy of the whole machine: {sources}", sources=sources))
@@ -228,7 +237,7 @@ def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     if evidence is not None:
         sentences = [evidence["sentence"], *evidence["doubts"]["sentences"]]
     if (abstention := read_json(run.out / ABSTENTION)) is not None:
-        sentences.append(abstaining.sentence(abstention))
+        sentences.append(abstaining.sentence(abstention, UNITS[run.design.level]))
     print_leaderboard(board, run.metric, run.out, sentences, run.notes.synthetic, display.reasons)
     if checked := read_json(run.out / CHECKS):
         print_checks(checked)
@@ -244,7 +253,7 @@ def _tell_waiting(holder: str) -> None:
     )
 
 
-def _print_next(table: TableOptions, folders: list[Path]) -> None:
+def _print_next(table: TableOptions, folders: list[Path], of_patients: bool) -> None:
     """Print commands that use what studies left in their folders, and that run on this machine."""
     chosen = [
         next((place for name in ("recommended", "best") if (place := folder / name).is_dir()), None)
@@ -253,7 +262,9 @@ def _print_next(table: TableOptions, folders: list[Path]) -> None:
     bundles = [str(bundle) for bundle in chosen if bundle is not None]
     if not bundles:
         return
-    passed_on = ("notes", "text", "id", "encoding", "delimiter", "missing")
+    passed_on = ["notes", "text", "id", "encoding", "delimiter", "missing"]
+    if of_patients:
+        passed_on.append("group")
     read_so = replace(TableOptions(), **{name: getattr(table, name) for name in passed_on})
     scoring = ["predict", *bundles, *as_arguments(read_so)]
     steps = [(Message("score notes, here those of the study"), scoring)]
@@ -299,7 +310,7 @@ def plan(
     notes = read(table)
     with ExitStack() as stack:
         go_offline(stack, offline)
-        from clinadapt.cli.display import print_notes, print_plan
+        from clinadapt.cli.display import print_notes, print_patients, print_plan
         from clinadapt.cli.progress import progress_bar
         from clinadapt.study.planning.plan import (
             disk_bytes,
@@ -312,6 +323,8 @@ def plan(
         study = open_study(notes, asked, resources)
         if not json:
             print_notes(notes, study.split)
+            if study.material.patients is not None:
+                print_patients(study.material.units.parts)
         made = read_plan(study)
         if made is None:
             with progress_bar(translate("plan")) as progress:

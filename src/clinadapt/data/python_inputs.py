@@ -54,6 +54,18 @@ def as_clusters(groups: Any) -> NDArray[np.int64]:
     Raises
     ------
     InputError
+        See `as_units`.
+    """
+    # As objects: NumPy's own text has no "\0" at the end.
+    return np.unique(np.array(as_units(groups), dtype=object), return_inverse=True)[1]
+
+
+def as_units(groups: Any) -> list[str]:
+    """Return the name of the patient of each note [note] as text.
+
+    Raises
+    ------
+    InputError
         A patient is missing, or the values are of several types, so that one patient may be two.
     """
     units = _column(groups, "groups, one per text", "groups")
@@ -64,10 +76,7 @@ def as_clusters(groups: Any) -> NDArray[np.int64]:
         )
     _refuse_mixed([[unit] for unit in units], "groups")
     whole = (int(one) if isinstance(one, float) and one.is_integer() else one for one in units)
-    names = [
-        str(one).strip() for one in whole
-    ]  # as objects: NumPy's own text has no "\0" at the end
-    return np.unique(np.array(names, dtype=object), return_inverse=True)[1]
+    return [str(one).strip() for one in whole]
 
 
 def is_indicator(y: Any) -> bool:

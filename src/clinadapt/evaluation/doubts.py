@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clinadapt.core import formatting
 from clinadapt.core.messages import Message, plural
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, PATIENTS, Unit
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.constant_answer import CONSTANT
 from clinadapt.evaluation.entrants import Entrant
@@ -20,15 +21,15 @@ from clinadapt.evaluation.recommendation import Evidence
 WEAK = 0.5  # below it, more than half of the positive notes or of the alarms are wrong
 WORDS = {
     "precision": Message(
-        "At its threshold, of the notes that it labels {name}, more than half are not "
+        "At its threshold, of the {units} that it labels {name}, more than half are not "
         "(precision {value:.2f} [{low:.2f}, {high:.2f}])."
     ),
     "recall": Message(
-        "At its threshold, it misses more than half of the notes that are {name} "
+        "At its threshold, it misses more than half of the {units} that are {name} "
         "(recall {value:.2f} [{low:.2f}, {high:.2f}])."
     ),
 }
-NOUNS = {"patients": Message("patients"), "notes": Message("notes")}
+NOUNS = {str(unit.many): unit.many for unit in (NOTES, PATIENTS)}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Doubts:
         Some configurations were fitted with one seed although their training is random.
     against_constant : Difference
         The chosen configuration minus the constant answer.
+    unit : Unit
+        What is classified.
     """
 
     chosen: str
@@ -78,6 +81,7 @@ class Doubts:
     more: int | None
     unrepeated: bool
     against_constant: Difference
+    unit: Unit = NOTES
 
     def sentences(self) -> Iterator[Message]:
         """Yield the doubts in words."""
@@ -129,9 +133,11 @@ class Doubts:
         """Yield the doubts that the numbers above do not tell, in words."""
         if self.nested is not None:
             yield Message(
-                "Every note was a test note in turn. Choosing anew in each of {folds} folds, as "
-                "here, scores {metric} {value:score} [{low:score}, {high:score}] on notes that the "
-                "choice had not seen.",
+                "Every {unit} was a test {unit} in turn. Choosing anew in each of {folds} folds, "
+                "as here, scores {metric} {value:score} [{low:score}, {high:score}] on {units} "
+                "that the choice had not seen.",
+                unit=self.unit.one,
+                units=self.unit.many,
                 folds=self.nested["folds"],
                 metric=formatting.metric(self.nested["metric"]),
                 value=self.nested["value"],
@@ -142,21 +148,23 @@ class Doubts:
             gap = self.against_constant
             if math.isnan(gap.low):
                 yield Message(
-                    "There is no other configuration: compared with the same answer to every note, "
-                    "it gains {gain:points} points.",
+                    "There is no other configuration: compared with the same answer to every "
+                    "{unit}, it gains {gain:points} points.",
+                    unit=self.unit.one,
                     gain=gap.value,
                 )
             else:
                 yield Message(
-                    "There is no other configuration: compared with the same answer to every note, "
-                    "it gains {gain:points} points [{low:points}, {high:points}].",
+                    "There is no other configuration: compared with the same answer to every "
+                    "{unit}, it gains {gain:points} points [{low:points}, {high:points}].",
+                    unit=self.unit.one,
                     gain=gap.value,
                     low=gap.low,
                     high=gap.high,
                 )
         for name, score in self.weak.items():
             ends = {"value": score.value, "low": score.low, "high": score.high}
-            yield Message(WORDS[name], name=self.rarest, **ends)
+            yield Message(WORDS[name], name=self.rarest, units=self.unit.many, **ends)
         if self.unrepeated:
             yield Message(
                 "Configurations were fitted with one seed, so intervals and p-values include no "
@@ -167,6 +175,7 @@ class Doubts:
         """Return every number, and the sentences."""
         return {
             **asdict(self),
+            "unit": list(map(str, self.unit)),
             "weak": {name: score.to_json() for name, score in self.weak.items()},
             "against_constant": self.against_constant.to_json(),
             "sentences": list(self.sentences()),
@@ -199,7 +208,9 @@ def doubts_of(
         others=len(differences),
         alike=sum(not item.different for item in differences.values()),
         rarest=str(evidence.labels.classes[rarest]),
-        patients="patients" if evidence.patients < len(evidence.clusters) else "notes",
+        patients="patients"
+        if evidence.patients < len(evidence.clusters)
+        else str(evidence.unit.many),
         validation=_carriers(evidence.validation, evidence.validation_clusters, rarest),
         test=test,
         folds=folds,
@@ -209,6 +220,7 @@ def doubts_of(
         more=more,
         unrepeated=any(entrant.unrepeated for entrant in evidence.entrants),
         against_constant=against_constant,
+        unit=evidence.unit,
     )
 
 

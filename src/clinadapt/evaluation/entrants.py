@@ -88,10 +88,10 @@ def relevant_pairs(
     for entrant in entrants:
         settings = entrant.settings
         if entrant.kind == "encoder":
-            if settings["adapter"] != "none":
+            if settings.get("adapter", "none") != "none":
                 for plain in _alike(entrant, entrants, ADAPTER_SETTINGS, adapter="none"):
                     ask(entrant, plain, "adapter")
-            if settings["tuned_layers"] != 0:
+            if settings.get("tuned_layers", 0) != 0:
                 for frozen in _alike(entrant, entrants, TUNING_SETTINGS, tuned_layers=0):
                     ask(entrant, frozen, "tuning")
     baselines = [entrant for entrant in entrants if entrant.is_baseline]

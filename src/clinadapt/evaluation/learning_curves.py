@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from clinadapt.core.arrays import Floats
 from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.evaluation import curve_sentences, metrics
 from clinadapt.evaluation.budget import Step, worthwhile
 from clinadapt.evaluation.paired_comparison import Difference, Predictions, ResampledScores
@@ -110,6 +111,8 @@ class Curves:
     clusters : ndarray of int64, shape [note]
         Patient of each test note.
     metric : str
+    unit : Unit
+        What is labelled and counted.
     """
 
     def __init__(
@@ -118,8 +121,9 @@ class Curves:
         labels: Labels,
         clusters: NDArray[np.int64],
         metric: str,
+        unit: Unit = NOTES,
     ) -> None:
-        self.growers = growers
+        self.growers, self.unit = growers, unit
         self.sign = metrics.sign(metric)
         self.metric = metric
         self.scores = ResampledScores(
@@ -249,7 +253,8 @@ class Curves:
                 )
             time, memory = choices
             yield Message(
-                "With {notes:,} labelled notes: {time}; {memory}.",
+                "With {notes:,} labelled {units}: {time}; {memory}.",
+                units=self.unit.many,
                 notes=sizes[number].notes,
                 time=time,
                 memory=memory,
@@ -290,15 +295,16 @@ class Curves:
             after = any(n > crossing.value and value < 0 for n, value in significant.items())
             if before and after:
                 return Message(
-                    "Below about {value:estimate} labelled notes [{low:estimate}, "
+                    "Below about {value:estimate} labelled {units} [{low:estimate}, "
                     "{high:estimate}], {early} does better; above, {late}.",
+                    units=self.unit.many,
                     value=round(crossing.value),
                     low=round(crossing.low),
                     high=round(crossing.high),
                     early=early.label,
                     late=late.label,
                 )
-        return curve_sentences.without_crossing(one.label, other.label, differences)
+        return curve_sentences.without_crossing(one.label, other.label, differences, self.unit)
 
     def _differences(self, one: Grower, other: Grower) -> dict[int, Difference]:
         """Return first minus second, by number of notes, at the sizes that both have."""
@@ -318,8 +324,9 @@ class Curves:
         notes = grower.sizes[-1].notes
         gain = law.gain(notes, notes)
         yield Message(
-            "With {notes:,} more labelled notes, {label} is expected to gain {gain:points} points "
-            "[{low:points}, {high:points}].",
+            "With {notes:,} more labelled {units}, {label} is expected to gain {gain:points} "
+            "points [{low:points}, {high:points}].",
+            units=self.unit.many,
             notes=notes,
             label=grower.label,
             gain=gain.value,
@@ -328,7 +335,7 @@ class Curves:
         )
         checked = self.held_out.get(grower.configuration_id)
         if checked is not None:
-            yield curve_sentences.checked_forecast(checked)
+            yield curve_sentences.checked_forecast(checked, self.unit)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``curves.json``."""
@@ -347,7 +354,7 @@ class Curves:
             low, high = metrics.percentiles(resampled)
             points.append(
                 {
-                    "notes": size.notes,
+                    self.unit.many: size.notes,
                     "score": self.scores.value[key],
                     "low": low,
                     "high": high,

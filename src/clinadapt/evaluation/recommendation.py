@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.evaluation.constant_answer import CONSTANT, constant_answer
 from clinadapt.evaluation.entrants import Entrant, relevant_pairs
 from clinadapt.evaluation.paired_comparison import (
@@ -49,6 +50,8 @@ class Evidence:
     draw : int
         Number of the random draw of the resamples. Test parts whose scores are averaged have
         different ones: with the same, parts of as many patients would share their draws.
+    unit : Unit
+        What the labels are of; where it is patients, "note" above means patient.
     """
 
     entrants: Sequence[Entrant]
@@ -61,6 +64,7 @@ class Evidence:
     margin: float
     resamples: int
     draw: int = 0
+    unit: Unit = NOTES
 
     @cached_property
     def by_id(self) -> dict[str, Entrant]:
@@ -243,20 +247,23 @@ class Evidence:
         chosen, best, size = self.recommended, self.best, self._test_size()
         if chosen is None or best is None:
             return Message(
-                "No configuration is significantly better than giving every note the same answer, "
-                "so none is recommended: {size} do not show that anything was learned.",
+                "No configuration is significantly better than giving every {unit} the same "
+                "answer, so none is recommended: {size} do not show that anything was learned.",
+                unit=self.unit.one,
                 size=size,
             )
         if len(self._useful) == 1:
             return Message(
                 "{chosen} is recommended: it is the only configuration that is shown to be better "
-                "than giving every note the same answer.",
+                "than giving every {unit} the same answer.",
+                unit=self.unit.one,
                 chosen=chosen.label,
             )
         if self.status == "recommended":
             return Message(
-                "{chosen} is recommended: it is the cheapest configuration of which the test notes "
-                "show that it is at most {margin:g} worse than any other useful one.",
+                "{chosen} is recommended: it is the cheapest configuration of which the test "
+                "{units} show that it is at most {margin:g} worse than any other useful one.",
+                units=self.unit.many,
                 chosen=chosen.label,
                 margin=self.margin,
             )
@@ -265,6 +272,7 @@ class Evidence:
             "best": best.label,
             "leader": self.leader.label,
             "size": size,
+            "units": self.unit.many,
             "margin": self.margin,
         }
         if chosen is best is self.leader:
@@ -275,7 +283,7 @@ class Evidence:
             )
         if chosen is best:
             return Message(
-                "{chosen} is a candidate: it does better on the test notes than {leader}, the "
+                "{chosen} is a candidate: it does better on the test {units} than {leader}, the "
                 "leader on validation, but {size} do not show of any configuration that it is at "
                 "most {margin:g} worse than every other useful one.",
                 **said,
@@ -292,10 +300,10 @@ class Evidence:
             )
         return Message(
             "{chosen} is a candidate: it is the cheapest configuration that is not significantly "
-            "different from {best}, which does better on the test notes than {leader}, the leader "
-            "on validation, and scores at most {margin:g} lower, but {size} do not show of any "
-            "configuration that it is at most {margin:g} worse than every other useful one. The "
-            "confidence that it is at most {margin:g} worse than {best} is {certainty:.0%}.",
+            "different from {best}, which does better on the test {units} than {leader}, the "
+            "leader on validation, and scores at most {margin:g} lower, but {size} do not show of "
+            "any configuration that it is at most {margin:g} worse than every other useful one. "
+            "The confidence that it is at most {margin:g} worse than {best} is {certainty:.0%}.",
             **said,
             certainty=self.certainty,
         )
@@ -308,7 +316,7 @@ class Evidence:
     def _test_size(self) -> Message:
         notes, patients = len(self.labels.matrix), self.patients
         if patients == notes:
-            return Message("{notes:,} test notes", notes=notes)
+            return Message("{notes:,} test {units}", notes=notes, units=self.unit.many)
         return Message(
             "{notes:,} test notes of {patients:,} patients", notes=notes, patients=patients
         )
@@ -321,7 +329,7 @@ class Evidence:
             "metric": self.metric,
             "margin": self.margin,
             "patients": self.patients,
-            "notes": len(self.labels.matrix),
+            self.unit.many: len(self.labels.matrix),
             "resamples": self.resamples,
             "constant": self.scores.value[CONSTANT],
             "leader": self.leader.configuration_id,

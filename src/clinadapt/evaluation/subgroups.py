@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clinadapt.core.arrays import Floats
 from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.paired_comparison import Difference, Predictions, corrected, difference
@@ -79,12 +80,12 @@ class Subgroup:
     score: metrics.Score
     gap: Difference
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, unit: Unit = NOTES) -> dict[str, Any]:
         """Return every number."""
         return {
             "column": self.column,
             "level": self.level,
-            "notes": self.notes,
+            unit.many: self.notes,
             "patients": self.patients,
             "positive": self.positive,
             **self.score.to_json(),
@@ -178,7 +179,7 @@ class _Part:
         return scores[self.metric]
 
 
-def sentences(subgroups: Sequence[Subgroup]) -> list[str]:
+def sentences(subgroups: Sequence[Subgroup], unit: Unit = NOTES) -> list[str]:
     """Return the worst gap and every significant one in words."""
     known = [item for item in subgroups if not np.isnan(item.gap.value)]
     if not known:
@@ -186,16 +187,22 @@ def sentences(subgroups: Sequence[Subgroup]) -> list[str]:
     worst = min(known, key=lambda item: item.gap.value)
     others = [item for item in known if item.gap.different and item is not worst]
     return [
-        Message("The worst of {count} subgroups is {group}.", count=len(known), group=_said(worst)),
-        *(Message("Also significantly different: {group}.", group=_said(item)) for item in others),
+        Message(
+            "The worst of {count} subgroups is {group}.", count=len(known), group=_said(worst, unit)
+        ),
+        *(
+            Message("Also significantly different: {group}.", group=_said(item, unit))
+            for item in others
+        ),
     ]
 
 
-def _said(item: Subgroup) -> Message:
+def _said(item: Subgroup, unit: Unit) -> Message:
     said = {
         "column": item.column,
         "level": item.level,
         "notes": item.notes,
+        "units": unit.many,
         "score": item.score.value,
         "low": item.score.low,
         "high": item.score.high,
@@ -205,15 +212,15 @@ def _said(item: Subgroup) -> Message:
     }
     if item.gap.different:
         return Message(
-            "{column} {level} ({notes:,} notes): {score:.3f} [{low:.3f}, {high:.3f}], "
+            "{column} {level} ({notes:,} {units}): {score:.3f} [{low:.3f}, {high:.3f}], "
             "{gap:points} points [{gap_low:points}, {gap_high:points}] compared with the other "
-            "notes, which is significant",
+            "{units}, which is significant",
             **said,
         )
     return Message(
-        "{column} {level} ({notes:,} notes): {score:.3f} [{low:.3f}, {high:.3f}], "
+        "{column} {level} ({notes:,} {units}): {score:.3f} [{low:.3f}, {high:.3f}], "
         "{gap:points} points [{gap_low:points}, {gap_high:points}] compared with the other "
-        "notes, which is not significant",
+        "{units}, which is not significant",
         **said,
     )
 
@@ -221,7 +228,7 @@ def _said(item: Subgroup) -> Message:
 # ---------------------------------------------------------------- levels
 
 
-def levels_of(texts: Texts, characteristics: Mapping[str, Texts]) -> dict[str, Levels]:
+def levels_of(texts: Texts | None, characteristics: Mapping[str, Texts]) -> dict[str, Levels]:
     """Return the levels of each column that describes the notes, and of their length in words.
 
     Numbers with many values become four bands of about equal numbers of notes. Other columns keep
@@ -229,11 +236,14 @@ def levels_of(texts: Texts, characteristics: Mapping[str, Texts]) -> dict[str, L
 
     Parameters
     ----------
-    texts : Texts [note]
+    texts : Texts [note], optional
+        None for patients, whose documents have no length that means anything.
     characteristics : mapping of str to Texts [note]
     """
-    words = np.fromiter((len(text.split()) for text in texts), np.float64, len(texts))
-    length = {LENGTH: _bands(words, WORDS)}
+    length = {}
+    if texts is not None:
+        words = np.fromiter((len(text.split()) for text in texts), np.float64, len(texts))
+        length = {LENGTH: _bands(words, WORDS)}
     return length | {name: _levels(list(column)) for name, column in characteristics.items()}
 
 

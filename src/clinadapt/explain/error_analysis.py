@@ -14,6 +14,7 @@ from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.labels import Labels
 from clinadapt.data.notes import Notes
+from clinadapt.data.patients import patients_of
 from clinadapt.data.split import read_split
 from clinadapt.explain.assertion_status import kinds
 from clinadapt.explain.explain import Explanation, explain
@@ -178,13 +179,14 @@ def _open(folder: Path) -> StudyResults:
 
 
 def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
-    """Return the test part of the study's split."""
+    """Return the test part of the study's split: notes, or patients with their documents."""
     split = read_split(folder / "split.json", notes.ids)
     material = None
     if split is not None:
         # Studies of earlier versions have no folds.
         design = load_design({"folds": 1, **study.about["design"]})
-        material = Material(notes, split, study.about["metric"], design, design.nested)
+        patients = None if design.level == "note" else patients_of(notes, design.group_label)
+        material = Material(notes, split, study.about["metric"], design, design.nested, patients)
     if material is None or material.fingerprint != study.about["data"]["fingerprint"]:
         raise InputError(
             f"these are not the notes of {folder}, or they were read with other columns: expected "

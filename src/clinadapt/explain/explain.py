@@ -5,6 +5,7 @@ A contribution describes what the model did with a word, not what the word means
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.data.labels import Task
-from clinadapt.explain import tfidf_attribution, token_attribution
+from clinadapt.explain import patient_attribution, tfidf_attribution, token_attribution
 from clinadapt.explain.attribution import Attribution
 from clinadapt.explain.occlusion import occlusion
 from clinadapt.explain.stacked_attribution import stacked
@@ -32,8 +33,10 @@ METHODS: dict[str, Method] = {
     "tfidf-mlp": tfidf_attribution.perceptron,
     "tokens-pretrained": token_attribution.pretrained,
     "tokens-scratch": token_attribution.scratch,
+    "note-occlusion": patient_attribution.by_occlusion,
 }
-WITHOUT_CAPTUM = ("occlusion", "tfidf-linear")
+METHODS["strongest-note"] = partial(patient_attribution.of_strongest_note, methods=METHODS)
+WITHOUT_CAPTUM = ("occlusion", "tfidf-linear", "note-occlusion")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ SMALLEST = 1e-12  # logits of probabilities nearer to 0 or 1 are rounding errors
 AT_ONCE = 512  # copies of a note in memory
 
 
-def occlusion(model: Model, texts: Sequence[str], columns: Sequence[int]) -> Iterator[Attribution]:
+def occlusion(
+    model: Model, texts: Sequence[str], columns: Sequence[int], within: Span | None = None
+) -> Iterator[Attribution]:
     """Attribute the log-odds of a class to the words of each note, note by note.
 
     Parameters
@@ -33,19 +35,21 @@ def occlusion(model: Model, texts: Sequence[str], columns: Sequence[int]) -> Ite
     texts : sequence of str
     columns : sequence of int
         Column of the explained class, for each note.
+    within : (int, int), optional
+        Characters whose words are left out; default: all.
 
     Raises
     ------
     InputError
-        A note is longer than `LONG`.
+        A note, or the part of it, is longer than `LONG`.
     """
-    if any(len(text) > LONG for text in texts):
+    if any(len(text[slice(*within)] if within else text) > LONG for text in texts):
         raise InputError(
             f"a note has more than {LONG:,} characters: this model is explained by leaving out "
             "each word in turn, which takes too long for it. Leave it out, or shorten it"
         )
     for text, column in zip(texts, columns, strict=True):
-        words = spans(text)
+        words = spans(text, *(within or ()))
         wordless = " ".join(text[end:start] for end, start in _between(words, len(text)))
         whole, none = _odds(model.predict_proba([text, wordless])[:, column]).tolist()
         pieces = []

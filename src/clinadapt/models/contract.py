@@ -21,6 +21,8 @@ from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
+from clinadapt.data.levels import Level
+from clinadapt.evaluation.patient_level import Aggregation
 from clinadapt.features.tfidf import TfidfFeatures
 from clinadapt.features.visible_text import has_visible
 from clinadapt.models.token_network import TokenNetwork
@@ -51,11 +53,18 @@ class Model(BaseEstimator):  # type: ignore[misc]
         Settings that count epochs, in the order of the trainings of a fit.
     reads_tokens : bool
         True if the model has a network that reads token ids and can be exported.
+    level : {"note", "group"}
+        What each text that the model is given stands for: a note, or all notes of a patient, as
+        joined by `clinadapt.data.patients.documents_of`. A model of patients fits and predicts
+        documents, with one label each, and finds their notes by `notes_of`.
     learns_from_validation : bool
         True if validation notes decide something in a fit, such as when training stops.
     refit : bool
         True if the model is fitted again on training and validation notes together once the
         threshold is chosen.
+    aggregation : str, optional
+        How probabilities of patients come from those of notes, if the model does that; see
+        `clinadapt.models.aggregated`.
     history_ : list of dict
         Training history, one entry per epoch.
     trainable_parameters_, total_parameters_ : int
@@ -74,9 +83,11 @@ class Model(BaseEstimator):  # type: ignore[misc]
     path_settings: ClassVar[tuple[str, ...]] = ()
     epoch_settings: ClassVar[tuple[str, ...]] = ()
     reads_tokens: ClassVar[bool] = False
+    level: ClassVar[Level] = "note"
     learns_from_validation: ClassVar[bool] = False
 
     refit: bool = False
+    aggregation: Aggregation | None = None
     history_: Sequence[dict[str, Any]] = ()
     trainable_parameters_: int = 0
     total_parameters_: int = 0

@@ -12,6 +12,7 @@ from clinadapt.evaluation.abstention import Abstention
 from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
+from clinadapt.models.aggregated import Aggregated
 from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.decision_rule import DecisionRule
 from clinadapt.models.bundle.integrity import MODEL_FOLDER, REFERENCE
@@ -39,7 +40,8 @@ def load(
     Returns
     -------
     NoteClassifier
-        Fitted, with exactly the probabilities of the saved classifier.
+        Fitted, with exactly the probabilities of the saved classifier. One from a study of
+        patients reads their documents, see `clinadapt.patient_documents`.
 
     Raises
     ------
@@ -88,6 +90,8 @@ def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
     classifier = NoteClassifier(model, metric=record["metric"])
     classes = np.array(record["classes"])
     classifier.model_ = load_fitted(model, folder / MODEL_FOLDER, record["task"], len(classes))
+    if record.get("aggregation") is not None:
+        classifier.model_ = Aggregated(classifier.model_, record["task"], record["aggregation"])
     classifier.set_classes(record["task"], classes)
     classifier.metric_ = record["metric"]
     classifier.indicator_ = record["indicator"]

@@ -61,6 +61,7 @@ BUILT_IN: dict[str, RegisteredModel] = {
         _built_in("moe", "from_scratch:ScratchModel", encoder="moe"),
         _built_in("pretrained", "pretrained:PretrainedModel"),
         _built_in("stacked", "stacked:StackedModel"),
+        _built_in("attention", "attention:AttentionModel"),
         _built_in("private", "private:PrivateModel"),
         _built_in("sklearn", "sklearn_pipeline:SklearnModel"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clinadapt.core.messages import Message, translate
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.evaluation.abstention import RISK
 from clinadapt.report.drawing import Figure, figure, guide, line, style_numbers
 from clinadapt.study.read_results import StudyResults
@@ -12,51 +13,51 @@ from clinadapt.study.read_results import StudyResults
 # By task, and by which answers are given: "yes", "no".
 SENTENCES = {
     ("binary", True, True): Message(
-        "With {left:share} of the test notes left to a person, the program answers the others so "
-        "that, with {confidence:.0%} confidence for each, at most {risk:.0%} of the notes that "
-        "are “{positive}” are missed (test notes: {missed:share}) and at most {risk:.0%} of its "
-        "answers “{positive}” are wrong (test notes: {wrong:share})."
+        "With {left:share} of the test {units} left to a person, the program answers the others so "
+        "that, with {confidence:.0%} confidence for each, at most {risk:.0%} of the {units} that "
+        "are “{positive}” are missed (test {units}: {missed:share}) and at most {risk:.0%} of its "
+        "answers “{positive}” are wrong (test {units}: {wrong:share})."
     ),
     ("binary", False, True): Message(
-        "With {left:share} of the test notes left to a person, the program answers the others, "
+        "With {left:share} of the test {units} left to a person, the program answers the others, "
         "never with “{positive}”, so that, with {confidence:.0%} confidence, at most {risk:.0%} "
-        "of the notes that are “{positive}” are missed (test notes: {missed:share})."
+        "of the {units} that are “{positive}” are missed (test {units}: {missed:share})."
     ),
     ("binary", True, False): Message(
-        "With {left:share} of the test notes left to a person, the program answers the others, "
+        "With {left:share} of the test {units} left to a person, the program answers the others, "
         "only with “{positive}”, so that, with {confidence:.0%} confidence, at most {risk:.0%} of"
-        " these answers are wrong (test notes: {wrong:share})."
+        " these answers are wrong (test {units}: {wrong:share})."
     ),
     ("multiclass", True, False): Message(
-        "With {left:share} of the test notes left to a person, the program answers the others so "
+        "With {left:share} of the test {units} left to a person, the program answers the others so "
         "that, with {confidence:.0%} confidence, at most {risk:.0%} of its answers are wrong "
-        "(test notes: {wrong:share})."
+        "(test {units}: {wrong:share})."
     ),
     ("multilabel", True, True): Message(
-        "With {left:share} of the test notes left to a person for some label, the program answers"
+        "With {left:share} of the test {units} left to a person for some label, the program answers"
         " the other labels so that, with {confidence:.0%} confidence for each, at most {risk:.0%}"
-        " of the labels are missed (test notes: {missed:share}) and at most {risk:.0%} of those "
-        "that it gives are wrong (test notes: {wrong:share})."
+        " of the labels are missed (test {units}: {missed:share}) and at most {risk:.0%} of those "
+        "that it gives are wrong (test {units}: {wrong:share})."
     ),
     ("multilabel", False, True): Message(
-        "With {left:share} of the test notes left to a person for some label, the program gives "
+        "With {left:share} of the test {units} left to a person for some label, the program gives "
         "no label but excludes others so that, with {confidence:.0%} confidence, at most "
-        "{risk:.0%} of the labels are missed (test notes: {missed:share})."
+        "{risk:.0%} of the labels are missed (test {units}: {missed:share})."
     ),
     ("multilabel", True, False): Message(
-        "With {left:share} of the test notes left to a person for some label, the program "
+        "With {left:share} of the test {units} left to a person for some label, the program "
         "excludes no label but gives others so that, with {confidence:.0%} confidence, at most "
-        "{risk:.0%} of those are wrong (test notes: {wrong:share})."
+        "{risk:.0%} of those are wrong (test {units}: {wrong:share})."
     ),
 }
 NOTHING = Message(
-    "No answer can be promised to be wrong in at most {risk:.0%} of the notes with "
+    "No answer can be promised to be wrong in at most {risk:.0%} of the {units} with "
     "{confidence:.0%} confidence: the errors are too many, or the patients that it was tried "
     "on too few."
 )
 
 
-def sentence(content: dict[str, Any]) -> Message:
+def sentence(content: dict[str, Any], unit: Unit = NOTES) -> Message:
     """Return in words what is left to a person, what is promised, and what came on test notes.
 
     It is about the usual risk, or else about the smallest larger one at which anything is answered.
@@ -65,6 +66,8 @@ def sentence(content: dict[str, Any]) -> Message:
     ----------
     content : dict
         Content of ``abstention.json``.
+    unit : Unit
+        What is classified.
     """
     bands = [one for one in content["bands"] if one["risk"] >= RISK]
     answering = (one for one in bands if one["yes"] is not None or one["no"] is not None)
@@ -72,6 +75,7 @@ def sentence(content: dict[str, Any]) -> Message:
     answers = (content["task"], band["yes"] is not None, band["no"] is not None)
     return Message(
         SENTENCES.get(answers, NOTHING),
+        units=unit.many,
         left=band["left"]["value"],
         confidence=content["confidence"],
         risk=band["risk"],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core.messages import Message, translate
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.evaluation import calibration, metrics
 from clinadapt.evaluation.calibration_fit import fit_map
 from clinadapt.evaluation.calibration_maps import CalibrationMap
@@ -43,33 +44,41 @@ class Meaning:
     calibrated : dict, optional
         Map in the bundle and what it does on the test notes; see
         `clinadapt.evaluation.calibration_choice`. None where no map lowers the log-loss.
+    unit : Unit
+        What is scored.
     """
 
     parts: calibration.BrierParts
     temperature: float | None
     ece: float
     calibrated: dict[str, Any] | None
+    unit: Unit = NOTES
 
     @property
     def words(self) -> Message:
         """Interpretation of the temperature in words."""
         if self.temperature is None:
-            return Message("There are no validation notes to fit a temperature on.")
+            return Message(
+                "There are no validation {units} to fit a temperature on.", units=self.unit.many
+            )
         if self.temperature > 1.1:
             return Message(
-                "The temperature fitted on validation notes is {value:.2f}: the model is "
+                "The temperature fitted on validation {units} is {value:.2f}: the model is "
                 "overconfident.",
+                units=self.unit.many,
                 value=self.temperature,
             )
         if self.temperature < 0.9:
             return Message(
-                "The temperature fitted on validation notes is {value:.2f}: the model is "
+                "The temperature fitted on validation {units} is {value:.2f}: the model is "
                 "underconfident.",
+                units=self.unit.many,
                 value=self.temperature,
             )
         return Message(
-            "The temperature fitted on validation notes is {value:.2f}: the model is neither "
+            "The temperature fitted on validation {units} is {value:.2f}: the model is neither "
             "clearly overconfident nor underconfident.",
+            units=self.unit.many,
             value=self.temperature,
         )
 
@@ -78,29 +87,31 @@ class Meaning:
         """What calibration does to the log-loss of the test notes, and whether it is used."""
         if self.calibrated is None:
             return Message(
-                "No calibration lowers the log-loss of the held-out notes, or their patients are "
-                "too few to tell: the bundle has the model's own probabilities."
+                "No calibration lowers the log-loss of the held-out {units}, or patients are too "
+                "few to tell: the bundle has the model's own probabilities.",
+                units=self.unit.many,
             )
         test = self.calibrated["test"]
         loss = self.calibrated if test is None else test["log_loss"]
         said = {name: loss[name] for name in ("raw", "calibrated", "low", "high")}
+        said["units"] = self.unit.many
         said["method"] = self.calibrated["map"]["method"]
-        said["notes"] = (
-            Message("the labelled notes, out of fold")
+        said["on"] = (
+            Message("the labelled {units}, out of fold", units=self.unit.many)
             if test is None
-            else Message("the test notes")
+            else Message("the test {units}", units=self.unit.many)
         )
         if self.calibrated["surely"]:
             return Message(
-                "Calibrated on held-out notes ({method}), which surely lowers their log-loss: "
-                "{raw:score} → {calibrated:score} on {notes} (difference {low:score} to "
+                "Calibrated on held-out {units} ({method}), which surely lowers their log-loss: "
+                "{raw:score} → {calibrated:score} on {on} (difference {low:score} to "
                 "{high:score}). The bundle's probabilities are calibrated; its predicted classes "
                 "are the same.",
                 **said,
             )
         return Message(
-            "Calibration on held-out notes ({method}) does not surely lower their log-loss: "
-            "{raw:score} → {calibrated:score} on {notes} (difference {low:score} to "
+            "Calibration on held-out {units} ({method}) does not surely lower their log-loss: "
+            "{raw:score} → {calibrated:score} on {on} (difference {low:score} to "
             "{high:score}). The bundle has the model's own probabilities; --probabilities "
             "calibrated asks for the others.",
             **said,
@@ -123,6 +134,7 @@ def meaning(study: StudyResults) -> Meaning | None:
         temperature=temperature,
         ece=_ece(labels, probabilities),
         calibrated=study.handed_over.calibration,
+        unit=study.unit,
     )
 
 
@@ -169,21 +181,23 @@ def decision_curve(study: StudyResults) -> Figure | None:
         return None
     events, predicted = calibration.events_of(*_part(study, "test"))
     model = calibration.net_benefit(events, predicted, THRESHOLDS)
-    everyone = calibration.net_benefit(events, np.ones(len(predicted)), THRESHOLDS)
     across = [rounded(value) for value in THRESHOLDS]
     run = study.handed_over
     number = style_numbers(study)[run.configuration_id]
-    acting = guide(across, [rounded(value) for value in everyone], translate("act on every note"))
+    unit = study.unit.one
+    everyone = calibration.net_benefit(events, np.ones(len(predicted)), THRESHOLDS)
+    label = translate("act on every {unit}", unit=unit)
+    acting = guide(across, [rounded(value) for value in everyone], label)
     acting["line"]["dash"] = "dash"
     traces = [
         line(number, run.configuration, across, [rounded(v) for v in model], visible=True),
         acting,
-        guide([0, 1], [0, 0], translate("act on no note")),
+        guide([0, 1], [0, 0], translate("act on no {unit}", unit=unit)),
     ]
     drawn = figure(
         traces,
         x=translate("threshold probability"),
-        y=translate("net benefit per note"),
+        y=translate("net benefit per {unit}", unit=unit),
         height=600,
     )
     top = max(float(events.mean()), float(model.max()))

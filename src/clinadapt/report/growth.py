@@ -58,7 +58,7 @@ def learning_curves(study: StudyResults) -> Figure | None:
                 "type": "scatter",
                 "mode": "markers",
                 "name": escape(configuration["configuration"]),
-                "x": [point["notes"] for point in points],
+                "x": [point[study.unit.many] for point in points],
                 "y": [rounded(point["score"]) for point in points],
                 "error_y": {
                     "type": "data",
@@ -74,7 +74,10 @@ def learning_curves(study: StudyResults) -> Figure | None:
                     )
                     for point in points
                 ],
-                "hovertemplate": translate("%{text}<br>%{x:,} notes: %{y:.3f}<extra></extra>"),
+                "hovertemplate": translate(
+                    "%{{text}}<br>%{{x:,}} {units}: %{{y:.3f}}<extra></extra>",
+                    units=study.unit.many,
+                ),
                 "marker": {
                     "color": colour(number),
                     "symbol": symbol(number),
@@ -84,7 +87,7 @@ def learning_curves(study: StudyResults) -> Figure | None:
         )
     drawn = figure(
         traces,
-        x=translate("labelled notes (training and validation)"),
+        x=translate("labelled {units} (training and validation)", units=study.unit.many),
         y=translate("test {metric}", metric=metric(study.about["metric"])),
         height=520,
     )

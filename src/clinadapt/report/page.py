@@ -77,6 +77,9 @@ def _content(environment: Environment, study: StudyResults) -> Markup:
     content = environment.get_template("content.html.jinja").render(
         study=study,
         figures=_figures(study),
+        unit=study.unit,
+        one=shown(study.unit.one),
+        units=shown(study.unit.many),
         languages=LANGUAGES,
         documentation=_documentation(),
         **_tables(study),
@@ -157,6 +160,8 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "grids": spending.grids(study),
         "energy_warnings": spending.warnings(study),
         "meaning": decisions.meaning(study),
-        "abstaining": None if study.abstention is None else abstaining.sentence(study.abstention),
+        "abstaining": None
+        if study.abstention is None
+        else abstaining.sentence(study.abstention, study.unit),
         "operating_points": decisions.points(study),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clinadapt.core.messages import Message, plural, shown, translate
+from clinadapt.data.levels import PATIENTS
 from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 
@@ -30,24 +31,39 @@ def _question(study: StudyResults) -> str:
     about, data = study.about, study.about["data"]
     if about["task"] == "binary":
         question = Message(
-            "Can a program tell which notes are “{positive}”?", positive=about["positive"]
+            "Can a program tell which {units} are “{positive}”?",
+            units=study.unit.many,
+            positive=about["positive"],
         )
     elif about["task"] == "multiclass":
         question = Message(
-            "Can a program assign each note to the right one of {n} classes?",
+            "Can a program assign each {unit} to the right one of {n} classes?",
+            unit=study.unit.one,
             n=len(about["classes"]),
         )
     else:
         question = Message(
-            "Can a program tell which of {n} labels a note has?", n=len(about["classes"])
+            "Can a program tell which of {n} labels a {unit} has?",
+            unit=study.unit.one,
+            n=len(about["classes"]),
         )
     parts = data["parts"]
-    said = {
-        "question": question,
-        "methods": len(study.done),
-        "learned": parts["train"]["notes"] + parts["validation"]["notes"],
-        "tested": parts["test"]["notes"],
-    }
+    said = {"question": question, "methods": len(study.done), "tested": parts["test"]["notes"]}
+    counted = "groups" if study.unit is PATIENTS else "notes"
+    said["learned"] = parts["train"][counted] + parts["validation"][counted]
+    if study.unit is PATIENTS and about["design"].get("nested"):
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled patients; every "
+            "patient was tested in turn, by models that had not seen them.",
+            **said,
+        )
+    if study.unit is PATIENTS:
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled patients and were then "
+            "tested on {patients:,} patients, with {tested:,} notes, that they had not seen.",
+            **said,
+            patients=parts["test"]["groups"],
+        )
     if about["design"].get("nested"):
         return translate(
             "{question} {methods} methods learned from {learned:,} labelled notes; every note was "
@@ -73,8 +89,9 @@ def _answer(study: StudyResults, run: RunResult) -> str:
     if about["task"] == "binary":
         recall, precision = (run.metrics[metric] for metric in ("recall", "precision"))
         return translate(
-            "Of 100 notes that are “{positive}”, {name} finds {found}; of 100 notes that it labels "
-            "“{positive}”, {right} are.",
+            "Of 100 {units} that are “{positive}”, {name} finds {found}; of 100 {units} that it "
+            "labels “{positive}”, {right} are.",
+            units=study.unit.many,
             positive=about["positive"],
             name=name,
             found=_of_hundred(recall),
@@ -82,14 +99,16 @@ def _answer(study: StudyResults, run: RunResult) -> str:
         )
     if about["task"] == "multiclass":
         return translate(
-            "{name} classifies {right} of 100 notes correctly.",
+            "{name} classifies {right} of 100 {units} correctly.",
+            units=study.unit.many,
             name=name,
             right=_of_hundred(run.metrics["accuracy"]),
         )
     # Recall weighted by label frequency is the share of all labels that are found.
     recall, accuracy = (run.metrics[metric] for metric in ("recall_weighted", "accuracy"))
     return translate(
-        "{name} finds {found} of 100 labels, and gets every label right on {right} of 100 notes.",
+        "{name} finds {found} of 100 labels, and gets every label right on {right} of 100 {units}.",
+        units=study.unit.many,
         name=name,
         found=_of_hundred(recall),
         right=_of_hundred(accuracy),
@@ -100,13 +119,15 @@ def _worth(study: StudyResults, run: RunResult) -> str:
     assert study.evidence is not None
     if study.about["recommended"] is None:
         return translate(
-            "But no method was shown to be better than giving every note the same answer, so this "
-            "study does not support using any of them."
+            "But no method was shown to be better than giving every {unit} the same answer, so "
+            "this study does not support using any of them.",
+            unit=study.unit.one,
         )
     if study.evidence.get("status") == "candidate":
         return translate(
-            "These notes do not show that another method is not better: it is a candidate. Before "
-            "using it, check it on recent notes from the ward where it will be used."
+            "These {units} do not show that another method is not better: it is a candidate. "
+            "Before using it, check it on recent {units} from the ward where it will be used.",
+            units=study.unit.many,
         )
     others = [
         configuration
@@ -118,23 +139,26 @@ def _worth(study: StudyResults, run: RunResult) -> str:
     if not others:
         return translate(
             "There was no other method to compare it with. Before using it, check it on recent "
-            "notes from the ward where it will be used."
+            "{units} from the ward where it will be used.",
+            units=study.unit.many,
         )
     if not alike:
         return translate(
-            "All other methods differ significantly from it on these notes; it took {time:seconds} "
-            "to train. Before using it, check it on recent notes from the ward where it will be "
-            "used.",
+            "All other methods differ significantly from it on these {units}; it took "
+            "{time:seconds} to train. Before using it, check it on recent {units} from the ward "
+            "where it will be used.",
+            units=study.unit.many,
             time=configuration.seconds,
         )
     return shown(
         plural(
-            "{count} of the {others} others is not significantly different from it on these notes; "
-            "it took {time:seconds} to train. Before using it, check it on recent notes from the "
-            "ward where it will be used.",
-            "{count} of the {others} others are not significantly different from it on these "
-            "notes; it took {time:seconds} to train. Before using it, check it on recent notes "
+            "{count} of the {others} others is not significantly different from it on these "
+            "{units}; it took {time:seconds} to train. Before using it, check it on recent {units} "
             "from the ward where it will be used.",
+            "{count} of the {others} others are not significantly different from it on these "
+            "{units}; it took {time:seconds} to train. Before using it, check it on recent {units} "
+            "from the ward where it will be used.",
+            units=study.unit.many,
             count=alike,
             others=len(others),
             time=configuration.seconds,

@@ -234,7 +234,8 @@ def _performance(study: StudyResults) -> str:
     if configuration is None:
         return translate("No configuration finished.")
     return translate(
-        "{name}: {metric} {value:score} [{low:score}, {high:score}] on test notes.",
+        "{name}: {metric} {value:score} [{low:score}, {high:score}] on test {units}.",
+        units=study.unit.many,
         name=markdown(configuration.configuration),
         metric=metric(study.about["metric"]),
         value=configuration.test,

@@ -28,6 +28,7 @@ from clinadapt.models.classifier import NoteClassifier
 from clinadapt.neural.training.loop import forget
 from clinadapt.study.design import Run
 from clinadapt.study.material import Material
+from clinadapt.study.patient_runs import to_patients
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class OuterFold:
     ----------
     validation : float, optional
         Score out of the inner folds; None if it is not defined.
-    answers : (probabilities, predicted), both [note of the fold, class]
+    answers : (probabilities, predicted), both [note or patient of the fold, class]
     """
 
     validation: float | None
@@ -130,6 +131,7 @@ def fit_outer_fold(outer: Material, run: Run, folder: Path, context: Context) ->
     classifier = NoteClassifier(run.build(), metric=outer.metric)
     own = replace(context, checkpoint=folder / "whole.pt", ledger=Ledger())
     fit(classifier, outer, outside, own)
+    to_patients(classifier, outer)
     forget(folder / "whole.pt")
     validation = outer.scored["validation"]
     held = classifier.in_label_order(classifier.validation_probabilities_)
@@ -137,17 +139,18 @@ def fit_outer_fold(outer: Material, run: Run, folder: Path, context: Context) ->
     whole = np.ones((1, len(validation)))
     scores = metrics.values(validation.labels, held, predicted, whole, [outer.metric])
     score = float(scores[outer.metric][0])
-    probabilities = classifier.model_.predict_proba(outer.parts["test"].texts, own)
+    probabilities = classifier.model_.predict_proba(outer.scored["test"].texts, own)
     answers = probabilities, classifier.threshold_.predict(classifier.task_, probabilities)
     return OuterFold(None if np.isnan(score) else score, answers)
 
 
 def joined(material: Material, folds: Sequence[OuterFold]) -> Predictions:
-    """Return the answers of all outer folds in the order of the labelled notes."""
-    shape = len(material.labelled_rows), len(material.notes.labels.classes)
+    """Return the answers of all outer folds in the order of the labelled notes, or patients."""
+    labelled = material.units.labelled_rows
+    shape = len(labelled), len(material.notes.labels.classes)
     probabilities, predicted = np.empty(shape), np.empty(shape, dtype=np.bool_)
     for outer, fold in zip(material.outer, folds, strict=True):
-        rows = np.searchsorted(material.labelled_rows, outer.split.test)
+        rows = np.searchsorted(labelled, outer.units.split.test)
         probabilities[rows], predicted[rows] = fold.answers
     return probabilities, predicted
 

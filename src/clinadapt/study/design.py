@@ -17,6 +17,9 @@ from pydantic_core import PydanticCustomError
 from clinadapt.core import old_names
 from clinadapt.core import param_validation as checking
 from clinadapt.core.errors import InputError
+from clinadapt.data.levels import Level
+from clinadapt.data.patients import GroupLabel
+from clinadapt.evaluation.patient_level import AGGREGATIONS, Aggregation
 from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models import registry
@@ -32,7 +35,7 @@ MOST_RUNS = 10_000  # of a study; who asks for more has multiplied more axes tha
 
 def _each_once(values: list[Any]) -> list[Any]:
     # Shares are compared as the names of their folders spell them.
-    named = [f"{value:g}" for value in values]
+    named = [value if isinstance(value, str) else f"{value:g}" for value in values]
     twice = [name for name in dict.fromkeys(named) if named.count(name) > 1]
     if twice:
         message = "expected each value once, these are given twice: {twice}"
@@ -98,6 +101,13 @@ class Design(BaseModel):
         less and still be recommended.
     curve : Curve, optional
         Smaller amounts of labelled notes, for learning curves.
+    level : {"note", "group"}
+        What is classified and scored: notes, or patients with all their notes.
+    group_label : "any", optional
+        Label of a patient whose notes differ, see `clinadapt.data.patients.patient_labels`.
+    aggregation : list of {"mean", "maximum", "noisy-or"}
+        How a patient's probability may come from those of the notes; each run takes the one that is
+        best on its validation patients.
     ignore : list of str
         Codes of checks to leave out.
     """
@@ -118,6 +128,11 @@ class Design(BaseModel):
     resamples: Annotated[Whole, Interval(ge=100, le=100_000)] = 1000
     margin: Annotated[float, Interval(ge=0, lt=1)] = 0.01
     curve: Curve | None = None
+    level: Level = "note"
+    group_label: GroupLabel | None = None
+    aggregation: Annotated[list[Aggregation], MinLen(1), AfterValidator(_each_once)] = list(
+        AGGREGATIONS
+    )
     ignore: Annotated[list[str], AfterValidator(_codes_of_checks)] = []
 
 
@@ -270,6 +285,12 @@ def expand(design: Design, encoders: Sequence[str] = ()) -> list[Run]:
         for model, settings in _combinations(entry, design, encoders):
             invalid = registry.problems(model, settings)
             invalid = invalid or registry.file_problems(model, settings)
+            if (
+                not invalid
+                and design.level == "note"
+                and registry.models()[model].cls.level != "note"
+            ):
+                invalid = [f'{model} classifies patients: set level = "group" (--level group)']
             problems += [f"configuration {number}: {problem}" for problem in invalid]
             if not invalid:
                 configuration = Configuration(model, settings, _label(model, settings, design))

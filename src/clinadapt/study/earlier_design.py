@@ -17,7 +17,17 @@ from clinadapt.study.design import Design
 
 LOG = logging.getLogger("clinadapt")
 SHOWN = 3
-OF_THE_DATA = ("resamples", "test_fraction", "validation_fraction", "split_seed", "folds", "nested")
+OF_THE_DATA = (
+    "resamples",
+    "test_fraction",
+    "validation_fraction",
+    "split_seed",
+    "folds",
+    "nested",
+    "level",
+    "group_label",
+    "aggregation",
+)
 
 
 def check_earlier(out: Path, name: str, metric: str, configurations: Collection[str]) -> None:
@@ -71,14 +81,14 @@ def check_earlier(out: Path, name: str, metric: str, configurations: Collection[
 
 def what_differs(earlier: Mapping[str, Any], design: Design) -> str:
     """Return how the notes or the split of an earlier study differ, from its ``study.json``."""
-    before, now = earlier.get("design") or {}, design.model_dump()
+    before, now = {"level": "note", **(earlier.get("design") or {})}, design.model_dump()
     other = [
         f"{name} = {before[name]} (now {now[name]})"
         for name in OF_THE_DATA
         if name in before and before[name] != now[name]
     ]
     if other:
-        return f"of another split or with other resamples ({', '.join(other)})"
+        return f"of another split, level or number of resamples ({', '.join(other)})"
     return "of other notes or of another split"
 
 

@@ -19,12 +19,14 @@ from clinadapt.data.notes import Notes
 from clinadapt.data.summary import summarize
 from clinadapt.evaluation import calibration_choice, metrics
 from clinadapt.evaluation.paired_comparison import Predictions
+from clinadapt.evaluation.patient_level import aggregate
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.study import result_files
 from clinadapt.study.cross_validation import cross_validate, fit, fit_outer_fold, joined
 from clinadapt.study.design import Run
 from clinadapt.study.material import Material
+from clinadapt.study.patient_runs import patient_numbers, to_patients, write_note_predictions
 from clinadapt.study.run_store import PREDICTIONS_SHA256
 
 CHECKPOINT = "checkpoint.pt"
@@ -58,6 +60,8 @@ def fit_run(
     dict
         The run's part of ``result.json``.
     """
+    # A model of patients reads their documents; any other model reads notes.
+    read = material if run.configuration.cls.level == "note" else material.units
     ledger, watch, started = Ledger(), resources.Stopwatch(), time.perf_counter()
     context = replace(
         context,
@@ -70,26 +74,35 @@ def fit_run(
     classifier = NoteClassifier(run.build(), metric=material.metric)
     with watch.stage("encode"):
         # All parts at once: one pass through the encoder; the later stages read the cache.
-        in_order = np.concatenate(list(material.split.parts().values()))
-        classifier.prepare(material.notes.texts.take(in_order), context)
+        in_order = np.concatenate(list(read.split.parts().values()))
+        classifier.prepare(read.notes.texts.take(in_order), context)
     encoding = replace(ledger)
     with watch.stage("folds"):
-        outside = cross_validate(material, run, folder / FOLDS, context)
+        outside = cross_validate(read, run, folder / FOLDS, context)
         outer = [
             fit_outer_fold(fold, run, folder / OUTER / str(number), context)
-            for number, fold in enumerate(material.outer, start=1)
+            for number, fold in enumerate(read.outer, start=1)
         ]
     with watch.stage("fit"):
-        fit(classifier, material, outside, context)
-    scored = material.scored
+        fit(classifier, read, outside, context)
+    model, scored = classifier.model_, material.scored
     before = ledger.truncated_notes
     with watch.stage("predict"):
+        of_notes = {"validation": classifier.in_label_order(classifier.validation_probabilities_)}
+        if not outer:
+            of_notes["test"] = model.predict_proba(read.read["test"].texts, context)
+        if read.patients is not None:
+            write_note_predictions(classifier, read, of_notes, folder)
+        aggregation = to_patients(classifier, read)
         held = classifier.in_label_order(classifier.validation_probabilities_)
         answers = {"validation": _answers(classifier, held)}
         if outer:
             answers["test"] = joined(material, outer)
         else:
-            tested = classifier.model_.predict_proba(scored["test"].texts, context)
+            tested = of_notes["test"]
+            if aggregation is not None:
+                numbers = patient_numbers(read.read["test"])
+                tested = aggregate(classifier.task_, tested, numbers, aggregation["name"])
             answers["test"] = _answers(classifier, tested)
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
     scores, frames = {}, []
@@ -101,7 +114,6 @@ def fit_run(
                 part.ids, name, part.labels, probabilities, predicted
             )
         )
-    model = classifier.model_
     content: dict[str, Any] = {
         "threshold": {
             "value": classifier.threshold_.value,
@@ -139,6 +151,8 @@ def fit_run(
             "resumed": resumed,
         },
     }
+    if aggregation is not None:
+        content["aggregation"] = {**aggregation, "chosen_on": content["threshold"]["chosen_on"]}
     guarantee = getattr(model, "guarantee_", None)
     if guarantee is not None:
         most = int(np.bincount(material.parts["train"].clusters).max())
@@ -160,7 +174,7 @@ def fit_run(
         "environment": environment,
     }
     content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
-    learned = material.labelled if outside else material.parts["train"]
+    learned = material.units.labelled if outside else material.units.parts["train"]
     held_out = scored["validation"]
     classifier.describe_notes(learned.texts, held_out.texts, held_out.labels, held_out.clusters)
     classifier.calibrate(held_out.labels, held, held_out.clusters)

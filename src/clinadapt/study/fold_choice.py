@@ -14,7 +14,11 @@ FEW_NOTES = 3_000  # on which small networks train in a minute
 
 
 def choose_folds(
-    design: Design, runs: Sequence[Run], notes: Notes, labelled: NDArray[np.int64]
+    design: Design,
+    runs: Sequence[Run],
+    notes: Notes,
+    labelled: NDArray[np.int64],
+    size: int | None = None,
 ) -> int:
     """Return the number of folds of a study; 1 if one validation part decides.
 
@@ -29,6 +33,8 @@ def choose_folds(
     notes : Notes
     labelled : ndarray of int64
         Row numbers of the notes outside the test part.
+    size : int, optional
+        Number of notes to train on, where `notes` are patients with several each.
 
     Raises
     ------
@@ -48,7 +54,9 @@ def choose_folds(
         return folds
     most = min(USUAL, most_folds(notes.labels.take(labelled), notes.clusters[labelled]))
     efforts = {run.build().effort() for run in runs}
-    cheap = "encoder" not in efforts and (len(labelled) <= FEW_NOTES or efforts == {"head"})
+    cheap = "encoder" not in efforts and (
+        (size or len(labelled)) <= FEW_NOTES or efforts == {"head"}
+    )
     if private or most < 2 or not (cheap or design.nested):
         return 1
     return most

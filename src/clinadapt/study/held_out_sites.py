@@ -217,7 +217,7 @@ class Sites:
             "sites": [
                 {
                     "site": site.name,
-                    "notes": len(site.board.test),
+                    site.board.unit.many: len(site.board.test),
                     "patients": len(np.unique(site.board.test.clusters)),
                     "learned_from": site.board.labelled,
                 }

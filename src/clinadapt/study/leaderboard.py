@@ -10,6 +10,7 @@ import polars as pl
 
 from clinadapt.core import atomic_files
 from clinadapt.data import prediction_tables
+from clinadapt.data.levels import NOTES, Unit
 from clinadapt.data.notes import Notes
 from clinadapt.evaluation import abstention, metrics, subgroups
 from clinadapt.evaluation.doubts import doubts_of, rarest_class
@@ -34,15 +35,18 @@ class Leaderboard:
     ----------
     folders : RunStore
     parts : mapping of str to Notes
-        Training, validation and test part, as they were predicted; see `Material.scored`.
+        Training, validation and test part of what is scored, as they were predicted; see
+        `Material.scored`.
     labelled : int
-        Number of notes that a configuration learns from.
+        Number of notes, or patients, that a configuration learns from.
     margin : float
         Largest difference of the metric that is negligible.
     resamples : int
         Number of bootstrap resamples.
     draw : int
         Number of their random draw, see `clinadapt.evaluation.recommendation.Evidence`.
+    unit : Unit
+        What is scored.
     """
 
     folders: RunStore
@@ -51,6 +55,7 @@ class Leaderboard:
     margin: float
     resamples: int
     draw: int = 0
+    unit: Unit = NOTES
     _read: dict[tuple[str, str], Predictions] = field(default_factory=dict, init=False)
 
     @property
@@ -97,6 +102,7 @@ class Leaderboard:
             self.margin,
             self.resamples,
             self.draw,
+            self.unit,
         )
 
     def write_evidence(self, folds: int = 1, nested: Mapping[str, Any] | None = None) -> None:
@@ -132,14 +138,14 @@ class Leaderboard:
             test.clusters,
             self.folders.metric,
             configuration.predictions,
-            subgroups.levels_of(test.texts, test.characteristics),
+            subgroups.levels_of(test.texts if self.unit is NOTES else None, test.characteristics),
             self.resamples,
         )
         content = {
             "configuration_id": configuration.configuration_id,
             "configuration": configuration.label,
-            "sentences": subgroups.sentences(compared),
-            "subgroups": [item.to_json() for item in compared],
+            "sentences": subgroups.sentences(compared, self.unit),
+            "subgroups": [item.to_json(self.unit) for item in compared],
         }
         atomic_files.write_json(path, content)
 
@@ -174,7 +180,7 @@ class Leaderboard:
             "positive": None if test.labels.positive is None else str(test.labels.positive),
             "confidence": allowed.confidence,
             "patients": allowed.patients,
-            "units": "patients" if allowed.patients < len(validation) else "notes",
+            "units": "patients" if allowed.patients < len(validation) else str(self.unit.many),
             **curve.to_json(),
             "bands": [abstention.measure_band(band, *measured).to_json() for band in allowed.bands],
             "sets": [abstention.measure_sets(sets, *measured).to_json() for sets in allowed.sets],
@@ -306,7 +312,7 @@ def learning_curves(sizes: Sequence[Sequence[Leaderboard]]) -> Curves:
         if points:
             growers.append(_grower(configuration_id, runs[0].configuration, points))
     test = full.test
-    return Curves(growers, test.labels, test.clusters, full.folders.metric)
+    return Curves(growers, test.labels, test.clusters, full.folders.metric, full.unit)
 
 
 def _grower(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clinadapt.core.errors import InputError
 from clinadapt.data.folds import make_folds, most_folds
 from clinadapt.data.notes import Notes
+from clinadapt.data.patients import of_notes, patients_of
 from clinadapt.data.split import PARTS, Split, carve_validation, make_split
 from clinadapt.study.design import Design, identity
 
@@ -31,6 +32,9 @@ class Material:
         Its resamples, folds (a number) and the seed and fraction of the split are used.
     nested : bool
         Whether each fold of an outer division of all notes is a test part in turn.
+    patients : Notes, optional
+        What is classified and scored, if it is patients: what
+        `clinadapt.data.patients.patients_of` returns for the notes.
     """
 
     notes: Notes
@@ -38,6 +42,19 @@ class Material:
     metric: str
     design: Design
     nested: bool = False
+    patients: Notes | None = None
+
+    @cached_property
+    def units(self) -> "Material":
+        """The same with patients in place of notes, if they are what is scored; else itself."""
+        if self.patients is None:
+            return self
+        return replace(self, notes=self.patients, split=self._of_patients, patients=None)
+
+    @cached_property
+    def _of_patients(self) -> Split:
+        parts = self.split.parts().values()
+        return Split(*(np.unique(self.notes.clusters[rows]) for rows in parts))
 
     @cached_property
     def parts(self) -> dict[str, Notes]:
@@ -54,9 +71,14 @@ class Material:
         """Training and validation notes, in the order of their row numbers."""
         return self.notes.take(self.labelled_rows)
 
-    @cached_property
+    @property
     def scored(self) -> dict[str, Notes]:
-        """Notes by the name of the part, as their predictions are kept.
+        """Notes, or patients, by the name of the part, as their predictions are kept."""
+        return self.units.read
+
+    @cached_property
+    def read(self) -> dict[str, Notes]:
+        """Notes by the name of the part, as they are predicted.
 
         With folds all labelled notes validate; in a nested study they are the test part as well.
         """
@@ -84,6 +106,8 @@ class Material:
         return tuple(self.under(split) for split in splits)
 
     def _divided(self, folds: int, seed: int) -> tuple[Split, ...]:
+        if self.patients is not None:
+            return tuple(of_notes(one, self.notes) for one in self.units._divided(folds, seed))
         fraction = self.design.validation_fraction
         return make_folds(self.notes, self.labelled_rows, folds, fraction, seed)
 
@@ -101,7 +125,8 @@ class Material:
         other = replace(self, split=split, nested=False)
         if not self.folds:
             return other
-        most = most_folds(other.labelled.labels, other.labelled.clusters)
+        labelled = other.units.labelled
+        most = most_folds(labelled.labels, labelled.clusters)
         folds = max(1, min(int(self.design.folds), most))
         return replace(other, design=self.design.model_copy(update={"folds": folds}))
 
@@ -113,6 +138,8 @@ class Material:
             parts.append([_hashes(fold) for fold in self.folds])
         if self.nested:
             parts.append([one.fingerprint for one in self.outer])
+        if self.patients is not None:
+            parts.append([self.patients.fingerprint, self.design.aggregation])
         return identity(*parts)
 
     def take(self, rows: Mapping[str, NDArray[np.int64]]) -> "Material":
@@ -121,7 +148,9 @@ class Material:
         chosen = np.concatenate([rows[name] for name in PARTS])
         split = Split(*np.split(np.arange(len(chosen)), ends[:-1]))
         single = self.design.model_copy(update={"folds": 1})
-        return replace(self, notes=self.notes.take(chosen), split=split, design=single)
+        notes = self.notes.take(chosen)
+        patients = None if self.patients is None else patients_of(notes, single.group_label)
+        return replace(self, notes=notes, split=split, design=single, patients=patients)
 
 
 def _hashes(split: Split) -> dict[str, str]:
@@ -129,14 +158,23 @@ def _hashes(split: Split) -> dict[str, str]:
     return {name: hashlib.sha256(rows.tobytes()).hexdigest() for name, rows in parts}
 
 
-def new_split(notes: Notes, design: Design) -> Split:
+def new_split(notes: Notes, design: Design, patients: Notes | None = None) -> Split:
     """Return the split that a design asks for.
+
+    Parameters
+    ----------
+    notes : Notes
+    design : Design
+    patients : Notes, optional
+        If they are what is scored, each part gets its share of the patients of every class.
 
     Raises
     ------
     InputError
         The notes cannot be split so.
     """
+    if patients is not None and notes.parts is None:
+        return of_notes(new_split(patients, design), notes)
     settings = design.validation_fraction, design.split_seed
     if not design.nested:
         return make_split(notes, design.test_fraction, *settings)

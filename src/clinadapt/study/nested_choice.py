@@ -37,7 +37,7 @@ def nested_choice(board: Leaderboard, material: Material) -> dict[str, Any] | No
         by_name = {name: _scores(done, fold, metric) for name, done in configurations.items()}
         best = max(by_name, key=lambda name: float(np.mean(by_name[name])))
         run = configurations[best][int(np.argmax(by_name[best]))]
-        rows = np.searchsorted(material.labelled_rows, outer.split.test)
+        rows = np.searchsorted(material.units.labelled_rows, outer.units.split.test)
         answers = board.predictions([run])[0]
         probabilities[rows], predicted[rows] = answers[0][rows], answers[1][rows]
         chosen[run["configuration"]] += 1

@@ -11,6 +11,7 @@ import polars as pl
 
 from clinadapt.core.atomic_files import read_json
 from clinadapt.core.errors import InputError
+from clinadapt.data.levels import UNITS, Unit
 from clinadapt.data.prediction_tables import read_run
 from clinadapt.study import result_files
 
@@ -72,6 +73,7 @@ class RunResult:
     axes: dict[str, Any]
     settings: dict[str, Any]
     threshold: dict[str, Any]
+    aggregation: dict[str, Any] | None
     metrics: dict[str, dict[str, Any]]
     training: list[dict[str, Any]]
     truncated: dict[str, int]
@@ -80,7 +82,7 @@ class RunResult:
     decisions: dict[str, float] | None = None
 
     def predictions(self, part: str) -> pl.DataFrame:
-        """Return the run's labels, predictions and probabilities on a part."""
+        """Return labels, predictions and probabilities on a part: a row per note, or patient."""
         return read_run(self.folder).filter(pl.col("part") == part)
 
 
@@ -120,6 +122,11 @@ class StudyResults:
     sites: dict[str, Any] | None
     checks: dict[str, Any] | None
     abstention: dict[str, Any] | None = None
+
+    @cached_property
+    def unit(self) -> Unit:
+        """What was classified and scored: notes, or patients."""
+        return UNITS[self.about["design"].get("level", "note")]
 
     @cached_property
     def done(self) -> list[LeaderboardRow]:
@@ -263,6 +270,7 @@ def _run_result(file: Path) -> RunResult:
         axes=result["axes"],
         settings=result["settings"],
         threshold=result.get("threshold") or {},
+        aggregation=result.get("aggregation"),
         metrics=result.get("metrics") or {},
         training=result.get("training") or [],
         truncated=(result.get("data") or {}).get("truncated") or {},

@@ -32,6 +32,7 @@ from clinadapt.core.machine_faults import machine_error, machine_faults_told
 from clinadapt.core.messages import Message
 from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Context, Finished, Progress, no_progress
+from clinadapt.data.levels import UNITS
 from clinadapt.data.split import Split, save_split
 from clinadapt.data.summary import describe, summarize
 from clinadapt.models.bundle.integrity import RECORD
@@ -124,6 +125,10 @@ class StudyRunner(StudySetup):
         self.environment = environment()
         parts = {**self.material.parts, "test": self.material.scored["test"]}
         self.data = describe(self.notes, self.split, parts, self.material.fingerprint)
+        if self.material.patients is not None:
+            for name, part in self.material.units.parts.items():
+                counts = part.labels.counts().items()
+                self.data["parts"][name]["patients"] = {str(label): n for label, n in counts}
         self._write_study()
         save_split(self.split, self.notes.ids, self.out / "split.json")
         self._started = time.perf_counter()
@@ -165,9 +170,10 @@ class StudyRunner(StudySetup):
         return Leaderboard(
             self.folders,
             self.material.scored,
-            len(self.material.labelled_rows),
+            len(self.material.units.labelled_rows),
             self.design.margin,
             self.design.resamples,
+            unit=UNITS[self.design.level],
         )
 
     def _claim_folder(self) -> None:

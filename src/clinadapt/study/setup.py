@@ -14,6 +14,7 @@ from clinadapt.core.device import environment
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context, Progress
 from clinadapt.data.notes import Notes
+from clinadapt.data.patients import patients_of
 from clinadapt.data.site_split import site_names
 from clinadapt.data.split import Split, read_split
 from clinadapt.evaluation import metrics
@@ -99,15 +100,24 @@ class StudySetup:
             raise InputError(
                 f"metric {self.metric!r} is not defined for this task; expected one of {known}"
             )
+        if self.design.level == "note" and self.design.group_label is not None:
+            raise InputError(
+                'group_label is for studies of patients: set level = "group" (--level group) too'
+            )
+        self._patients = None
+        if self.design.level == "group":
+            self._patients = patients_of(notes, self.design.group_label)
         self.memory, self.hours = memory, hours
         self.sites = sites
         self.site_names = site_names(notes, sites) if sites is not None else []
         self._take(self._kept(notes) or self._new(notes))
 
     def _new(self, notes: Notes) -> Material:
-        split = new_split(notes, self.design)
-        labelled = np.union1d(split.train, split.validation)
-        return self._material(notes, split, choose_folds(self.design, self.runs, notes, labelled))
+        split = new_split(notes, self.design, self._patients)
+        single = self._material(notes, split, 1)
+        units, size = single.units, len(single.labelled_rows)
+        folds = choose_folds(self.design, self.runs, units.notes, units.labelled_rows, size)
+        return self._material(notes, split, folds)
 
     def _kept(self, notes: Notes) -> Material | None:
         """Return the notes with split and folds of the study that the folder holds.
@@ -131,7 +141,7 @@ class StudySetup:
 
     def _material(self, notes: Notes, split: Split, folds: int) -> Material:
         design = self.design.model_copy(update={"folds": folds})
-        return Material(notes, split, self.metric, design, design.nested)
+        return Material(notes, split, self.metric, design, design.nested, self._patients)
 
     def _take(self, material: Material) -> None:
         self.material, self.design = material, material.design

@@ -16,6 +16,7 @@ from clinadapt.data.columns import Columns
 from clinadapt.data.label_spelling import tidy
 from clinadapt.data.labels import Labels
 from clinadapt.data.notes import read_notes
+from clinadapt.data.patients import documents_of, patient_labels
 from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts
 from clinadapt.data.unlabelled import read_texts
@@ -82,6 +83,9 @@ def write_drift(
     check_outputs(outputs, [notes, bundle])
     classifier, record = load(bundle), read_record(bundle)
     texts, groups, labels = _read(classifier, notes, text, label, separator, group, options)
+    if classifier.model_.level == "group":
+        texts, labels = _patients(texts, labels, groups)
+        groups = None
     rows = some(len(texts), most)
     drift = find_drift(
         classifier,
@@ -138,6 +142,20 @@ def _read(
     columns = Columns(text, label, separator, group=group)
     table = read_notes(notes, columns, leave_out_bad=True, minimum_per_class=0, **options)
     return table.texts, table.groups, _aligned(classifier, table.labels)
+
+
+def _patients(
+    texts: Texts, labels: Labels | None, groups: Texts | None
+) -> tuple[Texts, Labels | None]:
+    """Return the documents of patients, and their labels: any of those of their notes."""
+    if groups is None:
+        raise InputError(
+            "this bundle classifies patients, from all notes of each: name the column of the "
+            "patient with --group"
+        )
+    clusters = _numbered(groups)
+    documents = documents_of(texts, clusters)
+    return documents, None if labels is None else patient_labels(labels, clusters, "any")
 
 
 def _aligned(classifier: NoteClassifier, labels: Labels) -> Labels:

@@ -34,6 +34,8 @@ class DatabaseNotes:
         are in the same batch.
     subject, time : str, optional
         Columns for the MEDS output.
+    group : str, optional
+        Column of the patient, for classifiers of patients.
 
     Raises
     ------
@@ -52,8 +54,11 @@ class DatabaseNotes:
         id: str = "note_id",
         subject: str | None = None,
         time: str | None = None,
+        group: str | None = None,
     ) -> None:
         further = {"subject": subject, "time": time} if subject and time else {}
+        if group is not None:
+            further["group"] = group
         reflected = reflect(engine, table, [id, text, *further.values()])
         if reflected is None:
             raise InputError(

@@ -116,6 +116,8 @@ class TableNotes:
         Id column. Default: the row number, preceded by the file name if there are several files.
     subject, time : str, optional
         Columns for the MEDS output.
+    group : str, optional
+        Column of the patient, for classifiers of patients.
     **options
         ``encoding``, ``delimiter`` and ``missing``: how to read the tables. See
         `clinadapt.data.tables.table.ReadOptions`. ``tell`` is told what all files have in common.
@@ -135,11 +137,14 @@ class TableNotes:
         id: str | None = None,
         subject: str | None = None,
         time: str | None = None,
+        group: str | None = None,
         **options: Unpack[ReadOptions],
     ) -> None:
         self.files, self.text, self.id = files, text, id
         self.tell = options.pop("tell", None)
         self.further = {"subject": subject, "time": time} if subject and time else {}
+        if group is not None:
+            self.further["group"] = group
         self.columns = [text, *([id] if id else []), *self.further.values()]
         self.ids_repeat = id is not None
         self.names = names_of(files)

@@ -19,6 +19,7 @@ from clinadapt.deployment.scoring.file_sink import FileScores, is_ledger, ledger
 from clinadapt.deployment.scoring.file_source import TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
+from clinadapt.deployment.scoring.patient_source import PatientNotes
 from clinadapt.evaluation.abstention import Promise
 from clinadapt.evaluation.calibration_maps import Scale
 from clinadapt.models.bundle.decision_rule import DecisionRule, named_thresholds, rules_of
@@ -67,6 +68,9 @@ class Prediction:
     subject, time : str, optional
         Columns for MEDS. Default in a database: ``person_id`` and ``note_datetime``. FHIR
         resources need none.
+    group : str, optional
+        Column of the patient: bundles that classify patients need it, and no others take it. FHIR
+        resources say whose they are.
     aside : Path, optional
         CSV file for the notes that were not scored. Default: ``OUT.aside.csv`` or
         ``INTO.aside.csv``.
@@ -97,6 +101,7 @@ class Prediction:
     meds: bool = False
     subject: str | None = None
     time: str | None = None
+    group: str | None = None
     aside: Path | None = None
     anew: bool = False
     scale: Scale | None = None
@@ -126,7 +131,8 @@ class Prediction:
             If the database libraries are not installed.
         """
         records = {task: read_record(folder) for task, folder in self.bundles.items()}
-        self._check()
+        of_patients = self._of_patients(records)
+        self._check(of_patients)
         if self.meds:
             meds.check_tasks([record["task"] for record in records.values()])
         self._check_outputs()
@@ -144,6 +150,8 @@ class Prediction:
         from clinadapt.models.shared_encoder import Together  # after the checks: it loads torch
 
         source, destination = self._source(tell), self._destination(records, rules, progress)
+        if of_patients:
+            source = PatientNotes(source, "subject" if self.fhir else "group")
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names
             settings["tasks"] = " ".join(records)
@@ -188,8 +196,20 @@ class Prediction:
             return Path(re.sub(r"[^\w.-]+", "_", self.into) + ".aside.csv")
         return self.out.with_suffix(".aside.csv")
 
-    def _check(self) -> None:
-        named = ("text", "id", "table", "into", "subject", "time")
+    @staticmethod
+    def _of_patients(records: Mapping[str, dict[str, Any]]) -> bool:
+        """Return whether the bundles classify patients."""
+        levels = {task: record.get("level", "note") for task, record in records.items()}
+        if len(set(levels.values())) > 1:
+            listed = ", ".join(task for task, level in levels.items() if level == "group")
+            raise InputError(
+                f"these bundles classify patients, the others notes: {listed}. Score them in two "
+                "runs"
+            )
+        return "group" in levels.values()
+
+    def _check(self, of_patients: bool) -> None:
+        named = ("text", "id", "table", "into", "subject", "time", "group")
         given = {name: getattr(self, name) for name in named}
         problems = [
             f"--{name} is blank: give a name, or leave the option out"
@@ -208,6 +228,9 @@ class Prediction:
             problems.append("--into requires an id column (--id): row numbers are not stable ids")
         if self.meds and self.notes and not self.fhir and not (self.subject and self.time):
             problems.append("--meds requires the subject and time columns: --subject and --time")
+        problems += self._patient_problems() if of_patients else []
+        if self.group is not None and not of_patients:
+            problems.append("--group is for bundles that classify patients; this one reads notes")
         if self.promise is not None and (self.meds or self.into is not None):
             problems.append(
                 "--abstain writes columns that only a file of predictions has: remove "
@@ -215,6 +238,28 @@ class Prediction:
             )
         if problems:
             raise InputError(problems)
+
+    def _patient_problems(self) -> list[str]:
+        """Return what does not go with a bundle that classifies patients."""
+        problems = []
+        if self.group is None and not self.fhir:
+            problems.append(
+                "this bundle classifies patients, from all notes of each: name the column of the "
+                "patient with --group"
+            )
+        if self.group is not None and self.fhir:
+            problems.append("--group is not for FHIR resources, whose subject is the patient")
+        if self.into is not None:
+            problems.append(
+                "--into stores a score per note, and this bundle gives one per patient: write a "
+                "file with --out"
+            )
+        if self.meds:
+            problems.append(
+                "--meds needs the time of each prediction, and a patient's notes have several: "
+                "remove --meds"
+            )
+        return problems
 
     def _check_outputs(self) -> None:
         """Refuse outputs that would overwrite what is read, or a file that is not clinadapt's."""
@@ -274,6 +319,8 @@ class Prediction:
 
     def _source(self, tell: Tell | None = None) -> NoteSource:
         further = {"subject": self.subject, "time": self.time} if self.meds else {}
+        if self.group is not None:
+            further["group"] = self.group
         if self.notes and self.fhir:
             return FhirNotes(self._files, self.convert)
         if self.notes:

@@ -231,7 +231,9 @@ def _write_nothing(
     classifiers: Classifiers, destination: Destination, state: State, promise: Promise | None
 ) -> State:
     """Store a batch without notes, so that an empty output still has its columns."""
-    columns = ("id", "place", "text", "reason", "subject", "time")
+    columns = ["id", "place", "text", "reason", "subject", "time"]
+    if any(one.model_.level == "group" for one in classifiers.classifiers.values()):
+        columns.append("notes")
     notes = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     none = dict.fromkeys(classifiers.classifiers, pl.Series(dtype=pl.Boolean))
     scores, aside = _scored(classifiers, notes, none)

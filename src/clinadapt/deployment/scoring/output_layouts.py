@@ -23,7 +23,8 @@ SCORE_COLUMN = re.compile(r"(^|\.)((prediction|decision|undecided|prediction_set
 def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
     """Return one row per note: ``id``, ``prediction``, ``prob_<class>``.
 
-    With several tasks, columns are named ``<task>.prediction`` and ``<task>.prob_<class>``. If
+    Rows of patients have ``notes``, their number of notes, after the id. With several tasks,
+    columns are named ``<task>.prediction`` and ``<task>.prob_<class>``. If
     notes are left to a person: also ``decision``, null where the note is left, or, in a multi-label
     task, the labels that are answered, with those that are left in ``undecided``; and
     ``prediction_set``.
@@ -32,6 +33,8 @@ def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
     for name, task in scores.items():
         prefix = f"{name}." if len(scores) > 1 else ""
         columns["id"] = task.notes["id"].cast(pl.String)  # the same for all tasks
+        if "notes" in task.notes.columns:
+            columns["notes"] = task.notes["notes"].cast(pl.Int64)
         labels = prediction_tables.decode_text(task.task, task.classes, task.predicted)
         probabilities = prediction_tables.probability_columns(task.classes, task.probabilities)
         columns[f"{prefix}prediction"] = labels
@@ -59,9 +62,10 @@ def _decisions(task: NoteScores) -> dict[str, pl.Series]:
 def is_scores(path: Path) -> bool:
     """Return whether a file has exactly the columns of an output, of `predictions` or of MEDS."""
     columns = csv_header(path) if path.suffix == ".csv" else parquet_columns(path)
-    scores = (SCORE_COLUMN.search(column) for column in columns[1:])
+    of_scores = columns[1 + (columns[1:2] == ["notes"]) :]
+    scores = (SCORE_COLUMN.search(column) for column in of_scores)
     return columns == list(meds.COLUMNS) or (
-        len(columns) > 1 and columns[0] == "id" and all(scores)
+        len(of_scores) > 0 and columns[0] == "id" and all(scores)
     )
 
 

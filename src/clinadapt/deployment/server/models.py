@@ -55,6 +55,11 @@ class Models:
         promise: Promise | None = None,
     ) -> None:
         records = {name: read_record(folder) for name, folder in bundles.items()}
+        if len({record.get("level", "note") for record in records.values()}) > 1:
+            raise InputError(
+                "some of these bundles classify notes and others patients, and a request has the "
+                "ones or the others: start a server for each"
+            )
         if promise is not None:
             check_promise(promise, records, rules_of(bundles, records, scale, thresholds or {}))
         self.promise = promise
@@ -71,6 +76,7 @@ class Models:
             name=name,
             version=fingerprint(folder),
             kind=classifier.task_,
+            level=classifier.model_.level,
             classes=[str(label) for label in classifier.label_classes_],
             threshold=None if math.isnan(threshold) else threshold,
             explains=can_explain(classifier.model_),

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from clinadapt.core.errors import InputError
+from clinadapt.data.patients import joined
 from clinadapt.deployment.server import schemas
 from clinadapt.deployment.server.batching import Batcher, StoppingError
 from clinadapt.deployment.server.limits import Limits
@@ -48,7 +49,7 @@ def make_routes(
     refusals = (401, 429) if needs_token else (421,)
     common = (408, 413, 500)
     open_to_all = common if needs_token else (*common, 421)
-    request = schemas.request_model(limits, names)
+    request = schemas.request_model(limits, names, tasks[0].level)
 
     @routes.post(
         "/predict",
@@ -64,7 +65,8 @@ def make_routes(
                 f"{len(asked.notes)}"
             )
         wanted = names if asked.tasks is None else tuple(dict.fromkeys(asked.tasks))
-        notes = await batcher.submit((wanted, asked.explain), asked.notes, alone=asked.explain)
+        texts = [one if isinstance(one, str) else joined(one) for one in asked.notes]
+        notes = await batcher.submit((wanted, asked.explain), texts, alone=asked.explain)
         for name in wanted:
             metrics.notes.labels(name).inc(len(notes))
         return schemas.PredictResponse(tasks=[by_name[name] for name in wanted], notes=list(notes))

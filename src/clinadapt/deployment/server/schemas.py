@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from clinadapt.data.levels import Level
 from clinadapt.deployment.server.limits import Limits
 
 
@@ -13,13 +14,17 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    notes: list[str]
+    notes: Sequence[str | list[str]]
     tasks: list[str] | None = Field(None, description="Task names. Default: all.")
     explain: bool = Field(False, description="Return the contribution of each word; slow.")
 
 
-def request_model(limits: Limits, names: Sequence[str]) -> type[Request]:
-    """Return a `Request` model with the limits and the tasks of a server."""
+def request_model(limits: Limits, names: Sequence[str], level: Level = "note") -> type[Request]:
+    """Return a `Request` model with the limits and the tasks of a server.
+
+    Where the tasks are about patients (`level` is "group"), an item of ``notes`` may be a list: the
+    notes of one patient.
+    """
 
     def not_blank(text: str) -> str:
         if not text.strip():
@@ -33,6 +38,11 @@ def request_model(limits: Limits, names: Sequence[str]) -> type[Request]:
 
     text = Field(max_length=limits.characters, json_schema_extra={"pattern": r"\S"})
     some = Field(min_length=1, max_length=limits.notes, description="Texts of the notes.")
+    note = Annotated[str, text, AfterValidator(not_blank)]
+    item: Any = note
+    if level == "group":
+        some.description = "Patients: the notes of each, in a list; a text alone is one note."
+        item = note | Annotated[list[note], Field(min_length=1, max_length=limits.notes)]
     listed = Field(json_schema_extra={"enum": [*names]})
 
     fewer: dict[str, Any] = {
@@ -45,7 +55,7 @@ def request_model(limits: Limits, names: Sequence[str]) -> type[Request]:
 
         model_config = ConfigDict(json_schema_extra=fewer)
 
-        notes: Annotated[list[Annotated[str, text, AfterValidator(not_blank)]], some]
+        notes: Annotated[list[item], some]
         tasks: (
             Annotated[
                 list[Annotated[str, listed, AfterValidator(known)]],
@@ -63,6 +73,9 @@ class Task(BaseModel):
     name: str
     version: str = Field(description="Hash of the bundle; changes with the model.")
     kind: Literal["binary", "multiclass", "multilabel"]
+    level: Level = Field(
+        description="What is classified: a note, or a patient (group) by all their notes."
+    )
     classes: list[str] = Field(
         description="Class names; in a binary task the positive class is the second."
     )

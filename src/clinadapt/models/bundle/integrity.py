@@ -23,9 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
+from clinadapt.data.levels import Level
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.abstention import Abstention
 from clinadapt.evaluation.calibration_maps import METHODS, Calibration, Scale
+from clinadapt.evaluation.patient_level import Aggregation
 from clinadapt.features.encoders import config_checks
 from clinadapt.models.files import (
     ABOUT_BYTES,
@@ -98,6 +100,8 @@ class _Record(BaseModel):
     classes: Annotated[list[str | int | float | bool], Len(1)]
     metric: str
     indicator: bool
+    level: Level = "note"  # not in formats before 5
+    aggregation: Aggregation | None = None
     threshold: _Threshold
     calibration: Calibration | None = None
     calibrated_threshold: _Threshold | None = None
@@ -176,6 +180,8 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         problems.append(f"a {task} task cannot have {len(classes)} classes")
     if (checked.threshold.value is None) != (task == "multiclass"):
         problems.append(f"the threshold is not valid for a {task} task")
+    if checked.aggregation is not None and checked.level != "group":
+        problems.append("an aggregation is for classifiers of patients only")
     problems += _calibration_problems(checked)
     if checked.metric not in metrics.metric_names(task):
         problems.append(f"the metric is not valid for a {task} task")

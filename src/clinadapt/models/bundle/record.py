@@ -13,7 +13,7 @@ from clinadapt.models.bundle import integrity
 from clinadapt.models.bundle.integrity import MOST_BYTES, RECORD
 
 FORMAT = 5
-# 2 has the names of version 0.1, 3 other defaults of adapters, 4 no calibration.
+# 2 has the names of version 0.1, 3 other defaults of adapters, 4 no calibration and no patients.
 READ_FORMATS = (2, 3, 4, FORMAT)
 STUDY_FOLDERS = ("best", "recommended")
 NAME = re.compile(r"[\w.-]{1,64}")

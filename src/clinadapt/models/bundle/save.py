@@ -86,11 +86,14 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
         "settings": settings,
         "task": classifier.task_,
         "classes": classifier.label_classes_.tolist(),
+        "level": model.level,
         "metric": classifier.metric_,
         "indicator": classifier.indicator_,
         "threshold": _threshold(classifier.thresholds_["raw"]),
         "provenance": provenance or {},
     }
+    if model.aggregation is not None:
+        record["aggregation"] = model.aggregation
     if classifier.calibration_ is not None:
         record["calibration"] = classifier.calibration_.model_dump(mode="json")
         record["calibrated_threshold"] = _threshold(classifier.thresholds_["calibrated"])
