@@ -210,18 +210,19 @@ def simulate(model, choose, notes, vectors, parts, generator):
     """Return the score on the test part, in points, after each round."""
     test, rows, pool = parts
     labels, clusters, scores = notes.labels, notes.clusters, []
-    for _ in range(ROUNDS + 1):
+    for done in range(ROUNDS + 1):
         features, of_pool, of_test = model.features(rows, pool, test)
         own = labels.take(rows)
         probabilities = regression(features, own, model.C)
         rule = chosen_threshold(features, own, clusters[rows], model.C)
         scores.append(score(labels.take(test), probabilities(of_test), rule))
+        if done == ROUNDS:
+            return scores
         given = probabilities(of_pool)
-        residuals = strategy.residuals(labels.task, given)
-        unsure = strategy.uncertainty(labels.task, given)
+        residuals = strategy.residuals(labels.task, given, rule.value)
+        unsure = strategy.uncertainty(residuals)
         chosen = choose(residuals, unsure, vectors[pool], clusters[pool], generator)
         rows, pool = np.r_[rows, pool[chosen]], np.delete(pool, chosen)
-    return scores
 
 
 def score(labels: Labels, probabilities, rule):

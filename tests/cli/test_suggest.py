@@ -31,7 +31,7 @@ def test_the_studys_own_columns_and_table_are_used(
     assert found.columns == ["order", "id", "group", "uncertainty"]
     assert (len(found), found["group"].n_unique()) == (12, 12)
     assert found["id"].str.starts_with("new").all()
-    assert "100 notes read; left out: 40 labelled already" in output
+    assert "notes read: 100 left out, labelled already: 40" in output
     assert "notes suggested: 12" in output
     assert "clinadapt docs label-next" in output
     assert "warning" not in output

@@ -24,10 +24,9 @@ from clinadapt.cli.options import (
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
 from clinadapt.core.messages import Message, translate
-from clinadapt.data.levels import NOTES, PATIENTS, Unit
-from clinadapt.data.positive_class import shown_name
 
 if TYPE_CHECKING:
+    from clinadapt.data.levels import Unit
     from clinadapt.deployment.scoring.interfaces import State
     from clinadapt.deployment.scoring.job import Prediction
     from clinadapt.evaluation.calibration_maps import Scale
@@ -157,6 +156,7 @@ def predict(
     """
     with ExitStack() as stack:
         from clinadapt.cli.progress import progress_bar
+        from clinadapt.data.levels import NOTES, PATIENTS
         from clinadapt.deployment.scoring.job import Prediction, bundles_first
         from clinadapt.models.bundle.integrity import REFERENCE
 
@@ -237,7 +237,7 @@ def predict(
             )
 
 
-def _print_left(state: "State", unit: Unit) -> None:
+def _print_left(state: "State", unit: "Unit") -> None:
     """Print how much of what is classified is left to a person."""
     say(
         Message(
@@ -277,6 +277,8 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
 
 def _print_predicted(prediction: "Prediction", state: "State") -> None:
     """Print how often each class was predicted, from which probability on."""
+    from clinadapt.data.positive_class import shown_name
+
     for task, rule in prediction.rules.items():
         counts = Counter(state.predicted.get(task, {})).most_common()
         many = len(prediction.rules) > 1

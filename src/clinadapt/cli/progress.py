@@ -150,7 +150,7 @@ class StudyProgress:
         """Print a line about a finished run."""
         self.reused += result.get("reused", False)
         self.new += not result.get("reused", False)
-        if result["reason"]:
+        if result.get("reason"):
             self.reasons[str(result["reason"])] = result["reason"]
         line = self._about(result)
         self.out.print(stamped(line) if self.stamps else line, soft_wrap=True)

@@ -12,6 +12,7 @@ from clinadapt.cli.console import say
 from clinadapt.cli.options import LIMITS, ScaleOption, ThresholdOption
 from clinadapt.cli.shared import go_offline, refuse_early
 from clinadapt.core.errors import InputError, MissingExtraError
+from clinadapt.core.messages import Message
 
 if TYPE_CHECKING:
     from clinadapt.evaluation.calibration_maps import Scale
@@ -143,12 +144,20 @@ def serve(
         served = ", ".join(task.name for task in models.tasks)
         if certificate is None and not address.ip.is_loopback:
             say(
-                "[bold]Without TLS[/], notes and tokens cross the network unencrypted: give "
-                "--certificate and --key, or use a proxy with TLS in front."
+                Message(
+                    "[bold]Without TLS[/], notes and tokens cross the network unencrypted: give "
+                    "--certificate and --key, or use a proxy with TLS in front."
+                )
             )
-        say(f"Serving {escape(served)} at {address.url(listener)}. Press Ctrl+C to stop.")
+        say(
+            Message(
+                "Serving {tasks} at {url}. Press Ctrl+C to stop.",
+                tasks=escape(served),
+                url=address.url(listener),
+            )
+        )
         app = make_app(models, limits, known)
         try:
             run_server(make_server(app, address, listener), listener)
         finally:
-            say(f"Stopped: {app.state.metrics.answered} requests were answered.")
+            say(Message("Stopped: {n} requests were answered.", n=int(app.state.metrics.answered)))

@@ -19,6 +19,7 @@ from clinadapt.cli.options import (
     StudyTextOption,
 )
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early
+from clinadapt.core.messages import Message, translate
 
 if TYPE_CHECKING:
     from clinadapt.deployment.suggest.suggest import Suggestions
@@ -82,7 +83,7 @@ def suggest(
         from clinadapt.deployment.suggest.suggest import suggest as find
 
         check_suggestions(out, [unlabelled, bundle, labelled])
-        with progress_bar("loading the model…") as progress:
+        with progress_bar(translate("loading the model…")) as progress:
             found = find(
                 folder, unlabelled, n, labelled=labelled, text=text, id=id, group=group,
                 per_patient=per_patient, most=limit, with_text=with_text, seed=seed,
@@ -92,42 +93,80 @@ def suggest(
     if json:
         return print_json({**found.to_json(), "list": str(out)})
     _print(found, n, per_patient)
-    contains = " ([bold]contains patient text[/])" if with_text else ""
-    say(f"to label, in this order: [bold]{escape(str(out))}[/]{contains}")
-    print_next(
-        ("label them and run the study again: the steps", ["docs", "label-next"]),
-    )
+    path = escape(str(out))
+    if with_text:
+        say(
+            Message(
+                "to label, in this order: [bold]{path}[/] ([bold]contains patient text[/])",
+                path=path,
+            )
+        )
+    else:
+        say(Message("to label, in this order: [bold]{path}[/]", path=path))
+    print_next((Message("label them and run the study again: the steps"), ["docs", "label-next"]))
 
 
 def _print(found: "Suggestions", n: int, per_patient: int) -> None:
     """Print what was read, left out and suggested."""
     left_out, suggested = found.left_out, len(found.table)
-    say(f"{found.read:,} notes read; left out:")
-    for count, reason in (
-        (left_out.labelled, "labelled already"),
-        (left_out.near_labelled, "nearly the same as a labelled note"),
-        (left_out.repeated, "same text as another row"),
-        (left_out.of_labelled_patient, "patient has labelled notes; --per-patient allows more"),
-        (left_out.unreadable, "nothing in them that the model can read"),
-        (left_out.not_looked_at, "not looked at; --limit looks at more"),
+    say(Message("notes read: {n:,}", n=found.read))
+    for count, sentence in (
+        (left_out.labelled, Message("left out, labelled already: {n:,}", n=left_out.labelled)),
+        (
+            left_out.near_labelled,
+            Message(
+                "left out, nearly the same as a labelled note: {n:,}", n=left_out.near_labelled
+            ),
+        ),
+        (
+            left_out.repeated,
+            Message("left out, same text as an earlier row: {n:,}", n=left_out.repeated),
+        ),
+        (
+            left_out.of_labelled_patient,
+            Message(
+                "left out, patient has labelled notes (--per-patient allows more): {n:,}",
+                n=left_out.of_labelled_patient,
+            ),
+        ),
+        (
+            left_out.unreadable,
+            Message(
+                "left out, nothing in them that the model can read: {n:,}", n=left_out.unreadable
+            ),
+        ),
+        (
+            left_out.not_looked_at,
+            Message("not looked at (--limit looks at more): {n:,}", n=left_out.not_looked_at),
+        ),
     ):
         if count:
-            say(f"  {count:>7,}  {reason}")
+            say(sentence)
     if not found.labelled_known:
         say(
-            "[yellow]warning[/] notes that are labelled already could not be left out: name their "
-            "table with --labelled"
+            Message(
+                "[yellow]warning[/] notes that are labelled already could not be left out: name "
+                "their table with --labelled"
+            )
         )
     if found.patients is None:
         say(
-            "[yellow]warning[/] no column of the patient is known, so that many notes may be of "
-            "one patient: name it with --group"
+            Message(
+                "[yellow]warning[/] no column of the patient is known, so that many notes may be "
+                "of one patient: name it with --group"
+            )
         )
-    say(f"notes suggested: [bold]{suggested:,}[/]")
+    say(Message("notes suggested: [bold]{n:,}[/]", n=suggested))
     if suggested < n:
         say(
-            f"[yellow]warning[/] {n:,} were asked for, but there are no more notes with at most "
-            f"{per_patient} of a patient: --per-patient allows more of each"
+            Message(
+                "[yellow]warning[/] {n:,} were asked for, but there are no more notes with at most "
+                "{most} of a patient: --per-patient allows more of each",
+                n=n,
+                most=per_patient,
+            )
             if found.patients is not None
-            else f"[yellow]warning[/] {n:,} were asked for, but there are no more notes"
+            else Message(
+                "[yellow]warning[/] {n:,} were asked for, but there are no more notes", n=n
+            )
         )

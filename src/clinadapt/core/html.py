@@ -63,6 +63,7 @@ def page_environment(package: str) -> Environment:
         "points": formatting.points,
         "p": formatting.p,
         "decimals": formatting.decimals,
+        "percent": formatting.percent,
         "known": looked_up,
         "basename": lambda path: Path(path).name,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),

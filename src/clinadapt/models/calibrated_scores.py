@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels, Task
-from clinadapt.evaluation import calibration_maps
+from clinadapt.evaluation.calibration_choice import calibrate
 from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models.bundle.decision_rule import NO_MAP
@@ -46,7 +46,7 @@ class CalibratedScores:
         clusters : ndarray of int64, shape [note]
             Patient of each note.
         """
-        found = calibration_maps.calibrate(labels, probabilities, clusters)
+        found = calibrate(labels, probabilities, clusters)
         surely = found is not None and found.surely
         return self.set_scale(self.thresholds_["raw"], found, "calibrated" if surely else "raw")
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from clinadapt.core.messages import Message, translate
 from clinadapt.data.labels import Labels
 from clinadapt.data.levels import NOTES, Unit
-from clinadapt.evaluation import calibration, calibration_maps, metrics
+from clinadapt.evaluation import calibration, metrics
+from clinadapt.evaluation.calibration_fit import fit_map
+from clinadapt.evaluation.calibration_maps import CalibrationMap
 from clinadapt.report.drawing import (
     Figure,
     colour,
@@ -41,7 +43,7 @@ class Meaning:
         Expected calibration error on the test notes, of the model's own probabilities.
     calibrated : dict, optional
         Map in the bundle and what it does on the test notes; see
-        `clinadapt.evaluation.calibration_maps`. None where no map lowers the log-loss.
+        `clinadapt.evaluation.calibration_choice`. None where no map lowers the log-loss.
     unit : Unit
         What is scored.
     """
@@ -125,7 +127,7 @@ def meaning(study: StudyResults) -> Meaning | None:
     temperature = None
     if len(validation_probabilities):
         notes = np.arange(len(validation))
-        slope = calibration_maps.fit_map("temperature", validation, validation_probabilities, notes)
+        slope = fit_map("temperature", validation, validation_probabilities, notes)
         temperature = 1 / slope.slope
     return Meaning(
         parts=calibration.brier_parts(*calibration.events_of(*_part(study, "test"))),
@@ -229,7 +231,7 @@ def _part(study: StudyResults, part: str, raw: bool = False) -> tuple[Labels, ND
     probabilities = table.select(f"prob_{name}" for name in classes).to_numpy()
     run = study.handed_over
     if not raw and run is not None and run.calibration is not None and run.calibration["surely"]:
-        map = calibration_maps.CalibrationMap.model_validate(run.calibration["map"])
+        map = CalibrationMap.model_validate(run.calibration["map"])
         probabilities = map.apply(study.about["task"], probabilities)
     return Labels(study.about["task"], np.array(classes), matrix), probabilities
 

@@ -17,7 +17,7 @@ from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.data.summary import summarize
-from clinadapt.evaluation import calibration_maps, metrics
+from clinadapt.evaluation import calibration_choice, metrics
 from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.evaluation.patient_level import aggregate
 from clinadapt.models.bundle.save import save_bundle
@@ -212,7 +212,7 @@ def _calibration(
     if tested_on is None:
         return {**content, "test": None}
     test, probabilities = tested_on
-    compared = calibration_maps.compare(chosen.map, test.labels, probabilities, test.clusters)
+    compared = calibration_choice.compare(chosen.map, test.labels, probabilities, test.clusters)
     return {**content, "test": compared}
 
 

@@ -26,7 +26,7 @@ def answers_of(models):
 
 
 def test_answers_say_what_is_left_and_what_may_be_right(bundles):
-    content = answers_of(Models(bundles, Promise()))
+    content = answers_of(Models(bundles, promise=Promise()))
     assert [(task["risk"], task["coverage"]) for task in content["tasks"]] == [(0.05, 0.9)] * 2
     for number, (task, folder) in enumerate(bundles.items()):
         classifier = load(folder)
@@ -53,5 +53,5 @@ def test_without_a_promise_they_are_null(bundles):
 def test_a_bundle_that_cannot_is_refused_at_the_start(bundles, tmp_path):
     old = fitted(TfidfLogistic(), "binary").save(tmp_path / "old")
     with pytest.raises(InputError) as refusal:
-        Models({**bundles, "old": old}, Promise(coverage=0.5))
+        Models({**bundles, "old": old}, promise=Promise(coverage=0.5))
     assert len(refusal.value.problems) == 3

@@ -7,25 +7,23 @@ from clinadapt.deployment.suggest import strategy
 
 
 def test_residuals_and_uncertainty_by_hand():
-    two = np.array([[0.7, 0.3], [0.5, 0.5], [0.0, 1.0]])
-    np.testing.assert_allclose(
-        strategy.residuals("binary", two), [[-0.3, 0.3], [-0.5, 0.5], [0, 0]]
-    )
-    np.testing.assert_allclose(strategy.uncertainty("binary", two), [0.6, 1.0, 0.0])
-    three = np.array([[0.5, 0.3, 0.2]])
-    np.testing.assert_allclose(strategy.residuals("multiclass", three), [[-0.5, 0.3, 0.2]])
-    np.testing.assert_allclose(strategy.uncertainty("multiclass", three), [0.8])
+    two = strategy.residuals("binary", np.array([[0.7, 0.3], [0.5, 0.5], [0.2, 0.8]]), 0.5)
+    np.testing.assert_allclose(two, [[-0.3, 0.3], [-0.5, 0.5], [0.2, -0.2]])
+    np.testing.assert_allclose(strategy.uncertainty(two), [0.3, 0.5, 0.2])
+    # Odds of 1 to 9 at a threshold of 1 to 9 are even; 9 to 1 become 81 to 1.
+    rare = strategy.residuals("binary", np.array([[0.9, 0.1], [0.1, 0.9], [1.0, 0.0]]), 0.1)
+    np.testing.assert_allclose(strategy.uncertainty(rare), [0.5, 1 / 82, 9e-6], atol=1e-7)
+    three = strategy.residuals("multiclass", np.array([[0.5, 0.3, 0.2]]), float("nan"))
+    np.testing.assert_allclose(three, [[-0.5, 0.3, 0.2]])
     several = np.array([[0.9, 0.1, 0.4], [1.0, 0.0, 1.0]])
-    np.testing.assert_allclose(
-        strategy.residuals("multilabel", several), [[-0.1, 0.1, 0.4], [0, 0, 0]]
-    )
-    np.testing.assert_allclose(strategy.uncertainty("multilabel", several), [0.8, 0.0])
+    found = strategy.residuals("multilabel", several, 0.2)
+    np.testing.assert_allclose(found, [[-0.1, 0.1, 0.4], [0, 0, 0]])
+    np.testing.assert_allclose(strategy.uncertainty(found), [0.4, 0.0])
 
 
 def _explicit(residuals, vectors, n, generator):
     """k-means++ on the gradients, written out."""
-    with_bias = np.column_stack([vectors, np.ones(len(vectors))])
-    gradients = np.einsum("ik,id->ikd", residuals, with_bias).reshape(len(vectors), -1)
+    gradients = np.einsum("ik,id->ikd", residuals, vectors).reshape(len(vectors), -1)
     distance, chosen = (gradients**2).sum(axis=1), []
     for _ in range(n):
         distance[chosen] = 0
@@ -37,7 +35,7 @@ def _explicit(residuals, vectors, n, generator):
 def test_the_draw_is_k_means_plus_plus_on_gradients():
     generator = np.random.default_rng(0)
     probabilities = generator.dirichlet(np.ones(4), 60)
-    residuals = strategy.residuals("multiclass", probabilities)
+    residuals = strategy.residuals("multiclass", probabilities, float("nan"))
     vectors = generator.normal(size=(60, 5))
     found = strategy.choose(
         residuals, vectors, np.arange(60), 20, np.ones(60, int), np.random.default_rng(7)
@@ -97,5 +95,6 @@ def test_vectors_group_notes_by_their_words():
     alike = found @ found.T
     assert np.allclose(np.diag(alike), 1)
     assert alike[:9, :9].min() > 0.9 > 0.1 > alike[:9, 9:].max()
-    assert not strategy.vectors(["alpha beta", "gamma delta", "epsilon zeta", "eta theta"]).any()
+    nothing_shared = strategy.vectors(["alpha beta", "gamma delta", "epsilon zeta", "eta theta"])
+    assert nothing_shared.tolist() == [[1.0]] * 4
     assert len(strategy.vectors(["toux"])) == 1

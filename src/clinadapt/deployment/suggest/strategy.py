@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
@@ -25,31 +26,47 @@ from clinadapt.data.labels import Task
 from clinadapt.features.tfidf import TfidfFeatures
 
 WIDTH = 100
+CERTAIN = 1e-6  # nearer to 0 or 1, odds are not told apart
 LEAST = 1e-12  # distances below it are rounding
 
 
-def residuals(task: Task, probabilities: Floats) -> Floats:
-    """Return the probabilities minus the most probable answer [note, class].
+def residuals(task: Task, probabilities: Floats, threshold: float) -> Floats:
+    """Return the probabilities minus the predicted answer [note, class].
 
-    In a multi-label task each label is an answer of its own. Binary answers are taken at 0.5,
-    whatever the threshold: at the threshold, suggestions were not better.
+    Parameters
+    ----------
+    task : {"binary", "multiclass", "multilabel"}
+        In a multi-label task each label is an answer of its own, predicted from 0.5 on.
+    probabilities : ndarray of float64, shape [note, class]
+    threshold : float
+        Of a binary task: odds are divided by its odds, so that the model is most uncertain where
+        the prediction changes, which may be far from 0.5 if positives are rare. Other tasks do not
+        use it.
     """
     if task == "multilabel":
         return probabilities - (probabilities >= 0.5)
+    if task == "binary":
+        positive = _at_threshold(probabilities[:, 1], threshold)
+        probabilities = np.column_stack([1 - positive, positive])
     top = probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])
     return probabilities - top
 
 
-def uncertainty(task: Task, probabilities: Floats) -> Floats:
-    """Return how uncertain the answer to each note is, from 0 to 1 [note].
+def _at_threshold(positive: Floats, threshold: float) -> Floats:
+    """Return probabilities whose odds are divided by those of the threshold [note]."""
+    odds, limit = (
+        logit(np.clip(each, CERTAIN, 1 - CERTAIN)) for each in (positive, np.float64(threshold))
+    )
+    return np.asarray(expit(odds - limit))
 
-    It is 1 minus the difference between the two most probable classes; in a multi-label task, 1
-    minus that between each label and its absence, of the most uncertain label.
+
+def uncertainty(residuals: Floats) -> Floats:
+    """Return how far the most uncertain answer about each note is from certain [note].
+
+    It is 0 for a certain answer and 0.5 where two answers are as probable as each other; with many
+    classes it may come near to 1.
     """
-    if task == "multilabel":
-        return 1 - np.abs(2 * probabilities - 1).min(axis=1)
-    ordered = np.sort(probabilities, axis=1)
-    return 1 - (ordered[:, -1] - ordered[:, -2])
+    return np.asarray(np.abs(residuals).max(axis=1))
 
 
 def vectors(texts: Sequence[str]) -> Floats:
@@ -59,8 +76,8 @@ def vectors(texts: Sequence[str]) -> Floats:
     """
     try:
         matrix = TfidfFeatures().fit(texts).transform(texts)
-    except InputError:  # no two notes share a word, so all differ alike
-        return np.zeros((len(texts), 1))
+    except InputError:  # no two notes share a word: only uncertainty counts
+        return np.ones((len(texts), 1))
     width = min(WIDTH, *(side - 1 for side in matrix.shape))
     if width < 1:
         return normalize(matrix.toarray())
@@ -89,7 +106,7 @@ def choose(
         Most rows of each patient.
     generator : numpy.random.Generator
     """
-    own = (residuals**2).sum(axis=1) * ((vectors**2).sum(axis=1) + 1)  # 1: the layer's bias
+    own = (residuals**2).sum(axis=1) * (vectors**2).sum(axis=1)
     distance, left = own.copy(), quota.copy()
     free = left[clusters] > 0
     chosen: list[int] = []
@@ -103,6 +120,6 @@ def choose(
         left[clusters[row]] -= 1
         if not left[clusters[row]]:
             free[clusters == clusters[row]] = False
-        inner = (residuals @ residuals[row]) * (vectors @ vectors[row] + 1)
+        inner = (residuals @ residuals[row]) * (vectors @ vectors[row])
         distance = np.minimum(distance, own + own[row] - 2 * inner)
     return np.array(chosen, dtype=np.int64)

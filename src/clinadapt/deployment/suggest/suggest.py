@@ -70,7 +70,8 @@ class Suggestions:
     ----------
     table : polars.DataFrame
         In the order to label them: ``order`` from 1, ``id``, ``group`` if patients are known,
-        ``uncertainty`` of the model from 0 to 1, and ``text`` if it was asked for.
+        ``uncertainty`` (0: certain, 0.5: between two answers; see
+        `clinadapt.deployment.suggest.strategy.uncertainty`), and ``text`` if it was asked for.
     read : int
         Number of notes of the unlabelled table.
     left_out : LeftOut
@@ -243,15 +244,16 @@ def suggest(
             "of patients with as many labelled notes as --per-patient allows, or cannot be read "
             "by the model"
         )
+    residuals = strategy.residuals(classifier.task_, probabilities, classifier.threshold_.value)
     chosen = strategy.choose(
-        strategy.residuals(classifier.task_, probabilities),
+        residuals,
         strategy.vectors(notes.texts.take(rows)),
         patients.of_note[rows],
         n,
         per_patient - patients.labelled,
         np.random.default_rng(seed),
     )
-    uncertainty = strategy.uncertainty(classifier.task_, probabilities[chosen])
+    uncertainty = strategy.uncertainty(residuals[chosen])
     return Suggestions(
         _table(notes, rows[chosen], uncertainty, with_text),
         len(notes.ids),

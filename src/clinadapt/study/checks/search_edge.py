@@ -35,7 +35,7 @@ def _last_epoch(results: StudyResults) -> str | None:
             name=handed.configuration,
             epoch=own[0].settings["epochs"],
         )
-    if 2 * len(cut) <= len(stopped):
+    if len(cut) < 2 or 2 * len(cut) <= len(stopped):
         return None
     return Message(
         "{n:,} of the {runs:,} runs that stop early were best on validation in their last epoch, "
