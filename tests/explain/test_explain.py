@@ -23,6 +23,7 @@ from clinadapt.explain.tfidf_attribution import OCCURRENCES
 from clinadapt.explain.token_attribution import Reader, attributions, sequences
 from clinadapt.explain.words import gather, spans
 from clinadapt.features.tokenization import learn_tokenizer, tokenize
+from clinadapt.models.aggregated import Aggregated
 from clinadapt.models.load import load
 from clinadapt.models.registry import BUILT_IN
 from clinadapt.neural.note_network import Batch
@@ -168,7 +169,7 @@ def test_tokens_of_a_linear_network_by_hand():
 def check(classifier, explanations):
     """Check that the parts add up, and that the logits are those of the predictions."""
     # Leaving words out one at a time does not add up where words act together.
-    is_occlusion = classifier.model_.explained_by == "occlusion"
+    is_occlusion = classifier.model_.explained_by in ("occlusion", "note-occlusion")
     for one in explanations:
         assert parts(one) + one.gap == pytest.approx(one.logit, abs=1e-9)
         tolerance = 0.02 * abs(one.logit - one.baseline) + 0.004
@@ -190,7 +191,8 @@ def check(classifier, explanations):
 
 
 def test_every_model_names_an_existing_method():
-    assert {entry.cls.explained_by for entry in BUILT_IN.values()} == set(METHODS)
+    models = [*(entry.cls for entry in BUILT_IN.values()), Aggregated]
+    assert {model.explained_by for model in models} == set(METHODS)
 
 
 @pytest.mark.parametrize("task", LABELS)
@@ -340,6 +342,7 @@ SETTINGS = {
     "moe": {"vocabulary": 200, "max_tokens": 16, "epochs": 15},
     "pretrained": {"max_tokens": 24, "epochs": 15, "learning_rate": 0.01},
     "stacked": {"max_tokens": 24, "encoder_options": {"epochs": 15, "learning_rate": 0.01}},
+    "attention": {"max_tokens": 24, "epochs": 30, "learning_rate": 0.003},
     "private": {"max_tokens": 24, "epochs": 60, "epsilon": 50.0},
     "sklearn": {"estimator": "pipelines:words"},
 }
@@ -347,7 +350,8 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_planted_word_is_the_strongest(name, minilm):
-    encoder = {"encoder": str(minilm)} if name in ("pretrained", "stacked", "private") else {}
+    of_encoder = ("pretrained", "stacked", "attention", "private")
+    encoder = {"encoder": str(minilm)} if name in of_encoder else {}
     values = SETTINGS[name] | encoder
     classifier = NoteClassifier(BUILT_IN[name].build(values)).fit(*planted(0))
     texts, labels = planted(1, 30)

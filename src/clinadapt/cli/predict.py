@@ -24,9 +24,9 @@ from clinadapt.cli.options import (
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
 from clinadapt.core.messages import Message, translate
-from clinadapt.data.levels import NOTES, PATIENTS, Unit
 
 if TYPE_CHECKING:
+    from clinadapt.data.levels import Unit
     from clinadapt.deployment.scoring.interfaces import State
     from clinadapt.deployment.scoring.job import Prediction
     from clinadapt.evaluation.calibration_maps import Scale
@@ -156,6 +156,7 @@ def predict(
     """
     with ExitStack() as stack:
         from clinadapt.cli.progress import progress_bar
+        from clinadapt.data.levels import NOTES, PATIENTS
         from clinadapt.deployment.scoring.job import Prediction, bundles_first
         from clinadapt.models.bundle.integrity import REFERENCE
 
@@ -236,7 +237,7 @@ def predict(
             )
 
 
-def _print_left(state: "State", unit: Unit) -> None:
+def _print_left(state: "State", unit: "Unit") -> None:
     """Print how much of what is classified is left to a person."""
     say(
         Message(

@@ -23,9 +23,12 @@ class Attribution:
         Logit of the note.
     read : ndarray of bool, shape [character], optional
         True for characters that the model read; None if it read all of them.
+    text : str, optional
+        The note that was looked at, if the text has several; positions are in it.
     """
 
     pieces: Sequence[Piece]
     baseline: float
     logit: float
     read: NDArray[np.bool_] | None = None
+    text: str | None = None

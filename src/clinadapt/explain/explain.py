@@ -48,7 +48,7 @@ class Explanation:
     Attributes
     ----------
     text : str
-        The note.
+        The note; of a patient's document, the note that speaks most for the class.
     target : str
         The explained class. Its logit is the log-odds (binary: of this class; multi-label: of the
         label), or the input of the softmax (multi-class; by occlusion the log-odds of the class).
@@ -187,6 +187,7 @@ def _columns(
 def _explanation(
     text: str, target: str, is_predicted: bool, probability: float, attribution: Attribution
 ) -> Explanation:
+    text = text if attribution.text is None else attribution.text
     words, rest = gather(text, attribution.pieces, attribution.read)
     total = sum(word.contribution or 0.0 for word in words)
     return Explanation(

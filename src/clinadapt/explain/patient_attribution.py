@@ -1,14 +1,12 @@
 """Contributions of words to a decision about a patient: those of the note that speaks most for it.
 
 That is the note that gives the explained class the highest probability when it is the only one of
-the patient. Words of the other notes have no contribution, not one of zero.
+the patient. The explanation is of this note; what the others added is not divided among words.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from clinadapt.core.arrays import Floats
 from clinadapt.data.patients import SEPARATOR, notes_of
@@ -38,8 +36,7 @@ def of_strongest_note(
     for text, column in zip(texts, columns, strict=True):
         start, end = _strongest(text, column, model.notes.predict_proba)
         (one,) = method(model.notes, [text[start:end]], [column])
-        pieces = [(start + first, start + last, value) for first, last, value in one.pieces]
-        yield _only(text, (start, end), replace(one, pieces=pieces))
+        yield replace(one, text=text[start:end])
 
 
 def by_occlusion(
@@ -50,9 +47,10 @@ def by_occlusion(
     The parameters are those of `of_strongest_note`, for any model of patients.
     """
     for text, column in zip(texts, columns, strict=True):
-        within = _strongest(text, column, model.predict_proba)
-        (one,) = occlusion(model, [text], [column], within)
-        yield _only(text, within, one)
+        start, end = _strongest(text, column, model.predict_proba)
+        (one,) = occlusion(model, [text], [column], (start, end))
+        pieces = [(first - start, last - start, value) for first, last, value in one.pieces]
+        yield replace(one, pieces=pieces, text=text[start:end])
 
 
 def _strongest(text: str, column: int, predict: Callable[[list[str]], Floats]) -> Span:
@@ -60,13 +58,3 @@ def _strongest(text: str, column: int, predict: Callable[[list[str]], Floats]) -
     at = int(predict(notes)[:, column].argmax())
     start = sum(len(note) + len(SEPARATOR) for note in notes[:at])
     return start, start + len(notes[at])
-
-
-def _only(text: str, within: Span, one: Attribution) -> Attribution:
-    """Return an attribution to a document of which only a part was looked at."""
-    start, end = within
-    read = np.zeros(len(text), dtype=np.bool_)
-    read[start:end] = True
-    if one.read is not None:
-        read[start:end] = one.read
-    return replace(one, read=read)

@@ -15,6 +15,7 @@ from torch import nn
 from clinadapt import NoteClassifier, PretrainedModel, ScratchModel, TfidfLogistic, load
 from clinadapt.core.errors import InputError
 from clinadapt.core.safe_files import require_room
+from clinadapt.models.attention import AttentionModel
 from clinadapt.models.bundle.integrity import seal
 from clinadapt.models.bundle.record import read_record
 from clinadapt.models.private import PrivateModel
@@ -60,6 +61,7 @@ def bundles(encoder, tmp_path_factory):
         "layers": layers,
         "lora": lora,
         "stacked": StackedModel(encoder, max_tokens=12, encoder_options={"epochs": 1}),
+        "attention": AttentionModel(encoder, epochs=1, max_tokens=12),
         "private": PrivateModel(encoder, max_tokens=12, epochs=1, delta=1e-3),
         "sklearn": SklearnModel("pipelines:words"),
     }

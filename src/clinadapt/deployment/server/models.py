@@ -79,7 +79,7 @@ class Models:
             level=classifier.model_.level,
             classes=[str(label) for label in classifier.label_classes_],
             threshold=None if math.isnan(threshold) else threshold,
-            explains=can_explain(classifier.model_),
+            explains=classifier.model_.level == "note" and can_explain(classifier.model_),
             probabilities=classifier.scale_,
             calibration_error=_calibration_error(provenance, classifier.scale_),
             risk=None if self.promise is None else self.promise.risk,

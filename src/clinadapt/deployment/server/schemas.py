@@ -74,7 +74,7 @@ class Task(BaseModel):
     version: str = Field(description="Hash of the bundle; changes with the model.")
     kind: Literal["binary", "multiclass", "multilabel"]
     level: Level = Field(
-        description="What is classified: a note, or a patient (group) by all their notes."
+        "note", description="What is classified: a note, or a patient (group) by all their notes."
     )
     classes: list[str] = Field(
         description="Class names; in a binary task the positive class is the second."
