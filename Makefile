@@ -1,10 +1,13 @@
 # make demo   set up, then run a study of under two minutes on built-in synthetic notes
 # make demo-full  the same with all built-in notes and the study `quick`
 # make test   set up, then lint, type-check and run every test
+# make coverage   the tests alone, with the lines that none of them reaches
 # make docs   set up, then build the documentation site into the package; `clinadapt docs` opens it
+# make translations  bring the French texts up to date with the source, and compile them
 # make wheel  the same, then pack it all into dist/
 # make wheelhouse  the same with all that it needs, for a machine without internet; see below
 # make test-pythons  set up and run the quick tests on later Pythons; PYTHONS chooses
+# make pictures   take the pictures of the documentation from the report of `make demo`
 # make bench      compare with what one would pick instead; BENCH="frozen --notes 300" chooses
 # make bench-gpu  the same on a CUDA device
 PYTHON ?= python3.11
@@ -13,12 +16,15 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
 SITE   := src/clinadapt/documentation
+TEXTS  := clinadapt
+LOCALES := src/clinadapt/core/locales
 EXTRAS ?= serve,database
 WHEELHOUSE ?= wheelhouse
 PYTHONS ?= python3.12 python3.13
 PIP    := $(BIN)/python -m pip --python $(PYTHON)
+TESTS  := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: setup demo demo-full test lint layers types browser docs wheel wheelhouse test-pythons bench bench-gpu clean
+.PHONY: setup demo demo-full test coverage lint layers types browser docs translations wheel wheelhouse test-pythons pictures bench bench-gpu clean
 
 setup: $(STAMP)
 
@@ -36,7 +42,11 @@ demo-full: setup
 	$(BIN)/clinadapt demo --study quick --out $(DEMO)-full
 
 test: setup lint types browser
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
+	$(TESTS)
+
+# By itself, because measuring makes tests half as slow again.
+coverage: setup browser
+	$(TESTS) --cov --cov-report=term
 
 lint: setup layers
 	$(BIN)/ruff check .
@@ -61,6 +71,15 @@ docs: setup
 	@rm -f $(SITE)/.buildinfo $(SITE)/objects.inv
 	@echo "Built $(SITE)/index.html; \`$(BIN)/clinadapt docs\` opens it."
 
+# New texts are added to the .po file without a translation; the tests name what is missing.
+translations: setup
+	@mkdir -p build
+	$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --keywords 'Message translate plural:1,2' \
+	  --add-location=file --omit-header --output-file build/$(TEXTS).pot src/clinadapt
+	$(BIN)/pybabel --quiet update --domain $(TEXTS) --input-file build/$(TEXTS).pot --output-dir $(LOCALES) \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 100
+	$(BIN)/pybabel --quiet compile --domain $(TEXTS) --directory $(LOCALES)
+
 wheel: docs
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
@@ -80,6 +99,9 @@ test-pythons:
 	  $(MAKE) setup PYTHON=$$python VENV=.venv-$$python && .venv-$$python/bin/python -m pytest \
 	    --numprocesses 2 -m "not slow and not browser and not postgres" || exit 1; \
 	done
+
+pictures: demo browser
+	$(BIN)/python docs/images/screenshots.py $(DEMO)/report.html
 
 bench: setup .venv-peers/.installed .venv-adapters/.installed
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -10,6 +10,7 @@
     python benchmarks/simulations.py sites --tables 2000
     python benchmarks/simulations.py verdict --tables 200
     python benchmarks/simulations.py selection --tables 200
+    python benchmarks/simulations.py abstention --tables 1000
     python benchmarks/simulations.py noise --tables 20
 
 split: relative error of the share of positive notes in the validation part, and the share of its
@@ -21,8 +22,10 @@ true differences are significant on 480 and 1,600 test notes. seeds: the varianc
 that is due to seeds, beside the true one. sites: how often the pooled interval contains the true
 mean. verdict: how often a cheaper classifier, worse than the margin allows or as good, is
 recommended. selection: how often the best of six classifiers is chosen on five folds and on one
-validation part, and the F1 of what is handed over. noise: complete studies, report included, on
-built-in notes with random labels. --seed begins the random numbers elsewhere.
+validation part, and the F1 of what is handed over. abstention: how often the promises of a reject
+band hold on very many new patients, and the coverage of prediction sets on them. noise: complete
+studies, report included, on built-in notes with random labels. --seed begins the random numbers
+elsewhere.
 """
 
 import argparse
@@ -36,6 +39,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 from simulated import (
+    ManyPatients,
+    abstaining_table,
     draw,
     entrants_of,
     f1,
@@ -47,7 +52,7 @@ from simulated import (
 )
 
 from clinadapt.data.split import carve_validation, partition
-from clinadapt.evaluation import metrics, threshold
+from clinadapt.evaluation import metrics, prediction_sets, reject_band, threshold
 from clinadapt.evaluation.paired_comparison import ResampledScores
 from clinadapt.evaluation.random_effects import pool
 from clinadapt.evaluation.recommendation import Evidence
@@ -55,6 +60,14 @@ from clinadapt.evaluation.recommendation import Evidence
 TRUTH_PATIENTS = 300_000
 FRACTIONS = (0.7 * 0.85, 0.7 * 0.15, 0.3)
 SCORES = ["f1", "mcc", "auroc", "auprc", "accuracy", "precision", "recall", "brier"]
+ABSTAINING_TABLES = {
+    "few errors": {"signal": 4.0},
+    "many errors": {"signal": 2.2},
+    "errors alike in a patient": {"signal": 6.0, "of_patient": 2.0},
+    "rare, labels and errors alike": {
+        "signal": 5.0, "of_patient": 1.5, "mean": -2.5, "labels": 3.0
+    },
+}  # fmt: skip
 NOISE_CONFIGURATIONS = [
     {"model": "tfidf-logistic"},
     {"model": "tfidf-logistic", "characters": True, "refit": True},
@@ -337,6 +350,27 @@ def clustered_features(generator, patients):
     return features, generator.random(len(clusters)) < 1 / (1 + np.exp(-signal)), clusters
 
 
+def abstention(options):
+    half = threshold.Threshold(0.5)
+    for kind, settings in ABSTAINING_TABLES.items():
+        truth = ManyPatients(TRUTH_PATIENTS, **settings)
+        for patients in (68, 125, 400, 1000):
+            generator = np.random.default_rng([options.seed, patients])
+            tables = [
+                abstaining_table(patients, generator, **settings) for _ in range(options.tables)
+            ]
+            for risk in (0.05, 0.1):
+                bands = [reject_band.choose(*table, half, risk) for table in tables]
+                missed, wrong, left = np.array([truth.shares(band) for band in bands]).T
+                print(f"{kind}, {patients:4} patients, risk {risk}: kept of missed "
+                      f"{np.mean(missed <= risk):.1%}, of wrong {np.mean(wrong <= risk):.1%}; "
+                      f"left {left.mean():.0%}", flush=True)  # fmt: skip
+            sets = [prediction_sets.calibrate(*table, 0.9) for table in tables]
+            no, yes = np.mean([truth.covered(one) for one in sets], axis=0)
+            print(f"{kind}, {patients:4} patients: sets of 90 % contain the class of {no:.1%} of "
+                  f"the negative and {yes:.1%} of the positive notes", flush=True)  # fmt: skip
+
+
 def noise(options):
     import polars as pl
 
@@ -372,6 +406,7 @@ WHAT = {
     "sites": sites,
     "verdict": verdict,
     "selection": selection,
+    "abstention": abstention,
     "noise": noise,
 }
 

@@ -9,6 +9,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # A fixed backend: the default is chosen by speed, and each backend is tested by name.
 os.environ["CLINADAPT_BACKEND"] = "torch"
+# English, whatever the locale of who runs them.
+os.environ["LANGUAGE"] = "en"
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

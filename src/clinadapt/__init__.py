@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clinadapt.data.notes import Notes as Notes
     from clinadapt.data.notes import read_notes as read_notes
     from clinadapt.data.patients import patient_documents as patient_documents
+    from clinadapt.deployment.suggest.suggest import suggest as suggest
     from clinadapt.models.attention import AttentionModel as AttentionModel
     from clinadapt.models.classifier import NoteClassifier as NoteClassifier
     from clinadapt.models.from_scratch import ScratchModel as ScratchModel
@@ -69,6 +70,7 @@ _HOMES = {
     "patient_documents": "clinadapt.data.patients",
     "write_report": "clinadapt.report.write",
     "read_notes": "clinadapt.data.notes",
+    "suggest": "clinadapt.deployment.suggest.suggest",
 }
 __all__ = sorted(_HOMES)
 

@@ -52,7 +52,8 @@ def test_check_prints_findings_and_silences_codes(place, capsys):
 
 def test_words_are_shown_where_the_user_asks(place, capsys):
     told = run("check", place / "notes.csv", *COLUMNS, "--show-words", capsys=capsys)[1]
-    assert "the word “codage”" in told
+    assert "the heading “codage”" in told
+    assert "--show-words shows it" not in told
 
 
 def test_check_gives_findings_as_json(place, capsys):

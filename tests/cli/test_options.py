@@ -55,9 +55,10 @@ def test_nothing_given_is_the_defaults(ask):
 def test_each_field_is_an_option_or_an_argument(ask):
     received = ask(
         "folder", "notes.csv", "--text", "t", "--label", "a", "--label", "b", "--separator", "|",
-        "--id", "i", "--group", "g", "--split", "s", "--positive", "p", "--encoding", "cp1252",
-        "--leave-out-bad", "--between", "4", "--study", "paper", "--encoder", "x", "--encoder",
-        "y", "--out", "there", "--max-tokens", "64", "--cut", "tail", "--seed", "1", "--seed", "2",
+        "--id", "i", "--group", "g", "--split", "s", "--date", "d", "--positive", "p", "--encoding",
+        "cp1252", "--leave-out-bad", "--between", "4", "--study", "paper", "--encoder", "x",
+        "--encoder", "y", "--out", "there", "--max-tokens", "64", "--cut", "tail", "--seed", "1",
+        "--seed", "2",
         "--metric", "f1", "--cache", "kept", "--memory", "2GB", "--hours", "1.5", "--after",
     )  # fmt: skip
     assert received == (
@@ -70,6 +71,7 @@ def test_each_field_is_an_option_or_an_argument(ask):
             "i",
             "g",
             "s",
+            "d",
             "p",
             "cp1252",
             leave_out_bad=True,
@@ -90,10 +92,10 @@ def test_options_stand_where_the_dataclass_stood(app):
     shown = typer.main.get_command(app)
     assert shown.help == "Say what the command does."
     assert [option.name for option in shown.params] == [
-        "folder", "notes", "text", "label", "separator", "id", "group", "split", "positive",
-        "encoding", "delimiter", "missing", "leave_out_bad", "between", "study",
+        "folder", "notes", "text", "label", "separator", "id", "group", "split", "date",
+        "positive", "encoding", "delimiter", "missing", "leave_out_bad", "between", "study",
         "encoder", "out", "max_tokens", "truncation",
-        "seed", "metric", "cache", "memory", "hours", "after",
+        "seed", "metric", "ignore", "folds", "nested", "cache", "memory", "hours", "after",
     ]  # fmt: skip
 
 

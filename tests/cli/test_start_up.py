@@ -76,6 +76,8 @@ def test_light_commands_import_no_model(arguments, place):
         ["errors", "absent", "notes.csv"],
         ["drift", "study/best", "absent.csv"],
         ["export", "absent", "notes.csv"],
+        ["suggest", "absent", "notes.csv"],
+        ["suggest", "study", "absent.csv"],
         ["track", "absent"],
         ["report", "absent"],
         ["pretrain", "absent.csv"],

@@ -133,24 +133,27 @@ def row(name, seconds, validation=0.8, model="tfidf-logistic", best=False):
     )
 
 
-def run(name, folder=Path(), training=(), **settings):
+def run(name, folder=Path(), training=(), decisions=None, **settings):
     """The only run of a configuration."""
-    return RunResult(
-        folder=folder,
-        id=name,
-        configuration=name,
-        configuration_id=name,
-        seed=0,
-        status="done",
-        reason=None,
-        axes={"model": "transformer"},
-        settings=settings,
-        threshold={},
-        metrics={},
-        training=list(training),
-        truncated={},
-        energy=None,
-    )
+    empty = dict.fromkeys(RunResult.__annotations__)
+    given = {
+        "folder": folder,
+        "id": name,
+        "configuration": name,
+        "configuration_id": name,
+        "seed": 0,
+        "status": "done",
+        "reason": None,
+        "axes": {"model": "transformer"},
+        "settings": settings,
+        "threshold": {},
+        "metrics": {},
+        "training": list(training),
+        "truncated": {},
+        "energy": None,
+        "decisions": decisions,
+    }
+    return RunResult(**{**empty, **given})
 
 
 def results(rows=(), runs=(), pairs=(), useful=True):

@@ -3,8 +3,12 @@
 import numpy as np
 
 from clinadapt.data.labels import from_sets, from_single
+from clinadapt.evaluation.abstention import Abstention
+from clinadapt.evaluation.prediction_sets import PredictionSets
+from clinadapt.evaluation.reject_band import RejectBand
 from clinadapt.models import registry
 from clinadapt.models.classifier import NoteClassifier
+from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 TEXTS = [
     f"enfant admis {'avec fievre' if n % 3 else 'pas de dyspnee'} transfert {'oedeme' * (n % 2)}"
@@ -46,6 +50,21 @@ def fitted(model, task, context=None):
     return NoteClassifier(model).fit_parts(
         TEXTS[:36], labels.take(train), TEXTS[36:], labels.take(validation), context
     )
+
+
+def abstaining(task):
+    """Return a classifier that leaves some of `TEXTS`, for a risk of 5 % and a coverage of 90 %."""
+    classifier = fitted(TfidfLogistic(), task)
+    probabilities = classifier.in_label_order(classifier.predict_proba(TEXTS))
+    given = {"binary": probabilities[:, 1:], "multiclass": probabilities.max(axis=1)}
+    low, middle, high = np.quantile(given.get(task, probabilities), [0.3, 0.5, 0.7]).tolist()
+    classifier.abstention_ = Abstention(
+        confidence=0.9,
+        patients=12,
+        bands=[RejectBand(risk=0.05, yes=high, no=None if task == "multiclass" else low)],
+        sets=[PredictionSets(coverage=0.9, least=[middle] * len(classifier.classes_))],
+    )
+    return classifier
 
 
 PLACES = {

@@ -81,9 +81,12 @@ def test_every_part_has_entries_that_begin_with_ours(name: str, plan: Plan) -> N
     assert set(first.values()) == {OURS}
 
 
-@pytest.mark.parametrize("what", ["split", "threshold", "seeds", "sites", "verdict"])
-def test_simulations_run(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("what", ["split", "threshold", "seeds", "sites", "verdict", "abstention"])
+def test_simulations_run(
+    what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What they find is held to its bounds by the tests of the modules, on fewer tables."""
+    monkeypatch.setattr(simulations, "TRUTH_PATIENTS", 10_000)
     simulations.WHAT[what](argparse.Namespace(tables=1, seed=3, data=None))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= 3

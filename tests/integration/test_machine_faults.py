@@ -22,7 +22,7 @@ resamples = 100
 model = "tfidf-logistic"
 [[configurations]]
 model = "tfidf-mlp"
-epochs = 6
+epochs = 3
 """
 CURVE = "curve = {shares = [0.5], draws = 1}\n"
 ENCODER = """

@@ -12,10 +12,15 @@ import pytest
 from browsers import LAPTOP, PHONE, serious
 from playwright.sync_api import Browser, Page
 
+from clinadapt.core.language import catalogue
 from clinadapt.data.columns import Columns
 from clinadapt.data.notes import read_notes
 from clinadapt.deployment.drift.drift_report import write_drift
 from clinadapt.explain.explanation_files import explain_table, write_mistakes
+from clinadapt.report.page import page as report_page
+from clinadapt.study.read_results import load
+
+PAPER = 680  # pixels between the margins of A4
 
 
 @pytest.fixture(params=[LAPTOP, PHONE], ids=["laptop", "phone"])
@@ -97,7 +102,8 @@ def test_the_menu_stays_and_marks_the_section(opened):
 
 
 def test_what_prints_at_once_prints_every_chart(browser, finished_study):
-    page = browser.new_page()
+    page = browser.new_page(viewport={"width": PAPER, "height": 900})
+    page.emulate_media(media="print")
     page.add_init_script("window.requestIdleCallback = () => {}")  # no chart before printing
     page.goto(f"file://{finished_study / 'report.html'}")  # until it has loaded
     assert page.locator(".chart svg.main-svg").count() == 0
@@ -106,7 +112,9 @@ def test_what_prints_at_once_prints_every_chart(browser, finished_study):
     assert visible.count() > 3
     for chart in visible.all():
         assert chart.locator("svg.main-svg").count() > 0
-        assert chart.locator("svg.main-svg").first.bounding_box()["width"] == 640
+        box = chart.locator("svg.main-svg").first.bounding_box()
+        assert box["width"] == 640
+        assert box["x"] + box["width"] <= PAPER  # nothing is cut off, or beside another
     page.close()
 
 
@@ -159,6 +167,56 @@ def test_an_accessibility_check_finds_nothing_serious(opened, scheme):
     for details in page.locator("details").all():
         details.evaluate("element => element.open = true")
     assert serious(page) == {}
+
+
+def english_left(text: str) -> list[str]:
+    """Sentences of the catalogue that a text still has in English."""
+    known = catalogue("fr")._catalog  # type: ignore[attr-defined]
+    sentences = (one for one in known if isinstance(one, str) and len(one.split()) > 3)
+    plain = (one for one in sentences if not re.search(r"[{<%]", one))
+    return [one for one in plain if one in text]
+
+
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_a_french_browser_opens_the_report_in_french(browser, study_of_sites, viewport):
+    context = browser.new_context(locale="fr-FR", viewport=viewport)
+    page, messages = context.new_page(), []
+    page.on("console", lambda line: messages.append(line.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto(f"file://{study_of_sites / 'out' / 'report.html'}")
+    page.wait_for_selector(".chart svg")
+    assert page.evaluate("[document.documentElement.lang, document.title]") == [
+        "fr",
+        page.locator("h1").inner_text() + " – rapport d’étude",
+    ]
+    text = page.locator("body").inner_text()
+    assert "intervalle de confiance à 95\u00a0%" in text
+    assert english_left(text) == []
+    assert re.search(r"0,\d{3}\n?.*\[0,\d{3}\u202f; 0,\d{3}\]", text)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert serious(page) == {}
+    page.get_by_role("link", name="English").click()
+    page.wait_for_selector(".chart svg")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert "95\u00a0% interval" in page.locator("body").inner_text()
+    page.get_by_role("link", name="Français").click()
+    page.wait_for_selector(".chart svg")
+    assert page.evaluate("document.documentElement.lang") == "fr"
+    assert messages == []
+    context.close()
+
+
+def test_a_report_opens_in_the_language_that_was_asked_for(browser, finished_study, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(report_page(load(finished_study), "fr"), encoding="utf-8")
+    for scripts in (True, False):
+        context = browser.new_context(locale="en-GB", java_script_enabled=scripts)
+        page = context.new_page()
+        page.goto(f"file://{file}")
+        assert page.locator("html").get_attribute("lang") == "fr"
+        assert page.locator("h2").first.is_visible()
+        assert "Classement" in page.locator("main").inner_text()
+        context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

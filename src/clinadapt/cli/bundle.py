@@ -12,6 +12,7 @@ from clinadapt.cli.console import print_next, say
 from clinadapt.cli.options import OUTPUT, OfflineOption, TableOptions
 from clinadapt.cli.shared import go_offline, read, remembered, require_finished, with_remembered
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message
 
 if TYPE_CHECKING:
     from clinadapt.data.notes import Notes
@@ -48,16 +49,28 @@ def bundle(
 
         def notes() -> "Notes":
             again = _read_again(folder, study.about["data"], table, row)
-            say(escape(f"{chosen.configuration} is fitted again: its bundle was not kept."))
+            say(
+                Message(
+                    "{name} is fitted again: its bundle was not kept.",
+                    name=escape(chosen.configuration),
+                )
+            )
             return again
 
         with progress_bar() as progress:
             write_bundle(folder, study, chosen, target, notes, progress)
-    say(f"{escape(chosen.configuration)}, rank {chosen.rank}: [bold]{escape(str(target))}[/]")
+    say(
+        Message(
+            "{name}, rank {rank}: [bold]{path}[/]",
+            name=escape(chosen.configuration),
+            rank=chosen.rank,
+            path=escape(str(target)),
+        )
+    )
     columns, source = remembered(folder), table.notes or Path(study.about["data"]["source"])
     if columns is not None and source.is_file():
         arguments = ["predict", str(target), str(source), "--text", columns.text]
-        print_next(("score notes with it, here those of the study", arguments))
+        print_next((Message("score notes with it, here those of the study"), arguments))
 
 
 def _read_again(folder: Path, data: dict[str, Any], table: TableOptions, row: str) -> "Notes":
@@ -70,8 +83,13 @@ def _read_again(folder: Path, data: dict[str, Any], table: TableOptions, row: st
     source = table.notes or Path(data["source"])
     if not source.is_file():
         raise InputError(
-            f"the notes of the study are not at {source} any more: name the table, `clinadapt "
-            f"bundle {folder} NOTES --row {row}`, with the options it was read with"
+            Message(
+                "the notes of the study are not at {source} any more: name the table, `clinadapt "
+                "bundle {folder} NOTES --row {row}`, with the options it was read with",
+                source=str(source),
+                folder=str(folder),
+                row=row,
+            )
         )
     columns = remembered(folder)
     again = with_remembered(replace(table, notes=source), folder)

@@ -18,6 +18,7 @@ from clinadapt.cli.options import (
 )
 from clinadapt.cli.shared import read
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message, translate
 
 
 def check(
@@ -50,13 +51,13 @@ def check(
     print_notes(notes, parts)
     print_check(notes, subject.duplicates)
     print_checks(checked.to_json())
-    say("[green]no problem prevents a study of these notes[/]")
+    say(Message("[green]no problem prevents a study of these notes[/]"))
     if table.notes is None:
-        return print_next(("compare classifiers on these notes", ["demo"]))
+        return print_next((Message("compare classifiers on these notes"), ["demo"]))
     arguments = [*as_arguments(table), *as_arguments(StudyOptions(ignore=ignore))]
     print_next(
-        ("time, memory and disk of a study, beforehand", ["plan", *arguments]),
-        ("the study", ["study", *arguments, "--out", "study"]),
+        (Message("time, memory and disk of a study, beforehand"), ["plan", *arguments]),
+        (Message("the study"), ["study", *arguments, "--out", "study"]),
     )
 
 
@@ -70,10 +71,12 @@ def encoders(
     """List the encoders known by name, and those that are on this machine."""
     if convert is not None:
         if not convert.is_dir():
-            raise InputError(f"{convert} is not a folder: nothing to convert")
+            raise InputError(
+                Message("{path} is not a folder: nothing to convert", path=str(convert))
+            )
         from clinadapt.features.encoders.conversion import convert_to_safetensors
 
-        return say(f"wrote {escape(str(convert_to_safetensors(convert)))}")
+        return say(Message("wrote {path}", path=escape(str(convert_to_safetensors(convert)))))
     from clinadapt.features.encoders import weight_files
     from clinadapt.features.encoders.catalog import CATALOG, encoder_home, find_local, how_to_get
 
@@ -96,14 +99,14 @@ def encoders(
             ]
         )
     print_table(
-        "Encoders known by name",
+        Message("Encoders known by name"),
         [
-            Column("name"),
-            Column("hub id", drop=3),
-            Column("language", drop=1),
-            Column("licence", drop=2),
-            Column("M weights", number=True, drop=1),
-            Column("here"),
+            Column(Message("name")),
+            Column(Message("hub id"), drop=3),
+            Column(Message("language"), drop=1),
+            Column(Message("licence"), drop=2),
+            Column(Message("M weights"), number=True, drop=1),
+            Column(Message("here")),
         ],
         [
             [
@@ -112,7 +115,7 @@ def encoders(
                 entry.language,
                 entry.licence,
                 str(entry.parameters),
-                Text("yes", style="green") if here[entry.name] else "no",
+                Text(translate("yes"), style="green") if here[entry.name] else translate("no"),
             ]
             for entry in CATALOG.values()
         ],
@@ -125,6 +128,9 @@ def encoders(
             note = f" ({entry.note})" if entry.note else ""
             say(f"[bold]{entry.name}[/]{escape(note)}: {escape(how_to_get(entry.name))}")
     say(
-        "Any other hub id or local folder works too. Encoders are searched for in "
-        f"{escape(str(encoder_home()))} (set CLINADAPT_ENCODERS to change it)."
+        Message(
+            "Any other hub id or local folder works too. Encoders are searched for in {folder} "
+            "(set CLINADAPT_ENCODERS to change it).",
+            folder=escape(str(encoder_home())),
+        )
     )

@@ -10,13 +10,15 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from clinadapt.core.messages import shown, translate
 
 UNWRAPPED = 2**16  # characters: longer than any line
 FOLDED = 26  # fewest characters of a column whose words may wrap
@@ -54,8 +56,8 @@ def is_plain(target: Console) -> bool:
 
 
 def say(text: str, stderr: bool = False) -> None:
-    """Print a line with rich's markup."""
-    console(stderr).print(text, soft_wrap=True)
+    """Print a line with rich's markup; a message, in the language of the program."""
+    console(stderr).print(shown(text), soft_wrap=True)
 
 
 def print_verbatim(text: str) -> None:
@@ -80,9 +82,9 @@ def print_next(*steps: tuple[str, Sequence[str]]) -> None:
         What a command does, and its arguments after ``clinadapt``. They run as they stand.
     """
     target = console()
-    target.print("\n[bold]Next:[/]")
+    target.print(translate("\n[bold]Next:[/]"))
     for purpose, arguments in steps:
-        target.print(Text(f"  # {purpose}", style="dim"), soft_wrap=True)
+        target.print(Text(f"  # {shown(purpose)}", style="dim"), soft_wrap=True)
         line = shlex.join(["clinadapt", *arguments])
         target.print(Text(f"  {line}"), soft_wrap=True)
 
@@ -125,8 +127,11 @@ def print_table(
     bold : sequence of bool, shape [row], optional
         Rows to print in bold.
     """
-    target = console()
-    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    target, title = console(), shown(title)
+    columns = [replace(column, heading=shown(column.heading)) for column in columns]
+    cells = [
+        [cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row] for row in rows
+    ]
     if is_plain(target):
         target.print(Text(title), soft_wrap=True)
         for line in _plain(columns, cells):
@@ -151,7 +156,8 @@ def print_table(
         table.add_row(*(row[at] for at in kept), style=style)
     target.print(table)
     if hidden := [column.heading for at, column in enumerate(columns) if at not in kept]:
-        target.print(Text(f"a wider terminal also shows: {', '.join(hidden)}", style="dim"))
+        more = translate("a wider terminal also shows: {columns}", columns=hidden)
+        target.print(Text(more, style="dim"))
 
 
 def _plain(columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> list[str]:

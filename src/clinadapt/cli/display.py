@@ -9,12 +9,16 @@ from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
 from clinadapt.core import formatting
+from clinadapt.core.messages import Message, looked_up, shown, translate
 from clinadapt.data.folds import USUAL
 from clinadapt.data.positive_class import quoted, shown_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from clinadapt.data.labels import Labels
     from clinadapt.data.near_duplicates import Duplicates
     from clinadapt.data.notes import Notes
     from clinadapt.data.split import Split
@@ -23,99 +27,135 @@ if TYPE_CHECKING:
 
 CLASSES_ACROSS = 6  # more classes are listed below each other
 SHOWN_CLASSES = 20  # of more, only sizes are shown
-CLASS_SIZES = ("smallest class", "median class", "largest class")
+CLASS_SIZES = (Message("smallest class"), Message("median class"), Message("largest class"))
 SHOWN_DUPLICATES = 5
+KINDS = {"exact": Message("exact"), "near": Message("near")}
+TASKS = {name: Message(name) for name in ("binary", "multiclass", "multilabel")}
+STATUSES = {
+    "skipped": Message("[yellow]skipped[/] {name}: {reason}"),
+    "failed": Message("[yellow]failed[/] {name}: {reason}"),
+}
 QUANTILES = {"minimum": 0, "p05": 0.05, "median": 0.5, "p95": 0.95, "maximum": 1}
 
 
 def print_notes(notes: "Notes", split: "Split") -> None:
     """Print the number of notes by part and class, warnings, and the number left out."""
-    classes = [shown_name(name) for name in notes.labels.classes]
-    counts = {
-        part: np.count_nonzero(notes.labels.matrix[rows], axis=0)
-        for part, rows in split.parts().items()
-    }
-    headings, shown = classes, counts
-    if len(classes) > SHOWN_CLASSES:
-        headings = list(CLASS_SIZES)
-        shown = {part: np.quantile(n, [0, 0.5, 1], method="lower") for part, n in counts.items()}
-    across = len(headings) <= CLASSES_ACROSS
-    columns = [Column("part"), Column("notes", number=True)]
+    parts = split.parts()
+    columns = {Message("notes"): {part: len(inside) for part, inside in parts.items()}}
     if notes.groups is not None:
-        columns.append(Column("groups", number=True))
-    if across:
-        columns += [Column(name, number=True) for name in headings]
-    rows = []
-    for part, inside in split.parts().items():
-        row = [part, f"{len(inside):,}"]
-        if notes.groups is not None:
-            row.append(f"{len(np.unique(notes.clusters[inside])):,}")
-        rows.append(row + [f"{count:,}" for count in shown[part].tolist()] * across)
-    print_table(f"{len(notes)} notes, {notes.labels.task}", columns, rows)
-    if not across:
-        print_table(
-            f"{len(classes)} classes",
-            [Column("class", folds=True), *(Column(part, number=True) for part in counts)],
-            [
-                [name, *(f"{part[at]:,}" for part in counts.values())]
-                for at, name in enumerate(classes)
-            ],
-        )
-    elif headings is not classes:
-        say(f"{len(classes):,} classes")
+        columns[Message("groups")] = {
+            part: len(np.unique(notes.clusters[inside])) for part, inside in parts.items()
+        }
+    counts = {part: notes.labels.matrix[rows].sum(axis=0) for part, rows in parts.items()}
+    title = Message("{n} notes, {task}", n=len(notes), task=TASKS[notes.labels.task])
+    _print_counts(title, columns, notes.labels, counts)
     if notes.labels.positive is not None:
         negative, positive = (quoted(name) for name in notes.labels.classes.tolist())
         say(
-            f"positive class: [bold]{escape(positive)}[/] (precision, recall and F1 are about it; "
-            f"with --positive {escape(negative)} they are about the other)"
+            Message(
+                "positive class: [bold]{positive}[/] (precision, recall and F1 are about it; with "
+                "--positive {negative} they are about the other)",
+                positive=escape(positive),
+                negative=escape(negative),
+            )
         )
     for warning in notes.warnings:
-        say(f"[yellow]warning[/] {escape(warning)}")
+        say(Message("[yellow]warning[/] {text}", text=escape(shown(warning))))
     if notes.left_out:
-        say(f"[yellow]left out[/] {len(notes.left_out)} rows (listed in study.json)")
+        say(Message("[yellow]left out[/] {n} rows (listed in study.json)", n=len(notes.left_out)))
 
 
 def print_patients(parts: "Mapping[str, Notes]") -> None:
     """Print the number of patients by part and class, where they are what is classified."""
-    classes = next(iter(parts.values())).labels.classes
-    counts = {part: patients.labels.matrix.sum(axis=0) for part, patients in parts.items()}
-    if len(classes) > CLASSES_ACROSS:
-        counts = {part: np.quantile(n, [0, 0.5, 1], method="lower") for part, n in counts.items()}
-    headings = map(shown_name, classes) if len(classes) <= CLASSES_ACROSS else CLASS_SIZES
-    print_table(
-        f"{sum(map(len, parts.values())):,} patients, which are classified and scored",
-        [Column("part"), Column("patients", number=True)]
-        + [Column(name, number=True) for name in headings],
-        [
-            [part, f"{len(patients):,}", *(f"{n:,}" for n in counts[part].tolist())]
-            for part, patients in parts.items()
-        ],
-    )
+    sizes = {part: len(patients) for part, patients in parts.items()}
+    counts = {part: of.labels.matrix.sum(axis=0) for part, of in parts.items()}
+    title = Message("{n:,} patients, which are classified and scored", n=sum(sizes.values()))
+    labels = next(iter(parts.values())).labels
+    _print_counts(title, {Message("patients"): sizes}, labels, counts)
+
+
+def _print_counts(
+    title: Message,
+    sizes: "Mapping[Message, Mapping[str, int]]",
+    labels: "Labels",
+    counts: "Mapping[str, NDArray[Any]]",
+) -> None:
+    """Print the size of each part, by heading, and how often it has each class [class]."""
+    classes = [shown_name(name) for name in labels.classes]
+    headings, told = classes, dict(counts)
+    if len(classes) > SHOWN_CLASSES:
+        headings = list(CLASS_SIZES)
+        told = {part: np.quantile(n, [0, 0.5, 1], method="lower") for part, n in counts.items()}
+    across = len(headings) <= CLASSES_ACROSS
+    columns = [Column(Message("part")), *(Column(heading, number=True) for heading in sizes)]
+    if across:
+        columns += [Column(name, number=True) for name in headings]
+    rows = []
+    for part in counts:
+        row = [looked_up(part), *(formatting.count(of[part]) for of in sizes.values())]
+        rows.append(row + list(map(formatting.count, told[part].tolist())) * across)
+    print_table(title, columns, rows)
+    if not across:
+        print_table(
+            Message("{n} classes", n=len(classes)),
+            [
+                Column(Message("class"), folds=True),
+                *(Column(looked_up(part), number=True) for part in counts),
+            ],
+            [
+                [name, *(formatting.count(part[at]) for part in counts.values())]
+                for at, name in enumerate(classes)
+            ],
+        )
+    elif headings is not classes:
+        say(Message("{n:,} classes", n=len(classes)))
 
 
 def print_check(notes: "Notes", pairs: "Duplicates") -> None:
     """Print the lengths of notes and duplicates across parts."""
     words = word_counts(notes)
     say(
-        f"words per note: mean {words['mean']:.0f}; minimum, 5 %, median, 95 %, maximum: "
-        + ", ".join(str(words[name]) for name in QUANTILES)
+        Message(
+            "words per note: mean {mean:.0f}; minimum, 5 %, median, 95 %, maximum: {quantiles}",
+            mean=words["mean"],
+            quantiles=[words[name] for name in QUANTILES],
+        )
     )
     exact = sum(pair.kind == "exact" for pair in pairs)
-    say(f"across parts: {exact} exact and {len(pairs) - exact} near duplicates")
+    say(
+        Message(
+            "across parts: {exact} exact and {near} near duplicates",
+            exact=exact,
+            near=len(pairs) - exact,
+        )
+    )
     if pairs.searched < pairs.later:
         say(
-            f"near duplicates were searched for in a random sample of {pairs.searched:,} of the "
-            f"{pairs.later:,} notes of later parts"
+            Message(
+                "near duplicates were searched for in a random sample of {n:,} of the {of:,} notes "
+                "of later parts",
+                n=pairs.searched,
+                of=pairs.later,
+            )
         )
     for pair in pairs[:SHOWN_DUPLICATES]:
         say(
-            f"  {pair.kind} ({pair.similarity:.2f}): {escape(pair.id_a)} ({pair.part_a}), "
-            f"{escape(pair.id_b)} ({pair.part_b})"
+            Message(
+                "  {kind} ({similarity:.2f}): {one} ({part}), {other} ({other_part})",
+                kind=KINDS[pair.kind],
+                similarity=pair.similarity,
+                one=escape(pair.id_a),
+                part=looked_up(pair.part_a),
+                other=escape(pair.id_b),
+                other_part=looked_up(pair.part_b),
+            )
         )
     if pairs and notes.groups is None:
         say(
-            "[yellow]warning[/] duplicates may inflate the scores: if notes belong to patients "
-            "or sources, name that column with --group"
+            Message(
+                "[yellow]warning[/] duplicates may inflate the scores: if notes belong to patients "
+                "or sources, name that column with --group"
+            )
         )
 
 
@@ -129,24 +169,29 @@ def print_checks(checked: Mapping[str, Any]) -> None:
     """
     findings = checked["findings"]
     for finding in findings:
-        say(
-            f"[yellow]{finding['code']}[/] {escape(finding['title'])}: "
-            f"{escape(finding['sentence'])}"
-        )
+        title, sentence = escape(looked_up(finding["title"])), escape(shown(finding["sentence"]))
+        code = finding["code"]
+        say(Message("[yellow]{code}[/] {title}: {text}", code=code, title=title, text=sentence))
     if findings:
-        code = findings[0]["code"]
         say(
-            f"[dim]`clinadapt docs {code}` says what a finding means and what to do; "
-            f"--ignore {code} silences it[/]"
+            Message(
+                "[dim]`clinadapt docs {code}` says what a finding means and what to do; --ignore "
+                "{code} silences it[/]",
+                code=findings[0]["code"],
+            )
         )
     else:
-        say(f"checks: none of {len(checked['passed'])} found anything")
+        say(Message("checks: none of {n} found anything", n=len(checked["passed"])))
     if checked["ignored"]:
-        say(f"checks silenced: {', '.join(checked['ignored'])}")
+        say(Message("checks silenced: {codes}", codes=checked["ignored"]))
     if checked["read"] < checked["notes"]:
         say(
-            f"checks read the texts of {checked['read']:,} of the {checked['notes']:,} notes, "
-            "those of randomly drawn patients"
+            Message(
+                "checks read the texts of {read:,} of the {notes:,} notes, those of randomly drawn "
+                "patients",
+                read=checked["read"],
+                notes=checked["notes"],
+            )
         )
 
 
@@ -215,42 +260,73 @@ def print_plan(lines: Sequence["Line"], disk: int, folds: int = 1) -> None:
             ]
         )
     print_table(
-        "Plan",
+        Message("Plan"),
         [
-            Column("configuration", folds=True),
-            Column("runs", number=True),
-            Column("time, at most", number=True),
-            Column("memory", number=True),
-            Column("disk", number=True, drop=1),
-            Column("memory savings", drop=2, folds=True),
+            Column(Message("configuration"), folds=True),
+            Column(Message("runs"), number=True),
+            Column(Message("time, at most"), number=True),
+            Column(Message("memory"), number=True),
+            Column(Message("disk"), number=True, drop=1),
+            Column(Message("memory savings"), drop=2, folds=True),
         ],
         rows,
     )
     for configuration, reason in dict.fromkeys(
         (line.configuration, line.reason) for line in lines if line.status == "skip"
     ):
-        say(f"[yellow]skipped[/] {escape(configuration)}: {escape(str(reason))}")
+        why = escape(shown(reason or ""))
+        say(Message("[yellow]skipped[/] {name}: {reason}", name=escape(configuration), reason=why))
     done = sum(line.status == "done" for line in lines)
-    already = f"{done} runs are already done; " if done else ""
-    total = formatting.seconds(sum(line.seconds for line in lines))
-    say(
-        f"{already}in total at most [bold]{total}[/] for {len(running)} runs, and "
-        f"[bold]{formatting.size(disk)}[/] of disk"
-    )
+    total = {"time": sum(line.seconds for line in lines), "runs": len(running), "disk": disk}
+    if done:
+        say(
+            Message(
+                "{done} runs are already done; in total at most [bold]{time:seconds}[/] for {runs} "
+                "runs, and [bold]{disk:size}[/] of disk",
+                done=done,
+                **total,
+            )
+        )
+    else:
+        say(
+            Message(
+                "in total at most [bold]{time:seconds}[/] for {runs} runs, and "
+                "[bold]{disk:size}[/] of disk",
+                **total,
+            )
+        )
     if folds > 1:
-        say(f"Every run is fitted on {folds} folds as well (--folds 1: on one validation part).")
+        say(
+            Message(
+                "Every run is fitted on {folds} folds as well (--folds 1: on one validation part).",
+                folds=folds,
+            )
+        )
     elif running:
         once = sum(line.features_seconds for line in lines)
-        more = once + USUAL * (sum(line.seconds for line in lines) - once)
         say(
-            f"With --folds {USUAL} all labelled notes decide which is best, in at most "
-            f"[bold]{formatting.seconds(more)}[/]."
+            Message(
+                "With --folds {folds} all labelled notes decide which is best, in at most "
+                "[bold]{time:seconds}[/].",
+                folds=USUAL,
+                time=once + USUAL * (sum(line.seconds for line in lines) - once),
+            )
         )
-    say("[dim]estimated from short runs on some of these notes; early stopping may end sooner[/]")
+    say(
+        Message(
+            "[dim]estimated from short runs on some of these notes; early stopping may end "
+            "sooner[/]"
+        )
+    )
 
 
 def print_leaderboard(
-    board: pl.DataFrame, metric: str, out: "Path", sentences: Sequence[str], synthetic: bool
+    board: pl.DataFrame,
+    metric: str,
+    out: "Path",
+    sentences: Sequence[str],
+    synthetic: bool,
+    reasons: Mapping[str, str],
 ) -> None:
     """Print the leaderboard and the paths of the results.
 
@@ -265,50 +341,59 @@ def print_leaderboard(
         What is recommended and why, and what speaks against it.
     synthetic : bool
         True if the notes are the built-in ones.
+    reasons : mapping of str to str
+        Messages of the board's reasons, by their English text.
     """
     done = board.filter(pl.col("status") == "done")
     rows = []
     for line in done.iter_rows(named=True):
-        interval = f"[{formatting.score(line['test_low'])}, {formatting.score(line['test_high'])}]"
+        test = translate(
+            "{value:score} [{low:score}, {high:score}]",
+            value=line["test"],
+            low=line["test_low"],
+            high=line["test_high"],
+        )
         rows.append(
             [
                 str(line["rank"]),
                 "" if line["group"] is None else str(line["group"]),
                 line["configuration"],
                 formatting.score(line["validation"]),
-                f"{formatting.score(line['test'])} {interval}",
-                f"{line['encode_seconds']:.1f}",
-                f"{line['fit_seconds']:.1f}",
-                f"{line['trainable_parameters']:,}",
-                f"{line['peak_memory_bytes'] / 1e6:,.0f}",
+                test,
+                formatting.decimals(line["encode_seconds"], 1),
+                formatting.decimals(line["fit_seconds"], 1),
+                formatting.count(line["trainable_parameters"]),
+                formatting.count(line["peak_memory_bytes"] / 1e6),
             ]
         )
     print_table(
-        f"Leaderboard{' (synthetic notes)' if synthetic else ''}, ranked on validation",
+        Message("Leaderboard (synthetic notes), ranked on validation")
+        if synthetic
+        else Message("Leaderboard, ranked on validation"),
         [
             Column("", number=True),
-            Column("group", number=True, drop=2),
-            Column("configuration", folds=True),
-            Column("validation", number=True, drop=1),
-            Column(f"test {metric} [95 %]", number=True),
-            Column("encode s", number=True, drop=4),
-            Column("fit s", number=True, drop=3),
-            Column("trainable", number=True, drop=6),
-            Column("peak MB", number=True, drop=5),
+            Column(Message("group"), number=True, drop=2),
+            Column(Message("configuration"), folds=True),
+            Column(Message("validation"), number=True, drop=1),
+            Column(Message("test {metric} [95 %]", metric=metric), number=True),
+            Column(Message("encode s"), number=True, drop=4),
+            Column(Message("fit s"), number=True, drop=3),
+            Column(Message("trainable"), number=True, drop=6),
+            Column(Message("peak MB"), number=True, drop=5),
         ],
         rows,
         bold=[bool(recommended) for recommended in done["recommended"]],
     )
     for line in board.filter(pl.col("status") != "done").iter_rows(named=True):
-        say(
-            f"[yellow]{line['status']}[/] {escape(line['configuration'])}: {escape(line['reason'])}"
-        )
+        name, reason = escape(line["configuration"]), line["reason"]
+        reason = escape(shown(reasons.get(reason, reason)))
+        say(Message(STATUSES[line["status"]], name=name, reason=reason))
     for sentence in sentences:
-        say(escape(sentence))
-    for name, folder, there in (
-        ("recommended", "recommended", board["recommended"].any()),
-        ("best model", "best", board["best"].any()),
-        ("report", "report.html", True),
+        say(escape(shown(sentence)))
+    for text, folder, there in (
+        (Message("recommended: [bold]{path}[/]"), "recommended", board["recommended"].any()),
+        (Message("best model:  [bold]{path}[/]"), "best", board["best"].any()),
+        (Message("report:      [bold]{path}[/]"), "report.html", True),
     ):
         if there:
-            say(f"{name + ':':<13}[bold]{escape(str(out / folder))}[/]")
+            say(Message(text, path=escape(str(out / folder))))

@@ -11,21 +11,22 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from clinadapt.core.errors import ClinadaptError, MachineError, describe_unexpected
+from clinadapt.core.errors import ClinadaptError, MachineError, describe_unexpected, problems_of
 from clinadapt.core.machine_faults import machine_error
+from clinadapt.core.messages import Message, shown, translate
 
 # What the user named is absent or out of bounds; every other OSError is a failure of the machine.
 NAMED = {
-    errno.ENOENT: "no such file or folder",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "not permitted",
-    errno.EISDIR: "expected a file, but this is a folder",
-    errno.ENOTDIR: "expected a folder, but this is a file",
-    errno.EEXIST: "there is something else here already",
-    errno.ENOTEMPTY: "there is something else here already",
-    errno.ENAMETOOLONG: "the name is too long",
-    errno.ELOOP: "the link leads to itself",
-    errno.EINVAL: "not a name that this machine accepts",
+    errno.ENOENT: Message("no such file or folder"),
+    errno.EACCES: Message("permission denied"),
+    errno.EPERM: Message("not permitted"),
+    errno.EISDIR: Message("expected a file, but this is a folder"),
+    errno.ENOTDIR: Message("expected a folder, but this is a file"),
+    errno.EEXIST: Message("there is something else here already"),
+    errno.ENOTEMPTY: Message("there is something else here already"),
+    errno.ENAMETOOLONG: Message("the name is too long"),
+    errno.ELOOP: Message("the link leads to itself"),
+    errno.EINVAL: Message("not a name that this machine accepts"),
 }
 
 
@@ -44,20 +45,22 @@ def fail(error: Exception) -> None:
         raise error
     known = _known(error)
     if known is None:
-        text = (
-            f"{describe_unexpected(error)}. This is a bug in clinadapt. Set CLINADAPT_DEBUG=1 to "
-            "see the message, which may quote notes"
+        text = translate(
+            "error: {what}. This is a bug in clinadapt. Set CLINADAPT_DEBUG=1 to see the message, "
+            "which may quote notes",
+            what=describe_unexpected(error),
         )
-        print(f"error: {text}", file=sys.stderr)
+        print(text, file=sys.stderr)
         sys.exit(1)
-    problems = getattr(known, "problems", [str(known)])
+    problems = [shown(problem) for problem in problems_of(known)]
     if isinstance(known, StoppedError):
         print(f"\n{problems[0]}", file=sys.stderr)
     elif len(problems) == 1:
-        print(f"error: {problems[0]}", file=sys.stderr)
+        print(translate("error: {problem}", problem=problems[0]), file=sys.stderr)
     else:
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        print(f"error: {len(problems)} problems:\n{lines}", file=sys.stderr)
+        text = translate("error: {n} problems:\n{lines}", n=len(problems), lines=lines)
+        print(text, file=sys.stderr)
     sys.exit(known.exit_code)
 
 
@@ -72,7 +75,7 @@ def _known(error: Exception) -> ClinadaptError | None:
     words = NAMED.get(error.errno or 0)
     where = "" if error.filename is None else f": {error.filename}"
     if words is not None:
-        return ClinadaptError(f"{words}{where}")
+        return ClinadaptError(f"{shown(words)}{where}")
     return MachineError(f"{error.strerror or type(error).__name__}{where}")
 
 
@@ -87,17 +90,25 @@ def stopped(command: str, arguments: Sequence[str]) -> StoppedError:
         What was given after ``clinadapt``.
     """
     if command not in RESUMED:
-        return StoppedError(f"Stopped. Run `clinadapt {command}` again to start anew.")
+        return StoppedError(
+            Message("Stopped. Run `clinadapt {command}` again to start anew.", command=command)
+        )
     # A database's URL may hold a password, which must not be printed.
     shown = not any("://" in argument for argument in arguments)
     line = f":\n  {shlex.join(['clinadapt', *arguments])}" if shown else "."
-    return StoppedError(f"Stopped. {RESUMED[command]} The same command goes on from there{line}")
+    return StoppedError(
+        Message(
+            "Stopped. {kept} The same command goes on from there{line}",
+            kept=RESUMED[command],
+            line=line,
+        )
+    )
 
 
 RESUMED = {
-    "study": "Finished runs are kept, and the epochs of the current one.",
-    "demo": "Finished runs are kept, and the epochs of the current one.",
-    "predict": "Scores written so far are kept.",
-    "pretrain": "An encoder is kept as it was at the last checkpoint.",
-    "track": "Runs logged so far are kept.",
+    "study": Message("Finished runs are kept, and the epochs of the current one."),
+    "demo": Message("Finished runs are kept, and the epochs of the current one."),
+    "predict": Message("Scores written so far are kept."),
+    "pretrain": Message("An encoder is kept as it was at the last checkpoint."),
+    "track": Message("Runs logged so far are kept."),
 }

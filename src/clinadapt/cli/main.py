@@ -1,5 +1,6 @@
 """Entry point of the command line; commands import heavy modules late, to keep it quick."""
 
+import codecs
 import functools
 import io
 import sys
@@ -16,12 +17,14 @@ from clinadapt.cli.docs import docs
 from clinadapt.cli.drift import drift
 from clinadapt.cli.export import export
 from clinadapt.cli.failures import fail, stopped
+from clinadapt.cli.language import ask_language, language_of_environment
 from clinadapt.cli.options import spelled_out
 from clinadapt.cli.predict import explain, predict
 from clinadapt.cli.pretrain import pretrain
 from clinadapt.cli.report import errors, report, track
 from clinadapt.cli.serve import serve, token
 from clinadapt.cli.study import demo, plan, study
+from clinadapt.cli.suggest import suggest
 
 app = typer.Typer(
     name="clinadapt",
@@ -56,6 +59,10 @@ COMMANDS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
         errors: ("errors study notes.csv", "errors study notes.csv --labels labels.csv"),
         bundle: ("bundle study --row 2", "bundle study notes.csv --row 2 --to second"),
         track: ("track study", "track study --store http://mlflow.hospital:5000"),
+        suggest: (
+            "suggest study unlabelled.csv --n 100 --id id --group patient",
+            "suggest study unlabelled.csv --with-text --out to-label.csv",
+        ),
     },
     "Use its model": {
         predict: (
@@ -95,6 +102,17 @@ def options(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            "--language",
+            metavar="CODE",
+            callback=ask_language,
+            is_eager=True,
+            help="Language of the terminal and of a report when it opens: en or fr; default: that "
+            "of the environment (LANG) and of the browser.",
+        ),
+    ] = None,
 ) -> None:
     """Handle the options that precede a command."""
 
@@ -126,13 +144,26 @@ app.add_typer(token, name="token", rich_help_panel="Use its model")
 _given: list[str] = []  # arguments of the command that runs
 
 
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    """Write what a code page lacks: French spaces and apostrophes plainly, the rest as "?"."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    plain = (" " if sign.isspace() else "'" if sign == "’" else "?" for sign in lacking)
+    return "".join(plain), error.end
+
+
+PLAINER = "clinadapt.plainer"
+codecs.register_error(PLAINER, _plainer)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; see `clinadapt.cli.failures` for exit codes."""
     _given[:] = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an old code page lacks "·" and "→"
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=PLAINER)
     try:
+        language_of_environment()
         return app(arguments)
     except KeyboardInterrupt:
         fail(stopped("", _given))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.abstaining import AbstainOptions, promise_of
 from clinadapt.cli.console import Column, print_json, print_next, print_table, say
 from clinadapt.cli.options import (
     OUTPUT,
@@ -22,7 +23,8 @@ from clinadapt.cli.options import (
 )
 from clinadapt.cli.shared import columns_for, go_offline, reading, refuse_early, tell
 from clinadapt.core.errors import NothingDoneError
-from clinadapt.data.positive_class import shown_name
+from clinadapt.core.messages import Message, translate
+from clinadapt.data.levels import NOTES, PATIENTS, Unit
 
 if TYPE_CHECKING:
     from clinadapt.deployment.scoring.interfaces import State
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 DATABASE, MEDS = "Database", "MEDS"
 LEAST_FOR_DRIFT = 30  # notes
 SHOWN_CLASSES = 10
+SCALES = {"raw": Message("raw"), "calibrated": Message("calibrated")}
 
 
 def predict(
@@ -143,6 +146,7 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    abstaining: AbstainOptions,
     json: JsonOption = False,
 ) -> None:
     """Score stored notes with bundles, each once; if interrupted, run it again to resume.
@@ -179,25 +183,41 @@ def predict(
             anew=anew,
             scale=cast("Scale | None", probabilities),
             threshold=threshold or (),
+            promise=promise_of(abstaining),
         )
         go_offline(stack, True, prediction.hosts)
-        with progress_bar("loading the model…") as progress:
+        with progress_bar(translate("loading the model…")) as progress:
             state = prediction.run(progress, tell)
     if json:
         print_json(_summary(prediction, state))
         return _refuse_nothing(prediction, state)
-    where = escape(str(out) if into is None else f"table {into}")
     if group is not None:
-        say(f"{state.scored:,} patients classified; {state.aside:,} notes or patients set aside")
+        say(
+            Message(
+                "{scored:,} patients classified; {aside:,} notes or patients set aside",
+                scored=state.scored,
+                aside=state.aside,
+            )
+        )
     else:
         say(
-            f"{state.read:,} notes read: {state.scored:,} notes classified, "
-            f"{state.aside:,} set aside"
+            Message(
+                "{read:,} notes read: {scored:,} notes classified, {aside:,} set aside",
+                read=state.read,
+                scored=state.scored,
+                aside=state.aside,
+            )
         )
-    say(f"scores: {where}")
+    if prediction.promise is not None:
+        _print_left(state, NOTES if group is None else PATIENTS)
+    if into is None:
+        say(Message("scores: {path}", path=escape(str(out))))
+    else:
+        say(Message("scores: table {name}", name=escape(into)))
     _print_predicted(prediction, state)
     if state.aside:
-        say(f"[yellow]notes set aside[/], with reasons: {escape(str(prediction.aside_path))}")
+        path = escape(str(prediction.aside_path))
+        say(Message("[yellow]notes set aside[/], with reasons: {path}", path=path))
     _refuse_nothing(prediction, state)
     measured = [
         str(folder) for folder in prediction.bundles.values() if (folder / REFERENCE).is_file()
@@ -207,10 +227,30 @@ def predict(
         if state.read >= LEAST_FOR_DRIFT:
             print_next(
                 *(
-                    ("have the notes changed since training?", ["drift", bundle, *notes, *read_so])
+                    (
+                        Message("have the notes changed since training?"),
+                        ["drift", bundle, *notes, *read_so],
+                    )
                     for bundle in measured
                 )
             )
+
+
+def _print_left(state: "State", unit: Unit) -> None:
+    """Print how much of what is classified is left to a person."""
+    say(
+        Message(
+            "{left:,} of the classified {units} are left to a person (column decision)",
+            left=state.left,
+            units=unit.many,
+        )
+    )
+    if state.left == state.scored:
+        say(
+            Message(
+                "No answer keeps the promise: a larger --risk may, or a bundle from more patients."
+            )
+        )
 
 
 def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
@@ -218,6 +258,7 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
         "read": state.read,
         "scored": state.scored,
         "set_aside": state.aside,
+        "left_to_person": None if prediction.promise is None else state.left,
         "scores": prediction.out if prediction.into is None else None,
         "table": prediction.into,
         "aside": prediction.aside_path if state.aside else None,
@@ -235,28 +276,42 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
 
 def _print_predicted(prediction: "Prediction", state: "State") -> None:
     """Print how often each class was predicted, from which probability on."""
+    from clinadapt.data.positive_class import shown_name
+
     for task, rule in prediction.rules.items():
-        prefix = f"{escape(task)}: " if len(prediction.rules) > 1 else ""
         counts = Counter(state.predicted.get(task, {})).most_common()
-        shown = ", ".join(f"{shown_name(name)} {count:,}" for name, count in counts[:SHOWN_CLASSES])
-        more = f" and {len(counts) - SHOWN_CLASSES} more" * (len(counts) > SHOWN_CLASSES)
-        say(f"{prefix}predicted: {escape(shown)}{more}")
+        many = len(prediction.rules) > 1
+        task = escape(task)
+        classes = [
+            Message("{name} {n:,}", name=escape(shown_name(name)), n=n)
+            for name, n in counts[:SHOWN_CLASSES]
+        ]
+        predicted = Message("predicted: {classes}", classes=classes)
+        if (more := len(counts) - SHOWN_CLASSES) > 0:
+            predicted = Message("predicted: {classes} and {more} more", classes=classes, more=more)
+        say(Message("{task}: {text}", task=task, text=predicted) if many else predicted)
         if rule.threshold is None:
             continue
+        said = {"value": rule.threshold, "own": rule.own_threshold, "scale": SCALES[rule.scale]}
         if rule.threshold == rule.own_threshold:
-            said = f"{rule.threshold:.3g}, chosen on validation notes"
+            threshold = Message(
+                "threshold: {value:.3g}, chosen on validation notes ({scale} probabilities)", **said
+            )
         else:
-            said = f"{rule.threshold:.3g}, as given, instead of {rule.own_threshold:.3g}"
-        say(f"{prefix}threshold: {said} ({rule.scale} probabilities)")
+            threshold = Message(
+                "threshold: {value:.3g}, as given, instead of {own:.3g} ({scale} probabilities)",
+                **said,
+            )
+        say(Message("{task}: {text}", task=task, text=threshold) if many else threshold)
 
 
 def _refuse_nothing(prediction: "Prediction", state: "State") -> None:
     """Raise an error if no note was scored."""
     if not state.scored:
         raise NothingDoneError(
-            f"no note was classified: {prediction.aside_path} says why"
+            Message("no note was classified: {path} says why", path=str(prediction.aside_path))
             if state.aside
-            else "no note was classified, because none was found"
+            else Message("no note was classified, because none was found")
         )
 
 
@@ -302,22 +357,37 @@ def explain(
             )  # fmt: skip
     if measured is not None:
         _print_faithfulness(measured)
-    say(f"{count} notes explained: {escape(str(out))} ([bold]contains patient text[/])")
+    path = escape(str(out))
+    say(Message("{n} notes explained: {path} ([bold]contains patient text[/])", n=count, path=path))
     if left_out:
-        say(f"{left_out} notes left out: the model finds nothing in them that it can read")
+        say(
+            Message(
+                "{n} notes left out: the model finds nothing in them that it can read", n=left_out
+            )
+        )
 
 
 def _print_faithfulness(faithfulness: "Faithfulness") -> None:
     """Print the effect of deleting the strongest words, compared with random ones."""
     print_table(
-        f"Drop in the predicted class's probability, mean of {faithfulness.notes} notes",
-        [Column("deleted"), Column("drop [95 %]", number=True)],
+        Message(
+            "Drop in the predicted class's probability, mean of {n} notes", n=faithfulness.notes
+        ),
+        [Column(Message("deleted")), Column(Message("drop [95 %]"), number=True)],
         [
-            [name, f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"]
+            [
+                name,
+                Message(
+                    "{value:score} [{low:score}, {high:score}]",
+                    value=score.value,
+                    low=score.low,
+                    high=score.high,
+                ),
+            ]
             for name, score in (
-                ("the strongest tenth of the words", faithfulness.strongest),
-                ("as many random words", faithfulness.random),
-                ("difference", faithfulness.difference),
+                (Message("the strongest tenth of the words"), faithfulness.strongest),
+                (Message("as many random words"), faithfulness.random),
+                (Message("difference"), faithfulness.difference),
             )
         ],
     )

@@ -21,7 +21,8 @@ from rich.progress import (
 from rich.text import Text
 
 from clinadapt.cli.console import console, is_plain, say
-from clinadapt.core import formatting
+from clinadapt.cli.display import STATUSES
+from clinadapt.core.messages import Message, shown, translate
 from clinadapt.core.run_context import Progress as Callback
 
 BESIDES = 50  # characters of a bar's line besides the name of the stage
@@ -33,7 +34,7 @@ class _Remaining(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         left = task.time_remaining
-        shown = "" if left is None or task.finished else f"{formatting.seconds(left)} left"
+        shown = "" if left is None or task.finished else translate("{time:seconds} left", time=left)
         return Text(shown, style="progress.remaining")
 
 
@@ -68,9 +69,14 @@ class _Lines:
             return
         self.last = now
         elapsed = now - self.started
-        text = f"{stage}: {done:,} of {total:,}, {formatting.seconds(elapsed)}"
+        said = {"stage": stage, "done": done, "total": total, "elapsed": elapsed}
+        text = translate("{stage}: {done:,} of {total:,}, {elapsed:seconds}", **said)
         if done and elapsed:
-            text += f", about {formatting.seconds(elapsed * (total - done) / done)} left"
+            text = translate(
+                "{stage}: {done:,} of {total:,}, {elapsed:seconds}, about {left:seconds} left",
+                **said,
+                left=elapsed * (total - done) / done,
+            )
         self.target.print(Text(stamped(text)), soft_wrap=True)
 
 
@@ -91,6 +97,8 @@ class StudyProgress:
     ----------
     new, reused : int
         Runs that were fitted now, and runs with a result from before.
+    reasons : dict of str to str
+        Why runs were not done: messages by their English text.
     """
 
     def __init__(self, runs: int) -> None:
@@ -101,10 +109,11 @@ class StudyProgress:
         self.out = target if self.bars is not None and out.is_terminal else out
         self.stamps = is_plain(out)
         self.new = self.reused = 0
+        self.reasons: dict[str, str] = {}
         self.width = max(8, min(60, target.width - BESIDES))
         self.stage_name = ""
         if self.bars is not None:
-            self.whole = self.bars.add_task("runs".ljust(self.width), total=runs)
+            self.whole = self.bars.add_task(translate("runs").ljust(self.width), total=runs)
             self.stage = self.bars.add_task("", total=None)
 
     def __enter__(self) -> Self:
@@ -141,28 +150,52 @@ class StudyProgress:
         """Print a line about a finished run."""
         self.reused += result.get("reused", False)
         self.new += not result.get("reused", False)
+        if result.get("reason"):
+            self.reasons[str(result["reason"])] = result["reason"]
         line = self._about(result)
         self.out.print(stamped(line) if self.stamps else line, soft_wrap=True)
 
     def _about(self, result: dict[str, Any]) -> str:
-        name = f"{escape(result['configuration'])} [dim]seed {result['seed']}[/]"
+        name = translate(
+            "{name} [dim]seed {seed}[/]",
+            name=escape(result["configuration"]),
+            seed=result["seed"],
+        )
         if result["status"] != "done":
-            return f"[yellow]{result['status']}[/] {name}: {escape(result['reason'])}"
+            reason = escape(shown(result["reason"]))
+            return translate(STATUSES[result["status"]], name=name, reason=reason)
         metric = result["threshold"]["metric"]
-        score = formatting.score(result["validation_metrics"][metric]["value"])
+        said = {
+            "name": name,
+            "metric": metric,
+            "score": result["validation_metrics"][metric]["value"],
+        }
         if result.get("reused"):
-            return f"[green]reused[/] {name}: {metric} {score} on validation, from before"
+            return translate(
+                "[green]reused[/] {name}: {metric} {score:score} on validation, from before", **said
+            )
         seconds = result["cost"]["fit_seconds"] + result["cost"]["encode_seconds_spent_here"]
-        return (
-            f"[green]done[/] {name}: {metric} {score} on validation, {formatting.seconds(seconds)}"
+        return translate(
+            "[green]done[/] {name}: {metric} {score:score} on validation, {time:seconds}",
+            **said,
+            time=seconds,
         )
 
     def summary(self) -> None:
         """Say how many runs were reused, if any were."""
         if not self.reused:
             return
-        text = f"{self.reused} of {self.reused + self.new} runs reused"
-        say(text if self.new else f"{text}: the study was finished already, nothing was run")
+        said = {"reused": self.reused, "runs": self.reused + self.new}
+        if self.new:
+            say(Message("{reused} of {runs} runs reused", **said))
+        else:
+            say(
+                Message(
+                    "{reused} of {runs} runs reused: the study was finished already, nothing was "
+                    "run",
+                    **said,
+                )
+            )
 
 
 @contextmanager

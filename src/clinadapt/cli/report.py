@@ -8,10 +8,12 @@ import typer
 from rich.markup import escape
 
 from clinadapt.cli.console import Column, print_table, say
+from clinadapt.cli.language import asked_language
 from clinadapt.cli.options import OUTPUT, OfflineOption, TableOptions
 from clinadapt.cli.shared import STUDY, go_offline, read, require_finished, with_remembered
 from clinadapt.core import formatting
 from clinadapt.core.errors import InputError, NothingDoneError
+from clinadapt.core.messages import Message, translate
 
 if TYPE_CHECKING:
     from clinadapt.data.notes import Notes
@@ -25,7 +27,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A study's folder.")]) ->
     from clinadapt.report.write import write_report
 
     with folder_lock(folder):
-        say(escape(str(write_report(folder))))
+        say(escape(str(write_report(folder, asked_language()))))
 
 
 def errors(
@@ -71,7 +73,8 @@ def errors(
         with progress_bar() as progress:
             mistakes = write_mistakes(folder, notes, out, limit, sample, progress)
         _print_kinds(mistakes)
-    say(f"{len(mistakes.shown)} errors shown: {escape(str(out))} ([bold]contains patient text[/])")
+    n, path = len(mistakes.shown), escape(str(out))
+    say(Message("{n} errors shown: {path} ([bold]contains patient text[/])", n=n, path=path))
     if labels is not None:
         _write_doubted(folder, notes, labels)
 
@@ -85,25 +88,35 @@ def _write_doubted(folder: Path, notes: "Notes", out: Path) -> None:
     found = doubted_labels(load(folder))
     if found is None:
         raise NothingDoneError(
-            "no labels were written: no configuration of this study is better than the same "
-            "answer to every note, so none can doubt a label"
+            Message(
+                "no labels were written: no configuration of this study is better than the same "
+                "answer to every note, so none can doubt a label"
+            )
         )
     write_csv(with_texts(found.table, notes), out)
     say(
-        f"{len(found.table)} labels to look at again: {escape(str(out))} "
-        "([bold]contains patient text[/])"
+        Message(
+            "{n} labels to look at again: {path} ([bold]contains patient text[/])",
+            n=len(found.table),
+            path=escape(str(out)),
+        )
     )
 
 
 def _print_kinds(mistakes: "Mistakes") -> None:
     """Print the frequency of each kind among misclassified and correctly classified notes."""
-    unit = mistakes.study.unit.many
+    units = mistakes.study.unit.many
     print_table(
-        f"{mistakes.wrong} of {mistakes.wrong + mistakes.right} test {unit} misclassified",
+        Message(
+            "{wrong} of {n} test {units} misclassified",
+            wrong=mistakes.wrong,
+            n=mistakes.wrong + mistakes.right,
+            units=units,
+        ),
         [
-            Column("kind", folds=True),
-            Column(f"among wrong {unit} [95 %]", number=True),
-            Column(f"among right {unit} [95 %]", number=True),
+            Column(Message("kind"), folds=True),
+            Column(Message("among wrong {units} [95 %]", units=units), number=True),
+            Column(Message("among right {units} [95 %]", units=units), number=True),
         ],
         [[kind, *map(_share, shares)] for kind, shares in mistakes.shares.items()],
     )
@@ -112,8 +125,14 @@ def _print_kinds(mistakes: "Mistakes") -> None:
 def _share(share: "Share | None") -> str:
     if share is None:
         return formatting.MISSING
-    percent = f"{share.count / share.of:.0%} [{share.low:.0%}, {share.high:.0%}]"
-    return f"{share.count} of {share.of}, {percent}"
+    return translate(
+        "{n} of {all}, {share:.0%} [{low:.0%}, {high:.0%}]",
+        n=share.count,
+        all=share.of,
+        share=share.count / share.of,
+        low=share.low,
+        high=share.high,
+    )
 
 
 def track(
@@ -128,9 +147,11 @@ def track(
 ) -> None:
     """Log the runs of a study to MLflow, except those already there."""
     if not (folder / STUDY).is_file():
-        raise InputError(f"{folder} holds no study (no {STUDY})")
+        raise InputError(
+            Message("{folder} holds no study (no {file})", folder=str(folder), file=STUDY)
+        )
     with ExitStack() as stack:
         go_offline(stack, offline)
         from clinadapt.study.mlflow_tracking import track as log_runs
 
-        say(f"{log_runs(folder, store)} runs are in MLflow")
+        say(Message("{n} runs are in MLflow", n=log_runs(folder, store)))

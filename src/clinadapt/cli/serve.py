@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.markup import escape
 
+from clinadapt.cli.abstaining import AbstainOptions, promise_of
 from clinadapt.cli.console import say
 from clinadapt.cli.options import LIMITS, ScaleOption, ThresholdOption
 from clinadapt.cli.shared import go_offline, refuse_early
 from clinadapt.core.errors import InputError, MissingExtraError
+from clinadapt.core.messages import Message
 
 if TYPE_CHECKING:
     from clinadapt.evaluation.calibration_maps import Scale
@@ -91,6 +93,8 @@ def serve(
     connections: Annotated[
         int, typer.Option(help="Most open connections.", rich_help_panel=LIMITS)
     ] = 512,
+    *,
+    abstaining: AbstainOptions,
 ) -> None:
     """Serve bundles over HTTP, with a page to try them. Notes are neither stored nor logged."""
     from clinadapt.models.bundle.decision_rule import named_thresholds, rules_of
@@ -135,17 +139,25 @@ def serve(
             connections=connections,
         )
         known = None if tokens is None else ApiTokens.read(tokens)
-        models = Models(named, scale, thresholds)
+        models = Models(named, scale, thresholds, promise_of(abstaining))
         listener = stack.enter_context(address.open(limits.connections))
         served = ", ".join(task.name for task in models.tasks)
         if certificate is None and not address.ip.is_loopback:
             say(
-                "[bold]Without TLS[/], notes and tokens cross the network unencrypted: give "
-                "--certificate and --key, or use a proxy with TLS in front."
+                Message(
+                    "[bold]Without TLS[/], notes and tokens cross the network unencrypted: give "
+                    "--certificate and --key, or use a proxy with TLS in front."
+                )
             )
-        say(f"Serving {escape(served)} at {address.url(listener)}. Press Ctrl+C to stop.")
+        say(
+            Message(
+                "Serving {tasks} at {url}. Press Ctrl+C to stop.",
+                tasks=escape(served),
+                url=address.url(listener),
+            )
+        )
         app = make_app(models, limits, known)
         try:
             run_server(make_server(app, address, listener), listener)
         finally:
-            say(f"Stopped: {app.state.metrics.answered} requests were answered.")
+            say(Message("Stopped: {n} requests were answered.", n=int(app.state.metrics.answered)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clinadapt.cli.console import say
 from clinadapt.cli.options import ReadingOptions, ResourceOptions, StudyOptions, TableOptions
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message, shown
 
 if TYPE_CHECKING:
     from clinadapt.data.columns import Columns
@@ -40,7 +41,10 @@ def read(
     if table.notes is None:
         from clinadapt.data.synthetic.built_in import built_in_notes
 
-        say("No notes given, so the built-in [bold]synthetic[/] notes are used.", stderr=True)
+        say(
+            Message("No notes given, so the built-in [bold]synthetic[/] notes are used."),
+            stderr=True,
+        )
         return built_in_notes()
     columns = Columns(
         text=table.text or "text",
@@ -69,7 +73,11 @@ def reading(options: TableOptions | ReadingOptions) -> "ReadOptions":
 def require_finished(folder: Path) -> None:
     """Raise an error if a folder is not that of a study with results."""
     if not (folder / "leaderboard.csv").is_file():
-        raise InputError(f"{folder} is not a finished study: it has no leaderboard.csv")
+        raise InputError(
+            Message(
+                "{folder} is not a finished study: it has no leaderboard.csv", folder=str(folder)
+            )
+        )
 
 
 def remembered(folder: Path) -> "Columns | None":
@@ -194,7 +202,7 @@ def refuse_early(
     if asked is not None:
         _refuse_design(asked)
     if absent := [str(file) for file in files if not file.exists()]:
-        raise InputError([f"no such file: {file}" for file in absent])
+        raise InputError([Message("no such file: {file}", file=file) for file in absent])
     for bundle in bundles:
         from clinadapt.models.bundle.record import read_record
 
@@ -212,7 +220,13 @@ def _refuse_design(asked: StudyOptions) -> None:
     require_known(asked.ignore or ())
     known = dict.fromkeys(name for task in PRIMARY for name in metric_names(task))
     if asked.metric is not None and asked.metric not in known:
-        raise InputError(f"unknown metric {asked.metric!r}: expected one of {', '.join(known)}")
+        raise InputError(
+            Message(
+                "unknown metric {name!r}: expected one of {known}",
+                name=asked.metric,
+                known=list(known),
+            )
+        )
     for name in asked.encoder or ():
         if find_local(name) is None:
             require_plausible(name)
@@ -232,4 +246,4 @@ def tell(sentence: str) -> None:
     """Print a sentence that may quote names, as one line, on standard error."""
     from rich.markup import escape
 
-    say(escape(sentence), stderr=True)
+    say(escape(shown(sentence)), stderr=True)

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from clinadapt.cli.browser import open_page
 from clinadapt.cli.console import print_json, print_next, print_verbatim, say
+from clinadapt.cli.language import asked_language
 from clinadapt.cli.options import (
     DESIGN,
     LIMITS,
@@ -32,6 +33,7 @@ from clinadapt.cli.shared import (
     without_remembered,
 )
 from clinadapt.core.errors import InputError, NothingDoneError
+from clinadapt.core.messages import Message, joined, shown, translate
 
 if TYPE_CHECKING:
     from clinadapt.study.runner import StudyRunner
@@ -108,9 +110,11 @@ def study(
 
     if table.notes is None:
         raise InputError(
-            "no notes given: expected a table of labelled notes, such as `clinadapt study "
-            "notes.csv --text text --label label --group patient`. To try clinadapt on built-in "
-            "notes, run `clinadapt demo`"
+            Message(
+                "no notes given: expected a table of labelled notes, such as `clinadapt study "
+                "notes.csv --text text --label label --group patient`. To try clinadapt on "
+                "built-in notes, run `clinadapt demo`"
+            )
         )
     refuse_early(asked, resources)
     described = tuple(dict.fromkeys([*(describe or ()), *([sites] if sites else ())]))
@@ -131,7 +135,10 @@ def study(
             _put_together(asked.out, folders)
     if not all(fitted):
         raise NothingDoneError(
-            "nothing was fitted: every configuration failed or was skipped, for the reasons above"
+            Message(
+                "nothing was fitted: every configuration failed or was skipped, for the reasons "
+                "above"
+            )
         )
     places = [asked.out / folder for folder in folders.values()] or [asked.out]
     _print_next(table, places, run.material.patients is not None)
@@ -181,16 +188,18 @@ def demo(
     notes = built_in_notes(**DEMO_SIZES) if design == "demo" else built_in_notes()
     with ExitStack() as stack:
         go_offline(stack, True)
-        say("The built-in [bold]synthetic[/] notes are compared; nothing is downloaded.")
+        say(Message("The built-in [bold]synthetic[/] notes are compared; nothing is downloaded."))
         run_study(open_study(notes, asked, ResourceOptions()))
     page = (out / "report.html").resolve()
     if show and sys.stdout.isatty() and open_page(page.as_uri()):
-        say("The report was opened in a browser.")
+        say(Message("The report was opened in a browser."))
     say(
-        "\nWith notes of your own, in a table with a column for the text, the label and, if there "
-        "is one, the patient,\n"
-        "  clinadapt check YOUR_NOTES --text TEXT --label LABEL --group PATIENT\n"
-        "says whether they can be used, and what to run next."
+        Message(
+            "\nWith notes of your own, in a table with a column for the text, the label and, if "
+            "there is one, the patient,\n"
+            "  clinadapt check YOUR_NOTES --text TEXT --label LABEL --group PATIENT\n"
+            "says whether they can be used, and what to run next."
+        )
     )
 
 
@@ -204,34 +213,44 @@ def run_study(run: "StudyRunner", retry: bool = False) -> bool:
     )
     from clinadapt.cli.progress import StudyProgress
     from clinadapt.core.atomic_files import read_json
+    from clinadapt.data.levels import UNITS
+    from clinadapt.report import abstaining
     from clinadapt.report.write import write_report
     from clinadapt.study.energy import in_words
-    from clinadapt.study.result_files import CHECKS, EVIDENCE
+    from clinadapt.study.result_files import ABSTENTION, CHECKS, EVIDENCE
 
     print_notes(run.notes, run.split)
     if run.material.patients is not None:
         print_patients(run.material.units.parts)
     if run.meter is not None:
-        say(f"energy of the whole machine: {escape(in_words(run.meter.parts))}")
+        sources = escape(in_words(run.meter.parts))
+        say(Message("energy of the whole machine: {sources}", sources=sources))
         for warning in run.meter.warnings:
-            say(f"[yellow]warning[/] codecarbon: {escape(warning)}")
+            say(Message("[yellow]warning[/] codecarbon: {text}", text=escape(warning)))
     with run.claimed(_tell_waiting), StudyProgress(len(run.runs)) as display:
         board = run.complete(display.progress, display.finished, retry)
         display.progress("report", 0, 1)
-        write_report(run.out)
+        write_report(run.out, asked_language())
     display.summary()
     evidence = read_json(run.out / EVIDENCE)
     sentences = []
     if evidence is not None:
         sentences = [evidence["sentence"], *evidence["doubts"]["sentences"]]
-    print_leaderboard(board, run.metric, run.out, sentences, run.notes.synthetic)
+    if (abstention := read_json(run.out / ABSTENTION)) is not None:
+        sentences.append(abstaining.sentence(abstention, UNITS[run.design.level]))
+    print_leaderboard(board, run.metric, run.out, sentences, run.notes.synthetic, display.reasons)
     if checked := read_json(run.out / CHECKS):
         print_checks(checked)
     return "done" in board["status"].to_list()
 
 
 def _tell_waiting(holder: str) -> None:
-    say(escape(f"{holder}: waiting until it has ended. Stop with Ctrl+C; nothing is lost."))
+    say(
+        Message(
+            "{holder}: waiting until it has ended. Stop with Ctrl+C; nothing is lost.",
+            holder=escape(shown(holder)),
+        )
+    )
 
 
 def _print_next(table: TableOptions, folders: list[Path], of_patients: bool) -> None:
@@ -248,15 +267,18 @@ def _print_next(table: TableOptions, folders: list[Path], of_patients: bool) -> 
         passed_on.append("group")
     read_so = replace(TableOptions(), **{name: getattr(table, name) for name in passed_on})
     scoring = ["predict", *bundles, *as_arguments(read_so)]
-    steps = [("score notes, here those of the study", scoring)]
+    steps = [(Message("score notes, here those of the study"), scoring)]
     if find_spec("captum"):
         rest = as_arguments(without_remembered(table))
         steps += [
-            ("its most confident errors, with patient text", ["errors", str(folder), *rest])
+            (
+                Message("its most confident errors, with patient text"),
+                ["errors", str(folder), *rest],
+            )
             for folder in folders
         ]
     if find_spec("fastapi"):
-        steps.append(("answers over HTTP, with a page to try it", ["serve", *bundles]))
+        steps.append((Message("answers over HTTP, with a page to try it"), ["serve", *bundles]))
     print_next(*steps)
 
 
@@ -269,8 +291,8 @@ def _put_together(out: Path, folders: dict[str, str]) -> None:
     content = read_tasks(out, folders).to_json()
     write_json(out / TASKS, content)
     page = write_overview(content, out)
-    say(escape(" ".join(content["sentences"])))
-    say(f"all tasks: [bold]{escape(str(page))}[/]")
+    say(escape(joined(content["sentences"], " ")))
+    say(Message("all tasks: [bold]{path}[/]", path=escape(str(page))))
 
 
 def plan(
@@ -305,7 +327,7 @@ def plan(
                 print_patients(study.material.units.parts)
         made = read_plan(study)
         if made is None:
-            with progress_bar("plan") as progress:
+            with progress_bar(translate("plan")) as progress:
                 made = make_plan(study, progress)
             made.save(study.out)
         if json:
@@ -313,4 +335,4 @@ def plan(
         lines = schedule(study, made)
         print_plan(lines, disk_bytes(made, lines), int(study.design.folds))
     if table.notes is not None:
-        print_next(("the study itself", ["study", *as_arguments(table, asked, resources)]))
+        print_next((Message("the study itself"), ["study", *as_arguments(table, asked, resources)]))

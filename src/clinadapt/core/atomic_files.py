@@ -16,7 +16,10 @@ import polars as pl
 
 from clinadapt.core.escaping import for_spreadsheets
 from clinadapt.core.machine_faults import PARTIAL, machine_faults_told
+from clinadapt.core.messages import Message
 from clinadapt.core.permissions import OWNER_ONLY, close_to_others, private_folder
+
+MESSAGES = "messages"
 
 
 @contextmanager
@@ -107,15 +110,25 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def as_json(content: Mapping[str, Any]) -> str:
-    """Return JSON; numbers that are not finite become null, paths become text."""
-    return json.dumps(_plain(content), ensure_ascii=False, indent=1, allow_nan=False)
+    """Return JSON; numbers that are not finite become null, paths become text.
+
+    A message becomes its English text; what it is made of goes below ``messages``, by that text.
+    """
+    said: dict[str, Message] = {}
+    plain = _plain(content, said)
+    if said:
+        plain[MESSAGES] = {text: _plain(one.to_json(), {}) for text, one in said.items()}
+    return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, said: dict[str, Message]) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, said) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, said) for item in value]
+    if isinstance(value, Message):
+        said[str(value)] = value
+        return str(value)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -126,13 +139,40 @@ def _plain(value: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the content of a JSON file, or None if it is absent or damaged.
 
-    Callers treat None as "not done yet" and compute the content again.
+    Callers treat None as "not done yet" and compute the content again. Texts that were messages
+    are messages again.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    said = content.get(MESSAGES)
+    if not isinstance(said, dict):
+        return content
+    again = {text: message for text, made in said.items() if (message := _again(text, made))}
+    return {
+        key: value if key == MESSAGES else _with_messages(value, again)
+        for key, value in content.items()
+    }
+
+
+def _again(text: str, made: Any) -> Message | None:
+    """Return the message that a text was; None if the file does not describe it."""
+    try:
+        message = Message.from_json(made)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return message if message == text else None
+
+
+def _with_messages(value: Any, again: Mapping[str, Message]) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_messages(item, again) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_messages(item, again) for item in value]
+    return again.get(value, value) if isinstance(value, str) else value
 
 
 def file_sha256(path: Path) -> str:

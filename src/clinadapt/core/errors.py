@@ -70,6 +70,19 @@ class NetworkForbiddenError(ClinadaptError, OSError):
     """A network connection was attempted in offline mode."""
 
 
+def problems_of(error: ClinadaptError) -> list[str]:
+    """Return what an error says, a message as a message; ``str`` would return its English text."""
+    if isinstance(error, InputError):
+        return error.problems
+    return [text if isinstance(text := error.args[0], str) else str(error)] if error.args else [""]
+
+
+def reason_of(error: ClinadaptError) -> str:
+    """Return what an error says as one text, which stays a message if it is one."""
+    problems = problems_of(error)
+    return problems[0] if len(problems) == 1 else str(error)
+
+
 def describe_unexpected(error: BaseException) -> str:
     """Return the type and location of an unexpected error.
 

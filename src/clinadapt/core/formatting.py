@@ -1,8 +1,9 @@
-"""Format numbers for people; missing values become a dash."""
+"""Format numbers for people, in the language in use; missing values become a dash."""
 
 from __future__ import annotations
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.language import language, localised
 
 MISSING = "–"
 _ABBREVIATIONS = {"f1", "roc", "auc", "mcc", "pr", "ppv", "npv", "ece"}
@@ -10,7 +11,12 @@ _ABBREVIATIONS = {"f1", "roc", "auc", "mcc", "pr", "ppv", "npv", "ece"}
 
 def score(value: float | None) -> str:
     """Format a score with three decimals."""
-    return MISSING if value is None else _minus(f"{value:.3f}")
+    return MISSING if value is None else localised(_minus(f"{value:.3f}"))
+
+
+def decimals(value: float, digits: int = 2) -> str:
+    """Format a number with that many decimals."""
+    return localised(_minus(f"{value:.{digits}f}"))
 
 
 def seconds(value: float | None) -> str:
@@ -18,19 +24,20 @@ def seconds(value: float | None) -> str:
     if value is None:
         return MISSING
     if value < 0.005:
-        return "0 s" if value == 0 else "< 0.01 s"
+        return "0 s" if value == 0 else localised("< 0.01 s")
     if value < 59.95:
-        return f"{round(value, 2):.3g} s"
+        return localised(f"{round(value, 2):.3g} s")
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(round(value / 60), 60)
-    return f"{hours:,} h {minutes:02d} min"
+    return localised(f"{hours:,} h {minutes:02d} min")
 
 
 def size(value: float | None) -> str:
     """Format a number of bytes in a suitable decimal unit: "640 MB", "1.94 GB"."""
-    return MISSING if value is None else _scaled(value, ("B", "kB", "MB", "GB", "TB"))
+    units = ("o", "ko", "Mo", "Go", "To") if language() == "fr" else ("B", "kB", "MB", "GB", "TB")
+    return MISSING if value is None else _scaled(value, units)
 
 
 def energy(kwh: float | None) -> str:
@@ -45,40 +52,46 @@ def mass(kg: float | None) -> str:
 
 def parameters(value: float | None) -> str:
     """Format a number of parameters in thousands, millions or billions."""
-    return MISSING if value is None else _scaled(value, ("", "k", "M", "bn", "trn")).rstrip()
+    large = ("Md", "Bn") if language() == "fr" else ("bn", "trn")
+    return MISSING if value is None else _scaled(value, ("", "k", "M", *large)).rstrip()
 
 
 def count(value: float | None) -> str:
     """Format an integer with thousands separators."""
-    return MISSING if value is None else f"{value:,.0f}"
+    return MISSING if value is None else localised(f"{value:,.0f}")
 
 
 def estimate(value: int) -> str:
     """Format an estimated number to two digits: 1234 becomes "1,200"."""
     size = 10 ** max(0, len(str(value)) - 2)
-    return f"{round(value / size) * size:,}"
+    return localised(f"{round(value / size) * size:,}")
 
 
 def rank(value: float | None) -> str:
     """Format a mean rank with one decimal."""
-    return MISSING if value is None else f"{value:.1f}"
+    return MISSING if value is None else localised(f"{value:.1f}")
 
 
 def share(value: float | None) -> str:
     """Format a fraction as a percentage."""
-    return MISSING if value is None else f"{value:.1%}"
+    return MISSING if value is None else localised(f"{value:.1%}")
+
+
+def percent(value: float) -> str:
+    """Format a round fraction as a percentage, without a line's end before the sign: "95 %"."""
+    return localised(f"{100 * value:g}") + "\u00a0%"
 
 
 def points(value: float | None, decimals: int = 1) -> str:
     """Format a difference of scores in percentage points, with its sign."""
-    return MISSING if value is None else _minus(f"{100 * value:+.{decimals}f}")
+    return MISSING if value is None else localised(_minus(f"{100 * value:+.{decimals}f}"))
 
 
 def p(value: float | None) -> str:
     """Format a p-value with three decimals."""
     if value is None:
         return MISSING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return localised("< 0.001" if value < 0.001 else f"{value:.3f}")
 
 
 def metric(name: str) -> str:
@@ -97,7 +110,7 @@ def _scaled(value: float, units: tuple[str, ...]) -> str:
         if value < 999.5:
             break
         value, unit = value / 1000, next_unit
-    return f"{value:.3g} {unit}"
+    return localised(f"{value:.3g} ") + unit
 
 
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

@@ -3,11 +3,14 @@
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clinadapt.core import formatting
+from clinadapt.core.language import catalogue, language
+from clinadapt.core.messages import looked_up, shown
 
 STYLE = "page.css"
 
@@ -24,18 +27,28 @@ def page_environment(package: str) -> Environment:
     Returns
     -------
     jinja2.Environment
-        It escapes all values; an undefined name is an error. A package has one, which keeps its
-        compiled templates.
+        It escapes all values; an undefined name is an error. Its texts (``{% trans %}`` and
+        ``_()``), numbers and messages are in the language in use when a page is made. A package
+        has one, which keeps its compiled templates.
     """
     environment = Environment(
         loader=ChoiceLoader(
             [PackageLoader(package, "page"), PackageLoader("clinadapt.core", "page")]
         ),
         autoescape=True,
+        extensions=["jinja2.ext.i18n"],
+        finalize=_in_language,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda text: catalogue(language()).gettext(text),
+        lambda one, many, count: catalogue(language()).ngettext(one, many, count),
+        newstyle=True,
+    )
+    environment.globals["language"] = language
     environment.filters |= {
         "score": formatting.score,
         "seconds": formatting.seconds,
@@ -46,13 +59,20 @@ def page_environment(package: str) -> Environment:
         "count": formatting.count,
         "share": formatting.share,
         "rank": formatting.rank,
-        "metric": formatting.metric,
+        "metric": lambda name: looked_up(formatting.metric(name)),
         "points": formatting.points,
         "p": formatting.p,
+        "decimals": formatting.decimals,
+        "percent": formatting.percent,
+        "known": looked_up,
         "basename": lambda path: Path(path).name,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
     }
     return environment
+
+
+def _in_language(value: Any) -> Any:
+    return shown(value) if isinstance(value, str) else value
 
 
 def source(environment: Environment, *names: str) -> Markup:

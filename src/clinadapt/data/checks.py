@@ -6,6 +6,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core.messages import Message
+
+KINDS = {"notes": Message("notes"), "patients (groups)": Message("patients (groups)")}
+BAD_ROWS = Message(
+    "{reason} in {rows}: correct the table, or leave these rows out with --leave-out-bad (the "
+    "results then list them)"
+)
+BAD_ROWS_OR_NONE = Message(
+    "{reason} in {rows}: correct the table, or leave these rows out with --leave-out-bad (the "
+    "results then list them). A note with no label is written as {none}"
+)
 SHOWN_ROWS = 10
 SHOWN_VALUES = 10
 LONGEST_SHOWN = 60
@@ -29,8 +40,38 @@ class RowNumbers:
         return self.count > 0
 
     def __str__(self) -> str:
-        more = f" and {self.count - SHOWN_ROWS} more" if self.count > SHOWN_ROWS else ""
-        return f"{self.count} row(s): {', '.join(map(str, self.first))}{more}"
+        return str(self.words)
+
+    @property
+    def words(self) -> Message:
+        """Their count, and the first of them."""
+        said = {"count": self.count, "rows": self.first}
+        if self.count <= SHOWN_ROWS:
+            return Message("{count} row(s): {rows}", **said)
+        more = self.count - SHOWN_ROWS
+        return Message("{count} row(s): {rows} and {more} more", **said, more=more)
+
+
+def bad_rows(empty: RowNumbers, unlabelled: RowNumbers, none: str | None) -> list[str]:
+    """Return what to do about rows without text, and about rows without label.
+
+    Parameters
+    ----------
+    empty, unlabelled : RowNumbers
+    none : str, optional
+        How a note without any label is written, where that is possible.
+    """
+    problems: list[str] = []
+    if empty:
+        problems.append(Message(BAD_ROWS, reason=Message("empty text"), rows=empty.words))
+    if unlabelled and none:
+        text = BAD_ROWS_OR_NONE
+        problems.append(
+            Message(text, reason=Message("missing label"), rows=unlabelled.words, none=none)
+        )
+    elif unlabelled:
+        problems.append(Message(BAD_ROWS, reason=Message("missing label"), rows=unlabelled.words))
+    return problems
 
 
 def shown_values(values: Sequence[str], spell: Callable[[str], str] = repr) -> str:
@@ -94,29 +135,53 @@ def class_problems(
     """
     if len(carriers) < 2:
         present = shown_values(list(carriers)) or "none"
-        return [f"expected at least two classes, got {len(carriers)} (labels: {present})"]
-    problems = []
+        return [
+            Message(
+                "expected at least two classes, got {n} (labels: {present})",
+                n=len(carriers),
+                present=present,
+            )
+        ]
+    problems: list[str] = []
     rare = sorted(name for name, count in carriers.items() if count < minimum)
     if rare:
         names = shown_values(rare, lambda name: f"{name!r} ({carriers[name]})")
         problems.append(
-            f"{len(rare)} class(es) with fewer than {minimum} {kind}, too few for training, "
-            f"validation and test: {names}. Merge these classes or leave them out"
+            Message(
+                "{n} class(es) with fewer than {minimum} {kind}, too few for training, validation "
+                "and test: {names}. Merge these classes or leave them out",
+                n=len(rare),
+                minimum=minimum,
+                kind=KINDS[kind],
+                names=names,
+            )
         )
     for mark in "|;,":
         if rare and single and sum(mark in name for name in carriers) > len(carriers) // 2:
             problems.append(
-                f"many labels contain {mark!r}: if notes can have several labels, "
-                f"use --separator {mark!r}"
+                Message(
+                    "many labels contain {mark!r}: if notes can have several labels, use "
+                    "--separator {mark!r}",
+                    mark=mark,
+                )
             )
             break
     if positive is not None and (len(carriers) > 2 or not single):
         problems.append(
-            f"--positive names one of two classes, but there are {len(carriers)}: leave it out"
+            Message(
+                "--positive names one of two classes, but there are {n}: leave it out",
+                n=len(carriers),
+            )
         )
     elif positive is not None and positive not in carriers:
         known = shown_values(sorted(carriers))
-        problems.append(f"--positive {positive!r} is not a label; labels: {known}")
+        problems.append(
+            Message(
+                "--positive {positive!r} is not a label; labels: {known}",
+                positive=positive,
+                known=known,
+            )
+        )
     return problems
 
 

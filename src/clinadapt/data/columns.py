@@ -8,12 +8,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message
 from clinadapt.data.checks import RowNumbers, shown_columns
 from clinadapt.data.label_spelling import folded, tidy
 from clinadapt.data.tables.table import Table
 
 SPACE = r"[\s\x1c-\x1f]"  # the same white space as Python's str.split()
 TRUE, FALSE = ["1", "1.0", "true"], ["0", "0.0", "false"]
+
+THE_TABLE = Message("the table")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Columns:
         return list(dict.fromkeys([self.text, *self.label, *named, *self.describe]))
 
 
-def column_problems(table: Table, columns: Columns, name: str = "the table") -> list[str]:
+def column_problems(table: Table, columns: Columns, name: str = THE_TABLE) -> list[str]:
     """Return why a table does not have the columns, each with a role of its own.
 
     Parameters
@@ -81,9 +84,11 @@ def column_problems(table: Table, columns: Columns, name: str = "the table") -> 
     name : str
         What the table is called in messages.
     """
-    problems = []
+    problems: list[str] = []
     if columns.separator == "":
-        problems.append("--separator '' separates nothing: give the character between labels")
+        problems.append(
+            Message("--separator '' separates nothing: give the character between labels")
+        )
     roles = ("text", "label", "id", "group", "describe")
     alone = {role: getattr(columns, role) for role in roles}
     for first, other in (
@@ -97,18 +102,35 @@ def column_problems(table: Table, columns: Columns, name: str = "the table") -> 
         names = (alone[role] for role in (first, other))
         one, many = ({each} if isinstance(each, str) else set(each or ()) for each in names)
         if one & many:
-            problems.append(f"--{first} and --{other} name the same column: give one for each")
+            problems.append(
+                Message(
+                    "--{first} and --{other} name the same column: give one for each",
+                    first=first,
+                    other=other,
+                )
+            )
     absent = [repr(column) for column in columns.wanted() if column not in table.schema]
     if absent:
         known = shown_columns(table.schema.names(), table.names_are_data)
-        problems.append(f"no column {', '.join(absent)} in {name}; it has: {known}")
+        problems.append(
+            Message(
+                "no column {absent} in {name}; it has: {known}",
+                absent=absent,
+                name=name,
+                known=known,
+            )
+        )
     problems += _nearly(table, columns)
     for column in columns.wanted():
         if column not in table.schema:
             continue
         if column in table.repeated:
             problems.append(
-                f"{name} has several columns named {column!r}: rename or remove all but one"
+                Message(
+                    "{name} has several columns named {column!r}: rename or remove all but one",
+                    name=name,
+                    column=column,
+                )
             )
             continue
         dtype, is_label = table.schema[column], columns.label == (column,)
@@ -130,9 +152,11 @@ def _nearly(table: Table, columns: Columns) -> Iterator[str]:
             if wanted not in table.schema and folded(name) == folded(wanted)
         ]
         if alike:
-            yield (
-                f"column {', '.join(alike)} has the name {wanted!r} but for case, accents, spaces "
-                f"or characters that nobody sees: write it in the same way"
+            yield Message(
+                "column {alike} has the name {wanted!r} but for case, accents, spaces or "
+                "characters that nobody sees: write it in the same way",
+                alike=alike,
+                wanted=wanted,
             )
 
 
@@ -272,9 +296,11 @@ class LabelReader:
 
     def __post_init__(self) -> None:
         if self.separator is not None:
-            self.none = f"nothing but the separator, {self.separator!r}"
+            self.none = Message(
+                "nothing but the separator, {separator!r}", separator=self.separator
+            )
         if len(self.columns) > 1:
-            self.none = "0 in every label column"
+            self.none = Message("0 in every label column")
             self.codes = {name: number for number, name in enumerate(self.columns)}
             self.bad = {name: RowNumbers() for name in self.columns}
 
@@ -284,7 +310,7 @@ class LabelReader:
             return self._indicators(batch, before)
         column = batch[self.columns[0]]
         if isinstance(column.dtype, pl.List | pl.Array):
-            self.none = "an empty list"
+            self.none = Message("an empty list")
             lists = column.cast(pl.List(pl.String))
             missing = (lists.is_null() | lists.list.contains(None, nulls_equal=True)).to_numpy()
             return self._sets(lists, missing | self._unknown(lists))

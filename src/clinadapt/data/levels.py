@@ -2,15 +2,20 @@
 
 from typing import Literal, NamedTuple
 
+from clinadapt.core.messages import Message
+
 Level = Literal["note", "group"]
 
 
 class Unit(NamedTuple):
     """The word for one of what is classified, and for several."""
 
-    one: str
-    many: str
+    one: Message
+    many: Message
 
 
-UNITS: dict[Level, Unit] = {"note": Unit("note", "notes"), "group": Unit("patient", "patients")}
+UNITS: dict[Level, Unit] = {
+    "note": Unit(Message("note"), Message("notes")),
+    "group": Unit(Message("patient"), Message("patients")),
+}
 NOTES, PATIENTS = UNITS["note"], UNITS["group"]

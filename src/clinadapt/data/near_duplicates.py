@@ -79,21 +79,7 @@ def across_parts(notes: Notes, split: Split, near: float = NEAR) -> Duplicates:
     part_of = np.empty(len(notes), dtype=np.int64)
     for number, rows in enumerate(split.parts().values()):
         part_of[rows] = number
-    copy_of = _exact_copies(notes.texts, part_of)
-    pairs = [
-        (row, int(copy_of[row]), 1.0, "exact") for row in np.flatnonzero(copy_of >= 0).tolist()
-    ]
-
-    later = np.flatnonzero((copy_of < 0) & (part_of > 0))
-    chosen = np.random.default_rng(0).permutation(later)[:MOST_SEARCHED]
-    earlier = max(1, int((part_of < len(PARTS) - 1).sum()))
-    index = _Index(notes.texts, chosen, near, MOST_COMPARISONS / earlier)
-    for number in range(len(PARTS) - 1):
-        index.drop(part_of[index.rows] > number)
-        rows = np.flatnonzero(part_of == number)
-        for start in range(0, len(rows), NOTES_AT_ONCE):
-            index.pass_by(notes.texts, rows[start : start + NOTES_AT_ONCE])
-    pairs += [(row, match, similarity, "near") for row, match, similarity in index.matches()]
+    found = similar(notes.texts, part_of, near)
     return Duplicates(
         (
             Duplicate(
@@ -104,11 +90,57 @@ def across_parts(notes: Notes, split: Split, near: float = NEAR) -> Duplicates:
                 part_b=PARTS[part_of[row]],
                 similarity=similarity,
             )
-            for row, match, similarity, kind in pairs
+            for row, match, similarity, kind in found.pairs
         ),
-        later=len(later),
-        searched=index.searched,
+        later=found.later,
+        searched=found.searched,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """Texts of later parts that resemble one of an earlier part.
+
+    Attributes
+    ----------
+    pairs : list of (int, int, float, str)
+        Row, its most similar row of an earlier part, similarity, and "exact" or "near".
+    later, searched : int
+        As in `Duplicates`.
+    """
+
+    pairs: list[tuple[int, int, float, str]]
+    later: int
+    searched: int
+
+
+def similar(texts: Texts, part_of: NDArray[np.int64], near: float = NEAR) -> Similar:
+    """Find texts that share much with a text of an earlier part; see `across_parts`.
+
+    Parameters
+    ----------
+    texts : Texts
+    part_of : ndarray of int64, shape [text]
+        Number of each text's part, from 0.
+    near : float
+        Smallest similarity to report, above 0.
+    """
+    last = int(part_of.max(initial=0))
+    copy_of = _exact_copies(texts, part_of)
+    pairs = [
+        (row, int(copy_of[row]), 1.0, "exact") for row in np.flatnonzero(copy_of >= 0).tolist()
+    ]
+    later = np.flatnonzero((copy_of < 0) & (part_of > 0))
+    chosen = np.random.default_rng(0).permutation(later)[:MOST_SEARCHED]
+    earlier = max(1, int((part_of < last).sum()))
+    index = _Index(texts, chosen, near, MOST_COMPARISONS / earlier)
+    for number in range(last):
+        index.drop(part_of[index.rows] > number)
+        rows = np.flatnonzero(part_of == number)
+        for start in range(0, len(rows), NOTES_AT_ONCE):
+            index.pass_by(texts, rows[start : start + NOTES_AT_ONCE])
+    pairs += [(row, match, similarity, "near") for row, match, similarity in index.matches()]
+    return Similar(pairs, later=len(later), searched=index.searched)
 
 
 def _exact_copies(texts: Texts, part_of: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -18,7 +18,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
-from clinadapt.data.checks import RowNumbers, class_problems, label_marks, repeated_texts
+from clinadapt.core.messages import Message
+from clinadapt.data.checks import (
+    RowNumbers,
+    bad_rows,
+    class_problems,
+    label_marks,
+    repeated_texts,
+)
 from clinadapt.data.columns import (
     Columns,
     LabelReader,
@@ -42,6 +49,8 @@ from clinadapt.data.tables.missing import MissingWords
 from clinadapt.data.tables.opening import open_table
 from clinadapt.data.tables.table import ReadOptions
 from clinadapt.data.text_store import Texts, TextWriter
+
+MISSING = Message("missing {role} (column {column!r}) in {rows}")
 
 
 @dataclass(frozen=True)
@@ -313,17 +322,13 @@ class _Reader:
 
         problems = self.labels.problems()
         positive = None if self.columns.positive is None else tidy(self.columns.positive)
-        none = self.labels.none and f". A note with no label is written as {self.labels.none}"
-        for reason, where in (("empty text", self.empty), ("missing label", self.unlabelled)):
-            hint = none if where is self.unlabelled else ""
-            if where and not self.leave_out_bad:
-                problems.append(
-                    f"{reason} in {where}: correct the table, or leave these rows out with "
-                    f"--leave-out-bad (the results then list them){hint}"
-                )
-        for role, where in self.without.items():
-            if where:
-                problems.append(f"missing {role} (column {self.units[role]!r}) in {where}")
+        if not self.leave_out_bad:
+            problems += bad_rows(self.empty, self.unlabelled, self.labels.none)
+        problems += [
+            Message(MISSING, role=role, column=self.units[role], rows=where.words)
+            for role, where in self.without.items()
+            if where
+        ]
         problems += self._id_problems(numbers)
         dates, undated = read_dates(pl.concat(self.dates), numbers) if self.dates else (None, [])
         problems += undated
@@ -340,7 +345,9 @@ class _Reader:
             label_marks(rows, codes, len(usable))[usable],
         )
         if problems:
-            raise InputError(problems + [f"(warning) {warning}" for warning in warnings])
+            raise InputError(
+                problems + [Message("(warning) {text}", text=warning) for warning in warnings]
+            )
 
         single = not several and bool((np.bincount(rows, minlength=len(usable)) == 1).all())
         labels = from_codes(list(self.labels.codes), rows, codes, len(usable), single, positive)

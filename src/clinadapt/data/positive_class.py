@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message
 from clinadapt.data.checks import LONGEST_SHOWN
 from clinadapt.data.label_spelling import folded
 
@@ -73,7 +74,13 @@ def choose(counts: Mapping[Any, int], positive: Any | None = None) -> Positive:
     if positive is not None:
         if positive not in counts:
             listed = " and ".join(map(quoted, names))
-            raise InputError(f"the positive class {positive!r} is not one of the labels {listed}")
+            raise InputError(
+                Message(
+                    "the positive class {positive!r} is not one of the labels {listed}",
+                    positive=positive,
+                    listed=listed,
+                )
+            )
         return Positive(positive, *(name for name in names if name != positive))
     first, second = (" ".join(re.findall(r"[^\W_]+", folded(str(name)))) for name in names)
     signs = [_sign(str(name), words) for name, words in zip(names, (first, second), strict=True)]
@@ -83,13 +90,24 @@ def choose(counts: Mapping[Any, int], positive: Any | None = None) -> Positive:
         return Positive(*reversed(names) if signs[0] < signs[1] else names)
     rarer = counts[names[0]] < counts[names[1]]
     name, other = names if rarer else reversed(names)
-    how_rare = "the rarer" if counts[name] < counts[other] else "the last in order of equally rare"
+    how_rare = (
+        Message("the rarer")
+        if counts[name] < counts[other]
+        else Message("the last in order of equally rare")
+    )
     return Positive(
         name,
         other,
-        f"the names of the classes do not say which is positive, so {quoted(name)}, {how_rare} "
-        f"({counts[name]:,} of {counts[name] + counts[other]:,} notes), is taken: if it is the "
-        f"other one, choose it with --positive, or positive={quoted(other)} in Python",
+        Message(
+            "the names of the classes do not say which is positive, so {name}, {how_rare} ({n:,} "
+            "of {of:,} notes), is taken: if it is the other one, choose it with --positive, or "
+            "positive={other} in Python",
+            name=quoted(name),
+            how_rare=how_rare,
+            n=counts[name],
+            of=counts[name] + counts[other],
+            other=quoted(other),
+        ),
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core import formatting
+from clinadapt.core.messages import Message, plural
 from clinadapt.data.labels import Labels
-from clinadapt.data.levels import NOTES, Unit
+from clinadapt.data.levels import NOTES, PATIENTS, Unit
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.constant_answer import CONSTANT
 from clinadapt.evaluation.entrants import Entrant
@@ -19,9 +20,16 @@ from clinadapt.evaluation.recommendation import Evidence
 
 WEAK = 0.5  # below it, more than half of the positive notes or of the alarms are wrong
 WORDS = {
-    "precision": "of the {unit.many} that it labels {name}, more than half are not",
-    "recall": "it misses more than half of the {unit.many} that are {name}",
+    "precision": Message(
+        "At its threshold, of the {units} that it labels {name}, more than half are not "
+        "(precision {value:.2f} [{low:.2f}, {high:.2f}])."
+    ),
+    "recall": Message(
+        "At its threshold, it misses more than half of the {units} that are {name} "
+        "(recall {value:.2f} [{low:.2f}, {high:.2f}])."
+    ),
 }
+NOUNS = {str(unit.many): unit.many for unit in (NOTES, PATIENTS)}
 
 
 @dataclass(frozen=True)
@@ -75,64 +83,90 @@ class Doubts:
     against_constant: Difference
     unit: Unit = NOTES
 
-    def sentences(self) -> Iterator[str]:
+    def sentences(self) -> Iterator[Message]:
         """Yield the doubts in words."""
         if self.folds == 1:
-            yield (
-                f"The choice stands on {self.validation:,} validation {self.patients} of class "
-                f"{self.rarest}, the test scores on {self.test:,}."
+            yield Message(
+                "The choice stands on {validation:,} validation {patients} of class {rarest}, the "
+                "test scores on {test:,}.",
+                validation=self.validation,
+                patients=NOUNS[self.patients],
+                rarest=self.rarest,
+                test=self.test,
             )
         else:
-            yield (
-                f"The choice stands on {self.validation:,} {self.patients} of class {self.rarest}, "
-                f"predicted in {self.folds} folds by models that had not seen them; the test "
-                f"scores stand on {self.test:,}."
+            yield Message(
+                "The choice stands on {validation:,} {patients} of class {rarest}, predicted in "
+                "{folds} folds by models that had not seen them; the test scores stand on "
+                "{test:,}.",
+                validation=self.validation,
+                patients=NOUNS[self.patients],
+                rarest=self.rarest,
+                folds=self.folds,
+                test=self.test,
             )
-        if self.alike:
-            alike = "it" if self.alike == self.others == 1 else f"{self.alike} of {self.others}"
-            verb = "is" if self.alike == 1 else "are"
-            if alike == "it":
-                yield f"The other configuration is not significantly different from {self.chosen}."
-            else:
-                yield (
-                    f"{alike} other configurations {verb} not significantly different from "
-                    f"{self.chosen}."
-                )
+        if self.alike == self.others == 1:
+            yield Message(
+                "The other configuration is not significantly different from {chosen}.",
+                chosen=self.chosen,
+            )
+        elif self.alike:
+            yield plural(
+                "{count} of {others} other configurations is not significantly different from "
+                "{chosen}.",
+                "{count} of {others} other configurations are not significantly different from "
+                "{chosen}.",
+                count=self.alike,
+                others=self.others,
+                chosen=self.chosen,
+            )
         if self.more is not None:
-            yield (
-                f"About {formatting.estimate(self.more)} more test {self.patients} would tell it "
-                f"from {self.rival}."
+            yield Message(
+                "About {more:estimate} more test {patients} would tell it from {rival}.",
+                more=self.more,
+                patients=NOUNS[self.patients],
+                rival=self.rival,
             )
         yield from self.cautions()
 
-    def cautions(self) -> Iterator[str]:
+    def cautions(self) -> Iterator[Message]:
         """Yield the doubts that the numbers above do not tell, in words."""
         if self.nested is not None:
-            metric = formatting.metric(self.nested["metric"])
-            value, low, high = (
-                formatting.score(self.nested[name]) for name in ("value", "low", "high")
-            )
-            yield (
-                f"Every note was a test note in turn. Choosing anew in each of "
-                f"{self.nested['folds']} folds, as here, scores {metric} {value} [{low}, {high}] "
-                "on notes that the choice had not seen."
+            yield Message(
+                "Every {unit} was a test {unit} in turn. Choosing anew in each of {folds} folds, "
+                "as here, scores {metric} {value:score} [{low:score}, {high:score}] on {units} "
+                "that the choice had not seen.",
+                unit=self.unit.one,
+                units=self.unit.many,
+                folds=self.nested["folds"],
+                metric=formatting.metric(self.nested["metric"]),
+                value=self.nested["value"],
+                low=self.nested["low"],
+                high=self.nested["high"],
             )
         if not self.others:
             gap = self.against_constant
-            low, high = formatting.points(gap.low), formatting.points(gap.high)
-            ends = "" if math.isnan(gap.low) else f" [{low}, {high}]"
-            yield (
-                f"There is no other configuration: compared with the same answer to every "
-                f"{self.unit.one}, it gains {formatting.points(gap.value)} points{ends}."
-            )
+            if math.isnan(gap.low):
+                yield Message(
+                    "There is no other configuration: compared with the same answer to every "
+                    "{unit}, it gains {gain:points} points.",
+                    unit=self.unit.one,
+                    gain=gap.value,
+                )
+            else:
+                yield Message(
+                    "There is no other configuration: compared with the same answer to every "
+                    "{unit}, it gains {gain:points} points [{low:points}, {high:points}].",
+                    unit=self.unit.one,
+                    gain=gap.value,
+                    low=gap.low,
+                    high=gap.high,
+                )
         for name, score in self.weak.items():
-            words = WORDS[name].format(name=self.rarest, unit=self.unit)
-            yield (
-                f"At its threshold, {words} ({name} {score.value:.2f} [{score.low:.2f}, "
-                f"{score.high:.2f}])."
-            )
+            ends = {"value": score.value, "low": score.low, "high": score.high}
+            yield Message(WORDS[name], name=self.rarest, units=self.unit.many, **ends)
         if self.unrepeated:
-            yield (
+            yield Message(
                 "Configurations were fitted with one seed, so intervals and p-values include no "
                 "variance of seeds: name several under 'seeds' to include it."
             )
@@ -141,6 +175,7 @@ class Doubts:
         """Return every number, and the sentences."""
         return {
             **asdict(self),
+            "unit": list(map(str, self.unit)),
             "weak": {name: score.to_json() for name, score in self.weak.items()},
             "against_constant": self.against_constant.to_json(),
             "sentences": list(self.sentences()),
@@ -173,7 +208,9 @@ def doubts_of(
         others=len(differences),
         alike=sum(not item.different for item in differences.values()),
         rarest=str(evidence.labels.classes[rarest]),
-        patients="patients" if evidence.patients < len(evidence.clusters) else evidence.unit.many,
+        patients="patients"
+        if evidence.patients < len(evidence.clusters)
+        else str(evidence.unit.many),
         validation=_carriers(evidence.validation, evidence.validation_clusters, rarest),
         test=test,
         folds=folds,
@@ -216,7 +253,9 @@ def _more_patients(
     ruled out to be better by more than the margin once half of the interval is the margin.
     """
     if evidence.recommended is None:
-        return "a constant answer", _needed(evidence, against_constant, against_constant.value)
+        return Message("a constant answer"), _needed(
+            evidence, against_constant, against_constant.value
+        )
     useful = {other: item for other, item in differences.items() if evidence.useful[other]}
     open_ = {other: item for other, item in useful.items() if not item.low > -evidence.margin}
     defined = {other: item.low for other, item in open_.items() if not math.isnan(item.low)}

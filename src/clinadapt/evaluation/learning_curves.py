@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.core import formatting
 from clinadapt.core.arrays import Floats
+from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
 from clinadapt.data.levels import NOTES, Unit
-from clinadapt.evaluation import metrics
+from clinadapt.evaluation import curve_sentences, metrics
 from clinadapt.evaluation.budget import Step, worthwhile
 from clinadapt.evaluation.paired_comparison import Difference, Predictions, ResampledScores
 from clinadapt.evaluation.power_law import Estimate, Law, estimate, fit, score_at
@@ -74,9 +74,29 @@ class Grower:
     sizes: Sequence[SizeResults]
 
 
-PRICES: tuple[tuple[str, Callable[[SizeResults], float], Callable[[float], str]], ...] = (
-    ("time", lambda size: size.seconds, formatting.seconds),
-    ("memory", lambda size: size.memory, formatting.size),
+@dataclass(frozen=True)
+class Price:
+    """What a run costs, and the sentences about it."""
+
+    of: Callable[[SizeResults], float]
+    step: Message
+    pays: Message
+    enough: Message
+
+
+PRICES = (
+    Price(
+        lambda size: size.seconds,
+        step=Message("{label} (from {price:seconds})"),
+        pays=Message("{first} needs the least time, and more time pays off with {steps}"),
+        enough=Message("nothing that needs more time than {first} scores significantly better"),
+    ),
+    Price(
+        lambda size: size.memory,
+        step=Message("{label} (from {price:size})"),
+        pays=Message("{first} needs the least memory, and more memory pays off with {steps}"),
+        enough=Message("nothing that needs more memory than {first} scores significantly better"),
+    ),
 )
 
 
@@ -223,17 +243,22 @@ class Curves:
         sizes = max(self.growers, key=lambda grower: len(grower.sizes)).sizes
         for number in sorted({0, len(sizes) - 1}):
             choices = []
-            for resource, price, spell in PRICES:
-                first, *others = self.ladder(number, price)
-                steps = ", ".join(f"{step.label} (from {spell(step.price)})" for step in others)
+            for price in PRICES:
+                first, *others = self.ladder(number, price.of)
+                steps = [Message(price.step, label=step.label, price=step.price) for step in others]
                 choices.append(
-                    f"{first.label} needs the least {resource}, and more {resource} pays off with "
-                    f"{steps}"
+                    Message(price.pays, first=first.label, steps=steps)
                     if others
-                    else f"nothing that needs more {resource} than {first.label} scores "
-                    "significantly better"
+                    else Message(price.enough, first=first.label)
                 )
-            yield f"With {sizes[number].notes:,} labelled {self.unit.many}: {'; '.join(choices)}."
+            time, memory = choices
+            yield Message(
+                "With {notes:,} labelled {units}: {time}; {memory}.",
+                units=self.unit.many,
+                notes=sizes[number].notes,
+                time=time,
+                memory=memory,
+            )
 
     # ------------------------------------------------------------------ words
 
@@ -258,7 +283,6 @@ class Curves:
 
     def _compared(self, one: Grower, other: Grower) -> str:
         differences = self._differences(one, other)
-        sizes = list(differences)
         for early, late, sign in ((one, other, 1), (other, one, -1)):
             crossing = self.crossing(early, late)
             if crossing is None:
@@ -270,42 +294,17 @@ class Curves:
             before = any(n < crossing.value and value > 0 for n, value in significant.items())
             after = any(n > crossing.value and value < 0 for n, value in significant.items())
             if before and after:
-                return (
-                    f"Below about {_round(crossing.value)} labelled {self.unit.many} "
-                    f"[{_round(crossing.low)}, {_round(crossing.high)}], {early.label} does "
-                    f"better; above, {late.label}."
+                return Message(
+                    "Below about {value:estimate} labelled {units} [{low:estimate}, "
+                    "{high:estimate}], {early} does better; above, {late}.",
+                    units=self.unit.many,
+                    value=round(crossing.value),
+                    low=round(crossing.low),
+                    high=round(crossing.high),
+                    early=early.label,
+                    late=late.label,
                 )
-        sure = sum(item.different for item in differences.values())
-        span = "no size in common"
-        if sizes:
-            span = f"{sizes[0]:,} to {sizes[-1]:,} labelled {self.unit.many}"
-        for better, worse, sign in ((one, other, 1), (other, one, -1)):
-            if sure and all(sign * item.value > 0 for item in differences.values()):
-                return (
-                    f"{better.label} does better than {worse.label} at every size tried ({span}); "
-                    f"the difference is significant at {sure} of {len(sizes)} sizes."
-                )
-        ahead = {
-            grower.label: [
-                n for n, item in differences.items() if item.different and sign * item.value > 0
-            ]
-            for grower, sign in ((one, 1), (other, -1))
-        }
-        better_at = [
-            f"{label} does better at {', '.join(f'{n:,}' for n in where)}"
-            for label, where in ahead.items()
-            if where
-        ]
-        return (
-            f"No number of {self.unit.many} was found at which {one.label} and {other.label} "
-            f"change places with certainty. At {sure or 'none'} of the {len(sizes)} sizes tried "
-            f"({span}) "
-            + (
-                f"the difference is significant: {', and '.join(better_at)}."
-                if better_at
-                else "is the difference significant."
-            )
-        )
+        return curve_sentences.without_crossing(one.label, other.label, differences, self.unit)
 
     def _differences(self, one: Grower, other: Grower) -> dict[int, Difference]:
         """Return first minus second, by number of notes, at the sizes that both have."""
@@ -324,20 +323,19 @@ class Curves:
             return
         notes = grower.sizes[-1].notes
         gain = law.gain(notes, notes)
-        yield (
-            f"With {notes:,} more labelled {self.unit.many}, {grower.label} is expected to "
-            f"gain {formatting.points(gain.value)} points "
-            f"[{formatting.points(gain.low)}, {formatting.points(gain.high)}]."
+        yield Message(
+            "With {notes:,} more labelled {units}, {label} is expected to gain {gain:points} "
+            "points [{low:points}, {high:points}].",
+            units=self.unit.many,
+            notes=notes,
+            label=grower.label,
+            gain=gain.value,
+            low=gain.low,
+            high=gain.high,
         )
         checked = self.held_out.get(grower.configuration_id)
         if checked is not None:
-            verdict = "inside" if checked["inside"] else "outside"
-            yield (
-                f"A check of such forecasts: the smaller sizes alone predict "
-                f"{checked['value']:.3f} [{checked['low']:.3f}, {checked['high']:.3f}] for "
-                f"{checked['notes']:,} {self.unit.many}; the measured score, "
-                f"{checked['came']:.3f}, is {verdict} the interval."
-            )
+            yield curve_sentences.checked_forecast(checked, self.unit)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``curves.json``."""
@@ -388,9 +386,3 @@ class Curves:
 
 def _key(grower: Grower, size: int) -> str:
     return f"{grower.configuration_id}/{size}"
-
-
-def _round(notes: float) -> str:
-    """Format a number of notes with two significant digits; more would be false precision."""
-    digits = max(0, int(np.floor(np.log10(max(notes, 1)))) - 1)
-    return f"{round(notes / 10**digits) * 10**digits:,}"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core.arrays import Floats
+from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation import intervals
 from clinadapt.evaluation.ranking import Ranking, auprc, auroc, divide
@@ -48,12 +49,12 @@ LOSSES = ("brier", "ece")  # lower is better
 ECE_BINS = 10
 
 REASONS = {
-    "precision": "no note was predicted positive",
-    "recall": "no note is positive",
-    "f1": "no note is positive and none was predicted positive",
-    "mcc": "the labels contain only one class",
-    "auroc": "for some class, no note or every note is positive",
-    "auprc": "for some class, no note is positive",
+    "precision": Message("no note was predicted positive"),
+    "recall": Message("no note is positive"),
+    "f1": Message("no note is positive and none was predicted positive"),
+    "mcc": Message("the labels contain only one class"),
+    "auroc": Message("for some class, no note or every note is positive"),
+    "auprc": Message("for some class, no note is positive"),
 }
 
 
@@ -337,7 +338,7 @@ def jackknife(
     for name, (value,) in point.items():
         without = np.concatenate([chunk[name] for chunk in chunks])
         low, high = intervals.interval(float(value), without, ends_of(name), carriers)
-        reason = REASONS.get(name.partition("_")[0], "undefined on these notes")
+        reason = REASONS.get(name.partition("_")[0], Message("undefined on these notes"))
         scores[name] = Score(float(value), low, high, reason if np.isnan(value) else None)
     return scores
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
 from clinadapt.data.levels import NOTES, Unit
 from clinadapt.evaluation.constant_answer import CONSTANT, constant_answer
@@ -241,44 +242,70 @@ class Evidence:
         against = self._against(self.best, [self.recommended])
         return against[self.recommended.configuration_id].certainty(-self.margin)
 
-    def sentence(self) -> str:
+    def sentence(self) -> Message:
         """Return the recommendation in words."""
-        chosen, best = self.recommended, self.best
+        chosen, best, size = self.recommended, self.best, self._test_size()
         if chosen is None or best is None:
-            return (
-                f"No configuration is significantly better than giving every {self.unit.one} the "
-                f"same answer, so none is recommended: {self._test_size()} do not show that "
-                "anything was learned."
+            return Message(
+                "No configuration is significantly better than giving every {unit} the same "
+                "answer, so none is recommended: {size} do not show that anything was learned.",
+                unit=self.unit.one,
+                size=size,
             )
         if len(self._useful) == 1:
-            return (
-                f"{chosen.label} is recommended: it is the only configuration that is shown to be "
-                f"better than giving every {self.unit.one} the same answer."
+            return Message(
+                "{chosen} is recommended: it is the only configuration that is shown to be better "
+                "than giving every {unit} the same answer.",
+                unit=self.unit.one,
+                chosen=chosen.label,
             )
         if self.status == "recommended":
-            return (
-                f"{chosen.label} is recommended: it is the cheapest configuration of which the "
-                f"test {self.unit.many} show that it is at most {self.margin:g} worse than any "
-                "other useful one."
+            return Message(
+                "{chosen} is recommended: it is the cheapest configuration of which the test "
+                "{units} show that it is at most {margin:g} worse than any other useful one.",
+                units=self.unit.many,
+                chosen=chosen.label,
+                margin=self.margin,
             )
-        reason = "leads on validation"
-        if best is not self.leader:
-            reason = (
-                f"does better on the test {self.unit.many} than {self.leader.label}, the leader on "
-                "validation"
+        said = {
+            "chosen": chosen.label,
+            "best": best.label,
+            "leader": self.leader.label,
+            "size": size,
+            "units": self.unit.many,
+            "margin": self.margin,
+        }
+        if chosen is best is self.leader:
+            return Message(
+                "{chosen} is a candidate: it leads on validation, but {size} do not show of any "
+                "configuration that it is at most {margin:g} worse than every other useful one.",
+                **said,
             )
-        unproven = (
-            f"{self._test_size()} do not show of any configuration that it is at most "
-            f"{self.margin:g} worse than every other useful one."
-        )
         if chosen is best:
-            return f"{chosen.label} is a candidate: it {reason}, but {unproven}"
-        assert self.certainty is not None
-        return (
-            f"{chosen.label} is a candidate: it is the cheapest configuration that is not "
-            f"significantly different from {best.label}, which {reason}, and scores at most "
-            f"{self.margin:g} lower, but {unproven} The confidence that it is at most "
-            f"{self.margin:g} worse than {best.label} is {self.certainty:.0%}."
+            return Message(
+                "{chosen} is a candidate: it does better on the test {units} than {leader}, the "
+                "leader on validation, but {size} do not show of any configuration that it is at "
+                "most {margin:g} worse than every other useful one.",
+                **said,
+            )
+        if best is self.leader:
+            return Message(
+                "{chosen} is a candidate: it is the cheapest configuration that is not "
+                "significantly different from {best}, which leads on validation, and scores at "
+                "most {margin:g} lower, but {size} do not show of any configuration that it is at "
+                "most {margin:g} worse than every other useful one. The confidence that it is at "
+                "most {margin:g} worse than {best} is {certainty:.0%}.",
+                **said,
+                certainty=self.certainty,
+            )
+        return Message(
+            "{chosen} is a candidate: it is the cheapest configuration that is not significantly "
+            "different from {best}, which does better on the test {units} than {leader}, the "
+            "leader on validation, and scores at most {margin:g} lower, but {size} do not show of "
+            "any configuration that it is at most {margin:g} worse than every other useful one. "
+            "The confidence that it is at most {margin:g} worse than {best} is {certainty:.0%}.",
+            **said,
+            certainty=self.certainty,
         )
 
     @cached_property
@@ -286,10 +313,13 @@ class Evidence:
         """Number of patients with test notes."""
         return len(np.unique(self.clusters))
 
-    def _test_size(self) -> str:
+    def _test_size(self) -> Message:
         notes, patients = len(self.labels.matrix), self.patients
-        of_patients = f" of {patients:,} patients" * (patients < notes)
-        return f"{notes:,} test {self.unit.many}{of_patients}"
+        if patients == notes:
+            return Message("{notes:,} test {units}", notes=notes, units=self.unit.many)
+        return Message(
+            "{notes:,} test notes of {patients:,} patients", notes=notes, patients=patients
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``evidence.json``."""

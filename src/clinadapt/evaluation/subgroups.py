@@ -14,17 +14,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.core import formatting
 from clinadapt.core.arrays import Floats
+from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
 from clinadapt.data.levels import NOTES, Unit
 from clinadapt.data.text_store import Texts
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.paired_comparison import Difference, Predictions, corrected, difference
 
-LENGTH = "note length"
-UNKNOWN = "not recorded"
-OTHER = "other"
+LENGTH = Message("note length")
+UNKNOWN = Message("not recorded")
+OTHER = Message("other")
+# Spellings of bands: the lowest, those in between, the highest.
+NUMBERS = (
+    Message("below {high:g}"),
+    Message("{low:g} to below {high:g}"),
+    Message("{low:g} and more"),
+)
+WORDS = (
+    Message("below {high:g} words"),
+    Message("{low:g} to below {high:g} words"),
+    Message("{low:g} words and more"),
+)
 MOST_LEVELS = 12
 LEAST_NOTES = 10  # fewer are not informative and might identify a person
 BANDS = 4
@@ -176,18 +187,41 @@ def sentences(subgroups: Sequence[Subgroup], unit: Unit = NOTES) -> list[str]:
     worst = min(known, key=lambda item: item.gap.value)
     others = [item for item in known if item.gap.different and item is not worst]
     return [
-        f"The worst of {len(known)} subgroups is {_spelled(worst, unit)}.",
-        *(f"Also significantly different: {_spelled(item, unit)}." for item in others),
+        Message(
+            "The worst of {count} subgroups is {group}.", count=len(known), group=_said(worst, unit)
+        ),
+        *(
+            Message("Also significantly different: {group}.", group=_said(item, unit))
+            for item in others
+        ),
     ]
 
 
-def _spelled(item: Subgroup, unit: Unit) -> str:
-    gap, low, high = map(formatting.points, (item.gap.value, item.gap.low, item.gap.high))
-    verdict = "significant" if item.gap.different else "not significant"
-    return (
-        f"{item.column} {item.level} ({item.notes:,} {unit.many}): {item.score.value:.3f} "
-        f"[{item.score.low:.3f}, {item.score.high:.3f}], {gap} points [{low}, {high}] compared "
-        f"with the other {unit.many}, which is {verdict}"
+def _said(item: Subgroup, unit: Unit) -> Message:
+    said = {
+        "column": item.column,
+        "level": item.level,
+        "notes": item.notes,
+        "units": unit.many,
+        "score": item.score.value,
+        "low": item.score.low,
+        "high": item.score.high,
+        "gap": item.gap.value,
+        "gap_low": item.gap.low,
+        "gap_high": item.gap.high,
+    }
+    if item.gap.different:
+        return Message(
+            "{column} {level} ({notes:,} {units}): {score:.3f} [{low:.3f}, {high:.3f}], "
+            "{gap:points} points [{gap_low:points}, {gap_high:points}] compared with the other "
+            "{units}, which is significant",
+            **said,
+        )
+    return Message(
+        "{column} {level} ({notes:,} {units}): {score:.3f} [{low:.3f}, {high:.3f}], "
+        "{gap:points} points [{gap_low:points}, {gap_high:points}] compared with the other "
+        "{units}, which is not significant",
+        **said,
     )
 
 
@@ -209,7 +243,7 @@ def levels_of(texts: Texts | None, characteristics: Mapping[str, Texts]) -> dict
     length = {}
     if texts is not None:
         words = np.fromiter((len(text.split()) for text in texts), np.float64, len(texts))
-        length = {LENGTH: _bands(words, " words")}
+        length = {LENGTH: _bands(words, WORDS)}
     return length | {name: _levels(list(column)) for name, column in characteristics.items()}
 
 
@@ -232,17 +266,16 @@ def _numbers(values: list[str]) -> Floats | None:
         return None
 
 
-def _bands(numbers: Floats, unit: str = "") -> Levels:
+def _bands(numbers: Floats, spelling: tuple[Message, ...] = NUMBERS) -> Levels:
     known = numbers[~np.isnan(numbers)]
     shares = np.arange(1, BANDS) / BANDS
     ends = np.unique(np.quantile(known, shares, method="inverted_cdf"))
     ends = ends[ends > known.min()]
-    between = [f"{low:g} to below {high:g}{unit}" for low, high in pairwise(ends)]
-    names = (
-        [f"below {ends[0]:g}{unit}", *between, f"{ends[-1]:g}{unit} and more"]
-        if len(ends)
-        else [f"{known.min():g}{unit} and more"]
-    )
+    first, inner, last = spelling
+    names: list[str] = [Message(last, low=ends[-1] if len(ends) else known.min())]
+    if len(ends):
+        between = [Message(inner, low=low, high=high) for low, high in pairwise(ends)]
+        names = [Message(first, high=ends[0]), *between, *names]
     places = np.digitize(numbers, ends)  # NaN falls into the last, and is replaced below
     spelled = [
         UNKNOWN if np.isnan(number) else names[place]

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from clinadapt.core import html
+from clinadapt.core.language import use_language
 from clinadapt.explain.error_analysis import KINDS, TOP, Mistakes
 from clinadapt.explain.explain import Explanation
 from clinadapt.explain.faithfulness import Faithfulness
@@ -92,12 +93,13 @@ def _render(template: str, classifier: NoteClassifier, **values: Any) -> str:
     environment = html.page_environment("clinadapt.explain.explain")
     environment.filters |= {"signed": signed, "segments": segments, "listed": _listed}
     threshold = classifier.threshold_.value
-    return environment.get_template(template).render(
-        style=html.source(environment, html.STYLE, "explain.css"),
-        threshold=None if math.isnan(threshold) else threshold,
-        task=classifier.task_,
-        **values,
-    )
+    with use_language("en"):  # the texts of this page have no translation
+        return environment.get_template(template).render(
+            style=html.source(environment, html.STYLE, "explain.css"),
+            threshold=None if math.isnan(threshold) else threshold,
+            task=classifier.task_,
+            **values,
+        )
 
 
 def segments(explanation: Explanation) -> Iterator[Segment]:

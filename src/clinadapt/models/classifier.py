@@ -1,8 +1,6 @@
 """`NoteClassifier`: any registered model as a scikit-learn classifier of texts."""
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,17 +16,15 @@ from clinadapt.data.labels import Labels, Task, decode
 from clinadapt.data.python_inputs import as_clusters, as_labels, as_texts, is_indicator
 from clinadapt.data.split import carve_validation
 from clinadapt.data.text_store import Texts
-from clinadapt.evaluation import calibration_maps, metrics, threshold
-from clinadapt.evaluation.calibration_maps import Calibration, Scale
-from clinadapt.evaluation.threshold import Threshold
+from clinadapt.evaluation import abstention, metrics, threshold
 from clinadapt.models import registry
-from clinadapt.models.bundle.decision_rule import NO_MAP
+from clinadapt.models.abstaining_answers import AbstainingAnswers
 from clinadapt.models.bundle.reference import Reference, make_reference
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.tfidf_logistic import TfidfLogistic
 
 
-class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class NoteClassifier(AbstainingAnswers, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify notes with any model, at a threshold chosen on validation notes.
 
     Parameters
@@ -75,6 +71,8 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Number of truncated notes, by part ("train", "validation").
     reference_ : Reference, optional
         Counts that describe the validation notes; see `clinadapt.deployment.drift`.
+    abstention_ : Abstention, optional
+        Reject bands and prediction sets from the validation notes; None in a bundle of before.
 
     Examples
     --------
@@ -146,9 +144,10 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.indicator_ = is_indicator(y)
         validation_part = texts.take(validation), labels.take(validation)
         self.fit_parts(texts.take(train), labels.take(train), *validation_part)
-        self.describe_notes(texts.take(train), *validation_part, clusters[validation])
         held_out = self.in_label_order(self.validation_probabilities_)
-        return self.calibrate(validation_part[1], held_out, clusters[validation])
+        self.calibrate(validation_part[1], held_out, clusters[validation])
+        self.learn_abstention(validation_part[1], clusters[validation])
+        return self.describe_notes(texts.take(train), *validation_part, clusters[validation])
 
     def describe_notes(
         self,
@@ -157,7 +156,9 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_labels: Labels,
         clusters: NDArray[np.int64],
     ) -> Self:
-        """Store counts that describe the notes of the fit, for `clinadapt.deployment.drift`.
+        """Store what the validation notes tell: counts, reject bands, prediction sets.
+
+        The counts are for `clinadapt.deployment.drift`, the rest for `decide` and `predict_set`.
 
         Parameters
         ----------
@@ -254,113 +255,14 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _finish_fit(self) -> None:
         self.reference_ = None
+        self.keep_abstention(None)
         if not hasattr(self, "indicator_"):
             self.indicator_ = False
-
-    # ------------------------------------------------------------------ calibration
-
-    def calibrate(
-        self, labels: Labels, probabilities: NDArray[np.float64], clusters: NDArray[np.int64]
-    ) -> Self:
-        """Fit a map of probabilities, and use it if it surely lowers the log-loss.
-
-        The predicted classes stay the same: the threshold moves with the probabilities.
-
-        Parameters
-        ----------
-        labels : Labels
-            Labels of notes that the model did not learn from.
-        probabilities : ndarray of float64, shape [note, class]
-            The model's own, with classes in the order of `Labels`.
-        clusters : ndarray of int64, shape [note]
-            Patient of each note.
-        """
-        found = calibration_maps.calibrate(labels, probabilities, clusters)
-        surely = found is not None and found.surely
-        return self.set_scale(self.thresholds_["raw"], found, "calibrated" if surely else "raw")
-
-    def set_scale(
-        self,
-        raw: Threshold,
-        calibration: Calibration | None = None,
-        scale: Scale = "raw",
-        calibrated: Threshold | None = None,
-    ) -> Self:
-        """Set thresholds, map and scale of the probabilities.
-
-        Parameters
-        ----------
-        raw : Threshold
-            Of the model's own probabilities.
-        calibration : Calibration, optional
-        scale : {"raw", "calibrated"}
-        calibrated : Threshold, optional
-            Of calibrated probabilities; default: the one that predicts the same classes.
-        """
-        self.calibration_: Calibration | None = calibration
-        self.thresholds_: dict[Scale, Threshold] = {"raw": raw}
-        if calibration is not None:
-            moved = calibration.map.move(raw.value)
-            self.thresholds_["calibrated"] = calibrated or replace(raw, value=moved)
-        self.scale_: Scale = scale
-        return self
-
-    @property
-    def threshold_(self) -> Threshold:
-        """Threshold of the probabilities that `predict_proba` returns."""
-        return self.thresholds_[self.scale_]
-
-    @threshold_.setter
-    def threshold_(self, threshold: Threshold) -> None:
-        self.thresholds_[self.scale_] = threshold
-        if self.calibration_ is None:
-            return
-        other: Scale = "raw" if self.scale_ == "calibrated" else "calibrated"
-        change = self.calibration_.map.undo if other == "raw" else self.calibration_.map.move
-        self.thresholds_[other] = replace(threshold, value=change(threshold.value))
-
-    def with_scale(self, scale: Scale) -> Self:
-        """Return the same fitted classifier with raw or with calibrated probabilities.
-
-        Raises
-        ------
-        InputError
-            There is no map to calibrate them with.
-        """
-        if scale == "calibrated" and self.calibration_ is None:
-            raise InputError(NO_MAP)
-        other = copy.copy(self)
-        other.thresholds_ = dict(self.thresholds_)
-        other.scale_ = scale
-        return other
-
-    def present(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a model's probabilities as `predict_proba` does.
-
-        Parameters
-        ----------
-        probabilities : ndarray of float64, shape [note, class]
-            The model's own, with classes in the order of `Labels`.
-        """
-        if self.scale_ == "calibrated":
-            assert self.calibration_ is not None
-            probabilities = self.calibration_.map.apply(self.task_, probabilities)
-        return self.in_class_order(probabilities)
-
-    # ------------------------------------------------------------------ classes
 
     def set_classes(self, task: Task, classes: NDArray[Any]) -> None:
         """Take the task and the classes, in the order of `Labels`, from labels or a bundle."""
         self.task_, self.label_classes_, self.classes_ = task, classes, np.sort(classes)
         self.positive_ = classes.tolist()[1] if task == "binary" else None
-
-    def in_class_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table [note, class] with columns as in `label_classes_` as in `classes_`."""
-        return table[:, np.argsort(self.label_classes_)]
-
-    def in_label_order(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return a table [note, class] with columns as in `classes_` as in `label_classes_`."""
-        return table[:, np.searchsorted(self.classes_, self.label_classes_)]
 
     def prepare(self, texts: Sequence[str], context: Context) -> None:
         """Compute the features of frozen layers for these notes into the context's cache.
@@ -406,6 +308,56 @@ class NoteClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         ordered = self.in_label_order(probabilities)
         return self.in_class_order(self.threshold_.predict(self.task_, ordered))
+
+    def decide(self, X: Sequence[str], risk: float = abstention.RISK) -> NDArray[Any]:
+        """Return classes [note], or None where a note should be left to a person.
+
+        At most a share `risk` of the answers with the positive class is wrong, and of the positive
+        notes at most that share is answered with the other class; in a multi-class task at most
+        that share of all answers is wrong; in a multi-label task the first two hold for all labels
+        together, and a note is left if one of its labels is. Each holds for new patients like those
+        of the fit with the confidence of ``abstention_``.
+
+        Parameters
+        ----------
+        X : sequence of str
+        risk : float
+            One of `clinadapt.evaluation.abstention.RISKS`.
+
+        Raises
+        ------
+        InputError
+            There is no band for this risk, or none at all in a bundle of before.
+        """
+        band = self.abstaining.band(risk)
+        probabilities = self.in_label_order(self.predict_proba(X))
+        answered, left = band.answer(self.task_, probabilities)
+        decided = decode(self.task_, self.label_classes_, answered).astype(object)
+        decided[left.any(axis=1)] = None
+        return decided
+
+    def predict_set(
+        self, X: Sequence[str], coverage: float = abstention.COVERAGE
+    ) -> NDArray[np.bool_]:
+        """Return which classes may be right, shape [note, class], columns as in ``classes_``.
+
+        For a note of a new patient, the set contains the right class with probability `coverage`;
+        in binary and multi-label tasks that holds for the notes of each class. A set may be empty:
+        no class is as probable as it is in most notes that have it.
+
+        Parameters
+        ----------
+        X : sequence of str
+        coverage : float
+            One of `clinadapt.evaluation.abstention.COVERAGES`.
+
+        Raises
+        ------
+        InputError
+            There are no sets of this coverage, or none at all in a bundle of before.
+        """
+        sets = self.abstaining.sets_of(coverage)
+        return self.in_class_order(sets.of(self.in_label_order(self.predict_proba(X))))
 
     def save(self, folder: str | Path) -> Path:
         """Write a bundle that `clinadapt.load` opens on any machine, offline.

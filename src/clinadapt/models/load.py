@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clinadapt.core.errors import ClinadaptError, InputError, describe_unexpected
+from clinadapt.evaluation.abstention import Abstention
 from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models import registry
@@ -104,6 +105,8 @@ def _open(folder: Path, record: dict[str, Any]) -> NoteClassifier:
             record["scale"],
             _threshold(record["calibrated_threshold"]),
         )
+    kept = record.get("abstention")
+    classifier.keep_abstention(None if kept is None else Abstention.model_validate(kept))
     path = folder / REFERENCE
     classifier.reference_ = Reference.read(path) if path.is_file() else None
     return classifier

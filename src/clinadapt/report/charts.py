@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clinadapt.core import formatting
+from clinadapt.core.messages import Message, shown, translate
 from clinadapt.evaluation.ranking import precision_recall_curve, roc_curve
 from clinadapt.report.drawing import (
     SHOWN,
@@ -26,6 +27,7 @@ from clinadapt.report.drawing import (
     thin,
     unit_square,
 )
+from clinadapt.report.words import metric
 from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 
@@ -34,7 +36,7 @@ class Cost:
     """A kind of cost of a configuration."""
 
     key: str
-    title: str
+    title: Message
     suffix: str
     of: Callable[[LeaderboardRow], float | None]
     spell: Callable[[float | None], str]
@@ -43,21 +45,21 @@ class Cost:
 COSTS = (
     Cost(
         "seconds",
-        "time to encode and fit",
+        Message("time to encode and fit"),
         " s",
         lambda configuration: configuration.seconds,
         formatting.seconds,
     ),
     Cost(
         "memory",
-        "peak memory",
+        Message("peak memory"),
         "B",
         lambda configuration: configuration.peak_memory_bytes,
         formatting.size,
     ),
     Cost(
         "parameters",
-        "trainable parameters",
+        Message("trainable parameters"),
         "",
         lambda configuration: configuration.trainable_parameters,
         formatting.parameters,
@@ -89,7 +91,7 @@ def accuracy_against_cost(study: StudyResults, cost: Cost) -> Figure:
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "Pareto front",
+            "name": translate("Pareto front"),
             "x": [cost.of(configuration) for configuration in on_front],
             "y": [configuration.test for configuration in on_front],
             "line": {"color": "#888888", "width": 1.5, "dash": "dash", "shape": "hv"},
@@ -101,7 +103,7 @@ def accuracy_against_cost(study: StudyResults, cost: Cost) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": "best on validation",
+                "name": translate("best on validation"),
                 "x": [cost.of(study.best)],
                 "y": [study.best.test],
                 "marker": {
@@ -113,7 +115,11 @@ def accuracy_against_cost(study: StudyResults, cost: Cost) -> Figure:
                 "hoverinfo": "skip",
             }
         )
-    drawn = figure(traces, x=cost.title, y=f"test {formatting.metric(study.about['metric'])}")
+    drawn = figure(
+        traces,
+        x=shown(cost.title),
+        y=translate("test {metric}", metric=metric(study.about["metric"])),
+    )
     drawn["layout"]["xaxis"] |= {
         "type": "log",
         "ticksuffix": cost.suffix,
@@ -161,9 +167,13 @@ def roc(study: StudyResults) -> Figure:
         false_positive, true_positive = roc_curve(curve.truth, curve.score)
         points = thin(false_positive, true_positive)
         traces.append(line(curve.number, curve.name, *points, visible=position < SHOWN))
-    traces.append(guide([0, 1], [0, 1], "chance"))
+    traces.append(guide([0, 1], [0, 1], translate("chance")))
     return unit_square(
-        figure(traces, x="1 − specificity (false positive rate)", y="sensitivity (recall)")
+        figure(
+            traces,
+            x=translate("1 − specificity (false positive rate)"),
+            y=translate("sensitivity (recall)"),
+        )
     )
 
 
@@ -177,7 +187,11 @@ def precision_recall(study: StudyResults) -> Figure:
         drawn["line"]["shape"] = "hv"
         traces.append(drawn)
     return unit_square(
-        figure(traces, x="recall (sensitivity)", y="precision (positive predictive value)")
+        figure(
+            traces,
+            x=translate("recall (sensitivity)"),
+            y=translate("precision (positive predictive value)"),
+        )
     )
 
 
@@ -201,13 +215,17 @@ def training(study: StudyResults) -> Figure | None:
             "marker": {"size": 5},
             "legendgroup": run.configuration_id,
             "showlegend": not any(one["legendgroup"] == run.configuration_id for one in traces),
-            "text": f"{escape(run.configuration)}, seed {run.seed}",
-            "hovertemplate": "%{text}<br>epoch %{x}: %{y:.3f}<extra></extra>",
+            "text": _named(run),
+            "hovertemplate": translate("%{text}<br>epoch %{x}: %{y:.3f}<extra></extra>"),
         }
         traces.append(drawn)
     if not traces:
         return None
-    drawn = figure(traces, x="epoch", y=f"validation {formatting.metric(study.about['metric'])}")
+    drawn = figure(
+        traces,
+        x=translate("epoch"),
+        y=translate("validation {metric}", metric=metric(study.about["metric"])),
+    )
     drawn["layout"]["xaxis"] |= {"tickformat": "d", "nticks": 12}
     return drawn
 
@@ -222,17 +240,22 @@ def router_load(study: StudyResults) -> Figure | None:
         traces.append(
             {
                 "type": "bar",
-                "name": f"{escape(run.configuration)}, seed {run.seed}",
+                "name": _named(run),
                 "x": list(range(1, len(load) + 1)),
                 "y": [rounded(part * len(load) / sum(load)) for part in load],
                 "marker": {"color": colour(numbers[run.configuration_id])},
-                "hovertemplate": "expert %{x}: %{y:.2f} × an even share<extra></extra>",
+                "hovertemplate": translate("expert %{x}: %{y:.2f} × an even share<extra></extra>"),
                 "visible": True if position < SHOWN // 2 else "legendonly",
             }
         )
     if not traces:
         return None
-    drawn = figure(traces, x="expert", y="tokens, as multiples of an even share", height=340)
+    drawn = figure(
+        traces,
+        x=translate("expert"),
+        y=translate("tokens, as multiples of an even share"),
+        height=340,
+    )
     drawn["layout"]["xaxis"] |= {"dtick": 1}
     drawn["layout"]["shapes"] = [
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1,
@@ -298,9 +321,21 @@ def _costs_in_words(configuration: LeaderboardRow) -> str:
     return "<br>".join(
         [
             f"<b>{escape(configuration.configuration)}</b>",
-            f"test {formatting.score(configuration.test)}"
-            f" [{formatting.score(configuration.test_low)},"
-            f" {formatting.score(configuration.test_high)}]",
-            *(f"{cost.title}: {cost.spell(cost.of(configuration))}" for cost in COSTS),
+            translate(
+                "test {value:score} [{low:score}, {high:score}]",
+                value=configuration.test,
+                low=configuration.test_low,
+                high=configuration.test_high,
+            ),
+            *(
+                translate(
+                    "{name}: {value}", name=cost.title, value=cost.spell(cost.of(configuration))
+                )
+                for cost in COSTS
+            ),
         ]
     )
+
+
+def _named(run: RunResult) -> str:
+    return translate("{name}, seed {seed}", name=escape(run.configuration), seed=run.seed)

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinadapt.core import formatting
+from clinadapt.core.messages import Message, translate
 from clinadapt.data.labels import Labels
-from clinadapt.evaluation import calibration, calibration_maps, metrics
+from clinadapt.data.levels import NOTES, Unit
+from clinadapt.evaluation import calibration, metrics
+from clinadapt.evaluation.calibration_fit import fit_map
+from clinadapt.evaluation.calibration_maps import CalibrationMap
 from clinadapt.report.drawing import (
     Figure,
     colour,
@@ -40,52 +43,78 @@ class Meaning:
         Expected calibration error on the test notes, of the model's own probabilities.
     calibrated : dict, optional
         Map in the bundle and what it does on the test notes; see
-        `clinadapt.evaluation.calibration_maps`. None where no map lowers the log-loss.
+        `clinadapt.evaluation.calibration_choice`. None where no map lowers the log-loss.
+    unit : Unit
+        What is scored.
     """
 
     parts: calibration.BrierParts
     temperature: float | None
     ece: float
     calibrated: dict[str, Any] | None
+    unit: Unit = NOTES
 
     @property
-    def words(self) -> str:
+    def words(self) -> Message:
         """Interpretation of the temperature in words."""
         if self.temperature is None:
-            return "There is no validation part to fit a temperature on."
-        fitted = f"The temperature fitted on the validation part is {self.temperature:.2f}: "
+            return Message(
+                "There are no validation {units} to fit a temperature on.", units=self.unit.many
+            )
         if self.temperature > 1.1:
-            return fitted + "the model is overconfident."
+            return Message(
+                "The temperature fitted on validation {units} is {value:.2f}: the model is "
+                "overconfident.",
+                units=self.unit.many,
+                value=self.temperature,
+            )
         if self.temperature < 0.9:
-            return fitted + "the model is underconfident."
-        return fitted + "the model is neither clearly overconfident nor underconfident."
+            return Message(
+                "The temperature fitted on validation {units} is {value:.2f}: the model is "
+                "underconfident.",
+                units=self.unit.many,
+                value=self.temperature,
+            )
+        return Message(
+            "The temperature fitted on validation {units} is {value:.2f}: the model is neither "
+            "clearly overconfident nor underconfident.",
+            units=self.unit.many,
+            value=self.temperature,
+        )
 
     @property
-    def calibration_words(self) -> str:
+    def calibration_words(self) -> Message:
         """What calibration does to the log-loss of the test notes, and whether it is used."""
         if self.calibrated is None:
-            return (
-                "No calibration lowers the log-loss of the validation notes, or their patients are "
-                "too few to tell: the bundle has the model's own probabilities."
+            return Message(
+                "No calibration lowers the log-loss of the held-out {units}, or patients are too "
+                "few to tell: the bundle has the model's own probabilities.",
+                units=self.unit.many,
             )
-        method = self.calibrated["map"]["method"]
-        if self.calibrated["test"] is None:  # nested: there are no notes apart to measure it on
-            used = "calibrated" if self.calibrated["surely"] else "the model's own"
-            return f"Calibrated out of fold ({method}). The bundle's probabilities are {used}."
-        loss = self.calibrated["test"]["log_loss"]
-        raw, after, low, high = (
-            formatting.score(loss[name]) for name in ("raw", "calibrated", "low", "high")
+        test = self.calibrated["test"]
+        loss = self.calibrated if test is None else test["log_loss"]
+        said = {name: loss[name] for name in ("raw", "calibrated", "low", "high")}
+        said["units"] = self.unit.many
+        said["method"] = self.calibrated["map"]["method"]
+        said["on"] = (
+            Message("the labelled {units}, out of fold", units=self.unit.many)
+            if test is None
+            else Message("the test {units}", units=self.unit.many)
         )
         if self.calibrated["surely"]:
-            return (
-                f"Calibrated on validation notes ({method}), which surely lowers their log-loss: "
-                f"{raw} → {after} on the test notes (difference {low} to {high}). The bundle's "
-                "probabilities are calibrated; its predicted classes are the same."
+            return Message(
+                "Calibrated on held-out {units} ({method}), which surely lowers their log-loss: "
+                "{raw:score} → {calibrated:score} on {on} (difference {low:score} to "
+                "{high:score}). The bundle's probabilities are calibrated; its predicted classes "
+                "are the same.",
+                **said,
             )
-        return (
-            f"Calibration on validation notes ({method}) does not surely lower their log-loss: "
-            f"{raw} → {after} on the test notes (difference {low} to {high}). The bundle has the "
-            "model's own probabilities; --probabilities calibrated asks for the others."
+        return Message(
+            "Calibration on held-out {units} ({method}) does not surely lower their log-loss: "
+            "{raw:score} → {calibrated:score} on {on} (difference {low:score} to "
+            "{high:score}). The bundle has the model's own probabilities; --probabilities "
+            "calibrated asks for the others.",
+            **said,
         )
 
 
@@ -98,13 +127,14 @@ def meaning(study: StudyResults) -> Meaning | None:
     temperature = None
     if len(validation_probabilities):
         notes = np.arange(len(validation))
-        slope = calibration_maps.fit_map("temperature", validation, validation_probabilities, notes)
+        slope = fit_map("temperature", validation, validation_probabilities, notes)
         temperature = 1 / slope.slope
     return Meaning(
         parts=calibration.brier_parts(*calibration.events_of(*_part(study, "test"))),
         temperature=temperature,
         ece=_ece(labels, probabilities),
         calibrated=study.handed_over.calibration,
+        unit=study.unit,
     )
 
 
@@ -115,11 +145,11 @@ def reliability(study: StudyResults) -> Figure | None:
     own = colour(style_numbers(study)[study.handed_over.configuration_id])
     bins = calibration.reliability(*calibration.events_of(*_part(study, "test")))
     traces = [
-        guide([0, 1], [0, 1], "perfect calibration"),
+        guide([0, 1], [0, 1], translate("perfect calibration")),
         {
             "type": "scatter",
             "mode": "markers+lines",
-            "name": "observed",
+            "name": translate("observed"),
             "x": [rounded(item.said) for item in bins],
             "y": [rounded(item.came) for item in bins],
             "error_y": {
@@ -128,13 +158,21 @@ def reliability(study: StudyResults) -> Figure | None:
                 "array": [rounded(item.high - item.came) for item in bins],
                 "arrayminus": [rounded(item.came - item.low) for item in bins],
             },
-            "text": [f"{item.events} events" for item in bins],
-            "hovertemplate": "predicted %{x:.2f}, observed %{y:.2f}, %{text}<extra></extra>",
+            "text": [translate("{n} events", n=item.events) for item in bins],
+            "hovertemplate": translate(
+                "predicted %{x:.2f}, observed %{y:.2f}, %{text}<extra></extra>"
+            ),
             "marker": {"color": own, "size": 8},
             "line": {"color": own, "width": 1.5},
         },
     ]
-    return unit_square(figure(traces, x="mean predicted probability", y="observed frequency"))
+    return unit_square(
+        figure(
+            traces,
+            x=translate("mean predicted probability"),
+            y=translate("observed frequency"),
+        )
+    )
 
 
 def decision_curve(study: StudyResults) -> Figure | None:
@@ -143,19 +181,24 @@ def decision_curve(study: StudyResults) -> Figure | None:
         return None
     events, predicted = calibration.events_of(*_part(study, "test"))
     model = calibration.net_benefit(events, predicted, THRESHOLDS)
-    everyone = calibration.net_benefit(events, np.ones(len(predicted)), THRESHOLDS)
     across = [rounded(value) for value in THRESHOLDS]
     run = study.handed_over
     number = style_numbers(study)[run.configuration_id]
-    acting = guide(across, [rounded(value) for value in everyone], f"act on every {study.unit.one}")
+    unit = study.unit.one
+    everyone = calibration.net_benefit(events, np.ones(len(predicted)), THRESHOLDS)
+    label = translate("act on every {unit}", unit=unit)
+    acting = guide(across, [rounded(value) for value in everyone], label)
     acting["line"]["dash"] = "dash"
     traces = [
         line(number, run.configuration, across, [rounded(v) for v in model], visible=True),
         acting,
-        guide([0, 1], [0, 0], f"act on no {study.unit.one}"),
+        guide([0, 1], [0, 0], translate("act on no {unit}", unit=unit)),
     ]
     drawn = figure(
-        traces, x="threshold probability", y=f"net benefit per {study.unit.one}", height=600
+        traces,
+        x=translate("threshold probability"),
+        y=translate("net benefit per {unit}", unit=unit),
+        height=600,
     )
     top = max(float(events.mean()), float(model.max()))
     drawn["layout"]["yaxis"]["range"] = [rounded(-0.15 * top), rounded(1.1 * top)]
@@ -188,7 +231,7 @@ def _part(study: StudyResults, part: str, raw: bool = False) -> tuple[Labels, ND
     probabilities = table.select(f"prob_{name}" for name in classes).to_numpy()
     run = study.handed_over
     if not raw and run is not None and run.calibration is not None and run.calibration["surely"]:
-        map = calibration_maps.CalibrationMap.model_validate(run.calibration["map"])
+        map = CalibrationMap.model_validate(run.calibration["map"])
         probabilities = map.apply(study.about["task"], probabilities)
     return Labels(study.about["task"], np.array(classes), matrix), probabilities
 

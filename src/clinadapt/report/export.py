@@ -86,6 +86,7 @@ def _content(study: StudyResults) -> dict[str, Any]:
         "subgroups": study.subgroups,
         "sites": study.sites,
         "checks": study.checks,
+        "abstention": study.abstention,
     }
 
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinadapt.core import formatting
+from clinadapt.core.messages import Message
 from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
 # A run overfits if its last validation loss exceeds its lowest by this factor.
 OVERFIT = 1.25
 HEADINGS = {
-    "tuning": "Effect of freezing the encoder",
-    "adapter": "Effect of the adapter",
-    "tfidf": "Comparison with word counts (TF-IDF)",
-    "best": "Best configuration on validation compared with the others",
+    "tuning": Message("Effect of freezing the encoder"),
+    "adapter": Message("Effect of the adapter"),
+    "tfidf": Message("Comparison with word counts (TF-IDF)"),
+    "best": Message("Best configuration on validation compared with the others"),
 }
 
 

@@ -6,7 +6,9 @@ from html import escape
 from typing import Any
 
 from clinadapt.core import formatting
+from clinadapt.core.messages import translate
 from clinadapt.report.drawing import SHOWN, Figure, colour, figure, rounded, style_numbers, symbol
+from clinadapt.report.words import metric
 from clinadapt.study.read_results import StudyResults
 
 
@@ -65,11 +67,16 @@ def learning_curves(study: StudyResults) -> Figure | None:
                     "arrayminus": [rounded(point["score"] - point["low"]) for point in points],
                 },
                 "text": [
-                    f"{escape(configuration['configuration'])}<br>{point['runs']} runs"
+                    translate(
+                        "{name}<br>{n} runs",
+                        name=escape(configuration["configuration"]),
+                        n=point["runs"],
+                    )
                     for point in points
                 ],
-                "hovertemplate": (
-                    f"%{{text}}<br>%{{x:,}} {study.unit.many}: %{{y:.3f}}<extra></extra>"
+                "hovertemplate": translate(
+                    "%{{text}}<br>%{{x:,}} {units}: %{{y:.3f}}<extra></extra>",
+                    units=study.unit.many,
                 ),
                 "marker": {
                     "color": colour(number),
@@ -80,14 +87,14 @@ def learning_curves(study: StudyResults) -> Figure | None:
         )
     drawn = figure(
         traces,
-        x=f"labelled {study.unit.many} (training and validation)",
-        y=f"test {formatting.metric(study.about['metric'])}",
+        x=translate("labelled {units} (training and validation)", units=study.unit.many),
+        y=translate("test {metric}", metric=metric(study.about["metric"])),
         height=520,
     )
     shown = [round(n * 10**power) for power in range(1, 7) for n in (1, 2, 5)]
     drawn["layout"]["xaxis"] |= {
         "type": "log",
         "tickvals": shown,
-        "ticktext": [f"{notes:,}" for notes in shown],
+        "ticktext": [formatting.count(notes) for notes in shown],
     }
     return drawn

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 from functools import cache
 from importlib.metadata import metadata
 from itertools import chain
 from typing import Any
 
+from jinja2 import Environment
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from clinadapt.core import html
+from clinadapt.core.language import LANGUAGES, use_language
+from clinadapt.core.messages import Message, shown, translate
 from clinadapt.report import (
+    abstaining,
     charts,
     decisions,
     findings,
@@ -25,14 +31,22 @@ from clinadapt.report import (
 from clinadapt.report.drawing import Figure
 from clinadapt.study.read_results import StudyResults
 
+HANDED = {
+    "recommended": Message("The recommended configuration"),
+    "candidate": Message("The candidate"),
+    "none": Message("The configuration that is best on validation"),
+}
 
-def page(study: StudyResults) -> str:
-    """Return a study's report as one HTML page.
+
+def page(study: StudyResults, fixed: str | None = None) -> str:
+    """Return a study's report as one HTML page, in each language.
 
     Parameters
     ----------
     study : StudyResults
         Results of a study; see :func:`clinadapt.study.read_results.load`.
+    fixed : str, optional
+        Language in which the page opens; by default, that of the browser.
 
     Returns
     -------
@@ -40,16 +54,37 @@ def page(study: StudyResults) -> str:
         HTML that needs no network and holds no text of any note.
     """
     environment = html.page_environment("clinadapt.report")
+    contents, titles = {}, {}
+    for code in LANGUAGES:
+        with use_language(code):
+            contents[code] = _content(environment, study)
+            titles[code] = translate("{name} – study report", name=study.about["name"])
     return environment.get_template("page.html.jinja").render(
-        study=study,
+        first=fixed or "en",
+        fixed=fixed is not None,
+        contents=contents,
+        titles=titles,
         style=html.source(environment, html.STYLE),
+        choose_language=html.source(environment, "language.js"),
         script=html.source(environment, "page.js"),
         library=_library(),
-        documentation=_documentation(),
+        every_pair=list(findings.every_pair(study)),
+    )
+
+
+def _content(environment: Environment, study: StudyResults) -> Markup:
+    """Return what the page shows, in the language in use."""
+    content = environment.get_template("content.html.jinja").render(
+        study=study,
         figures=_figures(study),
         unit=study.unit,
+        one=shown(study.unit.one),
+        units=shown(study.unit.many),
+        languages=LANGUAGES,
+        documentation=_documentation(),
         **_tables(study),
     )
+    return Markup(re.sub(r"(\d) %", "\\1\u00a0%", content))  # no line ends before a percent sign
 
 
 @cache
@@ -75,6 +110,7 @@ def _figures(study: StudyResults) -> dict[str, Figure]:
         "growth": growth.learning_curves(study),
         "reliability": decisions.reliability(study),
         "decisions": decisions.decision_curve(study),
+        "risk-coverage": abstaining.risk_coverage(study),
         "training": charts.training(study),
         "router": charts.router_load(study),
     }
@@ -102,7 +138,7 @@ def _tables(study: StudyResults) -> dict[str, Any]:
             for end in (0.0, pair.value, pair.low, pair.high)
         ),
         "in_short": summary.three_sentences(study),
-        "handed": "best" if said is None or said.status == "none" else said.status,
+        "handed": shown(HANDED["none" if said is None else said.status]),
         # Not in the evidence of earlier versions.
         "doubts": (study.evidence or {}).get("doubts"),
         "folds": study.about["design"].get("folds", 1),
@@ -124,5 +160,8 @@ def _tables(study: StudyResults) -> dict[str, Any]:
         "grids": spending.grids(study),
         "energy_warnings": spending.warnings(study),
         "meaning": decisions.meaning(study),
+        "abstaining": None
+        if study.abstention is None
+        else abstaining.sentence(study.abstention, study.unit),
         "operating_points": decisions.points(study),
     }

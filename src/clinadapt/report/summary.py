@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clinadapt.core import formatting
+from clinadapt.core.messages import Message, plural, shown, translate
 from clinadapt.data.levels import PATIENTS
 from clinadapt.study.read_results import LeaderboardRow, RunResult, StudyResults
 
@@ -30,34 +30,57 @@ def three_sentences(study: StudyResults) -> list[str]:
 def _question(study: StudyResults) -> str:
     about, data = study.about, study.about["data"]
     if about["task"] == "binary":
-        question = f"Can a program tell which {study.unit.many} are “{about['positive']}”?"
+        question = Message(
+            "Can a program tell which {units} are “{positive}”?",
+            units=study.unit.many,
+            positive=about["positive"],
+        )
     elif about["task"] == "multiclass":
-        question = (
-            f"Can a program assign each {study.unit.one} to the right one of "
-            f"{len(about['classes'])} classes?"
+        question = Message(
+            "Can a program assign each {unit} to the right one of {n} classes?",
+            unit=study.unit.one,
+            n=len(about["classes"]),
         )
     else:
-        question = (
-            f"Can a program tell which of {len(about['classes'])} labels a {study.unit.one} has?"
+        question = Message(
+            "Can a program tell which of {n} labels a {unit} has?",
+            unit=study.unit.one,
+            n=len(about["classes"]),
         )
     parts = data["parts"]
+    said = {"question": question, "methods": len(study.done), "tested": parts["test"]["notes"]}
+    counted = "groups" if study.unit is PATIENTS else "notes"
+    said["learned"] = parts["train"][counted] + parts["validation"][counted]
+    if study.unit is PATIENTS and about["design"].get("nested"):
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled patients; every "
+            "patient was tested in turn, by models that had not seen them.",
+            **said,
+        )
     if study.unit is PATIENTS:
-        learned = parts["train"]["groups"] + parts["validation"]["groups"]
-        return (
-            f"{question} {len(study.done)} methods learned from {learned:,} labelled patients and "
-            f"were then tested on {parts['test']['groups']:,} patients, with "
-            f"{parts['test']['notes']:,} notes, that they had not seen."
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled patients and were then "
+            "tested on {patients:,} patients, with {tested:,} notes, that they had not seen.",
+            **said,
+            patients=parts["test"]["groups"],
         )
-    learned = parts["train"]["notes"] + parts["validation"]["notes"]
-    of_others = f" of {parts['test']['groups']:,} other patients" if data["groups"] else ""
     if about["design"].get("nested"):
-        return (
-            f"{question} {len(study.done)} methods learned from {learned:,} labelled notes; every "
-            "note was tested in turn, by models that had seen neither it nor its patient."
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled notes; every note was "
+            "tested in turn, by models that had seen neither it nor its patient.",
+            **said,
         )
-    return (
-        f"{question} {len(study.done)} methods learned from {learned:,} labelled notes and were "
-        f"then tested on {parts['test']['notes']:,} notes{of_others} that they had not seen."
+    if data["groups"]:
+        return translate(
+            "{question} {methods} methods learned from {learned:,} labelled notes and were then "
+            "tested on {tested:,} notes of {patients:,} other patients that they had not seen.",
+            **said,
+            patients=parts["test"]["groups"],
+        )
+    return translate(
+        "{question} {methods} methods learned from {learned:,} labelled notes and were then tested "
+        "on {tested:,} notes that they had not seen.",
+        **said,
     )
 
 
@@ -65,34 +88,46 @@ def _answer(study: StudyResults, run: RunResult) -> str:
     about, name = study.about, run.configuration
     if about["task"] == "binary":
         recall, precision = (run.metrics[metric] for metric in ("recall", "precision"))
-        positive = f"“{about['positive']}”"
-        return (
-            f"Of 100 {study.unit.many} that are {positive}, {name} finds {_of_hundred(recall)}; "
-            f"of 100 {study.unit.many} that it labels {positive}, {_of_hundred(precision)} are."
+        return translate(
+            "Of 100 {units} that are “{positive}”, {name} finds {found}; of 100 {units} that it "
+            "labels “{positive}”, {right} are.",
+            units=study.unit.many,
+            positive=about["positive"],
+            name=name,
+            found=_of_hundred(recall),
+            right=_of_hundred(precision),
         )
     if about["task"] == "multiclass":
-        right = _of_hundred(run.metrics["accuracy"])
-        return f"{name} classifies {right} of 100 {study.unit.many} correctly."
+        return translate(
+            "{name} classifies {right} of 100 {units} correctly.",
+            units=study.unit.many,
+            name=name,
+            right=_of_hundred(run.metrics["accuracy"]),
+        )
     # Recall weighted by label frequency is the share of all labels that are found.
     recall, accuracy = (run.metrics[metric] for metric in ("recall_weighted", "accuracy"))
-    return (
-        f"{name} finds {_of_hundred(recall)} of 100 labels, and gets every label right on "
-        f"{_of_hundred(accuracy)} of 100 {study.unit.many}."
+    return translate(
+        "{name} finds {found} of 100 labels, and gets every label right on {right} of 100 {units}.",
+        units=study.unit.many,
+        name=name,
+        found=_of_hundred(recall),
+        right=_of_hundred(accuracy),
     )
 
 
 def _worth(study: StudyResults, run: RunResult) -> str:
     assert study.evidence is not None
     if study.about["recommended"] is None:
-        return (
-            f"But no method was shown to be better than giving every {study.unit.one} the same "
-            "answer, so this study does not support using any of them."
+        return translate(
+            "But no method was shown to be better than giving every {unit} the same answer, so "
+            "this study does not support using any of them.",
+            unit=study.unit.one,
         )
     if study.evidence.get("status") == "candidate":
-        return (
-            f"These {study.unit.many} do not show that another method is not better: it is a "
-            f"candidate. Before using it, check it on recent {study.unit.many} from the ward where "
-            "it will be used."
+        return translate(
+            "These {units} do not show that another method is not better: it is a candidate. "
+            "Before using it, check it on recent {units} from the ward where it will be used.",
+            units=study.unit.many,
         )
     others = [
         configuration
@@ -101,30 +136,42 @@ def _worth(study: StudyResults, run: RunResult) -> str:
     ]
     configuration = _line(study, run)
     alike = sum(other.group == configuration.group for other in others)
-    cost = f"it took {formatting.seconds(configuration.seconds)} to train"
     if not others:
-        comparison = "There was no other method to compare it with"
-    elif not alike:
-        comparison = (
-            f"All other methods differ significantly from it on these {study.unit.many}; {cost}"
+        return translate(
+            "There was no other method to compare it with. Before using it, check it on recent "
+            "{units} from the ward where it will be used.",
+            units=study.unit.many,
         )
-    else:
-        comparison = (
-            f"{alike} of the {len(others)} others {'is' if alike == 1 else 'are'} not "
-            f"significantly different from it on these {study.unit.many}; {cost}"
+    if not alike:
+        return translate(
+            "All other methods differ significantly from it on these {units}; it took "
+            "{time:seconds} to train. Before using it, check it on recent {units} from the ward "
+            "where it will be used.",
+            units=study.unit.many,
+            time=configuration.seconds,
         )
-    return (
-        f"{comparison}. Before using it, check it on recent {study.unit.many} from the ward where "
-        "it will be used."
+    return shown(
+        plural(
+            "{count} of the {others} others is not significantly different from it on these "
+            "{units}; it took {time:seconds} to train. Before using it, check it on recent {units} "
+            "from the ward where it will be used.",
+            "{count} of the {others} others are not significantly different from it on these "
+            "{units}; it took {time:seconds} to train. Before using it, check it on recent {units} "
+            "from the ward where it will be used.",
+            units=study.unit.many,
+            count=alike,
+            others=len(others),
+            time=configuration.seconds,
+        )
     )
 
 
 def _of_hundred(score: dict[str, Any]) -> str:
     """Return a share as a number out of 100, with its interval."""
     if score["value"] is None:
-        return "an unknown number"
+        return translate("an unknown number")
     value, low, high = (round(100 * score[end]) for end in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    return translate("{value} ({low} to {high})", value=value, low=low, high=high)
 
 
 def _line(study: StudyResults, run: RunResult) -> LeaderboardRow:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from clinadapt.core.messages import joined, translate
 from clinadapt.evaluation.ranking import divide
 from clinadapt.study.read_results import RunResult, StudyResults
 
@@ -42,12 +43,25 @@ def score_axis(scores: Iterable[float | None]) -> Axis:
 def unranked(study: StudyResults) -> list[tuple[str, str, str | None]]:
     """List configurations without a score, then failed seeds of the others, with reasons."""
     done = {configuration.configuration_id for configuration in study.done}
+    reasons: dict[str, list[str]] = {}
+    for run in study.runs:
+        listed = reasons.setdefault(run.configuration_id, [])
+        if run.reason and run.reason not in listed:
+            listed.append(run.reason)
     return [
-        (configuration.configuration, configuration.status, configuration.reason)
+        (
+            configuration.configuration,
+            configuration.status,
+            joined(reasons.get(configuration.configuration_id, []), "; ") or configuration.reason,
+        )
         for configuration in study.configurations
         if configuration.configuration_id not in done
     ] + [
-        (f"{run.configuration}, seed {run.seed}", run.status, run.reason)
+        (
+            translate("{name}, seed {seed}", name=run.configuration, seed=run.seed),
+            run.status,
+            run.reason,
+        )
         for run in study.runs
         if run.status != "done" and run.configuration_id in done
     ]

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinadapt.core import formatting
+from clinadapt.core.messages import Message, looked_up, shown, translate
+from clinadapt.report.words import metric
 from clinadapt.study.read_results import LeaderboardRow, StudyResults
 
-HEADINGS = {"recommended": "Recommended", "candidate": "Candidate", "none": "None recommended"}
+HEADINGS = {
+    "recommended": Message("Recommended"),
+    "candidate": Message("Candidate"),
+    "none": Message("None recommended"),
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def verdict(study: StudyResults) -> Verdict | None:
     facts = [*_doubts(doubts), _score(study, row)] if doubts else [_score(study, row)]
     return Verdict(
         status=status,
-        heading=HEADINGS[status],
+        heading=shown(HEADINGS[status]),
         row=row,
         sentence=evidence.get("sentence", ""),
         facts=facts,
@@ -75,35 +81,49 @@ def verdict(study: StudyResults) -> Verdict | None:
 
 
 def _doubts(doubts: dict[str, Any]) -> list[Fact]:
-    rarest, patients = doubts["rarest"], doubts["patients"]
-    stands = f"the choice itself stands on {formatting.count(doubts['validation'])}"
-    folds = doubts.get("folds", 1)
-    where = "of validation" if folds == 1 else f"in {folds} folds"
-    tested = formatting.count(doubts["test"])
-    facts = [Fact(f"Test {patients} of class {rarest}", tested, f"{stands} {where}")]
+    rarest, patients = doubts["rarest"], looked_up(doubts["patients"])
+    stands, folds = doubts["validation"], doubts.get("folds", 1)
+    facts = [
+        Fact(
+            translate("Test {patients} of class {rarest}", patients=patients, rarest=rarest),
+            formatting.count(doubts["test"]),
+            translate("the choice itself stands on {n:,} of validation", n=stands)
+            if folds == 1
+            else translate(
+                "the choice itself stands on {n:,} in {folds} folds", n=stands, folds=folds
+            ),
+        )
+    ]
     if doubts["others"]:
         facts.append(
             Fact(
-                "Cannot be told apart from it",
-                f"{doubts['alike']} of {doubts['others']}",
-                "other configurations, at the 5 % level",
+                translate("Cannot be told apart from it"),
+                translate("{n} of {all}", n=doubts["alike"], all=doubts["others"]),
+                translate("other configurations, at the {level:percent} level", level=0.05),
             )
         )
+    name, rival = translate("What would settle it"), doubts["rival"]
     if doubts["more"] is not None:
-        settled = f"≈ {formatting.estimate(doubts['more'])} more test {patients}"
-        facts.append(Fact("What would settle it", settled, f"would tell it from {doubts['rival']}"))
-    elif doubts["rival"] is not None:
-        rival = f"{doubts['rival']} may be as good"
-        facts.append(Fact("What would settle it", f"not more {patients}", rival))
+        settled = translate(
+            "≈ {n:estimate} more test {patients}", n=doubts["more"], patients=patients
+        )
+        facts.append(Fact(name, settled, translate("would tell it from {rival}", rival=rival)))
+    elif rival is not None:
+        settled = translate("not more {patients}", patients=patients)
+        facts.append(Fact(name, settled, translate("{rival} may be as good", rival=rival)))
     else:
-        facts.append(Fact("What would settle it", "nothing is open"))
+        facts.append(Fact(name, translate("nothing is open")))
     return facts
 
 
 def _score(study: StudyResults, row: LeaderboardRow) -> Fact:
-    note = "without an interval: its uncertainty is unknown"
+    note = translate("without an interval: its uncertainty is unknown")
     if row.test_low is not None:
-        low, high = formatting.score(row.test_low), formatting.score(row.test_high)
-        note = f"95 % interval {low} to {high}"
-    name = f"Test {formatting.metric(study.about['metric'])}"
+        note = translate(
+            "{level:percent} interval {low:score} to {high:score}",
+            level=0.95,
+            low=row.test_low,
+            high=row.test_high,
+        )
+    name = translate("Test {metric}", metric=metric(study.about["metric"]))
     return Fact(name, formatting.score(row.test), note)

@@ -5,19 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinadapt.core.atomic_files import write_text
+from clinadapt.core.language import known, use_language
 from clinadapt.core.machine_faults import machine_faults_told
 from clinadapt.report import export, tripod_ai
 from clinadapt.report.page import page
 from clinadapt.study.read_results import load
 
 
-def write_report(study_dir: Path) -> Path:
+def write_report(study_dir: Path, language: str | None = None) -> Path:
     """Write a study's report.
+
+    The page speaks English and French; the other files are in English.
 
     Parameters
     ----------
     study_dir : Path
         A study's folder, with ``study.json``, ``leaderboard.csv`` and ``cells/``.
+    language : {"en", "fr"}, optional
+        Language in which the page opens, and that of the checklist; by default, the page opens in
+        the language of the browser, and the checklist is in English.
 
     Returns
     -------
@@ -30,7 +36,8 @@ def write_report(study_dir: Path) -> Path:
     NoStudyError
         If the folder holds no study.
     InputError
-        A file is damaged, or in a format that this version does not read.
+        A file is damaged, or in a format that this version does not read; there is no translation
+        into `language`.
     MachineError
         The disk is full, or another fault of the machine.
 
@@ -48,10 +55,12 @@ def write_report(study_dir: Path) -> Path:
     'report.html'
     """
     study = load(study_dir)
-    html = page(study)
+    html = page(study, None if language is None else known(language))
     target = study_dir / "report.html"
     with machine_faults_told(study_dir, at_work=True):
-        export.write(study, study_dir)
-        write_text(study_dir / tripod_ai.FILE, tripod_ai.checklist(study))
+        with use_language("en"):
+            export.write(study, study_dir)
+        with use_language(language or "en"):
+            write_text(study_dir / tripod_ai.FILE, tripod_ai.checklist(study))
         write_text(target, html)
     return target

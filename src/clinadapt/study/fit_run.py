@@ -17,7 +17,7 @@ from clinadapt.core.run_context import Context, Ledger, Progress
 from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.data.summary import summarize
-from clinadapt.evaluation import calibration_maps, metrics
+from clinadapt.evaluation import calibration_choice, metrics
 from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.evaluation.patient_level import aggregate
 from clinadapt.models.bundle.save import save_bundle
@@ -176,12 +176,12 @@ def fit_run(
     content[PREDICTIONS_SHA256] = atomic_files.file_sha256(folder / prediction_tables.PREDICTIONS)
     learned = material.units.labelled if outside else material.units.parts["train"]
     held_out = scored["validation"]
-    classifier.calibrate(held_out.labels, held, held_out.clusters)
-    tested_on = None if outer else scored["test"]
-    content["calibration"] = provenance["calibration"] = _calibration(
-        classifier, tested_on, answers["test"][0]
-    )
     classifier.describe_notes(learned.texts, held_out.texts, held_out.labels, held_out.clusters)
+    classifier.calibrate(held_out.labels, held, held_out.clusters)
+    classifier.learn_abstention(held_out.labels, held_out.clusters)
+    # The test notes of a nested study are those that the map learned from.
+    tested_on = None if outer else (scored["test"], answers["test"][0])
+    content["calibration"] = provenance["calibration"] = _calibration(classifier, tested_on)
     bundle = folder / result_files.BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)  # a damaged one would be refused as no bundle
     save_bundle(classifier, bundle, provenance)
@@ -202,21 +202,18 @@ def _score(
 
 
 def _calibration(
-    classifier: NoteClassifier, test: Notes | None, on_test: NDArray[np.float64]
+    classifier: NoteClassifier, tested_on: tuple[Notes, Floats] | None
 ) -> dict[str, Any] | None:
-    """Return the map of the probabilities and what it does on test notes; None without one.
-
-    In a nested study the map is fitted on the notes that are tested, so this is not measured.
-    """
+    """Return the map of the probabilities and what it does on test notes; None without one."""
     chosen = classifier.calibration_
     if chosen is None:
         return None
-    compared = (
-        None
-        if test is None
-        else calibration_maps.compare(chosen.map, test.labels, on_test, test.clusters)
-    )
-    return {**chosen.model_dump(mode="json"), "test": compared}
+    content = chosen.model_dump(mode="json")
+    if tested_on is None:
+        return {**content, "test": None}
+    test, probabilities = tested_on
+    compared = calibration_choice.compare(chosen.map, test.labels, probabilities, test.clusters)
+    return {**content, "test": compared}
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -16,11 +16,19 @@ from typing import Any
 import numpy as np
 
 from clinadapt.core.arrays import Floats
+from clinadapt.core.messages import Message, plural
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.paired_comparison import Difference, corrected, difference
 from clinadapt.evaluation.random_effects import Pooled, pool
 from clinadapt.evaluation.recommendation import Evidence
 from clinadapt.study.leaderboard import Leaderboard
+
+BETTER = Message(
+    "Averaged over every held-out {column}, {label} is significantly better than {others}."
+)
+WORSE = Message(
+    "Averaged over every held-out {column}, {label} is significantly worse than {others}."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +146,7 @@ class Sites:
     def sentences(self) -> list[str]:
         """Describe the chosen configuration on a new site, and compare it with the others there."""
         if self.chosen is None or not len(self._scores(self.chosen)[0]):
-            return [f"No configuration has a score on every {self.column}."]
+            return [Message("No configuration has a score on every {column}.", column=self.column)]
         return [self._of_new_site(self.chosen), *self._of_others(self.configurations[self.chosen])]
 
     def _of_new_site(self, configuration: str) -> str:
@@ -146,20 +154,37 @@ class Sites:
         scored = {site.name: site.evidence.scores.value[configuration] for site in self.sites}
         ends = {name: value for name, value in scored.items() if not np.isnan(value)}
         worst, best = (pick(ends, key=lambda n: self.sign * ends[n]) for pick in (min, max))
-        seen = self.full.scores.value[configuration]
-        scores = (
-            f"On a {self.column} not seen in training, {self.configurations[configuration]} scores "
-            f"{pooled.value:.3f} [{pooled.low:.3f}, {pooled.high:.3f}], pooled over {len(ends)} "
-            f"held out in turn and ranging from {ends[worst]:.3f} ({worst}) to {ends[best]:.3f} "
-            f"({best}). When every {self.column} is represented in training, it scores {seen:.3f}."
-        )
+        said = {
+            "column": self.column,
+            "label": self.configurations[configuration],
+            "value": pooled.value,
+            "low": pooled.low,
+            "high": pooled.high,
+            "sites": len(ends),
+            "least": ends[worst],
+            "worst": worst,
+            "most": ends[best],
+            "best": best,
+            "seen": self.full.scores.value[configuration],
+        }
         if np.isnan(pooled.new_low):
-            return (
-                f"{scores} A prediction interval for a new {self.column} would need more of them."
+            return Message(
+                "On a {column} not seen in training, {label} scores {value:.3f} [{low:.3f}, "
+                "{high:.3f}], pooled over {sites} held out in turn and ranging from {least:.3f} "
+                "({worst}) to {most:.3f} ({best}). When every {column} is represented in training, "
+                "it scores {seen:.3f}. A prediction interval for a new {column} would need more of "
+                "them.",
+                **said,
             )
-        return (
-            f"{scores} The 95 % prediction interval for a new {self.column} is "
-            f"{max(0.0, pooled.new_low):.3f} to {min(1.0, pooled.new_high):.3f}."
+        return Message(
+            "On a {column} not seen in training, {label} scores {value:.3f} [{low:.3f}, "
+            "{high:.3f}], pooled over {sites} held out in turn and ranging from {least:.3f} "
+            "({worst}) to {most:.3f} ({best}). When every {column} is represented in training, it "
+            "scores {seen:.3f}. The 95 % prediction interval for a new {column} is {new_low:.3f} "
+            "to {new_high:.3f}.",
+            **said,
+            new_low=max(0.0, pooled.new_low),
+            new_high=min(1.0, pooled.new_high),
         )
 
     def _of_others(self, label: str) -> Iterator[str]:
@@ -168,21 +193,21 @@ class Sites:
             for configuration, item in self.differences.items()
             if item.different
         }
-        for verdict, sign in (("better", 1), ("worse", -1)):
+        for sentence, sign in ((BETTER, 1), (WORSE, -1)):
             named = [
                 self.configurations[configuration]
                 for configuration, value in significant.items()
                 if sign * value > 0
             ]
             if named:
-                yield (
-                    f"Averaged over every held-out {self.column}, {label} is significantly "
-                    f"{verdict} than {', '.join(named)}."
-                )
+                yield Message(sentence, column=self.column, label=label, others=named)
         alike = len(self.differences) - len(significant)
         if alike:
-            noun, verb = ("configuration", "is") if alike == 1 else ("configurations", "are")
-            yield f"{alike} other {noun} {verb} not significantly different from it there."
+            yield plural(
+                "{count} other configuration is not significantly different from it there.",
+                "{count} other configurations are not significantly different from it there.",
+                count=alike,
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``sites.json``."""

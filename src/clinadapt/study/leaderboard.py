@@ -12,12 +12,14 @@ from clinadapt.core import atomic_files
 from clinadapt.data import prediction_tables
 from clinadapt.data.levels import NOTES, Unit
 from clinadapt.data.notes import Notes
-from clinadapt.evaluation import metrics, subgroups
+from clinadapt.evaluation import abstention, metrics, subgroups
 from clinadapt.evaluation.doubts import doubts_of, rarest_class
 from clinadapt.evaluation.entrants import Entrant
 from clinadapt.evaluation.learning_curves import Curves, Grower, SizeResults
 from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.evaluation.recommendation import Evidence
+from clinadapt.evaluation.risk_coverage import risk_coverage
+from clinadapt.evaluation.threshold import Threshold
 from clinadapt.study import result_files
 from clinadapt.study.design import Configuration, Run
 from clinadapt.study.run_store import RunStore
@@ -144,6 +146,44 @@ class Leaderboard:
             "configuration": configuration.label,
             "sentences": subgroups.sentences(compared, self.unit),
             "subgroups": [item.to_json(self.unit) for item in compared],
+        }
+        atomic_files.write_json(path, content)
+
+    def write_abstention(self) -> None:
+        """Write ``abstention.json``: what the recommended configuration leaves to a person.
+
+        Where none is recommended, it is the leader. Bands and sets are chosen on the validation
+        part and measured on the test part, with the seed that is handed over.
+        """
+        path = self.folders.root / result_files.ABSTENTION
+        if self.evidence is None:
+            path.unlink(missing_ok=True)
+            return
+        chosen = self.evidence.recommended or self.evidence.leader
+        done = self.done(self.folders.configurations[chosen.configuration_id])[chosen.chosen]
+        threshold = Threshold(
+            float("nan") if done["threshold"]["value"] is None else done["threshold"]["value"],
+            done["threshold"]["at_least_one"],
+        )
+        validation, test = self.parts["validation"], self.test
+        validated, predicted = (
+            chosen.validated[chosen.chosen][0],
+            chosen.predictions[chosen.chosen][0],
+        )
+        allowed = abstention.calibrate(validation.labels, validated, validation.clusters, threshold)
+        measured = test.labels, predicted, test.clusters
+        curve = risk_coverage(*measured, threshold)
+        content = {
+            "configuration_id": chosen.configuration_id,
+            "configuration": chosen.label,
+            "task": test.labels.task,
+            "positive": None if test.labels.positive is None else str(test.labels.positive),
+            "confidence": allowed.confidence,
+            "patients": allowed.patients,
+            "units": "patients" if allowed.patients < len(validation) else str(self.unit.many),
+            **curve.to_json(),
+            "bands": [abstention.measure_band(band, *measured).to_json() for band in allowed.bands],
+            "sets": [abstention.measure_sets(sets, *measured).to_json() for sets in allowed.sets],
         }
         atomic_files.write_json(path, content)
 

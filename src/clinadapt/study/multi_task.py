@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message, plural
 from clinadapt.evaluation import metrics
 from clinadapt.study import result_files
 
@@ -114,27 +115,41 @@ class Tasks:
     def sentences(self) -> list[str]:
         """Describe which configuration suits all tasks best, and where another is better."""
         count, ranks = self.among_the_best(), self.ranks()
-        sentences = []
+        sentences: list[str] = []
         if ranks:
             first = max(
                 ranks, key=lambda configuration: (count[configuration], -ranks[configuration])
             )
             sentences.append(
-                f"If one configuration is to serve all tasks, choose {self.labels[first]}: it is "
-                f"not significantly different from the best in {count[first]} of "
-                f"{len(self.learned)}, and its mean rank is {ranks[first]:.1f} of {len(ranks)}."
+                Message(
+                    "If one configuration is to serve all tasks, choose {label}: it is not "
+                    "significantly different from the best in {best} of {tasks}, and its mean rank "
+                    "is {rank:.1f} of {ranked}.",
+                    label=self.labels[first],
+                    best=count[first],
+                    tasks=len(self.learned),
+                    rank=ranks[first],
+                    ranked=len(ranks),
+                )
             )
             behind = [task.name for task in self.learned if task.groups.get(first) != 1]
             if behind:
-                sentences.append(f"It is significantly worse than the best in {', '.join(behind)}.")
+                sentences.append(
+                    Message("It is significantly worse than the best in {tasks}.", tasks=behind)
+                )
         elif self.learned:
-            sentences.append("No configuration finished in every task.")
+            sentences.append(Message("No configuration finished in every task."))
         nothing = [task.name for task in self.tasks if task.recommended is None]
         if nothing:
             sentences.append(
-                "No configuration is significantly better than a constant answer in "
-                f"{', '.join(nothing)}, so the ranks leave "
-                f"{'these tasks' if len(nothing) > 1 else 'this task'} out."
+                plural(
+                    "No configuration is significantly better than a constant answer in {tasks}, "
+                    "so the ranks leave this task out.",
+                    "No configuration is significantly better than a constant answer in {tasks}, "
+                    "so the ranks leave these tasks out.",
+                    count=len(nothing),
+                    tasks=nothing,
+                )
             )
         return sentences
 

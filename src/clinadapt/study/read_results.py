@@ -79,6 +79,7 @@ class RunResult:
     truncated: dict[str, int]
     calibration: dict[str, Any] | None
     energy: dict[str, Any] | None
+    decisions: dict[str, float] | None = None
 
     def predictions(self, part: str) -> pl.DataFrame:
         """Return labels, predictions and probabilities on a part: a row per note, or patient."""
@@ -107,6 +108,9 @@ class StudyResults:
         Scores on held-out sites; None where the study asks for none.
     checks : dict, optional
         Findings of checks; None in studies of before.
+    abstention : dict, optional
+        What the recommended or best configuration leaves to a person; None like `evidence`, and in
+        studies of earlier versions.
     """
 
     about: dict[str, Any]
@@ -117,6 +121,7 @@ class StudyResults:
     subgroups: dict[str, Any] | None
     sites: dict[str, Any] | None
     checks: dict[str, Any] | None
+    abstention: dict[str, Any] | None = None
 
     @cached_property
     def unit(self) -> Unit:
@@ -215,6 +220,7 @@ def load(study_dir: Path) -> StudyResults:
         result_files.SUBGROUPS,
         result_files.SITES,
         result_files.CHECKS,
+        result_files.ABSTENTION,
     )
     return StudyResults(
         about,
@@ -270,4 +276,5 @@ def _run_result(file: Path) -> RunResult:
         truncated=(result.get("data") or {}).get("truncated") or {},
         calibration=result.get("calibration"),
         energy=(result.get("cost") or {}).get("energy"),
+        decisions=result.get("decisions"),
     )

@@ -29,6 +29,7 @@ SITES = "sites.json"
 SUBGROUPS = "subgroups.json"
 CHECKS = "checks.json"
 LABELS_TO_CHECK = "labels_to_check.csv"
+ABSTENTION = "abstention.json"
 COSTS = (
     "encode_seconds",
     "fit_seconds",

@@ -25,9 +25,11 @@ from clinadapt.core.errors import (
     LimitError,
     NoMemoryError,
     describe_unexpected,
+    reason_of,
 )
 from clinadapt.core.folder_lock import folder_lock
 from clinadapt.core.machine_faults import machine_error, machine_faults_told
+from clinadapt.core.messages import Message
 from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Context, Finished, Progress, no_progress
 from clinadapt.data.levels import UNITS
@@ -136,6 +138,7 @@ class StudyRunner(StudySetup):
         self._refit(full, progress, finished, retry)
         full.write_evidence(max(1, len(self.material.folds)), nested_choice(full, self.material))
         full.write_subgroups()
+        full.write_abstention()
         board = full.write_leaderboard()
         full.write_ledger()
         write_checks(self.out, self.notes, self.split, self.design.ignore)
@@ -203,16 +206,16 @@ class StudyRunner(StudySetup):
                 )
                 result["cost"]["predicted"] = predicted
         except (EncoderNotFoundError, LimitError) as error:
-            result |= {"status": "skipped", "reason": str(error)}
+            result |= {"status": "skipped", "reason": reason_of(error)}
         except Exception as error:
             fault = machine_error(error, folder, at_work=True)
             if isinstance(fault, NoMemoryError):
-                result |= {"status": "skipped", "reason": str(fault)}
+                result |= {"status": "skipped", "reason": reason_of(fault)}
             elif fault is not None:
                 raise fault from error
             else:
-                own = isinstance(error, ClinadaptError)
-                result |= {"status": "failed", "reason": str(error) if own else _describe(error)}
+                reason = reason_of(error) if isinstance(error, ClinadaptError) else _describe(error)
+                result |= {"status": "failed", "reason": reason}
         result_files.write_result(folder / result_files.RESULT, result)
         if result["status"] != "skipped":  # a skipped run may have been begun, and goes on later
             forget(folder / CHECKPOINT)
@@ -236,7 +239,7 @@ class StudyRunner(StudySetup):
             if reason is not None:
                 raise LimitError(reason)
         elif self.hours is not None and time.perf_counter() - self._started > 3600 * self.hours:
-            raise LimitError(f"the limit of {self.hours:g} hours is used up")
+            raise LimitError(Message("the limit of {hours:g} hours is used up", hours=self.hours))
 
     def _fit(self, run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
         context = Context(cache=self.cache, memory=self.memory, progress=progress)

@@ -27,6 +27,7 @@ FILES = (
     result_files.SUBGROUPS,
     result_files.CHECKS,
     result_files.LABELS_TO_CHECK,
+    result_files.ABSTENTION,
     "plan.json",
     "tasks.json",
     "report.html",

@@ -24,6 +24,10 @@ def test_the_slow_one_may_be_the_second_of_the_pair():
     assert "+0.4 points [−1.6, +2.4]" in said
 
 
+def _handing_over(name, study):
+    return {**study.about, "best": {"run": name, "configuration": name}}
+
+
 @pytest.mark.parametrize("seconds", [3.9, 2.5, 1.0])
 def test_a_little_slower_is_not_slower(seconds):
     rows = [row("encoder", seconds, model="pretrained"), row("words", 2.0)]
@@ -52,12 +56,20 @@ def test_one_run_of_many_at_its_last_epoch_is_no_finding():
     late = [{"validation_score": 0.5 + 0.1 * n, "validation_loss": 1.0} for n in range(3)]
     one = replace(study, runs=[*study.runs, run("late", training=late, epochs=3)])
     assert at_the_edge(Of(one)) is None
+    alone = replace(one, runs=[run("words"), one.runs[1]], about=_handing_over("words", one))
+    assert at_the_edge(Of(alone)) is None
     two = replace(one, runs=[*one.runs, run("later", training=late, epochs=3)])
     assert at_the_edge(Of(two)).startswith("2 of the 3 runs")
 
 
 def test_training_that_stopped_before_its_last_epoch_is_no_finding():
     assert at_the_edge(Of(trained(0.5, 0.6, 0.7, epochs=4))) is None
+
+
+@pytest.mark.parametrize(("mean", "found"), [(2.6, True), (2.2, False)])
+def test_on_folds_the_mean_of_the_best_epochs_counts(mean, found):
+    net = run("net", decisions={"epochs": mean}, epochs=3)
+    assert (at_the_edge(Of(results([row("net", 1.0)], [net]))) is not None) == found
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from clinadapt.core.messages import Message
 from clinadapt.data.checks import RowNumbers
 from clinadapt.data.tables.table import MISSING_WORDS, Table, hold
 
@@ -24,7 +25,11 @@ class MissingWords:
     def warnings(self) -> list[str]:
         """Return a sentence for each column with such words."""
         return [
-            f"column {name!r} holds a word such as NA, null or None in {rows}, taken as it is "
-            f"written. If it means that a value is missing, give the words with --missing"
+            Message(
+                "column {name!r} holds a word such as NA, null or None in {rows}, taken as it is "
+                "written. If it means that a value is missing, give the words with --missing",
+                name=name,
+                rows=rows.words,
+            )
             for name, rows in self.rows.items()
         ]

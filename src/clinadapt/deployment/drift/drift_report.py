@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from clinadapt.core import html
 from clinadapt.core.atomic_files import atomic_path, write_json
 from clinadapt.core.errors import InputError
+from clinadapt.core.language import use_language
 from clinadapt.core.output_guard import Output, check_outputs, is_page, json_with
 from clinadapt.data.checks import shown_values
 from clinadapt.data.columns import Columns
@@ -120,7 +121,8 @@ def drift_page(drift: Drift, about: dict[str, Any]) -> str:
     environment = html.page_environment("clinadapt.deployment.drift")
     style = html.source(environment, html.STYLE)
     template = environment.get_template("drift.html.jinja")
-    return template.render(drift=drift, about=about, messages=messages, style=style)
+    with use_language("en"):  # the texts of this page have no translation
+        return template.render(drift=drift, about=about, messages=messages, style=style)
 
 
 def _read(

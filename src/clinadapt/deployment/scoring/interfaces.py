@@ -80,6 +80,8 @@ class State:
         Numbers of notes; `read` is the sum of the other two.
     predicted : mapping of str to (mapping of str to int)
         Number of notes that each class was predicted for, by task name and class.
+    left : int
+        Number of scored notes that are left to a person.
     """
 
     part: int = 0
@@ -88,6 +90,7 @@ class State:
     scored: int = 0
     aside: int = 0
     predicted: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    left: int = 0
 
 
 class Classifiers(Protocol):
@@ -99,6 +102,23 @@ class Classifiers(Protocol):
 
     def predict_proba(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
         """Return probabilities, shape [note, class], by task name."""
+
+
+@dataclass(frozen=True)
+class Abstained:
+    """What is answered and what is left to a person, each a ndarray of bool [note, class].
+
+    Attributes
+    ----------
+    answered, left : ndarray
+        See `clinadapt.evaluation.reject_band.RejectBand.answer`.
+    sets : ndarray
+        Classes in the prediction set.
+    """
+
+    answered: NDArray[np.bool_]
+    left: NDArray[np.bool_]
+    sets: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -114,6 +134,8 @@ class NoteScores:
         In a binary task the positive one is second.
     probabilities : ndarray of float64, shape [note, class]
     predicted : ndarray of bool, shape [note, class]
+    abstained : Abstained, optional
+        None unless notes are left to a person.
     """
 
     notes: pl.DataFrame
@@ -121,6 +143,7 @@ class NoteScores:
     classes: NDArray[Any]
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.bool_]
+    abstained: Abstained | None = None
 
     def and_those(self, others: "NoteScores") -> "NoteScores":
         """Return the scores of these notes followed by those of others, for the same task."""

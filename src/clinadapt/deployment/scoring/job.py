@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,11 @@ from clinadapt.deployment.scoring.file_source import TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
 from clinadapt.deployment.scoring.patient_source import PatientNotes
+from clinadapt.evaluation.abstention import Promise
 from clinadapt.evaluation.calibration_maps import Scale
 from clinadapt.models.bundle.decision_rule import DecisionRule, named_thresholds, rules_of
 from clinadapt.models.bundle.integrity import RECORD
+from clinadapt.models.bundle.promise import check_promise
 from clinadapt.models.bundle.record import fingerprint, name_of, named_bundles, read_record
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ class Prediction:
         Whether probabilities are the models' own or calibrated; default: as the bundles say.
     threshold : sequence of str
         Thresholds instead of the bundles' own: a number, or ``NAME=NUMBER`` for a task.
+    promise : Promise, optional
+        Leave notes to a person, so that the answers that are given keep it.
     """
 
     bundle: Path | Mapping[str, Path]
@@ -102,6 +106,7 @@ class Prediction:
     anew: bool = False
     scale: Scale | None = None
     threshold: Sequence[str] = ()
+    promise: Promise | None = None
 
     def run(self, progress: Progress = no_progress, tell: Tell | None = None) -> State:
         """Score every note once, or resume a run that was stopped.
@@ -133,6 +138,8 @@ class Prediction:
         self._check_outputs()
         thresholds = named_thresholds(self.threshold, list(records))
         rules = rules_of(self.bundles, records, self.scale, thresholds)
+        if self.promise is not None:
+            check_promise(self.promise, records, rules)
         versions = {
             task: rules[task].version(fingerprint(folder)) for task, folder in self.bundles.items()
         }
@@ -152,6 +159,8 @@ class Prediction:
             settings["probabilities"] = self.scale
         if thresholds:
             settings["threshold"] = ", ".join(f"{task} {thresholds[task]:g}" for task in thresholds)
+        if self.promise is not None:
+            settings["abstain"] = asdict(self.promise)
         return score(
             Together.load(self.bundles, self.scale, thresholds),
             versions,
@@ -161,6 +170,7 @@ class Prediction:
             meds.with_reasons if self.meds else None,
             self.anew,
             progress,
+            self.promise,
         )
 
     @property
@@ -221,6 +231,11 @@ class Prediction:
         problems += self._patient_problems() if of_patients else []
         if self.group is not None and not of_patients:
             problems.append("--group is for bundles that classify patients; this one reads notes")
+        if self.promise is not None and (self.meds or self.into is not None):
+            problems.append(
+                "--abstain writes columns that only a file of predictions has: remove "
+                f"{'--meds' if self.meds else '--into'}"
+            )
         if problems:
             raise InputError(problems)
 

@@ -14,6 +14,7 @@ from clinadapt.deployment.scoring.interfaces import (
     NOT_INTEGER,
     REPEATED,
     UNREADABLE,
+    Abstained,
     Classifiers,
     Destination,
     NoteBatch,
@@ -21,6 +22,7 @@ from clinadapt.deployment.scoring.interfaces import (
     NoteSource,
     State,
 )
+from clinadapt.evaluation.abstention import Promise
 
 NOTES_AT_ONCE = 4096  # per transaction; at most as many are scored again after a kill
 Masks = dict[str, pl.Series]
@@ -35,6 +37,7 @@ def score(
     checked: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
     anew: bool = False,
     progress: Progress = no_progress,
+    promise: Promise | None = None,
 ) -> State:
     """Score every note of a source that a run with the same identity has not scored before.
 
@@ -56,6 +59,8 @@ def score(
     anew : bool
         Abandon an unfinished run with another identity.
     progress : callable
+    promise : Promise, optional
+        Leave notes to a person, so that the answers that are given keep it.
 
     Returns
     -------
@@ -81,6 +86,7 @@ def score(
             notes = checked(batch.notes) if checked else batch.notes
             ready, to_do, aside = _sorted_out(notes, destination)
             scores, unscored = _scored(classifiers, ready, to_do)
+            scores = _abstaining(classifiers, scores, promise)
             aside = pl.concat([aside, unscored])
             after = State(
                 part=state.part + 1,
@@ -89,12 +95,13 @@ def score(
                 scored=state.scored + len(batch.notes) - len(aside),
                 aside=state.aside + len(aside),
                 predicted={task: _counted(state, task, new) for task, new in scores.items()},
+                left=state.left + _left(scores),
             )
             destination.write(scores, aside, state, after)
             state = after
             progress(stage, state.read - before, max(total, state.read) - before)
         if not state.part:
-            state = _write_nothing(classifiers, destination, state)
+            state = _write_nothing(classifiers, destination, state, promise)
         destination.finish()
     return state
 
@@ -196,7 +203,33 @@ def _read(
     return scores, notes.filter(~readable)
 
 
-def _write_nothing(classifiers: Classifiers, destination: Destination, state: State) -> State:
+def _abstaining(
+    classifiers: Classifiers, scores: dict[str, NoteScores], promise: Promise | None
+) -> dict[str, NoteScores]:
+    """Return scores with what is left to a person under a promise, if there is one."""
+    if promise is None:
+        return scores
+    abstaining = {}
+    for task, one in scores.items():
+        abstention = classifiers.classifiers[task].abstaining
+        answered, left = abstention.band(promise.risk).answer(one.task, one.probabilities)
+        sets = abstention.sets_of(promise.coverage).of(one.probabilities)
+        abstaining[task] = replace(one, abstained=Abstained(answered, left, sets))
+    return abstaining
+
+
+def _left(scores: Mapping[str, NoteScores]) -> int:
+    """Return the number of notes that some task leaves to a person."""
+    ids: set[Any] = set()
+    for one in scores.values():
+        if one.abstained is not None:
+            ids.update(one.notes["id"].filter(one.abstained.left.sum(axis=1) > 0))
+    return len(ids)
+
+
+def _write_nothing(
+    classifiers: Classifiers, destination: Destination, state: State, promise: Promise | None
+) -> State:
     """Store a batch without notes, so that an empty output still has its columns."""
     columns = ["id", "place", "text", "reason", "subject", "time"]
     if any(one.model_.level == "group" for one in classifiers.classifiers.values()):
@@ -204,6 +237,7 @@ def _write_nothing(classifiers: Classifiers, destination: Destination, state: St
     notes = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     none = dict.fromkeys(classifiers.classifiers, pl.Series(dtype=pl.Boolean))
     scores, aside = _scored(classifiers, notes, none)
+    scores = _abstaining(classifiers, scores, promise)
     predicted = {task: _counted(state, task, none) for task, none in scores.items()}
     after = replace(state, part=1, predicted=predicted)
     destination.write(scores, aside, state, after)

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from clinadapt.core.atomic_files import atomic_path
 from clinadapt.core.output_guard import csv_header, parquet_columns
@@ -15,14 +17,17 @@ from clinadapt.deployment.scoring import meds
 from clinadapt.deployment.scoring.interfaces import NoteScores
 
 ASIDE_COLUMNS = ("id", "place", "reason")
-SCORE_COLUMN = re.compile(r"(^|\.)(prediction$|prob_)")
+SCORE_COLUMN = re.compile(r"(^|\.)((prediction|decision|undecided|prediction_set)$|prob_)")
 
 
 def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
     """Return one row per note: ``id``, ``prediction``, ``prob_<class>``.
 
     Rows of patients have ``notes``, their number of notes, after the id. With several tasks,
-    columns are named ``<task>.prediction`` and ``<task>.prob_<class>``.
+    columns are named ``<task>.prediction`` and ``<task>.prob_<class>``. If
+    notes are left to a person: also ``decision``, null where the note is left, or, in a multi-label
+    task, the labels that are answered, with those that are left in ``undecided``; and
+    ``prediction_set``.
     """
     columns: dict[str, Any] = {}
     for name, task in scores.items():
@@ -33,8 +38,25 @@ def predictions(scores: Mapping[str, NoteScores]) -> pl.DataFrame:
         labels = prediction_tables.decode_text(task.task, task.classes, task.predicted)
         probabilities = prediction_tables.probability_columns(task.classes, task.probabilities)
         columns[f"{prefix}prediction"] = labels
-        columns |= {f"{prefix}{column}": values for column, values in probabilities.items()}
+        for column, values in {**_decisions(task), **probabilities}.items():
+            columns[f"{prefix}{column}"] = values
     return pl.DataFrame(columns)
+
+
+def _decisions(task: NoteScores) -> dict[str, pl.Series]:
+    """Return the columns of what is answered and left; none if nothing may be left."""
+    if task.abstained is None:
+        return {}
+
+    def listed(matrix: NDArray[np.bool_]) -> pl.Series:
+        return prediction_tables.decode_text("multilabel", task.classes, matrix)
+
+    answered, left = task.abstained.answered, task.abstained.left
+    sets = {"prediction_set": listed(task.abstained.sets)}
+    if task.task == "multilabel":
+        return {"decision": listed(answered), "undecided": listed(left), **sets}
+    decided = prediction_tables.decode_text(task.task, task.classes, answered)
+    return {"decision": decided.set(pl.Series(left.any(axis=1)), None), **sets}
 
 
 def is_scores(path: Path) -> bool:

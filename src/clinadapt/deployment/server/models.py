@@ -2,16 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
 from clinadapt.deployment.server import schemas
+from clinadapt.evaluation.abstention import Promise
 from clinadapt.evaluation.calibration_maps import Scale
 from clinadapt.explain.explain import can_explain, explain
+from clinadapt.models.bundle.decision_rule import rules_of
+from clinadapt.models.bundle.promise import check_promise
 from clinadapt.models.bundle.record import fingerprint, read_record
+from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.shared_encoder import Together
 
 # Key of a batch: task names, and whether to explain.
@@ -28,6 +34,8 @@ class Models:
     scale : {"raw", "calibrated"}, optional
     thresholds : mapping of str to float, optional
         By task name; see `clinadapt.load`.
+    promise : Promise, optional
+        Leave notes to a person, so that the answers that are given keep it.
 
     Attributes
     ----------
@@ -36,7 +44,7 @@ class Models:
     Raises
     ------
     InputError
-        If a folder is not a bundle.
+        If a folder is not a bundle, or a bundle cannot keep the promise.
     """
 
     def __init__(
@@ -44,6 +52,7 @@ class Models:
         bundles: Mapping[str, Path],
         scale: Scale | None = None,
         thresholds: Mapping[str, float] | None = None,
+        promise: Promise | None = None,
     ) -> None:
         records = {name: read_record(folder) for name, folder in bundles.items()}
         if len({record.get("level", "note") for record in records.values()}) > 1:
@@ -51,6 +60,9 @@ class Models:
                 "some of these bundles classify notes and others patients, and a request has the "
                 "ones or the others: start a server for each"
             )
+        if promise is not None:
+            check_promise(promise, records, rules_of(bundles, records, scale, thresholds or {}))
+        self.promise = promise
         self.together = Together.load(bundles, scale, thresholds)
         self.tasks = [self._task(name, folder, records[name]) for name, folder in bundles.items()]
         self.together.predict_proba(["note"])  # loads the encoders before the first request
@@ -70,6 +82,8 @@ class Models:
             explains=classifier.model_.level == "note" and can_explain(classifier.model_),
             probabilities=classifier.scale_,
             calibration_error=_calibration_error(provenance, classifier.scale_),
+            risk=None if self.promise is None else self.promise.risk,
+            coverage=None if self.promise is None else self.promise.coverage,
             synthetic=bool(provenance.get("data", {}).get("synthetic")),
         )
 
@@ -102,18 +116,36 @@ class Models:
                 explanations = [_explanation(each) for each in explain(classifier, texts)]
             probabilities = classifier.in_label_order(probabilities)
             predicted = classifier.threshold_.predict(classifier.task_, probabilities).tolist()
-            rows = zip(answers, probabilities.tolist(), predicted, explanations, strict=True)
-            for note, row, flags, explanation in rows:
-                pairs = zip(task.classes, flags, strict=True)
+            left, sets = self._abstaining(classifier, probabilities)
+            rows = zip(
+                *(answers, probabilities.tolist(), predicted, left, sets, explanations), strict=True
+            )
+            for note, row, flags, undecided, possible, explanation in rows:
                 note.append(
                     schemas.Answer(
                         task=name,
                         probabilities=dict(zip(task.classes, row, strict=True)),
-                        predicted=[label for label, true in pairs if true],
+                        predicted=list(compress(task.classes, flags)),
+                        undecided=_chosen(task.classes, undecided),
+                        prediction_set=_chosen(task.classes, possible),
                         explanation=explanation,
                     )
                 )
         return [schemas.NoteAnswers(answers=note) for note in answers]
+
+    def _abstaining(
+        self, classifier: NoteClassifier, probabilities: Floats
+    ) -> tuple[Sequence[list[bool] | None], Sequence[list[bool] | None]]:
+        """Return, for each note, the classes left to a person and those in its prediction set."""
+        if self.promise is None:
+            return [None] * len(probabilities), [None] * len(probabilities)
+        abstention = classifier.abstaining
+        _, left = abstention.band(self.promise.risk).answer(classifier.task_, probabilities)
+        return left.tolist(), abstention.sets_of(self.promise.coverage).of(probabilities).tolist()
+
+
+def _chosen(classes: Sequence[str], flags: Sequence[bool] | None) -> list[str] | None:
+    return None if flags is None else list(compress(classes, flags))
 
 
 def _calibration_error(provenance: Mapping[str, Any], scale: Scale) -> float | None:
@@ -121,8 +153,8 @@ def _calibration_error(provenance: Mapping[str, Any], scale: Scale) -> float | N
     if scale == "raw":
         value = provenance.get("metrics", {}).get("ece", {}).get("value")
     else:
-        calibration = provenance.get("calibration") or {}
-        value = calibration.get("test", {}).get("ece", {}).get("calibrated")
+        tested = (provenance.get("calibration") or {}).get("test") or {}
+        value = tested.get("ece", {}).get("calibrated")
     return value if isinstance(value, float) else None
 
 

@@ -89,6 +89,15 @@ class Task(BaseModel):
     calibration_error: float | None = Field(
         description="Expected calibration error (ECE) on the test notes; null if not measured."
     )
+    risk: float | None = Field(
+        None,
+        description="Largest share of wrong answers among those that are given; null if every "
+        "note is answered.",
+    )
+    coverage: float | None = Field(
+        None,
+        description="Probability that the right class is in the prediction set; null like `risk`.",
+    )
     synthetic: bool = Field(description="True if trained on synthetic notes: not for patients.")
 
 
@@ -126,6 +135,14 @@ class Answer(BaseModel):
     task: str
     probabilities: dict[str, float] = Field(description="Probability of each class.")
     predicted: list[str] = Field(description="Predicted classes.")
+    undecided: list[str] | None = Field(
+        None,
+        description="Classes left to a person: all, or in a multi-label task some; empty if the "
+        "answer is given. Null if every note is answered.",
+    )
+    prediction_set: list[str] | None = Field(
+        None, description="Classes that may be right. Null like `undecided`."
+    )
     explanation: Explanation | None = Field(
         description="Null if not requested, or not supported by the task."
     )

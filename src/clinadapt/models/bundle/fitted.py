@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from clinadapt.data.labels import Task
+from clinadapt.evaluation.abstention import Abstention
 from clinadapt.evaluation.calibration_maps import Calibration, Scale
 from clinadapt.evaluation.threshold import Threshold
 from clinadapt.models.bundle.reference import Reference
@@ -23,3 +24,8 @@ class FittedClassifier(Protocol):
     calibration_: Calibration | None
     indicator_: bool
     reference_: Reference | None
+    abstention_: Abstention | None
+
+    @property
+    def abstention_holds(self) -> bool:
+        """True if the abstention is of the probabilities and threshold in use."""

@@ -25,6 +25,7 @@ from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
 from clinadapt.data.levels import Level
 from clinadapt.evaluation import metrics
+from clinadapt.evaluation.abstention import Abstention
 from clinadapt.evaluation.calibration_maps import METHODS, Calibration, Scale
 from clinadapt.evaluation.patient_level import Aggregation
 from clinadapt.features.encoders import config_checks
@@ -106,6 +107,7 @@ class _Record(BaseModel):
     calibrated_threshold: _Threshold | None = None
     scale: Scale = "raw"
     provenance: _Provenance
+    abstention: Abstention | None = None
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
 
@@ -183,6 +185,8 @@ def check_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     problems += _calibration_problems(checked)
     if checked.metric not in metrics.metric_names(task):
         problems.append(f"the metric is not valid for a {task} task")
+    if checked.abstention is not None and not checked.abstention.fits(task, len(classes)):
+        problems.append(f"the reject bands or prediction sets are not valid for a {task} task")
     problems += _setting_problems(checked.settings)
     problems += [
         f"a listed file lies outside the bundle: {name[:80]!r}"

@@ -45,6 +45,24 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     return integrity.check_record(Path(folder), record)
 
 
+def find_bundle(folder: str | Path) -> Path:
+    """Return a bundle: the folder itself or, of a study's folder, the recommended or best one.
+
+    Raises
+    ------
+    InputError
+        The folder is neither.
+    """
+    folder = Path(folder)
+    for place in (folder, *(folder / name for name in reversed(STUDY_FOLDERS))):
+        if (place / RECORD).is_file():
+            return place
+    raise InputError(
+        f"{folder} is neither a bundle nor the folder of a finished study: expected a folder like "
+        "OUT or OUT/recommended"
+    )
+
+
 def name_of(folder: str | Path) -> str:
     """Return a task's name: the bundle's folder; for ``best`` and ``recommended`` the study's."""
     path = Path(os.path.abspath(folder))

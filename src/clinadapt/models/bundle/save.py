@@ -100,6 +100,8 @@ def _write(classifier: FittedClassifier, partial: Path, provenance: dict[str, An
         record["scale"] = classifier.scale_
     if model.guarantee_ is not None:
         record["privacy"] = asdict(model.guarantee_)
+    if classifier.abstention_ is not None and classifier.abstention_holds:
+        record["abstention"] = classifier.abstention_.model_dump()
     (partial / CARD).write_text(model_card(record), encoding="utf-8")
     # The guarantee of a private fit does not cover counts of the training notes.
     if classifier.reference_ is not None and "privacy" not in record:

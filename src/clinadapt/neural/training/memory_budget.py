@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from clinadapt.core import formatting
 from clinadapt.core.device import autocast
 from clinadapt.core.errors import LimitError
+from clinadapt.core.messages import Message
 from clinadapt.core.process_memory import give_back_freed, held_bytes
 from clinadapt.core.rng import local_randomness
 from clinadapt.neural.note_network import Batch
@@ -50,11 +50,11 @@ class MemorySavings:
     def words(self) -> list[str]:
         """Return the measures in words, for the results."""
         measures = {
-            f"micro-batches of {self.batch_tokens} tokens": self.batch_tokens
+            Message("micro-batches of {n} tokens", n=self.batch_tokens): self.batch_tokens
             != MemorySavings.batch_tokens,
-            "layers recomputed in the backward pass": self.recompute,
-            "Adafactor instead of AdamW": self.lean_optimizer,
-            "embeddings frozen": self.frozen_embeddings,
+            Message("layers recomputed in the backward pass"): self.recompute,
+            Message("Adafactor instead of AdamW"): self.lean_optimizer,
+            Message("embeddings frozen"): self.frozen_embeddings,
         }
         return [words for words, applied in measures.items() if applied]
 
@@ -156,9 +156,13 @@ def choose_savings(
             return savings
         last = savings
     raise LimitError(
-        f"training needs at least {formatting.size(footprint.peak(last))}, with "
-        f"{', '.join(last.words())}; the limit is {formatting.size(limit)}: tune fewer layers, "
-        "read fewer tokens or use a smaller encoder"
+        Message(
+            "training needs at least {least:size}, with {savings}; the limit is {limit:size}: tune "
+            "fewer layers, read fewer tokens or use a smaller encoder",
+            least=footprint.peak(last),
+            savings=last.words(),
+            limit=limit,
+        )
     )
 
 

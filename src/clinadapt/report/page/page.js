@@ -1,5 +1,10 @@
 "use strict";
 
+// Words of the page, in its language.
+
+const texts = JSON.parse(document.getElementById("texts").textContent);
+const say = (text, fields) => text.replace(/\{(\w+)\}/g, (_, name) => fields[name]);
+
 // Tables: a button in each heading sorts; a text field filters.
 
 const valueOf = (row, column) => {
@@ -42,7 +47,7 @@ for (const field of document.querySelectorAll("[data-filters]")) {
     const wanted = field.value.toLowerCase().split(/\s+/);
     for (const row of rows) row.hidden = !wanted.every((word) => wordsOf(row).includes(word));
     const shown = rows.filter((row) => !row.hidden).length;
-    field.parentElement.querySelector("output").value = `${shown} of ${rows.length} configurations`;
+    field.parentElement.querySelector("output").value = say(texts.filtered, { shown, all: rows.length });
   });
 }
 
@@ -51,7 +56,7 @@ for (const button of document.querySelectorAll("[data-widens]")) {
   const widen = (wide) => {
     table.classList.toggle("fewer", !wide);
     button.setAttribute("aria-expanded", wide);
-    button.textContent = wide ? "Fewer columns" : "More columns";
+    button.textContent = wide ? texts.fewer : texts.more;
   };
   button.addEventListener("click", () => widen(table.classList.contains("fewer")));
   button.hidden = false;
@@ -60,7 +65,7 @@ for (const button of document.querySelectorAll("[data-widens]")) {
 
 // Menu: the section on the screen is marked.
 
-const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+const links = new Map([...document.querySelectorAll('nav a[href^="#"]')].map((link) => [link.hash.slice(1), link]));
 const sections = [...links.keys()].map((id) => document.getElementById(id));
 function mark() {
   const current = sections.findLast((section) => section.getBoundingClientRect().top < innerHeight / 3);
@@ -77,14 +82,15 @@ const picks = [...document.querySelectorAll("#pick-0, #pick-1")];
 if (picks.length) {
   const pairs = new Map(JSON.parse(document.getElementById("every-pair").textContent)
     .flatMap(([a, b, value, low, high]) => [[`${a} ${b}`, [value, low, high]], [`${b} ${a}`, [-value, -high, -low]]]));
-  const points = (x) => (x < 0 ? "−" : "+") + Math.abs(100 * x).toFixed(1);
+  const tenths = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  const points = (x) => (x < 0 ? "−" : "+") + Math.abs(100 * x).toLocaleString(document.documentElement.lang, tenths);
   const compare = () => {
     const difference = pairs.get(picks.map((pick) => pick.value).join(" "));
     const [first, second] = picks.map((pick) => pick.selectedOptions[0].text);
     const significant = difference && (difference[1] > 0 || difference[2] < 0);
     document.getElementById("picked").value = difference
-      ? `${first} minus ${second}: ${points(difference[0])} points [${points(difference[1])}, ${points(difference[2])}]; ${significant ? "significantly different." : "not significantly different."}`
-      : first === second ? "Choose two different configurations." : "Not compared: one of them has an unfinished seed.";
+      ? say(significant ? texts.different : texts.alike, { first, second, value: points(difference[0]), low: points(difference[1]), high: points(difference[2]) })
+      : first === second ? texts.same : texts.absent;
   };
   picks.forEach((pick) => pick.addEventListener("change", compare));
   compare();
@@ -93,7 +99,7 @@ if (picks.length) {
 // Charts: plotly is in the page, compressed; figures are drawn when they become visible.
 
 const figures = JSON.parse(document.getElementById("figures").textContent);
-const config = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "resetScale2d", "toImage"]] };
+const config = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "resetScale2d", "toImage"]], locale: document.documentElement.lang };
 const charts = [...document.querySelectorAll(".chart")];
 
 // An open frame delays the end of loading until plotly is there, so that what prints a page as soon
@@ -107,6 +113,7 @@ async function loadLibrary() {
   const script = document.createElement("script");
   script.textContent = await new Response(unpacked).text();
   document.head.append(script);
+  Plotly.register({ moduleType: "locale", name: "fr", dictionary: texts.plotly, format: { decimal: ",", thousands: "\u202f" } });
 }
 
 function draw(chart, width) {
@@ -132,7 +139,7 @@ async function drawAll() {
       await draw(chart);
     }
   } catch (error) {
-    for (const chart of charts) chart.textContent = `This browser cannot draw the chart (${error}). The tables are complete without it.`;
+    for (const chart of charts) chart.textContent = say(texts.undrawn, { error });
   }
 }
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from clinadapt.core.messages import Message
 from clinadapt.data.near_duplicates import Duplicates, across_parts
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import Split
@@ -55,7 +56,7 @@ class Subject:
     @property
     def patients(self) -> str:
         """What one unit of the notes is called: "patients", or "notes" where none are named."""
-        return "notes" if self.notes.groups is None else "patients"
+        return Message("notes") if self.notes.groups is None else Message("patients")
 
     def has(self, need: Need) -> bool:
         """Return whether there is what a check needs."""

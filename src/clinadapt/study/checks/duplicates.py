@@ -1,5 +1,6 @@
 """Notes of different patients with the same or nearly the same text, in two parts."""
 
+from clinadapt.core.messages import Message
 from clinadapt.study.checks.contract import Subject
 
 LEAST_SHARE, LEAST_NOTES = 0.01, 3  # of validation and test notes
@@ -13,14 +14,20 @@ def repeated_across_patients(subject: Subject) -> str | None:
     if repeated < max(LEAST_NOTES, LEAST_SHARE * later):
         return None
     if subject.notes.groups is None:
-        return (
-            f"{repeated:,} of {later:,} validation and test notes repeat a note of an earlier "
-            f"part, {exact:,} of them word by word; name the patient with --group if some are of "
-            "one patient."
+        return Message(
+            "{repeated:,} of {later:,} validation and test notes repeat a note of an earlier part, "
+            "{exact:,} of them word by word; name the patient with --group if some are of one "
+            "patient.",
+            repeated=repeated,
+            later=later,
+            exact=exact,
         )
-    return (
-        f"{repeated:,} of {later:,} validation and test notes repeat a note of another patient in "
-        f"an earlier part, {exact:,} of them word by word."
+    return Message(
+        "{repeated:,} of {later:,} validation and test notes repeat a note of another patient in "
+        "an earlier part, {exact:,} of them word by word.",
+        repeated=repeated,
+        later=later,
+        exact=exact,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message
 from clinadapt.data.notes import Notes
 from clinadapt.evaluation.confident_learning import confident_labels
 from clinadapt.study.checks.contract import Subject
@@ -57,10 +58,16 @@ def look_again(subject: Subject) -> str | None:
     error = np.sqrt(LEAST_WRONG * (1 - LEAST_WRONG) / found.surest)
     if share < LEAST_WRONG + STANDARD_ERRORS * error:
         return None
-    return (
-        f"{found.run.configuration} confidently doubts {len(found.table):,} labels of "
-        f"{found.notes:,} notes that it was not fitted on; of the {found.surest:,} answers that it "
-        f"is surest about, {found.wrong:,} ({share:.0%}) differ from the label."
+    return Message(
+        "{name} confidently doubts {labels:,} labels of {notes:,} notes that it was not fitted on; "
+        "of the {surest:,} answers that it is surest about, {wrong:,} ({share:.0%}) differ from "
+        "the label.",
+        name=found.run.configuration,
+        labels=len(found.table),
+        notes=found.notes,
+        surest=found.surest,
+        wrong=found.wrong,
+        share=share,
     )
 
 
@@ -108,8 +115,12 @@ def with_texts(table: pl.DataFrame, notes: Notes) -> pl.DataFrame:
     rows = {name: row for row, name in enumerate(notes.ids)}
     if absent := sum(name not in rows for name in table["id"]):
         raise InputError(
-            f"{absent:,} of the {len(table):,} notes whose labels are doubted are not in this "
-            "table: give the notes of the study, with its column of ids"
+            Message(
+                "{absent:,} of the {n:,} notes whose labels are doubted are not in this table: "
+                "give the notes of the study, with its column of ids",
+                absent=absent,
+                n=len(table),
+            )
         )
     chosen = notes.texts.take(np.array([rows[name] for name in table["id"]], dtype=np.int64))
     return table.with_columns(pl.Series("text", list(chosen), dtype=pl.String))

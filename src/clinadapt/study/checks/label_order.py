@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from clinadapt.core.messages import Message
 from clinadapt.data.positive_class import shown_name
 from clinadapt.data.text_store import Texts
 from clinadapt.study.checks.contract import Subject
@@ -31,10 +32,15 @@ def follow_dates(subject: Subject) -> str | None:
     found = strongest(notes.labels, notes.clusters, NeighbourShares(order, notes.clusters))
     if found is None:
         return None
-    return (
-        f"class {shown_name(found.name)} can be told by the date alone with an AUROC of "
-        f"{found.auroc:.2f}, from the labels of the {subject.patients} seen just before and after "
-        f"({found.patients:,} with the class, {found.others:,} without)."
+    return Message(
+        "class {name} can be told by the date alone with an AUROC of {auroc:.2f}, from the labels "
+        "of the {who} seen just before and after ({patients:,} with the class, {others:,} "
+        "without).",
+        name=shown_name(found.name),
+        auroc=found.auroc,
+        who=subject.patients,
+        patients=found.patients,
+        others=found.others,
     )
 
 
@@ -49,21 +55,26 @@ def follow_rows(subject: Subject) -> str | None:
     if not found:
         return None
     what, one = max(found.items(), key=lambda item: item[1].auroc)
-    return (
-        f"class {shown_name(one.name)} can be told by {what} alone with an AUROC of "
-        f"{one.auroc:.2f}, from the labels of the {subject.patients} just before and after "
-        f"({one.patients:,} with the class, {one.others:,} without)."
+    return Message(
+        "class {name} can be told by {what} alone with an AUROC of {auroc:.2f}, from the labels of "
+        "the {who} just before and after ({patients:,} with the class, {others:,} without).",
+        name=shown_name(one.name),
+        what=what,
+        auroc=one.auroc,
+        who=subject.patients,
+        patients=one.patients,
+        others=one.others,
     )
 
 
 def _orders(subject: Subject) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Yield what orders the notes, and their numbers in that order."""
     notes = subject.notes
-    yield "the order of the rows", np.arange(len(notes))
+    yield Message("the order of the rows"), np.arange(len(notes))
     if notes.columns is not None and notes.columns.id is not None:
-        yield "the order of the ids", natural_order(notes.ids)
+        yield Message("the order of the ids"), natural_order(notes.ids)
     if notes.groups is not None:
-        yield "the order of the patients' names", natural_order(notes.groups)
+        yield Message("the order of the patients' names"), natural_order(notes.groups)
 
 
 def natural_order(names: Texts) -> NDArray[np.int64]:
@@ -84,8 +95,11 @@ def follow_length(subject: Subject) -> str | None:
         return None
     number = list(notes.labels.classes).index(found.name)
     carried = notes.labels.matrix[:, number]
-    return (
-        f"class {shown_name(found.name)} can be told by the number of words alone with an AUROC of "
-        f"{found.auroc:.2f}: its notes have {np.median(words[carried]):.0f} words (median), the "
-        f"others {np.median(words[~carried]):.0f}."
+    return Message(
+        "class {name} can be told by the number of words alone with an AUROC of {auroc:.2f}: its "
+        "notes have {own:.0f} words (median), the others {others:.0f}.",
+        name=shown_name(found.name),
+        auroc=found.auroc,
+        own=float(np.median(words[carried])),
+        others=float(np.median(words[~carried])),
     )

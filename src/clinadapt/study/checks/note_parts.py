@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+from clinadapt.core.messages import Message
+
 WORD = re.compile(r"\w+")
 # A name of up to forty characters before a colon, at the start of a line or of a sentence.
 HEADING = re.compile(r"(?:^|[\n.;])[\s#*-]*([^\W\d_][\w'’() /-]{0,40}?)\s*:")
@@ -40,7 +42,7 @@ def outline(text: str) -> str:
 
 
 SKELETONS: dict[str, Callable[[str], str]] = {
-    "the first words": opening,
-    "the last words": ending,
-    "the headings": outline,
+    Message("the first words"): opening,
+    Message("the last words"): ending,
+    Message("the headings"): outline,
 }

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from clinadapt.core.messages import Message
 from clinadapt.data.positive_class import shown_name
 from clinadapt.study.checks.contract import Subject
 
@@ -27,12 +28,23 @@ def too_few_patients(subject: Subject) -> str | None:
     train, test = counts[:, rarest].tolist()
     name = shown_name(labels.classes[rarest])
     if rare.sum() == 1:
-        return (
-            f"class {name} is carried by {train:,} training and {test:,} test {subject.patients}: "
-            f"with fewer than {LEAST_PATIENTS} in either, a score says little about it."
+        return Message(
+            "class {name} is carried by {train:,} training and {test:,} test {who}: with fewer "
+            "than {least} in either, a score says little about it.",
+            name=name,
+            train=train,
+            test=test,
+            who=subject.patients,
+            least=LEAST_PATIENTS,
         )
-    return (
-        f"{rare.sum():,} of {len(rare):,} classes are carried by fewer than {LEAST_PATIENTS} "
-        f"{subject.patients} in the training or in the test part; the rarest, {name}, by "
-        f"{train:,} and {test:,}."
+    return Message(
+        "{rare:,} of {classes:,} classes are carried by fewer than {least} {who} in the training "
+        "or in the test part; the rarest, {name}, by {train:,} and {test:,}.",
+        rare=int(rare.sum()),
+        classes=len(rare),
+        least=LEAST_PATIENTS,
+        who=subject.patients,
+        name=name,
+        train=train,
+        test=test,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from clinadapt.core.atomic_files import write_csv, write_json
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import Split, make_split
 from clinadapt.study.checks import (
@@ -30,22 +31,24 @@ from clinadapt.study.result_files import CHECKS as FILE
 from clinadapt.study.result_files import LABELS_TO_CHECK
 
 CHECKS = (
-    Check("CLA001", "A word gives the label away", telltale_words.give_away),
-    Check("CLA002", "Labels follow the date", label_order.follow_dates, "dates"),
-    Check("CLA003", "Labels follow the order of the table", label_order.follow_rows),
-    Check("CLA004", "Labels follow the length", label_order.follow_length),
-    Check("CLA005", "Labels follow a template", templates.follow_template),
-    Check("CLA006", "Parts overlap in time", time_overlap.overlap, "dates"),
-    Check("CLA007", "Notes are repeated across parts", duplicates.repeated_across_patients),
-    Check("CLA008", "A class has few patients", rare_classes.too_few_patients),
-    Check("CLA101", "Labels to look at again", label_noise.look_again, "results"),
+    Check("CLA001", Message("A word gives the label away"), telltale_words.give_away),
+    Check("CLA002", Message("Labels follow the date"), label_order.follow_dates, "dates"),
+    Check("CLA003", Message("Labels follow the order of the table"), label_order.follow_rows),
+    Check("CLA004", Message("Labels follow the length"), label_order.follow_length),
+    Check("CLA005", Message("Labels follow a template"), templates.follow_template),
+    Check("CLA006", Message("Parts overlap in time"), time_overlap.overlap, "dates"),
+    Check(
+        "CLA007", Message("Notes are repeated across parts"), duplicates.repeated_across_patients
+    ),
+    Check("CLA008", Message("A class has few patients"), rare_classes.too_few_patients),
+    Check("CLA101", Message("Labels to look at again"), label_noise.look_again, "results"),
     Check(
         "CLA102",
-        "Slower and no better than TF-IDF",
+        Message("Slower and no better than TF-IDF"),
         slower_than_tfidf.slower_and_no_better,
         "results",
     ),
-    Check("CLA103", "A search ended at its edge", search_edge.at_the_edge, "results"),
+    Check("CLA103", Message("A search ended at its edge"), search_edge.at_the_edge, "results"),
 )
 CODES = tuple(check.code for check in CHECKS)
 
@@ -82,7 +85,11 @@ def unknown_codes(codes: Iterable[str]) -> str | None:
     unknown = [code for code in dict.fromkeys(codes) if code not in CODES]
     if not unknown:
         return None
-    return f"no check has the code {', '.join(map(repr, unknown))}: known are {', '.join(CODES)}"
+    return Message(
+        "no check has the code {unknown}: known are {known}",
+        unknown=[repr(code) for code in unknown],
+        known=list(CODES),
+    )
 
 
 def require_known(codes: Iterable[str]) -> None:

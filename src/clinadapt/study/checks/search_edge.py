@@ -7,6 +7,7 @@ number. Where the best lies at the edge, a better one may lie beyond.
 from collections.abc import Iterator
 from typing import Any
 
+from clinadapt.core.messages import Message
 from clinadapt.study.checks.contract import Subject
 from clinadapt.study.read_results import RunResult, StudyResults
 
@@ -22,26 +23,35 @@ def at_the_edge(subject: Subject) -> str | None:
 def _last_epoch(results: StudyResults) -> str | None:
     """Return what is found where training ended by the number of epochs while it still gained."""
     stopped = [(run, best) for run in results.finished if (best := _best_epoch(run)) is not None]
-    cut = [run for run, best in stopped if best == run.settings["epochs"]]
+    cut = [run for run, best in stopped if round(best) >= run.settings["epochs"]]
     handed = results.handed_over
     if not cut or handed is None:
         return None
     own = [run for run in cut if run.configuration_id == handed.configuration_id]
     if own:
-        return (
-            f"{handed.configuration} was best on validation in its last epoch, "
-            f"{own[0].settings['epochs']:,}, so more epochs may make it better."
+        return Message(
+            "{name} was best on validation in its last epoch, {epoch:,}, so more epochs may make "
+            "it better.",
+            name=handed.configuration,
+            epoch=own[0].settings["epochs"],
         )
-    if 2 * len(cut) <= len(stopped):
+    if len(cut) < 2 or 2 * len(cut) <= len(stopped):
         return None
-    return (
-        f"{len(cut):,} of the {len(stopped):,} runs that stop early were best on validation in "
-        "their last epoch, so more epochs may make them better."
+    return Message(
+        "{n:,} of the {runs:,} runs that stop early were best on validation in their last epoch, "
+        "so more epochs may make them better.",
+        n=len(cut),
+        runs=len(stopped),
     )
 
 
-def _best_epoch(run: RunResult) -> int | None:
-    """Return the number of the epoch whose weights were kept; None where nothing stops early."""
+def _best_epoch(run: RunResult) -> float | None:
+    """Return the epoch that was best on validation; None where nothing stops early.
+
+    On folds it is the mean over them.
+    """
+    if run.decisions and "epochs" in run.decisions and "epochs" in run.settings:
+        return run.decisions["epochs"]
     scores = [
         (entry["validation_score"], -entry["validation_loss"])
         for entry in run.training
@@ -62,10 +72,15 @@ def _outermost_value(results: StudyResults) -> str | None:
     for name, values in _searched(leader, list(runs.values())):
         own = leader.settings[name]
         if len(values) >= LEAST_VALUES and own in (min(values), max(values)):
-            return (
-                f"{leader.configuration} is best on validation with {name} = {own:g}, the "
-                f"outermost of the {len(values):,} values tried ({min(values):g} to "
-                f"{max(values):g}), so a value beyond may do better."
+            return Message(
+                "{leader} is best on validation with {setting} = {own:g}, the outermost of the "
+                "{n:,} values tried ({low:g} to {high:g}), so a value beyond may do better.",
+                leader=leader.configuration,
+                setting=name,
+                own=own,
+                n=len(values),
+                low=min(values),
+                high=max(values),
             )
     return None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from clinadapt.core import formatting
+from clinadapt.core.messages import Message
 from clinadapt.models import registry
 from clinadapt.study.checks.contract import Subject
 from clinadapt.study.read_results import LeaderboardRow, StudyResults
@@ -24,10 +24,10 @@ class Dearer:
     high: float
 
     @property
-    def gain(self) -> str:
+    def gain(self) -> Message:
         """The gain in points."""
-        low, high = formatting.points(self.low), formatting.points(self.high)
-        return f"{formatting.points(self.value)} points [{low}, {high}]"
+        ends = {"value": self.value, "low": self.low, "high": self.high}
+        return Message("{value:points} points [{low:points}, {high:points}]", **ends)
 
 
 def slower_and_no_better(subject: Subject) -> str | None:
@@ -38,14 +38,22 @@ def slower_and_no_better(subject: Subject) -> str | None:
         return None
     slowest = found[-1]
     if len(found) == 1:
-        return (
-            f"{slowest.configuration} took {slowest.times:,.0f} times as long as "
-            f"{slowest.baseline} and is not shown to be better: {slowest.gain}."
+        return Message(
+            "{name} took {times:,.0f} times as long as {baseline} and is not shown to be better: "
+            "{gain}.",
+            name=slowest.configuration,
+            times=slowest.times,
+            baseline=slowest.baseline,
+            gain=slowest.gain,
         )
-    return (
-        f"{len(found):,} configurations took at least twice as long as {slowest.baseline} and are "
-        f"not shown to be better; the slowest, {slowest.configuration}, took "
-        f"{slowest.times:,.0f} times as long: {slowest.gain}."
+    return Message(
+        "{n:,} configurations took at least twice as long as {baseline} and are not shown to be "
+        "better; the slowest, {name}, took {times:,.0f} times as long: {gain}.",
+        n=len(found),
+        baseline=slowest.baseline,
+        name=slowest.configuration,
+        times=slowest.times,
+        gain=slowest.gain,
     )
 
 

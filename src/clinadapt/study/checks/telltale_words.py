@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from clinadapt.core.arrays import Floats
+from clinadapt.core.messages import Message
 from clinadapt.data.label_spelling import folded
 from clinadapt.data.notes import Notes
 from clinadapt.data.positive_class import shown_name
@@ -70,19 +71,30 @@ def give_away(subject: Subject) -> str | None:
     first = found[0]
     named = quoted(first, notes, subject.show_words)
     name = shown_name(notes.labels.classes[first.number])
-    have, lack = (f"{share:.0%}" for share in first.shares)
     count = len({one.term for one in found})
-    who = subject.patients
+    said = {
+        "term": named,
+        "name": name,
+        "auroc": first.auroc,
+        "have": first.shares[0],
+        "patients": first.patients,
+        "who": subject.patients,
+        "lack": first.shares[1],
+        "others": first.others,
+    }
     if count == 1:
-        return (
-            f"the presence of {named} tells class {name} with an AUROC of {first.auroc:.3f}: "
-            f"{have} of the {first.patients:,} {who} with the class have it, and {lack} of the "
-            f"{first.others:,} others."
+        return Message(
+            "the presence of {term} tells class {name} with an AUROC of {auroc:.3f}: {have:.0%} of "
+            "the {patients:,} {who} with the class have it, and {lack:.0%} of the {others:,} "
+            "others.",
+            **said,
         )
-    return (
-        f"the presence of each of {count:,} words or headings tells a class; of {named} it tells "
-        f"class {name} with an AUROC of {first.auroc:.3f}: {have} of the {first.patients:,} {who} "
-        f"with the class have it, and {lack} of the {first.others:,} others."
+    return Message(
+        "the presence of each of {count:,} words or headings tells a class; of {term} it tells "
+        "class {name} with an AUROC of {auroc:.3f}: {have:.0%} of the {patients:,} {who} with the "
+        "class have it, and {lack:.0%} of the {others:,} others.",
+        **said,
+        count=count,
     )
 
 
@@ -159,14 +171,18 @@ def quoted(found: Telltale, notes: Notes, show: bool) -> str:
     word = found.term.removesuffix(HEADING)
     is_heading = word != found.term
     if show or _is_common(found, notes):
-        return f"the heading “{word}”" if is_heading else f"the word “{word}”"
+        if is_heading:
+            return Message("the heading “{word}”", word=word)
+        return Message("the word “{word}”", word=word)
     if folded(word) in {folded(str(name)) for name in notes.labels.classes}:
-        return "a heading with the name of a class" if is_heading else "the name of a class"
+        if is_heading:
+            return Message("a heading with the name of a class")
+        return Message("the name of a class")
     if is_heading:
-        return "a heading (--show-words shows it)"
+        return Message("a heading (--show-words shows it)")
     if any(sign.isdigit() for sign in word):
-        return "a number or code (--show-words shows it)"
-    return "a word (--show-words shows it)"
+        return Message("a number or code (--show-words shows it)")
+    return Message("a word (--show-words shows it)")
 
 
 def _is_common(found: Telltale, notes: Notes) -> bool:

@@ -1,5 +1,6 @@
 """Labels that follow the template of the note: how it opens or ends, or which headings it has."""
 
+from clinadapt.core.messages import Message
 from clinadapt.data.positive_class import shown_name
 from clinadapt.study.checks.contract import Subject
 from clinadapt.study.checks.following import GroupShares, strongest
@@ -22,8 +23,14 @@ def follow_template(subject: Subject) -> str | None:
     if not found:
         return None
     what, one = max(found.items(), key=lambda item: item[1].auroc)
-    return (
-        f"class {shown_name(one.name)} can be told by {what} of the note alone with an AUROC of "
-        f"{one.auroc:.2f}, as other {subject.patients} with the same mostly have the same label "
-        f"({one.patients:,} with the class, {one.others:,} without)."
+    return Message(
+        "class {name} can be told by {what} of the note alone with an AUROC of {auroc:.2f}, as "
+        "other {who} with the same mostly have the same label ({patients:,} with the class, "
+        "{others:,} without).",
+        name=shown_name(one.name),
+        what=what,
+        auroc=one.auroc,
+        who=subject.patients,
+        patients=one.patients,
+        others=one.others,
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from clinadapt.core.messages import Message
 from clinadapt.study.checks.contract import Subject
 
 
@@ -16,7 +17,9 @@ def overlap(subject: Subject) -> str | None:
     older = int((test < learned.max()).sum())
     if not older:
         return None
-    return (
-        f"{older:,} of {len(test):,} test notes with a date are older than the newest note of the "
-        "other parts, so the test does not show how well a model does on notes of the future."
+    return Message(
+        "{older:,} of {n:,} test notes with a date are older than the newest note of the other "
+        "parts, so the test does not show how well a model does on notes of the future.",
+        older=older,
+        n=len(test),
     )

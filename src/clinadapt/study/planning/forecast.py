@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from clinadapt.core.device import pick_device
-from clinadapt.core.errors import ClinadaptError, LimitError
+from clinadapt.core.errors import ClinadaptError, LimitError, reason_of
+from clinadapt.core.messages import Message
 from clinadapt.features.feature_cache import HELD_BYTES
 from clinadapt.models import registry
 from clinadapt.models.contract import Model
@@ -166,11 +167,11 @@ def forecast(prober: Prober, run: Run) -> Forecast:
         return reduce(together, forecasts).named(run.configuration.label)
     except ClinadaptError as error:
         fits = not isinstance(error, LimitError)
-        return Forecast(run.configuration.label, reason=str(error), fits=fits)
+        return Forecast(run.configuration.label, reason=reason_of(error), fits=fits)
     except Exception as error:  # its message may quote a note
         return Forecast(
             run.configuration.label,
-            reason=f"{type(error).__name__} in a trial on a few of the notes",
+            reason=Message("{error} in a trial on a few of the notes", error=type(error).__name__),
         )
 
 

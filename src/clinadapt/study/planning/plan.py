@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from clinadapt.core import atomic_files, formatting
+from clinadapt.core import atomic_files
 from clinadapt.core.device import environment
+from clinadapt.core.messages import Message
 from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Progress, no_progress
 from clinadapt.study.design import Run, identity
@@ -149,21 +150,27 @@ class Budget:
             return None if configuration.fits else configuration.reason
         peak = configuration.peak(self._computes(configuration))
         if self.memory is not None and peak > self.memory:
-            savings = (
-                f" with {', '.join(configuration.memory_savings)}"
-                if configuration.memory_savings
-                else ""
-            )
-            return (
-                f"predicted to need {formatting.size(peak)}{savings}; the limit is "
-                f"{formatting.size(self.memory)}"
+            savings = configuration.memory_savings
+            if savings:
+                return Message(
+                    "predicted to need {peak:size} with {savings}; the limit is {limit:size}",
+                    peak=peak,
+                    savings=savings,
+                    limit=self.memory,
+                )
+            return Message(
+                "predicted to need {peak:size}; the limit is {limit:size}",
+                peak=peak,
+                limit=self.memory,
             )
         seconds = configuration.seconds(self._computes(configuration))
         left = None if self.hours is None else self.hours * HOUR - spent
         if left is not None and seconds > left:
-            return (
-                f"predicted to take {formatting.seconds(seconds)}; "
-                f"{formatting.seconds(max(0.0, left))} of the {self.hours:g} hours are left"
+            return Message(
+                "predicted to take {time:seconds}; {left:seconds} of the {hours:g} hours are left",
+                time=seconds,
+                left=max(0.0, left),
+                hours=self.hours,
             )
         return None
 

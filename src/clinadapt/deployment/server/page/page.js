@@ -11,6 +11,8 @@ const TEXTS = {
     working: "Classifying…", done: "Done.", threshold: "threshold",
     empty: "The result will appear here: the probability, how to interpret it, and the words that influenced it.",
     predicted: (classes) => classes.length ? `Predicted: ${classes.join(", ")}` : "No label predicted",
+    left: "Left to a person: the model is not sure enough to answer",
+    leftLabels: (classes) => `Left to a person: ${classes.join(", ")}.`,
     meter: (p, t) => t === null ? `probability ${p}` : `probability ${p}, threshold ${t}`,
     binary: (name, p, t, over) => `The probability of “${name}” is ${p}, ${over ? "at or above" : "below"} the threshold of ${t}, which was chosen on validation notes.`,
     multilabel: (t) => `A label is predicted from a probability of ${t}, a threshold that was chosen on validation notes.`,
@@ -38,6 +40,8 @@ const TEXTS = {
     working: "Classement…", done: "Terminé.", threshold: "seuil",
     empty: "Le résultat s’affichera ici : la probabilité, son interprétation et les mots qui l’ont influencée.",
     predicted: (classes) => classes.length ? `Prédiction : ${classes.join(", ")}` : "Aucune étiquette prédite",
+    left: "À confier à une personne : le modèle n’est pas assez sûr pour répondre",
+    leftLabels: (classes) => `À confier à une personne : ${classes.join(", ")}.`,
     meter: (p, t) => t === null ? `probabilité ${p}` : `probabilité ${p}, seuil ${t}`,
     binary: (name, p, t, over) => `La probabilité de « ${name} » est de ${p}, ${over ? "supérieure ou égale au" : "inférieure au"} seuil de ${t}, choisi sur des notes de validation.`,
     multilabel: (t) => `Une étiquette est prédite à partir d’une probabilité de ${t}, seuil choisi sur des notes de validation.`,
@@ -154,10 +158,11 @@ function show() {
   const limit = task.threshold, chances = answer.probabilities;
   const names = task.kind === "binary" ? task.classes.slice(1) : task.classes;
   const spelled = limit === null ? null : number(limit);
-  at("prediction").textContent = texts().predicted(answer.predicted);
+  const left = answer.undecided ?? [], several = task.kind === "multilabel";
+  at("prediction").textContent = left.length && !several ? texts().left : texts().predicted(answer.predicted.filter((name) => !left.includes(name)));
   at("synthetic").hidden = !task.synthetic;
   at("bars").replaceChildren(...names.map((name) => bar(name, chances[name], limit, answer.predicted.includes(name))));
-  const lines = [];
+  const lines = left.length && several ? [texts().leftLabels(left)] : [];
   if (task.kind === "multiclass") lines.push(texts().multiclass);
   else if (task.kind === "multilabel") lines.push(texts().multilabel(spelled));
   else lines.push(texts().binary(names[0], number(chances[names[0]]), spelled, chances[names[0]] >= limit));
