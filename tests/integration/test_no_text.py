@@ -30,6 +30,7 @@ SETTINGS = {
     "moe": {"epochs": 1, "vocabulary": 400, "max_tokens": 32},
     "pretrained": {"epochs": 1, "max_tokens": 48, "tuned_layers": 1},
     "stacked": {"max_tokens": 48, "encoder_options": {"epochs": 1}},
+    "attention": {"epochs": 1, "max_tokens": 48},
     "private": {"epochs": 1, "max_tokens": 48, "delta": 1e-3},
     "sklearn": {"estimator": "pipelines:words"},
 }
@@ -123,7 +124,7 @@ def test_no_stretch_of_a_note_is_in_a_bundle_or_cache(name, tmp_path):
     for row in (3, 4, 5, 6):  # frequent enough for every vocabulary
         texts[row] = f"{SENTENCE}. {texts[row]}"
     settings = dict(SETTINGS[name])
-    if name in ("pretrained", "stacked", "private"):
+    if name in ("pretrained", "stacked", "attention", "private"):
         settings["encoder"] = str(folders.camembert(tmp_path / "encoder"))
     classifier = NoteClassifier(build(name, settings), cache=tmp_path / "cache")
     classifier.fit(texts, notes["label"].to_list(), notes["patient"].to_list())
