@@ -10,6 +10,8 @@ from studies import results_of
 
 from clinadapt import Study, load, patient_documents, write_report
 from clinadapt.core.errors import InputError
+from clinadapt.core.language import use_language
+from clinadapt.core.messages import shown
 from clinadapt.data.prediction_tables import read_run
 from clinadapt.evaluation.patient_level import aggregate
 from clinadapt.explain.error_analysis import find_mistakes
@@ -76,7 +78,7 @@ def test_patients_are_scored_and_notes_kept(study, telling):
         assert own["prediction"].to_list() == expected
 
 
-def test_what_is_said_counts_patients(study):
+def test_what_is_said_counts_patients(study, telling):
     evidence = json.loads((study / "evidence.json").read_text())
     assert evidence["patients"] == 36
     assert "notes" not in evidence
@@ -86,9 +88,15 @@ def test_what_is_said_counts_patients(study):
     assert "note length" not in {g["column"] for g in report["subgroups"]["subgroups"]}
     parts = json.loads((study / "study.json").read_text())["data"]["parts"]
     assert parts["test"]["patients"] == {"0": 18, "1": 18}
+    tested = set(read_study(study).first_runs[0].predictions("test")["id"])
+    assert parts["test"]["notes"] == sum(group in tested for group in telling.groups)
+    abstention = json.loads((study / "abstention.json").read_text())
+    assert abstention["units"] == "patients"
     page = (study / "report.html").read_text()
-    assert "Test patients of" in page
-    assert "patients of class" in page
+    for said in ("of the test patients left to a person", "patients of class"):
+        assert said in page
+    with use_language("fr"):
+        assert "chaque patient" in shown(read_study(study).evidence["sentence"])
 
 
 def test_a_bundle_classifies_documents(study, telling):

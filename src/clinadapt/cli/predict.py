@@ -192,7 +192,8 @@ def predict(
     if json:
         print_json(_summary(prediction, state))
         return _refuse_nothing(prediction, state)
-    if group is not None:
+    unit = PATIENTS if prediction.of_patients else NOTES
+    if unit is PATIENTS:
         say(
             Message(
                 "{scored:,} patients classified; {aside:,} notes or patients set aside",
@@ -210,12 +211,12 @@ def predict(
             )
         )
     if prediction.promise is not None:
-        _print_left(state, NOTES if group is None else PATIENTS)
+        _print_left(state, unit)
     if into is None:
         say(Message("scores: {path}", path=escape(str(out))))
     else:
         say(Message("scores: table {name}", name=escape(into)))
-    _print_predicted(prediction, state)
+    _print_predicted(prediction, state, unit)
     if state.aside:
         path = escape(str(prediction.aside_path))
         say(Message("[yellow]notes set aside[/], with reasons: {path}", path=path))
@@ -224,7 +225,8 @@ def predict(
         str(folder) for folder in prediction.bundles.values() if (folder / REFERENCE).is_file()
     ]
     if measured and len(notes) == 1 and Path(notes[0]).is_file() and not fhir:
-        read_so = [*(["--text", text] if text else []), *as_arguments(table_format)]
+        read_so = [*(["--text", text] if text else []), *(["--group", group] if group else [])]
+        read_so += as_arguments(table_format)
         if state.read >= LEAST_FOR_DRIFT:
             print_next(
                 *(
@@ -275,7 +277,7 @@ def _summary(prediction: "Prediction", state: "State") -> dict[str, object]:
     }
 
 
-def _print_predicted(prediction: "Prediction", state: "State") -> None:
+def _print_predicted(prediction: "Prediction", state: "State", unit: "Unit") -> None:
     """Print how often each class was predicted, from which probability on."""
     from clinadapt.data.positive_class import shown_name
 
@@ -296,7 +298,9 @@ def _print_predicted(prediction: "Prediction", state: "State") -> None:
         said = {"value": rule.threshold, "own": rule.own_threshold, "scale": SCALES[rule.scale]}
         if rule.threshold == rule.own_threshold:
             threshold = Message(
-                "threshold: {value:.3g}, chosen on validation notes ({scale} probabilities)", **said
+                "threshold: {value:.3g}, chosen on validation {units} ({scale} probabilities)",
+                units=unit.many,
+                **said,
             )
         else:
             threshold = Message(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core.errors import InputError
+from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import Split
@@ -24,7 +25,7 @@ MARK = "\x1e"  # ASCII's record separator, which is white space to Python and to
 SEPARATOR = f"\n{MARK}\n"
 AT_ONCE = 256  # documents
 SEVERAL = "several values"
-COUNT = "number of notes"  # of a patient, a column that describes it
+COUNT = Message("number of notes")  # of a patient, a column that describes it
 
 
 def patient_documents(texts: Sequence[str], groups: Any) -> tuple[list[str], Texts]:

@@ -123,7 +123,7 @@ class StudyRunner(StudySetup):
     def _complete(self, progress: Progress, finished: Finished, retry: bool) -> pl.DataFrame:
         check_earlier(self.out, self.design.name, self.metric, set(self.folders.configurations))
         self.environment = environment()
-        parts = {**self.material.parts, "test": self.material.scored["test"]}
+        parts = {**self.material.parts, "test": self.material.read["test"]}
         self.data = describe(self.notes, self.split, parts, self.material.fingerprint)
         if self.material.patients is not None:
             for name, part in self.material.units.parts.items():

@@ -131,7 +131,7 @@ class Prediction:
             If the database libraries are not installed.
         """
         records = {task: read_record(folder) for task, folder in self.bundles.items()}
-        of_patients = self._of_patients(records)
+        of_patients = self.of_patients
         self._check(of_patients)
         if self.meds:
             meds.check_tasks([record["task"] for record in records.values()])
@@ -196,10 +196,10 @@ class Prediction:
             return Path(re.sub(r"[^\w.-]+", "_", self.into) + ".aside.csv")
         return self.out.with_suffix(".aside.csv")
 
-    @staticmethod
-    def _of_patients(records: Mapping[str, dict[str, Any]]) -> bool:
-        """Return whether the bundles classify patients."""
-        levels = {task: record.get("level", "note") for task, record in records.items()}
+    @property
+    def of_patients(self) -> bool:
+        """True if the bundles classify patients; an error if only some do."""
+        levels = {task: read_record(at).get("level", "note") for task, at in self.bundles.items()}
         if len(set(levels.values())) > 1:
             listed = ", ".join(task for task, level in levels.items() if level == "group")
             raise InputError(
