@@ -95,7 +95,8 @@ def test_options_stand_where_the_dataclass_stood(app):
         "folder", "notes", "text", "label", "separator", "id", "group", "split", "date",
         "positive", "encoding", "delimiter", "missing", "leave_out_bad", "between", "study",
         "encoder", "out", "max_tokens", "truncation",
-        "seed", "metric", "ignore", "folds", "nested", "cache", "memory", "hours", "after",
+        "seed", "metric", "level", "group_label", "aggregation", "ignore", "folds", "nested",
+        "cache", "memory", "hours", "after",
     ]  # fmt: skip
 
 
