@@ -58,8 +58,8 @@ def test_each_field_is_an_option_or_an_argument(ask):
         "--id", "i", "--group", "g", "--split", "s", "--date", "d", "--positive", "p", "--encoding",
         "cp1252", "--leave-out-bad", "--between", "4", "--study", "paper", "--encoder", "x",
         "--encoder", "y", "--out", "there", "--max-tokens", "64", "--cut", "tail", "--seed", "1",
-        "--seed", "2",
-        "--metric", "f1", "--cache", "kept", "--memory", "2GB", "--hours", "1.5", "--after",
+        "--seed", "2", "--metric", "f1", "--cache", "kept", "--memory", "2GB", "--hours", "1.5",
+        "--after",
     )  # fmt: skip
     assert received == (
         Path("folder"),

@@ -89,7 +89,7 @@ def test_next_steps_run_as_they_stand(place, capsys):
         assert (code, error) == (0, "")
     code, shown, _ = run(*steps[0], "--out", "again.csv", capsys=capsys)
     assert code == 0
-    assert "clinadapt drift out/best 'my notes.csv' --text 'note text'" in shown
+    assert f"clinadapt drift {steps[0][1]} 'my notes.csv' --text 'note text'" in shown
 
 
 def test_next_steps_read_the_table_as_the_study_did(studied, tmp_path, monkeypatch, capsys):
@@ -131,7 +131,8 @@ def test_columns_are_remembered(place, capsys):
         ("drift", "out/best", "my notes.csv"),
     ):
         code, _, error = run(*words, capsys=capsys)
-        assert (code, error) == (0, "")
+        # On notes that the model learned from, scores are surer than out of fold: "changed" is 3.
+        assert (code in (0, 3 * (words[0] == "drift")), error) == (True, "")
 
 
 def test_given_columns_come_before_remembered_ones(place, capsys):

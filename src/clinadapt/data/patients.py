@@ -16,7 +16,6 @@ from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels
 from clinadapt.data.levels import GroupLabel
 from clinadapt.data.notes import Notes
-from clinadapt.data.python_inputs import as_texts, as_units
 from clinadapt.data.split import Split
 from clinadapt.data.text_store import Texts, TextWriter
 
@@ -52,6 +51,9 @@ def patient_documents(texts: Sequence[str], groups: Any) -> tuple[list[str], Tex
     >>> len(documents)
     2
     """
+    # Reads whatever a Python program passes, with libraries that a command need not load.
+    from clinadapt.data.python_inputs import as_texts, as_units
+
     column, units = as_texts(texts), as_units(groups)
     if len(column) != len(units):
         raise InputError(

@@ -389,4 +389,6 @@ def test_a_network_of_other_classes_is_refused(exported, tmp_path):
     folder = exported("tuned")[1][FIRST].save(tmp_path / "bundle")
     record = json.loads((folder / "bundle.json").read_text())
     with pytest.raises(InputError, match="expected 3 finite scores"):
-        load(reseal(folder, classes=["a", "b", "c"], threshold=record["threshold"]))
+        load(
+            reseal(folder, classes=["a", "b", "c"], threshold=record["threshold"], abstention=None)
+        )
