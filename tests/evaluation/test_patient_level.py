@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from clinadapt.data.labels import from_single
-from clinadapt.evaluation.patient_level import AGGREGATIONS, aggregate, choose
+from clinadapt.data.levels import AGGREGATIONS
+from clinadapt.evaluation.patient_level import aggregate, choose
 
 PATIENTS = np.array([1, 0, 1, 1])
 

@@ -1,10 +1,13 @@
-"""What a study classifies and scores, and what it is called."""
+"""What a study classifies and scores, what it is called, and how notes stand for patients."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from clinadapt.core.messages import Message
 
 Level = Literal["note", "group"]
+GroupLabel = Literal["any"]  # see `clinadapt.data.patients.patient_labels`
+Aggregation = Literal["mean", "maximum", "noisy-or"]  # see `clinadapt.evaluation.patient_level`
+AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 
 
 class Unit(NamedTuple):

@@ -7,7 +7,7 @@ the document of a patient with a single note, so that whatever takes texts also 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from clinadapt.core.errors import InputError
 from clinadapt.core.messages import Message
 from clinadapt.data.labels import Labels
+from clinadapt.data.levels import GroupLabel
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import Split
 from clinadapt.data.text_store import Texts, TextWriter
-
-GroupLabel = Literal["any"]
 
 MARK = "\x1e"  # ASCII's record separator, which is white space to Python and to tokenizers
 SEPARATOR = f"\n{MARK}\n"

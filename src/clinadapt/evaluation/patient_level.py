@@ -13,17 +13,15 @@ Which one is used is chosen on validation patients, as the threshold is.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core.arrays import Floats
 from clinadapt.data.labels import Labels, Task
+from clinadapt.data.levels import AGGREGATIONS, Aggregation
 from clinadapt.evaluation.threshold import best_score
 
-Aggregation = Literal["mean", "maximum", "noisy-or"]
-AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 EQUAL = 1e-12  # scores that differ by less do so by rounding
 
 

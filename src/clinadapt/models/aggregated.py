@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from clinadapt.core.arrays import Floats
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Task
+from clinadapt.data.levels import Aggregation
 from clinadapt.data.patients import notes_of
-from clinadapt.evaluation.patient_level import Aggregation, aggregate
+from clinadapt.evaluation.patient_level import aggregate
 from clinadapt.models.contract import Model
 
 DOCUMENTS_AT_ONCE = 1024

@@ -21,8 +21,7 @@ from clinadapt.core.arrays import Floats
 from clinadapt.core.errors import InputError
 from clinadapt.core.run_context import Context
 from clinadapt.data.labels import Labels, Task
-from clinadapt.data.levels import Level
-from clinadapt.evaluation.patient_level import Aggregation
+from clinadapt.data.levels import Aggregation, Level
 from clinadapt.features.tfidf import TfidfFeatures
 from clinadapt.features.visible_text import has_visible
 from clinadapt.models.token_network import TokenNetwork

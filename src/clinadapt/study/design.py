@@ -17,9 +17,7 @@ from pydantic_core import PydanticCustomError
 from clinadapt.core import old_names
 from clinadapt.core import param_validation as checking
 from clinadapt.core.errors import InputError
-from clinadapt.data.levels import Level
-from clinadapt.data.patients import GroupLabel
-from clinadapt.evaluation.patient_level import AGGREGATIONS, Aggregation
+from clinadapt.data.levels import AGGREGATIONS, Aggregation, GroupLabel, Level
 from clinadapt.features.encoders.catalog import find_local
 from clinadapt.features.tokenization import Truncation
 from clinadapt.models import registry

@@ -66,6 +66,12 @@ def test_training_that_stopped_before_its_last_epoch_is_no_finding():
     assert at_the_edge(Of(trained(0.5, 0.6, 0.7, epochs=4))) is None
 
 
+def test_a_number_of_epochs_that_the_model_sets_has_no_edge():
+    assert at_the_edge(Of(trained(0.5, 0.6, 0.7, epochs=None))) is None
+    on_folds = run("net", decisions={"epochs": 20.0}, epochs=None)
+    assert at_the_edge(Of(results([row("net", 1.0)], [on_folds]))) is None
+
+
 @pytest.mark.parametrize(("mean", "found"), [(2.6, True), (2.2, False)])
 def test_on_folds_the_mean_of_the_best_epochs_counts(mean, found):
     net = run("net", decisions={"epochs": mean}, epochs=3)

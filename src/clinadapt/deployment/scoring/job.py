@@ -19,7 +19,6 @@ from clinadapt.deployment.scoring.file_sink import FileScores, is_ledger, ledger
 from clinadapt.deployment.scoring.file_source import TableNotes, find_files
 from clinadapt.deployment.scoring.interfaces import Destination, NoteSource, State
 from clinadapt.deployment.scoring.loop import score
-from clinadapt.deployment.scoring.patient_source import PatientNotes
 from clinadapt.evaluation.abstention import Promise
 from clinadapt.evaluation.calibration_maps import Scale
 from clinadapt.models.bundle.decision_rule import DecisionRule, named_thresholds, rules_of
@@ -151,6 +150,8 @@ class Prediction:
 
         source, destination = self._source(tell), self._destination(records, rules, progress)
         if of_patients:
+            from clinadapt.deployment.scoring.patient_source import PatientNotes
+
             source = PatientNotes(source, "subject" if self.fhir else "group")
         settings: dict[str, Any] = {"layout": "meds" if self.meds else "predictions"}
         if len(records) > 1:  # task names become column names

@@ -23,11 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinadapt.core import old_names, safe_files
 from clinadapt.core.errors import InputError
-from clinadapt.data.levels import Level
+from clinadapt.data.levels import Aggregation, Level
 from clinadapt.evaluation import metrics
 from clinadapt.evaluation.abstention import Abstention
 from clinadapt.evaluation.calibration_maps import METHODS, Calibration, Scale
-from clinadapt.evaluation.patient_level import Aggregation
 from clinadapt.features.encoders import config_checks
 from clinadapt.models.files import (
     ABOUT_BYTES,

@@ -48,16 +48,18 @@ def _last_epoch(results: StudyResults) -> str | None:
 def _best_epoch(run: RunResult) -> float | None:
     """Return the epoch that was best on validation; None where nothing stops early.
 
-    On folds it is the mean over them.
+    On folds it is the mean over them. Where no number of epochs was given, none is an edge.
     """
-    if run.decisions and "epochs" in run.decisions and "epochs" in run.settings:
+    if run.settings.get("epochs") is None:
+        return None
+    if run.decisions and "epochs" in run.decisions:
         return run.decisions["epochs"]
     scores = [
         (entry["validation_score"], -entry["validation_loss"])
         for entry in run.training
         if entry.get("validation_score") is not None and entry.get("validation_loss") is not None
     ]
-    if not scores or "epochs" not in run.settings:
+    if not scores:
         return None
     return 1 + scores.index(max(scores))
 
