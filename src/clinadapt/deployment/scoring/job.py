@@ -139,9 +139,7 @@ class Prediction:
         rules = rules_of(self.bundles, records, self.scale, thresholds)
         if self.promise is not None:
             check_promise(self.promise, records, rules)
-        versions = {
-            task: rules[task].version(fingerprint(folder)) for task, folder in self.bundles.items()
-        }
+        versions = {task: rules[task].version(fingerprint(at)) for task, at in self.bundles.items()}
         if len(set(versions.values())) < len(versions):
             raise InputError(
                 f"some of the bundles {', '.join(versions)} are identical: give each only once"
