@@ -24,7 +24,7 @@ QUESTIONS = {
     "How many labelled notes do I need?": ["--study crossover", "2,536", "test patients"],
     "What is an interval?": ["0.824 [0.795, 0.850]", "Of a hundred such intervals"],
     "Which class is the positive one?": ["--positive yes", "oui"],
-    "How do I choose a threshold?": ["Operating points", "Threshold(0.3)"],
+    "How do I choose a threshold?": ["Operating points", "--threshold 0.3"],
     "Can it read Excel?": [".xlsx", "clinadapt[excel]"],
     "How do I install it without internet?": ["pip wheel", "--no-index --find-links wheelhouse"],
     "How do I add an adapter?": ["ADAPTERS", "def forward(self, hidden"],

@@ -19,6 +19,7 @@ import numpy as np
 
 from clinadapt.core.arrays import Floats
 from clinadapt.core.atomic_files import atomic_path
+from clinadapt.core.permissions import private_folder
 from clinadapt.core.run_context import Context, Ledger
 from clinadapt.data.notes import Notes
 from clinadapt.data.split import Split
@@ -103,7 +104,7 @@ def cross_validate(
     folds, notes = material.folds, material.notes
     if not folds:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     rows = material.labelled_rows
     probabilities = np.empty((len(rows), len(notes.labels.classes)))
     results = []
