@@ -13,7 +13,7 @@ from clinadapt.data.synthetic.built_in import DEMO_SIZES
 from clinadapt.data.synthetic.generator import generate
 from clinadapt.study import study_file
 
-DESIGN = 'name = "one"\nresamples = 100\n[[configurations]]\nmodel = "tfidf-logistic"\n'
+DESIGN = 'name = "one"\nresamples = 100\nfolds = 1\n[[configurations]]\nmodel = "tfidf-logistic"\n'
 COLUMNS = ("--text", "note text", "--label", "icd", "--group", "patient", "--id", "key")
 
 
@@ -89,7 +89,7 @@ def test_next_steps_run_as_they_stand(place, capsys):
         assert (code, error) == (0, "")
     code, shown, _ = run(*steps[0], "--out", "again.csv", capsys=capsys)
     assert code == 0
-    assert f"clinadapt drift {steps[0][1]} 'my notes.csv' --text 'note text'" in shown
+    assert "clinadapt drift out/best 'my notes.csv' --text 'note text'" in shown
 
 
 def test_next_steps_read_the_table_as_the_study_did(studied, tmp_path, monkeypatch, capsys):
@@ -131,8 +131,7 @@ def test_columns_are_remembered(place, capsys):
         ("drift", "out/best", "my notes.csv"),
     ):
         code, _, error = run(*words, capsys=capsys)
-        # On notes that the model learned from, scores are surer than out of fold: "changed" is 3.
-        assert (code in (0, 3 * (words[0] == "drift")), error) == (True, "")
+        assert (code, error) == (0, "")
 
 
 def test_given_columns_come_before_remembered_ones(place, capsys):

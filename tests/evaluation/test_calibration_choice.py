@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from clinadapt.data.labels import Labels
-from clinadapt.evaluation import threshold
+from clinadapt.evaluation import calibration_choice, threshold
 from clinadapt.evaluation.calibration_choice import calibrate, compare, log_losses
 from clinadapt.evaluation.calibration_fit import fit_map
 from clinadapt.evaluation.calibration_maps import METHODS
@@ -125,3 +125,15 @@ def test_log_losses_are_those_of_scikit_learn(task):
     assert log_losses(labels, probabilities).mean() == pytest.approx(
         log_loss(labels.target, probabilities)
     )
+
+
+def test_of_very_many_answers_some_notes_are_taken(monkeypatch):
+    """The map is that of the notes taken, every second one of 400 with two classes."""
+    labels, probabilities, patients = drawn("binary", 400, 2.5)
+    monkeypatch.setattr(calibration_choice, "MOST_ANSWERS", 400)
+    found = calibrate(labels, probabilities, patients)
+    taken = np.linspace(0, 399, 200).astype(int)
+    monkeypatch.undo()
+    alone = calibrate(labels.take(taken), probabilities[taken], patients[taken])
+    assert found.notes == 200
+    assert found == alone

@@ -80,10 +80,11 @@ def _class_slope(labels: Labels, probabilities: Floats, clusters: NDArray[np.int
     patients = np.array([len(np.unique(clusters[own])) for own in matrix.T])
     low = (1 / (patients + classes))[matrix.argmax(axis=1)]
     targets = np.where(matrix, 1 - (classes - 1) * low[:, None], low[:, None])
+    expected = (targets * logs).sum(axis=1)  # the targets of a note sum to one
 
     def loss(logarithm: float) -> float:
-        shares = scipy.special.log_softmax(np.exp(logarithm) * logs, axis=1)
-        return float(-np.mean((targets * shares).sum(axis=1)))
+        slope = np.exp(logarithm)
+        return float(np.mean(scipy.special.logsumexp(slope * logs, axis=1) - slope * expected))
 
     found = scipy.optimize.minimize_scalar(
         loss, bounds=np.log(SLOPES).tolist(), method="bounded", options={"xatol": 1e-6}

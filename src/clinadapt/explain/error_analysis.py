@@ -186,7 +186,7 @@ def _test_part(study: StudyResults, folder: Path, notes: Notes) -> Notes:
         # Studies of earlier versions have no folds.
         design = load_design({"folds": 1, **study.about["design"]})
         patients = None if design.level == "note" else patients_of(notes, design.group_label)
-        material = Material(notes, split, study.about["metric"], design, design.nested, patients)
+        material = Material(notes, split, study.about["metric"], design, patients)
     if material is None or material.fingerprint != study.about["data"]["fingerprint"]:
         raise InputError(
             f"these are not the notes of {folder}, or they were read with other columns: expected "

@@ -136,13 +136,17 @@ def fit_outer_fold(outer: Material, run: Run, folder: Path, context: Context) ->
     forget(folder / "whole.pt")
     validation = outer.scored["validation"]
     held = classifier.in_label_order(classifier.validation_probabilities_)
-    predicted = classifier.threshold_.predict(classifier.task_, held)
     whole = np.ones((1, len(validation)))
-    scores = metrics.values(validation.labels, held, predicted, whole, [outer.metric])
+    chosen_on = answers_of(classifier, held)
+    scores = metrics.values(validation.labels, *chosen_on, whole, [outer.metric])
     score = float(scores[outer.metric][0])
-    probabilities = classifier.model_.predict_proba(outer.scored["test"].texts, own)
-    answers = probabilities, classifier.threshold_.predict(classifier.task_, probabilities)
-    return OuterFold(None if np.isnan(score) else score, answers)
+    tested = classifier.model_.predict_proba(outer.scored["test"].texts, own)
+    return OuterFold(None if np.isnan(score) else score, answers_of(classifier, tested))
+
+
+def answers_of(classifier: NoteClassifier, probabilities: Floats) -> Predictions:
+    """Return probabilities [note, class] with the classes that a classifier predicts from them."""
+    return probabilities, classifier.threshold_.predict(classifier.task_, probabilities)
 
 
 def joined(material: Material, folds: Sequence[OuterFold]) -> Predictions:

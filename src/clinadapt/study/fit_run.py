@@ -18,12 +18,17 @@ from clinadapt.data import prediction_tables
 from clinadapt.data.notes import Notes
 from clinadapt.data.summary import summarize
 from clinadapt.evaluation import calibration_choice, metrics
-from clinadapt.evaluation.paired_comparison import Predictions
 from clinadapt.evaluation.patient_level import aggregate
 from clinadapt.models.bundle.save import save_bundle
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.study import result_files
-from clinadapt.study.cross_validation import cross_validate, fit, fit_outer_fold, joined
+from clinadapt.study.cross_validation import (
+    answers_of,
+    cross_validate,
+    fit,
+    fit_outer_fold,
+    joined,
+)
 from clinadapt.study.design import Run
 from clinadapt.study.material import Material
 from clinadapt.study.patient_runs import patient_numbers, to_patients, write_note_predictions
@@ -95,7 +100,7 @@ def fit_run(
             write_note_predictions(classifier, read, of_notes, folder)
         aggregation = to_patients(classifier, read)
         held = classifier.in_label_order(classifier.validation_probabilities_)
-        answers = {"validation": _answers(classifier, held)}
+        answers = {"validation": answers_of(classifier, held)}
         if outer:
             answers["test"] = joined(material, outer)
         else:
@@ -103,7 +108,7 @@ def fit_run(
             if aggregation is not None:
                 numbers = patient_numbers(read.read["test"])
                 tested = aggregate(classifier.task_, tested, numbers, aggregation["name"])
-            answers["test"] = _answers(classifier, tested)
+            answers["test"] = answers_of(classifier, tested)
     truncated = {**classifier.truncated_, "test": ledger.truncated_notes - before}
     scores, frames = {}, []
     for name, (probabilities, predicted) in answers.items():
@@ -188,10 +193,6 @@ def fit_run(
     content["cost"]["disk_bytes"] = resources.folder_bytes(bundle)
     content["cost"]["seconds"] = time.perf_counter() - started
     return content
-
-
-def _answers(classifier: NoteClassifier, probabilities: Floats) -> Predictions:
-    return probabilities, classifier.threshold_.predict(classifier.task_, probabilities)
 
 
 def _score(

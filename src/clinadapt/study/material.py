@@ -29,9 +29,8 @@ class Material:
     metric : str
         Metric that thresholds and early stopping optimise.
     design : Design
-        Its resamples, folds (a number) and the seed and fraction of the split are used.
-    nested : bool
-        Whether each fold of an outer division of all notes is a test part in turn.
+        Its resamples, folds (a number), whether it is nested, and the seed and fraction of the
+        split are used.
     patients : Notes, optional
         What is classified and scored, if it is patients: what
         `clinadapt.data.patients.patients_of` returns for the notes.
@@ -41,7 +40,6 @@ class Material:
     split: Split
     metric: str
     design: Design
-    nested: bool = False
     patients: Notes | None = None
 
     @cached_property
@@ -85,7 +83,7 @@ class Material:
         parts = dict(self.parts)
         if self.folds:
             parts["validation"] = self.labelled
-        if self.nested:
+        if self.design.nested:
             parts["test"] = self.labelled
         return parts
 
@@ -99,7 +97,7 @@ class Material:
     @cached_property
     def outer(self) -> "tuple[Material, ...]":
         """A study of its own for each fold of the outer division; empty if not nested."""
-        if not self.nested:
+        if not self.design.nested:
             return ()
         # Another seed: with equal folds, the threshold would be chosen on the notes that it scores.
         splits = self._divided(int(self.design.folds), self.design.split_seed + 1)
@@ -122,13 +120,14 @@ class Material:
 
     def under(self, split: Split) -> "Material":
         """Return the same notes with another split, with as many folds as its notes allow."""
-        other = replace(self, split=split, nested=False)
+        single = self.design.model_copy(update={"nested": False})
+        other = replace(self, split=split, design=single)
         if not self.folds:
             return other
         labelled = other.units.labelled
         most = most_folds(labelled.labels, labelled.clusters)
-        folds = max(1, min(int(self.design.folds), most))
-        return replace(other, design=self.design.model_copy(update={"folds": folds}))
+        folds = max(1, min(int(single.folds), most))
+        return replace(other, design=single.model_copy(update={"folds": folds}))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,7 +135,7 @@ class Material:
         parts: list[Any] = [self.notes.fingerprint, self.design.resamples, _hashes(self.split)]
         if self.folds:
             parts.append([_hashes(fold) for fold in self.folds])
-        if self.nested:
+        if self.design.nested:
             parts.append([one.fingerprint for one in self.outer])
         if self.patients is not None:
             parts.append([self.patients.fingerprint, self.design.aggregation])

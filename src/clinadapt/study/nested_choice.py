@@ -6,7 +6,6 @@ left out has no such bias (Varma & Simon 2006).
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from clinadapt.evaluation import metrics
 from clinadapt.study.leaderboard import Leaderboard
 from clinadapt.study.material import Material
+from clinadapt.study.run_store import signed
 
 
 def nested_choice(board: Leaderboard, material: Material) -> dict[str, Any] | None:
@@ -27,14 +27,17 @@ def nested_choice(board: Leaderboard, material: Material) -> dict[str, Any] | No
         for name, runs in board.folders.configurations.items()
         if len(done := board.done(runs)) == len(runs)
     }
-    if not material.nested or not configurations:
+    if not material.design.nested or not configurations:
         return None
     labelled = board.test
     shape = labelled.labels.matrix.shape
     probabilities, predicted = np.empty(shape), np.empty(shape, dtype=np.bool_)
     chosen: Counter[str] = Counter()
     for fold, outer in enumerate(material.outer):
-        by_name = {name: _scores(done, fold, metric) for name, done in configurations.items()}
+        by_name = {
+            name: [signed(result["outer_validation"][fold], metric) for result in done]
+            for name, done in configurations.items()
+        }
         best = max(by_name, key=lambda name: float(np.mean(by_name[name])))
         run = configurations[best][int(np.argmax(by_name[best]))]
         rows = np.searchsorted(material.units.labelled_rows, outer.units.split.test)
@@ -50,13 +53,3 @@ def nested_choice(board: Leaderboard, material: Material) -> dict[str, Any] | No
         "folds": len(material.outer),
         "chosen": [{"configuration": name, "folds": n} for name, n in chosen.most_common()],
     }
-
-
-def _scores(done: list[dict[str, Any]], fold: int, metric: str) -> list[float]:
-    """Return each seed's score out of the inner folds, higher is better."""
-    return [_signed(result, fold, metric) for result in done]
-
-
-def _signed(result: Mapping[str, Any], fold: int, metric: str) -> float:
-    value = result["outer_validation"][fold]
-    return -np.inf if value is None else metrics.sign(metric) * value

@@ -162,7 +162,9 @@ class RunStore:
 
 def signed_score(result: Mapping[str, Any], metric: str) -> float:
     """Return a finished run's validation score, signed so that more is better."""
-    value = result["validation_metrics"][metric]["value"]
-    if value is None:
-        return -np.inf
-    return -value if metric in metrics.LOSSES else value
+    return signed(result["validation_metrics"][metric]["value"], metric)
+
+
+def signed(value: float | None, metric: str) -> float:
+    """Return a score signed so that more is better; one that is not defined is the worst."""
+    return -np.inf if value is None else metrics.sign(metric) * value

@@ -141,7 +141,7 @@ class StudySetup:
 
     def _material(self, notes: Notes, split: Split, folds: int) -> Material:
         design = self.design.model_copy(update={"folds": folds})
-        return Material(notes, split, self.metric, design, design.nested, self._patients)
+        return Material(notes, split, self.metric, design, self._patients)
 
     def _take(self, material: Material) -> None:
         self.material, self.design = material, material.design

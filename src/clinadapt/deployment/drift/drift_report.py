@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinadapt.core import html
+from clinadapt.core.arrays import evenly_spaced
 from clinadapt.core.atomic_files import atomic_path, write_json
 from clinadapt.core.errors import InputError
 from clinadapt.core.language import use_language
@@ -23,7 +24,7 @@ from clinadapt.data.unlabelled import read_texts
 from clinadapt.deployment.drift import messages
 from clinadapt.deployment.drift.compare import Drift, find_drift
 from clinadapt.models.bundle.record import read_record
-from clinadapt.models.bundle.reference import MeasuredScore, some
+from clinadapt.models.bundle.reference import MeasuredScore
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load
 
@@ -86,7 +87,7 @@ def write_drift(
     if classifier.model_.level == "group":
         texts, labels = _patients(texts, labels, groups)
         groups = None
-    rows = some(len(texts), most)
+    rows = evenly_spaced(len(texts), most)
     drift = find_drift(
         classifier,
         list(texts.take(rows)),

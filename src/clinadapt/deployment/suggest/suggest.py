@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clinadapt.core.arrays import Floats
+from clinadapt.core.arrays import Floats, evenly_spaced
 from clinadapt.core.atomic_files import read_json, write_csv
 from clinadapt.core.errors import InputError, NothingDoneError
 from clinadapt.core.output_guard import Output, check_outputs, csv_header
@@ -24,7 +24,6 @@ from clinadapt.data.text_store import Texts, TextWriter
 from clinadapt.data.unlabelled import Unlabelled, read_unlabelled
 from clinadapt.deployment.suggest import strategy
 from clinadapt.models.bundle.record import find_bundle
-from clinadapt.models.bundle.reference import some
 from clinadapt.models.classifier import NoteClassifier
 from clinadapt.models.load import load
 from clinadapt.study.study_folder import STUDY
@@ -348,7 +347,7 @@ def _not_labelled(
     first[np.unique(hashes, return_index=True)[1]] = True
     labelled = np.isin(hashes, taken)
     rows = np.flatnonzero(first & ~labelled)
-    looked_at = rows[some(len(rows), most)]
+    looked_at = rows[evenly_spaced(len(rows), most)]
     near = np.zeros(len(looked_at), dtype=np.bool_)
     if known and len(looked_at):
         both = Texts.join([known, texts.take(looked_at)])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
 from clinadapt.core import safe_files
+from clinadapt.core.arrays import evenly_spaced
 from clinadapt.core.errors import InputError
 from clinadapt.data.labels import Labels, Task
 from clinadapt.evaluation import metrics
@@ -150,11 +151,13 @@ def make_reference(
     fitted_on : bool
         Whether the model was fitted on them too, and so knows all their words.
     """
-    chosen = some(len(texts))
+    chosen = evenly_spaced(len(texts), MOST_NOTES)
     chosen_texts = [texts[note] for note in chosen.tolist()]
     chosen_labels, probabilities = labels.take(chosen), probabilities[chosen]
     units = np.unique(clusters[chosen], return_inverse=True)[1]
-    words = general_words([training[note] for note in some(len(training)).tolist()])
+    words = general_words(
+        [training[note] for note in evenly_spaced(len(training), MOST_NOTES).tolist()]
+    )
     counts = count_words(chosen_texts, words)
     return Reference(
         notes=len(chosen),
@@ -174,11 +177,6 @@ def make_reference(
         performance=_measure(metric, threshold, chosen_labels, probabilities, units),
         measured_on="validation",
     )
-
-
-def some(notes: int, most: int = MOST_NOTES) -> NDArray[np.int64]:
-    """Return the positions of at most `most` notes, evenly spaced."""
-    return np.linspace(0, notes - 1, min(notes, most)).astype(np.int64)
 
 
 def _values(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> Values:
